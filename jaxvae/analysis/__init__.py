@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: baselines, matching and metrics, whatever model made the arrays."""

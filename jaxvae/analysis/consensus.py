@@ -1,0 +1,257 @@
+"""Consensus factors of an ensemble: its members' factors aligned with each other and averaged.
+
+Members find their factors in any order, sign and scale. Alignment settles order and sign one-to-one
+(Hungarian method) and scale by standardising; what members disagree on beyond that, a rotation for
+one, stays visible as a low stability. Leave members that diverged out: factors must be finite.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from jaxvae.analysis.matching import assign, mean_matched, pick
+from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
+
+ROUNDS = 10
+JUDGES = 128
+
+
+class Alignment(NamedTuple):
+    """How each member's factors map to consensus factors.
+
+    assignment: the member's factor for each consensus factor, −1 where it has none.
+    signs: −1 or 1; 0 where it has none.
+    weights: its share in the consensus factor, in proportion to |correlation|²; over members they
+        sum to 1, or to 0 where no member has the factor.
+    """
+
+    assignment: Int[np.ndarray, "member factor"]
+    signs: Float[np.ndarray, "member factor"]
+    weights: Float[np.ndarray, "member factor"]
+
+
+class Consensus(NamedTuple):
+    """A fixed linear map from the members' factors to consensus factors, for any dates.
+
+    alignment: assignment, signs and weights, in the order of the consensus factors.
+    location, scale: mean and standard deviation of each member's factors, in the member's own
+        order, on the rows aligned on.
+    spread: standard deviation of each weighted mean on those rows; 1 where no member has it.
+    stability: mean over members of `member_stability` on those rows.
+    medoid: the member whose order started the alignment and whose signs the consensus carries.
+    """
+
+    alignment: Alignment
+    location: Float[np.ndarray, "member factor"]
+    scale: Float[np.ndarray, "member factor"]
+    spread: Float[np.ndarray, " factor"]
+    stability: Float[np.ndarray, " factor"]
+    medoid: int
+
+
+def align_members(
+    factors: Float[np.ndarray, "member date factor"],
+    active: Bool[np.ndarray, "member factor"] | None = None,
+    importance: Float[np.ndarray, "member factor"] | None = None,
+) -> Consensus:
+    """Align the members' factors with each other and learn their consensus.
+
+    1. Start from the medoid, the member that agrees most with the others (`agreement`; beyond 128
+       members, with a fixed random 128 of them).
+    2. Match each member one-to-one, with signs, to the current consensus.
+    3. The consensus becomes the mean of the matched, standardised factors, weighted by their
+       |correlation|² with the consensus before. Go to 2 until assignment and signs stand still,
+       for at most 10 rounds.
+
+    factors: on the rows to learn from (`fit`).
+    active: the factors a member uses; others, and constant ones, match nothing and weigh nothing.
+        By default all are.
+    importance: of each member's factors, such as variance explained; its weighted mean orders the
+        consensus factors, largest first. By default they come by stability.
+
+    A factor that the medoid does not use is not in the consensus: it is constant at 0, with
+    stability 0, and stands last.
+    """
+    units = _units(factors, active)
+    medoid = _medoid(units)
+    alignment = _settle(units, medoid)
+    _, location, scale = standardise_columns(factors)
+    _, _, spread = standardise_columns(_weighted_mean(units, alignment))
+    unordered = Consensus(alignment, location, scale, spread, np.zeros_like(spread), medoid)
+    found = unordered._replace(stability=member_stability(unordered, factors).mean(axis=0))
+    return _ordered(found, importance)
+
+
+def consensus_factors(
+    consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
+) -> Float[np.ndarray, "date factor"]:
+    """Consensus factors on any dates, new ones too.
+
+    Standardised so that they have mean 0 and variance 1 on the rows aligned on.
+
+    factors: of the members aligned, in their order.
+    """
+    aligned = aligned_factors(consensus, factors)
+    return np.einsum("mdf,mf->df", aligned, consensus.alignment.weights) / consensus.spread
+
+
+def aligned_factors(
+    consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
+) -> Float[np.ndarray, "member date factor"]:
+    """Each member's factors in the order and sign of the consensus, in standard units.
+
+    A consensus factor that a member does not have is 0 there.
+    """
+    units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
+    return _arranged(units, consensus.alignment)
+
+
+def consensus_loadings(
+    consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]
+) -> Float[np.ndarray, "asset factor"]:
+    """Weighted mean of the members' loadings, aligned, per unit of a consensus factor.
+
+    A member's loading is per unit of its own factor; times that factor's standard deviation it is
+    per standard deviation, which is the consensus factor's unit.
+
+    loadings: returns per unit of each member's factor.
+
+    Returns loadings in units of the returns per standard deviation of a consensus factor.
+    """
+    per_deviation = loadings * consensus.scale[:, None]
+    return _weighted_mean(per_deviation, consensus.alignment)
+
+
+def member_stability(
+    consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
+) -> Float[np.ndarray, "member factor"]:
+    """Correlation of each member's matched factor with the consensus of all other members.
+
+    Leaving the member out keeps it from praising itself. Signs are those of the alignment, so that
+    pure noise scores about 0 on new rows (somewhat more on those aligned on) and a factor that
+    turns over there scores below. Members that share a space but not its axes still score about
+    `nulls.rotation_floor`. 0 where the member does not have the factor or no other does, hence
+    with a single member.
+    """
+    aligned = aligned_factors(consensus, factors)
+    aligned = aligned - aligned.mean(axis=1, keepdims=True)
+    weighted = aligned * consensus.alignment.weights[:, None]
+    total = weighted.sum(axis=0)
+    others = total - weighted
+    own_scale, scale = aligned.std(axis=1), others.std(axis=1)
+    known = (own_scale > CONSTANT_SHARE) & (scale > CONSTANT_SHARE * total.std(axis=0))
+    covariance = (aligned * others).mean(axis=1)
+    return np.where(known, covariance / np.where(known, own_scale * scale, 1.0), 0.0)
+
+
+def stability(
+    consensus: Consensus,
+    factors: Float[np.ndarray, "member date factor"],
+    groups: Shaped[np.ndarray, " member"],
+) -> tuple[Shaped[np.ndarray, " group"], Float[np.ndarray, "group factor"]]:
+    """Mean `member_stability` of each group of members, such as the seeds at one beta.
+
+    groups: a label a member.
+
+    Returns the labels, sorted, and group × factor. Members without the factor count 0.
+    """
+    by_member = member_stability(consensus, factors)
+    labels = np.unique(groups)
+    return labels, np.stack([by_member[groups == label].mean(axis=0) for label in labels])
+
+
+def agreement(
+    factors: Float[np.ndarray, "member date factor"],
+    active: Bool[np.ndarray, "member factor"] | None = None,
+) -> Float[np.ndarray, "member member"]:
+    """Mean matched |correlation| of each pair of members, one-to-one; unmatched factors count 0.
+
+    The diagonal is the share of factors that a member uses.
+    """
+    units = _units(factors, active)
+    return _agreement(units, units)
+
+
+def _units(
+    factors: Float[np.ndarray, "member date factor"],
+    active: Bool[np.ndarray, "member factor"] | None,
+) -> Float[np.ndarray, "member date factor"]:
+    units, _, _ = standardise_columns(factors)
+    return units if active is None else units * active[:, None]
+
+
+def _agreement(
+    units: Float[np.ndarray, "member date factor"], judges: Float[np.ndarray, "judge date factor"]
+) -> Float[np.ndarray, "member judge"]:
+    """Mean matched |correlation| of standardised factors, member by member against all judges."""
+    n_judges, n_dates, n_factors = judges.shape
+    columns = judges.transpose(1, 0, 2).reshape(n_dates, -1) / n_dates
+
+    def against_judges(unit: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, " judge"]:
+        correlations = (unit.T @ columns).reshape(n_factors, n_judges, n_factors)
+        return mean_matched(np.abs(correlations).transpose(1, 0, 2))
+
+    return np.stack([against_judges(unit) for unit in units])
+
+
+def _medoid(units: Float[np.ndarray, "member date factor"]) -> int:
+    """The member of highest mean agreement; at most 128 judges, so that cost stays linear."""
+    judges = units
+    if len(units) > JUDGES:
+        # A fixed draw, because an even stride could meet one beta of the grid alone.
+        judges = units[np.random.default_rng(0).choice(len(units), JUDGES, replace=False)]
+    return int(_agreement(units, judges).mean(axis=1).argmax())
+
+
+def _settle(units: Float[np.ndarray, "member date factor"], medoid: int) -> Alignment:
+    """Align with the medoid, then with the mean, until assignment and signs stand still."""
+    alignment = _align(units, units[medoid])
+    for _ in range(ROUNDS):
+        last, alignment = alignment, _align(units, _weighted_mean(units, alignment))
+        if all(map(np.array_equal, last[:2], alignment[:2])):
+            break
+    flips = np.where(alignment.signs[medoid] < 0, -1.0, 1.0)
+    return alignment._replace(signs=alignment.signs * flips)
+
+
+def _align(
+    units: Float[np.ndarray, "member date factor"], target: Float[np.ndarray, "date factor"]
+) -> Alignment:
+    target_units, _, _ = standardise_columns(target)
+    correlations = units.transpose(0, 2, 1) @ target_units / len(target)
+    assignment = assign(np.abs(correlations))
+    matched = pick(correlations, assignment)
+    total = (matched**2).sum(axis=0)
+    return Alignment(assignment, np.sign(matched), matched**2 / np.where(total > 0, total, 1.0))
+
+
+def _arranged(
+    columns: Float[np.ndarray, "member row factor"], alignment: Alignment
+) -> Float[np.ndarray, "member row factor"]:
+    """Each member's columns in consensus order, times their signs; zeros where it has none."""
+    chosen = np.maximum(alignment.assignment, 0)[:, None]
+    return np.take_along_axis(columns, chosen, axis=2) * alignment.signs[:, None]
+
+
+def _weighted_mean(
+    columns: Float[np.ndarray, "member row factor"], alignment: Alignment
+) -> Float[np.ndarray, "row factor"]:
+    return np.einsum("mrf,mf->rf", _arranged(columns, alignment), alignment.weights)
+
+
+def _ordered(
+    consensus: Consensus, importance: Float[np.ndarray, "member factor"] | None
+) -> Consensus:
+    """Consensus factors by importance, or by stability where none is given; largest first."""
+    alignment = consensus.alignment
+    ranking = consensus.stability
+    if importance is not None:
+        unsigned = alignment._replace(signs=np.abs(alignment.signs))
+        ranking = _weighted_mean(importance[:, None], unsigned)[0]
+    order = np.argsort(-ranking, kind="stable")
+    return consensus._replace(
+        alignment=Alignment(*(field[:, order] for field in alignment)),
+        spread=consensus.spread[order],
+        stability=consensus.stability[order],
+    )

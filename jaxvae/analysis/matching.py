@@ -1,0 +1,114 @@
+"""One-to-one matching of learned factors with reference ones, and the scores that rest on it.
+
+Learned factors come in any order, sign and scale. Assignment, signs and regressions are learned on
+the rows of `fit` and scored on the rows of any split, so that a score out of sample is one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from jaxvae.analysis.metrics import correlation, r2, standardise_columns
+
+
+class Matching(NamedTuple):
+    """Which learned factor stands for each reference factor.
+
+    learned: its index, −1 where none does.
+    signs: of their correlation; 0 where none does.
+    correlations: |correlation| on the rows matched on; 0 where none does.
+    """
+
+    learned: Int[np.ndarray, " reference"]
+    signs: Float[np.ndarray, " reference"]
+    correlations: Float[np.ndarray, " reference"]
+
+
+def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, "pair other"]:
+    """One-to-one assignments of largest total strength, one a matrix (the Hungarian method).
+
+    strength: not negative, such as |correlation|.
+
+    Returns the factor assigned to each other factor; −1 where none is left or its strength is 0.
+    Source: Kuhn (1955), as `scipy.optimize.linear_sum_assignment` solves it (Crouse 2016).
+    """
+    chosen = np.full((strength.shape[0], strength.shape[2]), -1)
+    for row, matrix in zip(chosen, strength, strict=True):
+        factor, other = linear_sum_assignment(matrix, maximize=True)
+        row[other] = np.where(matrix[factor, other] > 0, factor, -1)
+    return chosen
+
+
+def pick(
+    matrices: Float[np.ndarray, "pair factor other"], chosen: Int[np.ndarray, "pair other"]
+) -> Float[np.ndarray, "pair other"]:
+    """The entry of each column that `chosen` names; 0 where it names none."""
+    entries = np.take_along_axis(matrices, np.maximum(chosen, 0)[:, None, :], axis=1)[:, 0]
+    return np.where(chosen >= 0, entries, 0.0)
+
+
+def mean_matched(strength: Float[np.ndarray, "pair factor other"]) -> Float[np.ndarray, " pair"]:
+    """Mean matched strength over the other factors, of each matrix; an unmatched one counts 0."""
+    return pick(strength, assign(strength)).mean(axis=1)
+
+
+def match(
+    learned: Float[np.ndarray, "date factor"], reference: Float[np.ndarray, "date reference"]
+) -> Matching:
+    """Match one-to-one by the largest total |correlation|, with signs.
+
+    The two may differ in number: with fewer learned factors, some references stay unmatched; with
+    more, some learned factors do. A constant factor matches nothing.
+    """
+    correlations = correlation(learned, reference)[None]
+    chosen = assign(np.abs(correlations))
+    matched = pick(correlations, chosen)[0]
+    return Matching(chosen[0], np.sign(matched), np.abs(matched))
+
+
+def matched_correlations(
+    matching: Matching,
+    learned: Float[np.ndarray, "date factor"],
+    reference: Float[np.ndarray, "date reference"],
+) -> Float[np.ndarray, " reference"]:
+    """Signed correlation of each reference factor with its match, on any rows.
+
+    Signs are the matching's, so that a correlation that turns over out of sample is negative. An
+    unmatched reference factor scores 0.
+    """
+    correlations = correlation(learned, reference)[None]
+    return matching.signs * pick(correlations, matching.learned[None])[0]
+
+
+def mcc(
+    matching: Matching,
+    learned: Float[np.ndarray, "date factor"],
+    reference: Float[np.ndarray, "date reference"],
+) -> float:
+    """Mean matched correlation over the reference factors, −1 to 1, on any rows.
+
+    1 is identification up to order, sign and scale; what luck and rotation score is in `nulls`.
+    Source: Hyvärinen and Morioka (2016), here with the assignment fixed beforehand.
+    """
+    return float(matched_correlations(matching, learned, reference).mean())
+
+
+def subspace_r2(
+    fit_learned: Float[np.ndarray, "date factor"],
+    fit_reference: Float[np.ndarray, "date reference"],
+    learned: Float[np.ndarray, "later factor"],
+    reference: Float[np.ndarray, "later reference"],
+) -> float:
+    """Mean R² of the reference factors regressed on all learned ones, which rotation cannot spoil.
+
+    Least squares with an intercept on the `fit_` rows; R² on the others, against the reference's
+    mean on the `fit_` rows, as `metrics.r2` has it. Constant learned factors take no part.
+    """
+    units, location, scale = standardise_columns(fit_learned)
+    mean = fit_reference.mean(axis=0)
+    coefficients = np.linalg.lstsq(units, fit_reference - mean, rcond=None)[0]
+    predicted = mean + (learned - location) / scale @ coefficients
+    columns = np.arange(len(mean))[:, None]
+    return float(np.mean([r2(reference[:, j], predicted[:, j], mean[j]) for j in columns]))

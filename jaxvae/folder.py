@@ -1,0 +1,144 @@
+"""A study's results, and the folder that keeps them.
+
+Every table is a CSV, every array that a plot or a later command needs is in `arrays.safetensors`
+(a format that holds numbers and no code), and `config.json` says how it all came to be.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from jaxvae.errors import FolderError
+
+SCHEMA = 1
+ARRAYS = "arrays.safetensors"
+# Tables whose first column is their index: a date or a ticker.
+INDEXED = {"factors": True, "loadings": False, "covariance": False}
+TABLES = ("members", "metrics", "history", "comparisons", *INDEXED)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The results of a study; tables as DataFrames, in the columns of the files of the same names.
+
+    config: what `config.json` holds.
+    members: a row a member: member, seed, beta, ok, best_epoch, then its scores.
+    metrics: tidy: model, member, factors, split, metric, value.
+    history: member, epoch, total, reconstruction, kl, validation.
+    comparisons: paired differences in test log-likelihood with their intervals.
+    factors: dates × consensus factors. loadings: assets × consensus factors.
+    covariance: assets × assets, in the units of the returns.
+    arrays: what plots draw and later commands need, by name (see `study.py`).
+    """
+
+    config: dict[str, Any]
+    members: pd.DataFrame
+    metrics: pd.DataFrame
+    history: pd.DataFrame
+    comparisons: pd.DataFrame
+    factors: pd.DataFrame
+    loadings: pd.DataFrame
+    covariance: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+
+    def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
+        """One value of the metrics table; NaN where there is none."""
+        table = self.metrics
+        rows = table[(table.model == model) & (table.metric == metric) & (table.split == split)]
+        if member is not None:
+            rows = rows[rows.member == member]
+        return float(rows.value.iloc[0]) if len(rows) else float("nan")
+
+
+def require_new(folder: Path) -> None:
+    """FolderError where something already stands at the path."""
+    if os.path.lexists(folder):
+        raise FolderError(f"--out: {folder} exists; name a new folder or move the old one away")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that appears whole or not at all: filled beside its place, renamed when done."""
+    require_new(folder)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        os.rename(partial, folder)
+    except OSError as error:
+        raise FolderError(f"--out: {folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def save_tables(study: Study, folder: Path) -> None:
+    """Write configuration, tables and arrays into an existing folder."""
+    text = json.dumps(study.config, indent=2, allow_nan=False, ensure_ascii=False)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    for name in TABLES:
+        table: pd.DataFrame = getattr(study, name)
+        table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
+    arrays = {name: np.ascontiguousarray(array) for name, array in study.arrays.items()}
+    save_file(arrays, folder / ARRAYS)
+
+
+def load_study(folder: str | Path) -> Study:
+    """Read a study's folder back.
+
+    Raises FolderError on a missing folder, a missing or damaged file, or a newer schema.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    tables = {name: _read_table(folder / f"{name}.csv", name) for name in TABLES}
+    return Study(config=config, arrays=load_arrays(folder / ARRAYS), **tables)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; FolderError where it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FolderError(f"{folder} is no study's folder: it has no config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(config["schema"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
+    if schema > SCHEMA:
+        raise FolderError(f"{path} has schema {schema}; this version reads {SCHEMA}: upgrade jaxvae")
+    return config
+
+
+def _read_table(path: Path, name: str) -> pd.DataFrame:
+    try:
+        # A ticker such as NA or null is a name, not a missing cell.
+        options: dict[str, Any] = {"float_precision": "round_trip"}
+        if name not in INDEXED:
+            return pd.read_csv(path, **options)
+        table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, na_values=[""], **options)
+        table = table.set_index(table.columns[0])
+        table.index = pd.to_datetime(table.index) if INDEXED[name] else table.index
+    except FileNotFoundError as error:
+        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
+    return table

@@ -1,0 +1,106 @@
+"""What a fitted member says: reconstructions, scenarios, covariance, loadings, evaluation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxvae.likelihood import decoder_jacobian, log_likelihood
+from jaxvae.models.base import Batch, Model, Variables, take_rows
+from jaxvae.objective import Bound, kl_divergence, sample
+
+
+class Evaluation(NamedTuple):
+    """One member on a batch; likelihoods in nats, everything in standard units.
+
+    factors: posterior means. kl: KL of each row and factor. squared_error: of each row, summed over
+    observed cells, reconstructing from the posterior mean. loadings: the decoder's mean Jacobian.
+    unit_loadings: decoded unit vectors, as in the notebook. noise_variance: mean over rows.
+    """
+
+    factors: Float[Array, "*members row factor"]
+    kl: Float[Array, "*members row factor"]
+    squared_error: Float[Array, "*members row"]
+    likelihood: Bound
+    loadings: Float[Array, "*members asset factor"]
+    unit_loadings: Float[Array, "*members asset factor"]
+    noise_variance: Float[Array, "*members asset"]
+
+
+def evaluate(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    factor_mask: Float[Array, " factor"],
+    n_samples: int,
+) -> Evaluation:
+    """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
+    posterior, _ = model.encode(variables, batch, False)
+    factors = posterior.mean * factor_mask[None, :]
+    observation, _ = model.decode(variables, factors, batch, False)
+    error = batch.observed * (batch.values - observation.mean) ** 2
+    kl = kl_divergence(posterior, model.prior(variables, factors, batch)) * factor_mask[None, :]
+    share = batch.weights / jnp.sum(batch.weights)
+    jacobian = decoder_jacobian(model, variables, batch, factors) * factor_mask[:, None, None]
+    return Evaluation(
+        factors=factors,
+        kl=kl,
+        squared_error=jnp.sum(error, axis=-1),
+        likelihood=log_likelihood(key, model, variables, batch, factor_mask, n_samples),
+        loadings=jnp.einsum("kra,r->ak", jacobian, share),
+        unit_loadings=decoded_unit_vectors(model, variables, batch, factor_mask),
+        noise_variance=share @ jnp.exp(observation.log_variance),
+    )
+
+
+def reconstruct(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row asset"]:
+    """E[x | z] at each row's posterior mean."""
+    posterior, _ = model.encode(variables, batch, False)
+    return model.decode(variables, posterior.mean, batch, False)[0].mean
+
+
+def decoded_unit_vectors(
+    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
+) -> Float[Array, "asset factor"]:
+    """The notebook's loadings: column k is the decoder's mean at the k-th unit vector (under the
+    first row's conditions). It holds the decoder's value at 0, which the mean Jacobian does not."""
+    unit = jnp.diag(factor_mask)
+    first = take_rows(batch, jnp.zeros(model.n_factors, jnp.int32))
+    return model.decode(variables, unit, first, False)[0].mean.T
+
+
+def sample_scenarios(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    factor_mask: Float[Array, " factor"],
+) -> Float[Array, "row asset"]:
+    """One draw of returns a row from the generative model, observation noise included: z from the
+    prior, x from p(x | z), under the row's conditions (values are not looked at)."""
+    key_factors, key_noise = jax.random.split(key)
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    factors = sample(key_factors, model.prior(variables, zeros, batch)) * factor_mask[None, :]
+    return sample(key_noise, model.decode(variables, factors, batch, False)[0])
+
+
+def implied_covariance(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    factor_mask: Float[Array, " factor"],
+) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
+    """Mean and covariance of returns under the model, Cov(E[x | z]) + E[Var(x | z)].
+
+    The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
+    """
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    factors = sample(key, model.prior(variables, zeros, batch)) * factor_mask[None, :]
+    observation, _ = model.decode(variables, factors, batch, False)
+    mean = jnp.mean(observation.mean, axis=0)
+    centred = observation.mean - mean[None, :]
+    noise = jnp.mean(jnp.exp(observation.log_variance), axis=0)
+    return mean, centred.T @ centred / centred.shape[0] + jnp.diag(noise)

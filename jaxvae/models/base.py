@@ -1,0 +1,94 @@
+"""What every member of the family is: four pure functions over a batch.
+
+`train`, `ensemble` and `study` know a model by these functions alone. A model of your own is any
+`Model` whose functions keep the shapes below.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from jaxvae.objective import Gaussian
+
+Parameters = Any
+Statistics = Any
+
+
+class Batch(NamedTuple):
+    """Rows of a panel in standard units.
+
+    values: the returns; 0 where a cell is missing.
+    observed: 1 where a cell is observed, else 0.
+    conditions: covariates of each row; no columns where there are none.
+    weights: what each row counts in losses and batch statistics; 0 for padding.
+    """
+
+    values: Float[Array, "row asset"]
+    observed: Float[Array, "row asset"]
+    conditions: Float[Array, "row condition"]
+    weights: Float[Array, " row"]
+
+
+class Variables(NamedTuple):
+    """parameters: what the optimiser moves. statistics: running statistics, moved by `encode` and
+    `decode` in training; an empty dict where a model has none."""
+
+    parameters: Parameters
+    statistics: Statistics
+
+
+class Model(NamedTuple):
+    """A variational autoencoder as pure functions.
+
+    initialise(key, batch) -> Variables
+    encode(variables, batch, training) -> (q(z | x) as a Gaussian of shape (row, factor), Variables)
+    decode(variables, factors, batch, training) -> (p(x | z) as a Gaussian of shape (row, asset),
+        Variables)
+    prior(variables, factors, batch) -> p(z) as a Gaussian of shape (row, factor); it may depend on
+        the conditions, or on the factors of earlier rows
+
+    `encode` and `decode` give the variables back with their statistics moved where `training` is
+    true, and untouched where it is false.
+    """
+
+    n_factors: int
+    initialise: Callable[[Key[Array, ""], Batch], Variables]
+    encode: Callable[[Variables, Batch, bool], tuple[Gaussian, Variables]]
+    decode: Callable[[Variables, Float[Array, "row factor"], Batch, bool], tuple[Gaussian, Variables]]
+    prior: Callable[[Variables, Float[Array, "row factor"], Batch], Gaussian]
+
+
+def make_batch(
+    values: Float[np.ndarray, "row asset"] | Float[Array, "row asset"],
+    conditions: Float[np.ndarray, "row condition"] | None = None,
+    weights: Float[np.ndarray, " row"] | None = None,
+) -> Batch:
+    """A float32 batch from standardised returns; NaN marks a missing cell."""
+    values = np.asarray(values, np.float32)
+    observed = np.isfinite(values)
+    n_rows = len(values)
+    conditions = np.zeros((n_rows, 0)) if conditions is None else conditions
+    weights = np.ones(n_rows) if weights is None else weights
+    return Batch(
+        values=jnp.asarray(np.where(observed, values, 0.0), jnp.float32),
+        observed=jnp.asarray(observed, jnp.float32),
+        conditions=jnp.asarray(conditions, jnp.float32),
+        weights=jnp.asarray(weights, jnp.float32),
+    )
+
+
+def take_rows(batch: Batch, rows: Array) -> Batch:
+    """The batch's rows at the given indices."""
+    return Batch(*(field[rows] for field in batch))
+
+
+def standard_normal_prior(
+    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
+) -> Gaussian:
+    """N(0, I) for every row."""
+    del variables, batch
+    zeros = jnp.zeros_like(factors)
+    return Gaussian(zeros, zeros)

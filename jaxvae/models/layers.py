@@ -1,0 +1,88 @@
+"""Flax modules that the family shares: dense layers, weighted batch norm, multilayer perceptrons."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+NEGATIVE_SLOPE = 0.2
+BATCH_NORM_MOMENTUM = 0.1
+EPSILON = 1e-5
+
+
+def _uniform(fan_in: int) -> Any:
+    """U(-1/√fan_in, 1/√fan_in) for kernels and biases, the law of the notebook's linear layers."""
+    bound = fan_in**-0.5
+
+    def initialise(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialise
+
+
+def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:
+    """A dense layer whose kernel and bias start uniform on ±1/√fan_in."""
+    initialise = _uniform(fan_in)
+    return nn.Dense(
+        features, use_bias=use_bias, kernel_init=initialise, bias_init=initialise, name=name
+    )
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over rows that count by their weights (Ioffe & Szegedy 2015).
+
+    In training each feature is centred and scaled by the weighted mean and variance (divisor Σw) of
+    the batch; the running statistics move by a tenth towards the batch's, the variance with divisor
+    Σw - 1. Otherwise the running statistics serve. Flax's own layer knows masks, not weights, and
+    keeps the biased variance.
+    """
+
+    @nn.compact
+    def __call__(
+        self, inputs: Float[Array, "row feature"], weights: Float[Array, " row"], training: bool
+    ) -> Float[Array, "row feature"]:
+        size = inputs.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (size,))
+        bias = self.param("bias", nn.initializers.zeros, (size,))
+        running_mean = self.variable("statistics", "mean", jnp.zeros, (size,))
+        running_variance = self.variable("statistics", "variance", jnp.ones, (size,))
+        mean, variance = running_mean.value, running_variance.value
+        if training:
+            total = jnp.maximum(jnp.sum(weights), 1.0)
+            mean = weights @ inputs / total
+            variance = weights @ (inputs - mean[None, :]) ** 2 / total
+        if training and not self.is_initializing():
+            unbiased = variance * total / jnp.maximum(total - 1.0, 1.0)
+            running_mean.value += BATCH_NORM_MOMENTUM * (mean - running_mean.value)
+            running_variance.value += BATCH_NORM_MOMENTUM * (unbiased - running_variance.value)
+        factor = scale * jax.lax.rsqrt(variance + EPSILON)
+        return (inputs - mean[None, :]) * factor[None, :] + bias[None, :]
+
+
+class Perceptron(nn.Module):
+    """Hidden layers: dense, normalisation, LeakyReLU(0.2).
+
+    widths: one hidden layer each.
+    normalisation: "batch", "layer" or "none".
+    first_normalised: whether the first hidden layer is normalised too.
+    """
+
+    widths: tuple[int, ...]
+    normalisation: str
+    first_normalised: bool = True
+
+    @nn.compact
+    def __call__(
+        self, inputs: Float[Array, "row feature"], weights: Float[Array, " row"], training: bool
+    ) -> Float[Array, "row hidden"]:
+        hidden = inputs
+        for index, width in enumerate(self.widths):
+            hidden = dense(width, hidden.shape[-1], f"dense_{index}")(hidden)
+            if self.normalisation == "batch" and (index or self.first_normalised):
+                hidden = BatchNorm(name=f"norm_{index}")(hidden, weights, training)
+            elif self.normalisation == "layer" and (index or self.first_normalised):
+                hidden = nn.LayerNorm(epsilon=EPSILON, name=f"norm_{index}")(hidden)
+            hidden = nn.leaky_relu(hidden, NEGATIVE_SLOPE)
+        return hidden

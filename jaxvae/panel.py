@@ -1,0 +1,113 @@
+"""Panels of returns: values, dates, assets and labels; the time split; the scaler."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+TRAIN_SHARE = 0.56
+FIT_SHARE = 0.70
+
+
+class Reference(NamedTuple):
+    """Known factors that learned ones are compared with; no model sees them.
+
+    On a synthetic panel they are the planted truth (`planted` is true), on `french` the factors
+    that the literature names.
+
+    factors: dates × factors, indexed by the panel's dates.
+    loadings: assets × factors, or None where unknown.
+    """
+
+    factors: pd.DataFrame
+    loadings: pd.DataFrame | None
+    planted: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Asset returns by date, checked.
+
+    values: returns as fractions (0.01 is one percent); NaN where a cell is missing.
+    dates: strictly increasing, without a time zone.
+    assets: unique tickers.
+    sectors: a label an asset, or None.
+    covariates: dates × covariates, or None.
+    reference: known factors to compare with, or None.
+    name: what the report calls the panel.
+    notes: what reading changed and what the panel cannot show, a sentence each, for the report.
+    """
+
+    values: Float[np.ndarray, "date asset"]
+    dates: pd.DatetimeIndex
+    assets: tuple[str, ...]
+    sectors: tuple[str, ...] | None = None
+    covariates: pd.DataFrame | None = None
+    reference: Reference | None = None
+    name: str = "panel"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_dates(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def n_assets(self) -> int:
+        return self.values.shape[1]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The returns as a DataFrame, dates × assets."""
+        return pd.DataFrame(self.values, index=self.dates, columns=list(self.assets))
+
+    def with_notes(self, *notes: str) -> "Panel":
+        """The same panel with further notes."""
+        return replace(self, notes=self.notes + notes)
+
+
+class Split(NamedTuple):
+    """Consecutive parts of a panel's dates, as slices; `fit` is `train` and `validation`."""
+
+    train: slice
+    validation: slice
+    fit: slice
+    test: slice
+
+
+def split_dates(n_dates: int) -> Split:
+    """Split by time: the first 56 % of dates, the next 14 %, and the last 30 % (rounded down)."""
+    n_train, n_fit = int(TRAIN_SHARE * n_dates + 1e-9), int(FIT_SHARE * n_dates + 1e-9)
+    return Split(slice(0, n_train), slice(n_train, n_fit), slice(0, n_fit), slice(n_fit, n_dates))
+
+
+class Scaler(NamedTuple):
+    """Mean and standard deviation by asset, of the rows it was fitted on."""
+
+    mean: Float[np.ndarray, " asset"]
+    scale: Float[np.ndarray, " asset"]
+
+    def standardise(
+        self, values: Float[np.ndarray, "date asset"]
+    ) -> Float[np.ndarray, "date asset"]:
+        """Returns to standard units, (x - mean) / scale."""
+        return (values - self.mean) / self.scale
+
+    def restore(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date asset"]:
+        """Standard units to returns, mean + scale · x."""
+        return self.mean + self.scale * values
+
+
+def fit_scaler(values: Float[np.ndarray, "date asset"]) -> Scaler:
+    """Mean and standard deviation (divisor n) over the observed cells of each asset."""
+    return Scaler(np.nanmean(values, axis=0), np.nanstd(values, axis=0))
+
+
+def panel_hash(panel: Panel) -> str:
+    """SHA-256 of values, dates and tickers: the same digest means the same data."""
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(panel.values, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(panel.dates.values.astype("datetime64[ns]")).tobytes())
+    digest.update("\x00".join(panel.assets).encode())
+    return digest.hexdigest()

@@ -1,0 +1,364 @@
+"""Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
+
+The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  (Higgins et al. 2017),
+with one draw of z. Everything that may differ between members is an array in `Hyperparameters`;
+everything that shapes the program is in `TrainConfig`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxvae.errors import OptionError
+from jaxvae.models.base import Batch, Model, Variables, take_rows
+from jaxvae.objective import kl_divergence, observed_log_density, sample, weighted_mean
+
+SCHEDULES = ("cosine", "constant")
+REDUCTIONS = ("mean", "sum")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a member is trained.
+
+    epochs: the most passes over the training rows, and the length of the cosine schedule.
+    batch_size: rows a step; the last, shorter batch of an epoch is included.
+    warmup_epochs: β rises linearly from 0 over this many epochs; 0 starts at β.
+    schedule: learning rate by epoch, "cosine" to 0 or "constant".
+    clip_norm: largest global norm of a gradient; None leaves gradients alone.
+    weight_decay: decoupled decay a unit of learning rate (Loshchilov & Hutter 2019), of matrices only.
+    reduction: "mean" over a batch's rows, or "sum" as in the notebook.
+    patience: epochs without a better validation objective after which a member stops and its best
+        epoch is kept; None trains through and keeps the last.
+    """
+
+    epochs: int = 200
+    batch_size: int = 64
+    warmup_epochs: int = 50
+    schedule: str = "cosine"
+    clip_norm: float | None = 1.0
+    weight_decay: float = 0.0
+    reduction: str = "mean"
+    patience: int | None = 40
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("warmup_epochs", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"{name}: {getattr(self, name)} is too few; at least {least}")
+        if self.schedule not in SCHEDULES:
+            raise OptionError(f"schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
+        if self.reduction not in REDUCTIONS:
+            raise OptionError(f"reduction: {self.reduction!r} is not one of {', '.join(REDUCTIONS)}")
+        if self.patience is not None and self.patience < 1:
+            raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
+
+
+class Hyperparameters(NamedTuple):
+    """What may differ between members, all traced.
+
+    beta: weight of the KL term.
+    learning_rate: Adam's, before the schedule.
+    factor_mask: 1 for the factors in use, 0 for the rest.
+    row_weights: what each training row counts; 0 leaves it out.
+    validation_weights: what each validation row counts.
+    last_epoch: epochs after which the member is frozen.
+    """
+
+    beta: Float[Array, "*members"]
+    learning_rate: Float[Array, "*members"]
+    factor_mask: Float[Array, "*members factor"]
+    row_weights: Float[Array, "*members row"]
+    validation_weights: Float[Array, "*members validation_row"]
+    last_epoch: Int[Array, "*members"]
+
+
+class Data(NamedTuple):
+    """What all members share.
+
+    training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
+    n_batches: batches an epoch; enough for the member that uses the most training rows.
+    """
+
+    training: Batch
+    validation: Batch
+    n_batches: Int[Array, ""]
+
+
+class TrainState(NamedTuple):
+    """A member between two epochs.
+
+    best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
+        infinite before the first epoch) and the number of epochs that made them.
+    epoch: epochs done.
+    ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
+    """
+
+    variables: Variables
+    optimiser: Any
+    best: Variables
+    best_validation: Float[Array, "*members"]
+    best_epoch: Int[Array, "*members"]
+    epoch: Int[Array, "*members"]
+    ok: Bool[Array, "*members"]
+
+
+class Losses(NamedTuple):
+    """An epoch's objective and its parts: nats a row, or mean batch sums if `reduction` is "sum".
+
+    reconstruction: -E_q log p(x | z). kl: KL(q ‖ p), without β. validation: the objective at the
+    full β on the validation rows, nats a row.
+    """
+
+    total: Float[Array, "*members"]
+    reconstruction: Float[Array, "*members"]
+    kl: Float[Array, "*members"]
+    validation: Float[Array, "*members"]
+
+
+def init(
+    key: Key[Array, ""], data: Data, model: Model, config: TrainConfig
+) -> TrainState:
+    """An untrained member."""
+    variables = model.initialise(key, data.training)
+    return TrainState(
+        variables=variables,
+        optimiser=_optimiser(config).init(variables.parameters),
+        best=variables,
+        best_validation=jnp.float32(jnp.inf),
+        best_epoch=jnp.int32(0),
+        epoch=jnp.int32(0),
+        ok=jnp.bool_(True),
+    )
+
+
+def row_terms(
+    key: Key[Array, ""],
+    variables: Variables,
+    batch: Batch,
+    factor_mask: Float[Array, " factor"],
+    model: Model,
+    training: bool,
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Variables]:
+    """Each row's -log p(x | z) at one draw of z and its KL, in nats; and the variables, moved."""
+    posterior, variables = model.encode(variables, batch, training)
+    factors = sample(key, posterior) * factor_mask[None, :]
+    observation, variables = model.decode(variables, factors, batch, training)
+    reconstruction = -observed_log_density(observation, batch.values, batch.observed)
+    kl = kl_divergence(posterior, model.prior(variables, factors, batch)) @ factor_mask
+    return reconstruction, kl, variables
+
+
+def step(
+    key: Key[Array, ""],
+    variables: Variables,
+    optimiser: Any,
+    batch: Batch,
+    beta: Float[Array, ""],
+    learning_rate: Float[Array, ""],
+    factor_mask: Float[Array, " factor"],
+    model: Model,
+    config: TrainConfig,
+) -> tuple[Variables, Any, Float[Array, " 3"]]:
+    """One step of Adam (Kingma & Ba 2015) on one batch.
+
+    Returns the moved variables and optimiser state, and the batch's sums of total, reconstruction
+    and KL in nats.
+    """
+
+    def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
+        reconstruction, kl, moved = row_terms(
+            key, variables._replace(parameters=parameters), batch, factor_mask, model, True
+        )
+        total = reconstruction + beta * kl
+        sums = jnp.stack([batch.weights @ total, batch.weights @ reconstruction, batch.weights @ kl])
+        mean = config.reduction == "mean"
+        value = weighted_mean(total, batch.weights) if mean else sums[0]
+        return value, (moved.statistics, sums)
+
+    gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(variables.parameters)
+    # Optax mixes integer counts with floats, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, optimiser = _optimiser(config).update(gradients, optimiser, variables.parameters)
+    parameters = jax.tree.map(lambda p, u: p - learning_rate * u, variables.parameters, updates)
+    return Variables(parameters, statistics), optimiser, sums
+
+
+def epoch(
+    key: Key[Array, ""],
+    state: TrainState,
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+    config: TrainConfig,
+) -> tuple[TrainState, Losses]:
+    """One pass over the training rows, then the validation objective and the choice of best epoch.
+
+    `key` is the member's; the epoch's own keys are folded out of it. A member that is stopped,
+    frozen or at its last epoch comes back unchanged.
+    """
+    variables, optimiser, sums = _pass_over_rows(key, state, data, hyperparameters, model, config)
+    key_validation = jax.random.fold_in(key, config.epochs)
+    validation = _validation_objective(key_validation, variables, data, hyperparameters, model)
+    running = is_running(state, hyperparameters, config)
+    healthy = _all_finite((variables.parameters, sums))
+    moved = state._replace(variables=variables, optimiser=optimiser, epoch=state.epoch + 1)
+    moved = _keep_best(moved, validation, hyperparameters, config)
+    state = _select(running & healthy, moved, state)._replace(ok=state.ok & (healthy | ~running))
+    n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
+    count = n_rows if config.reduction == "mean" else data.n_batches.astype(jnp.float32)
+    return state, Losses(*(sums / count), validation)
+
+
+def advance(
+    key: Key[Array, ""],
+    state: TrainState,
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+    config: TrainConfig,
+    n_epochs: int,
+) -> tuple[TrainState, Losses]:
+    """`n_epochs` epochs; the losses have them as their leading axis."""
+
+    def body(state: TrainState, _: None) -> tuple[TrainState, Losses]:
+        return epoch(key, state, data, hyperparameters, model, config)
+
+    return jax.lax.scan(body, state, None, length=n_epochs)
+
+
+def fit(
+    key: Key[Array, ""],
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+    config: TrainConfig,
+) -> tuple[TrainState, Losses]:
+    """A whole training run, a pure function: `jit`, `vmap` and differentiate around it.
+
+    The result's `best` holds the variables to use; the losses have the epochs as leading axis.
+    """
+    key_init, key_train = jax.random.split(key)
+    state = init(key_init, data, model, config)
+    return advance(key_train, state, data, hyperparameters, model, config, config.epochs)
+
+
+def is_running(
+    state: TrainState, hyperparameters: Hyperparameters, config: TrainConfig
+) -> Bool[Array, "*members"]:
+    """Whether a member has epochs to go: healthy, not past its last epoch, patience not used up."""
+    running = state.ok & (state.epoch < hyperparameters.last_epoch)
+    if config.patience is None:
+        return running
+    return running & (state.epoch - state.best_epoch < config.patience)
+
+
+def _optimiser(config: TrainConfig) -> optax.GradientTransformation:
+    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
+    if not config.weight_decay:
+        return optax.chain(clip, optax.scale_by_adam())
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_matrices)
+    return optax.chain(clip, optax.scale_by_adam(), decay)
+
+
+def _matrices(parameters: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
+
+
+def _pass_over_rows(
+    key: Key[Array, ""],
+    state: TrainState,
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+    config: TrainConfig,
+) -> tuple[Variables, Any, Float[Array, " 3"]]:
+    key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
+    rows, weights = _shuffle(key_shuffle, hyperparameters.row_weights, config.batch_size)
+    beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
+
+    def body(index: Int[Array, ""], carry: Any) -> Any:
+        variables, optimiser, sums = carry
+        batch = take_rows(data.training, rows[index])
+        batch = batch._replace(weights=batch.weights * weights[index])
+        key_step = jax.random.fold_in(key_noise, index)
+        mask = hyperparameters.factor_mask
+        new = step(key_step, variables, optimiser, batch, beta, learning_rate, mask, model, config)
+        used = jnp.sum(batch.weights) > 0.0
+        return _select(used, (new[0], new[1], sums + new[2]), carry)
+
+    start = (state.variables, state.optimiser, jnp.zeros(3, jnp.float32))
+    return jax.lax.fori_loop(0, data.n_batches, body, start)
+
+
+def _shuffle(
+    key: Key[Array, ""], row_weights: Float[Array, " row"], batch_size: int
+) -> tuple[Int[Array, "batch slot"], Float[Array, "batch slot"]]:
+    """Rows in random order, those in use first, cut into batches; padding has weight 0."""
+    n_rows = row_weights.shape[0]
+    n_batches = math.ceil(n_rows / batch_size)
+    rank = jnp.where(row_weights > 0.0, jax.random.uniform(key, (n_rows,)), 2.0)
+    order = jnp.argsort(rank).astype(jnp.int32)
+    padding = (0, n_batches * batch_size - n_rows)
+    rows = jnp.pad(order, padding).reshape(n_batches, batch_size)
+    weights = jnp.pad(row_weights[order], padding).reshape(n_batches, batch_size)
+    return rows, weights
+
+
+def _schedules(
+    epoch: Int[Array, ""], hyperparameters: Hyperparameters, config: TrainConfig
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """β and learning rate of an epoch."""
+    done = epoch.astype(jnp.float32)
+    beta = hyperparameters.beta * jnp.minimum(1.0, done / max(config.warmup_epochs, 1))
+    if config.warmup_epochs == 0:
+        beta = hyperparameters.beta
+    if config.schedule == "constant":
+        return beta, hyperparameters.learning_rate
+    decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done / config.epochs))
+    return beta, hyperparameters.learning_rate * decay
+
+
+def _validation_objective(
+    key: Key[Array, ""],
+    variables: Variables,
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+) -> Float[Array, ""]:
+    """The objective at the full β on the validation rows, with the same noise at every epoch."""
+    reconstruction, kl, _ = row_terms(
+        key, variables, data.validation, hyperparameters.factor_mask, model, training=False
+    )
+    weights = data.validation.weights * hyperparameters.validation_weights
+    return weighted_mean(reconstruction + hyperparameters.beta * kl, weights)
+
+
+def _keep_best(
+    state: TrainState,
+    validation: Float[Array, ""],
+    hyperparameters: Hyperparameters,
+    config: TrainConfig,
+) -> TrainState:
+    """Keep the variables of the best epoch; of the last where there is nothing to choose by."""
+    if config.patience is None:
+        better = jnp.bool_(True)
+    else:
+        unjudged = jnp.sum(hyperparameters.validation_weights) == 0.0
+        better = unjudged | (validation < state.best_validation)
+    new = (state.variables, validation, state.epoch)
+    old = (state.best, state.best_validation, state.best_epoch)
+    best, best_validation, best_epoch = _select(better, new, old)
+    return state._replace(best=best, best_validation=best_validation, best_epoch=best_epoch)
+
+
+def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -1,0 +1,10 @@
+"""Shapes are checked at run time, silent broadcasting raises, and dtype promotion is strict."""
+
+from jaxtyping import install_import_hook
+
+install_import_hook("jaxvae", "beartype.beartype")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
