@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
+from jaxvae.checkpoint import load_tree, save_tree
 from jaxvae.errors import FolderError
 
 SCHEMA = 1
 ARRAYS = "arrays.safetensors"
+CHECKPOINTS = "checkpoints"
+PARAMETERS = ("members", "refits")
 # Tables whose first column is their index: a date or a ticker.
 INDEXED = {"factors": True, "loadings": False, "covariance": False}
 TABLES = ("members", "metrics", "history", "comparisons", *INDEXED)
@@ -39,7 +40,9 @@ class Study:
     comparisons: paired differences in test log-likelihood with their intervals.
     factors: dates × consensus factors. loadings: assets × consensus factors.
     covariance: assets × assets, in the units of the returns.
-    arrays: what plots draw and later commands need, by name (see `study.py`).
+    arrays: what plots draw and later commands need, by name (see `summary.py`).
+    parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
+        nested dict of arrays with the member axis first; kept in `checkpoints/`.
     """
 
     config: dict[str, Any]
@@ -51,6 +54,7 @@ class Study:
     loadings: pd.DataFrame
     covariance: pd.DataFrame
     arrays: dict[str, np.ndarray]
+    parameters: dict[str, Any]
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none."""
@@ -82,15 +86,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def save_tables(study: Study, folder: Path) -> None:
-    """Write configuration, tables and arrays into an existing folder."""
+def save_study(study: Study, folder: Path) -> None:
+    """Write configuration, tables, arrays and checkpoints into an existing folder."""
     text = json.dumps(study.config, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     for name in TABLES:
         table: pd.DataFrame = getattr(study, name)
         table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
-    arrays = {name: np.ascontiguousarray(array) for name, array in study.arrays.items()}
-    save_file(arrays, folder / ARRAYS)
+    save_tree(study.arrays, folder / ARRAYS)
+    (folder / CHECKPOINTS).mkdir()
+    for name, tree in study.parameters.items():
+        save_tree(tree, folder / CHECKPOINTS / f"{name}.safetensors")
 
 
 def load_study(folder: str | Path) -> Study:
@@ -101,17 +107,9 @@ def load_study(folder: str | Path) -> Study:
     folder = Path(folder)
     config = _read_config(folder)
     tables = {name: _read_table(folder / f"{name}.csv", name) for name in TABLES}
-    return Study(config=config, arrays=load_arrays(folder / ARRAYS), **tables)
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file; FolderError where it is missing or damaged."""
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
-    except (OSError, SafetensorError, ValueError) as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
+    files = {name: folder / CHECKPOINTS / f"{name}.safetensors" for name in PARAMETERS}
+    parameters = {name: load_tree(path) for name, path in files.items()}
+    return Study(config=config, arrays=load_tree(folder / ARRAYS), parameters=parameters, **tables)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

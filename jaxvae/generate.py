@@ -55,10 +55,19 @@ def evaluate(
     )
 
 
-def reconstruct(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row asset"]:
+def posterior_means(
+    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
+) -> Float[Array, "row factor"]:
+    """E_q[z] of each row."""
+    return model.encode(variables, batch, False)[0].mean * factor_mask[None, :]
+
+
+def reconstruct(
+    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
+) -> Float[Array, "row asset"]:
     """E[x | z] at each row's posterior mean."""
-    posterior, _ = model.encode(variables, batch, False)
-    return model.decode(variables, posterior.mean, batch, False)[0].mean
+    factors = posterior_means(model, variables, batch, factor_mask)
+    return model.decode(variables, factors, batch, False)[0].mean
 
 
 def decoded_unit_vectors(

@@ -3,13 +3,14 @@
 A row is a date (or whatever a model calls one); everything is in nats, in the units of the values.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-LOG_2PI = float(jnp.log(2.0 * jnp.pi))
+LOG_2PI = math.log(2.0 * math.pi)
 
 
 class Gaussian(NamedTuple):

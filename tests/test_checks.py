@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tables import (
+from example_tables import (
     DATE,
     TICKERS,
     assert_one_line,
@@ -15,7 +15,7 @@ from tables import (
     with_index,
 )
 
-from jaxvae.checks import MINIMUM_DATES
+from jaxvae.reading.checks import MINIMUM_DATES
 from jaxvae.errors import DataError
 from jaxvae.reading import panel_from_frame
 
@@ -239,6 +239,12 @@ BAD_FRAMES = {
     "tiny scale": (
         lambda: make_returns().assign(XOM=lambda x: x["XOM"] * 1e-35),
         ["'XOM'", "standard deviation", "float32"],
+    ),
+    "tiny scale in training": (
+        lambda: make_returns().assign(
+            XOM=lambda x: x["XOM"].where(x.index >= x.index[60], x["XOM"] * 1e-35)
+        ),
+        ["'XOM'", "standard deviation"],
     ),
     "large scale": (
         lambda: make_returns().assign(XOM=lambda x: x["XOM"] * 1e35),

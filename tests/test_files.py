@@ -1,12 +1,13 @@
 """Files round-trip to the last bit; a file that cannot be read ends in one line that says why."""
 
+import csv
 import gzip
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tables import (
+from example_tables import (
     TICKERS,
     assert_one_line,
     assert_same,
@@ -68,14 +69,18 @@ def test_trailing_blank_lines_are_no_rows(tmp_path):
     assert_same(read_panel(path), make_returns())
 
 
-def test_odd_tickers_stay_text_in_a_file(tmp_path):
-    odd = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "NA", "a, b"]
-    make_returns().set_axis(odd, axis=1).to_csv(tmp_path / "panel.csv")
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_odd_tickers_stay_text_in_a_file(separator, tmp_path):
+    odd = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "NA", "a, b, c, d, e, f"]
+    make_returns().set_axis(odd, axis=1).to_csv(
+        tmp_path / "panel.csv", sep=separator, quoting=csv.QUOTE_ALL
+    )
     assert read_panel(tmp_path / "panel.csv").assets == tuple(odd)
 
 
-def test_yfinance_files_keep_their_two_headers(tmp_path):
-    make_yfinance(make_prices()).to_csv(tmp_path / "yahoo.csv")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_yfinance_files_keep_their_two_headers(encoding, tmp_path):
+    make_yfinance(make_prices()).to_csv(tmp_path / "yahoo.csv", encoding=encoding)
     panel = read_panel(tmp_path / "yahoo.csv")
     assert panel.assets == tuple(TICKERS)
     np.testing.assert_array_equal(
@@ -145,7 +150,7 @@ BAD_FILES = {
     ),
     "trailing separators": (
         "panel.csv",
-        lambda: make_returns().to_csv(lineterminator=",\n").encode(),
+        lambda: make_returns().to_csv().replace("\n", ",\n").encode(),
         ["ticker in place 5 is empty"],
     ),
     "index left": (

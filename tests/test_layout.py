@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from tables import (
+from example_tables import (
     TICKERS,
     assert_same,
     make_long,

@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from tables import (
+from example_tables import (
     DATE,
     SECTORS,
     TICKERS,
@@ -18,7 +18,7 @@ from tables import (
     with_cell,
 )
 
-from jaxvae.checks import MINIMUM_DATES
+from jaxvae.reading.checks import MINIMUM_DATES
 from jaxvae.errors import DataError, OptionError
 from jaxvae.panel import split_dates
 from jaxvae.reading import panel_from_frame

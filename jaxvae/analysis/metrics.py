@@ -53,8 +53,14 @@ def r2(
 
     Returns 0 where no cell differs from the mean.
     """
+    return r2_of_residual(float(np.nansum((values - reconstruction) ** 2)), values, mean)
+
+
+def r2_of_residual(
+    residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
+) -> float:
+    """`r2` where only the summed squared error Σ (x − x̂)² is at hand."""
     total = np.nansum((values - mean) ** 2)
-    residual = np.nansum((values - reconstruction) ** 2)
     return float(1 - residual / total) if total > 0 else 0.0
 
 

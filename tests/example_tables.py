@@ -48,6 +48,7 @@ def make_holes():
 def assert_same(panel, returns):
     np.testing.assert_array_equal(panel.values, returns.to_numpy())
     assert list(panel.dates) == list(returns.index)
+    assert panel.dates.dtype == "datetime64[ns]"
     assert panel.assets == tuple(returns.columns)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxvae.cells import quote, row_name
-from jaxvae.checks import (
+from jaxvae.reading.cells import quote, row_name
+from jaxvae.reading.checks import (
     CELL_CHECKS,
     COMPLETE_CHECKS,
     check_choice,
@@ -25,8 +25,8 @@ from jaxvae.checks import (
     require_frame,
 )
 from jaxvae.errors import DataError
-from jaxvae.files import read_table
-from jaxvae.layout import Table, index_to_columns, join_labels, read_layout, read_wide
+from jaxvae.reading.files import read_table
+from jaxvae.reading.layout import Table, index_to_columns, join_labels, read_layout, read_wide
 from jaxvae.panel import Panel, split_dates
 
 KINDS = ("returns", "prices")

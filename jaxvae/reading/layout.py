@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from jaxvae.cells import (
+from jaxvae.reading.cells import (
     check_dates_increase,
     check_tickers_differ,
     clean_tickers,

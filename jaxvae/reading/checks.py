@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.cells import quote, row_name, row_number_error
+from jaxvae.reading.cells import quote, row_name, row_number_error
 from jaxvae.errors import DataError, OptionError
 from jaxvae.panel import fit_scaler, split_dates
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.cells import looks_like_date, quote
+from jaxvae.reading.cells import looks_like_date, quote
 from jaxvae.errors import DataError
 
 SEPARATORS = (",", ";", "\t", "|")

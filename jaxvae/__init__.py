@@ -1,0 +1,67 @@
+"""Latent factors in panels of asset returns: ensembles of VAEs as one compiled JAX program.
+
+What is public is imported when first used, so that a script pays only for what it needs.
+"""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "analysis": ("jaxvae.analysis", None),
+    "DataError": ("jaxvae.errors", "DataError"),
+    "FolderError": ("jaxvae.errors", "FolderError"),
+    "JaxvaeError": ("jaxvae.errors", "JaxvaeError"),
+    "MissingExtraError": ("jaxvae.errors", "MissingExtraError"),
+    "OptionError": ("jaxvae.errors", "OptionError"),
+    "Panel": ("jaxvae.panel", "Panel"),
+    "Reference": ("jaxvae.panel", "Reference"),
+    "fit_scaler": ("jaxvae.panel", "fit_scaler"),
+    "split_dates": ("jaxvae.panel", "split_dates"),
+    "panel_from_frame": ("jaxvae.reading", "panel_from_frame"),
+    "read_panel": ("jaxvae.reading", "read_panel"),
+    "linear_panel": ("jaxvae.synthetic", "linear_panel"),
+    "nonlinear_panel": ("jaxvae.synthetic", "nonlinear_panel"),
+    "load_french": ("jaxvae.market", "load_french"),
+    "load_sp500": ("jaxvae.market", "load_sp500"),
+    "load_tickers": ("jaxvae.market", "load_tickers"),
+    "Batch": ("jaxvae.models", "Batch"),
+    "Model": ("jaxvae.models", "Model"),
+    "ModelConfig": ("jaxvae.models", "ModelConfig"),
+    "make_batch": ("jaxvae.models", "make_batch"),
+    "static_vae": ("jaxvae.models", "static_vae"),
+    "Data": ("jaxvae.train", "Data"),
+    "Hyperparameters": ("jaxvae.train", "Hyperparameters"),
+    "TrainConfig": ("jaxvae.train", "TrainConfig"),
+    "fit": ("jaxvae.train", "fit"),
+    "make_data": ("jaxvae.train", "make_data"),
+    "make_hyperparameters": ("jaxvae.train", "make_hyperparameters"),
+    "member_grid": ("jaxvae.ensemble", "member_grid"),
+    "train_ensemble": ("jaxvae.ensemble", "train_ensemble"),
+    "log_likelihood": ("jaxvae.likelihood", "log_likelihood"),
+    "Study": ("jaxvae.folder", "Study"),
+    "load_study": ("jaxvae.folder", "load_study"),
+    "StudyConfig": ("jaxvae.fitting", "StudyConfig"),
+    "encode": ("jaxvae.study", "encode"),
+    "run_study": ("jaxvae.study", "run_study"),
+    "scenarios": ("jaxvae.study", "scenarios"),
+    "write_study": ("jaxvae.study", "write_study"),
+    "VAEFactors": ("jaxvae.estimator", "VAEFactors"),
+}
+
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jaxvae")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'jaxvae' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    loaded = importlib.import_module(module)
+    return loaded if attribute is None else getattr(loaded, attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

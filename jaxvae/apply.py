@@ -1,0 +1,140 @@
+"""What fitted members say, over the member axis: evaluate, encode, reconstruct, draw, covariance.
+
+`generate` knows one member; here its functions run over all of them, compiled once a model.
+
+They run on one device: XLA's CPU devices share a pool of threads, on which batched LAPACK calls from
+several of them wait for each other for ever.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from jaxvae import generate
+from jaxvae.ensemble import Ensemble, map_members
+from jaxvae.generate import Evaluation
+from jaxvae.models.base import Batch, Model, Variables, make_batch
+
+Function = Callable[[Any, Any], Any]
+
+
+class Fitted(NamedTuple):
+    """Members ready for use, member axis first: what they learned, which factors they use, and a
+    number each that tells their random draws apart."""
+
+    variables: Variables
+    factor_mask: Float[np.ndarray, "member factor"]
+    seed: np.ndarray
+
+
+def everyone(ensemble: Ensemble) -> Fitted:
+    """All members of an ensemble, the diverged ones at their last good epoch."""
+    members = ensemble.members
+    return Fitted(ensemble.variables, members.hyperparameters.factor_mask, members.seed)
+
+
+def usable(ensemble: Ensemble) -> Fitted:
+    """The members of an ensemble that did not diverge."""
+    return jax.tree.map(lambda leaf: leaf[ensemble.ok], everyone(ensemble))
+
+
+def evaluate(
+    key: Key[Array, ""], model: Model, fitted: Fitted, batch: Batch, n_samples: int
+) -> Evaluation:
+    """`generate.evaluate` of every member, all with the same draws."""
+    return _over(_evaluator(model, n_samples), fitted, (key, batch))
+
+
+def encode(model: Model, fitted: Fitted, batch: Batch) -> Float[np.ndarray, "member row factor"]:
+    """Posterior means under every member."""
+    return np.asarray(_over(_encoder(model), fitted, batch), np.float64)
+
+
+def reconstruct(model: Model, fitted: Fitted, batch: Batch) -> Float[np.ndarray, "member row asset"]:
+    """Reconstructions from the posterior means of every member."""
+    return np.asarray(_over(_reconstructor(model), fitted, batch), np.float64)
+
+
+def scenarios(
+    key: Key[Array, ""], model: Model, fitted: Fitted, n_assets: int, number: int
+) -> Float[np.ndarray, "scenario asset"]:
+    """Draws from the equal mixture of the members, observation noise included, in standard units.
+
+    Members take turns, so that any first rows are a fair sample.
+    """
+    batch = _blank(-(-number // len(fitted.seed)), n_assets)
+    draws = np.asarray(_over(_sampler(model), fitted, (key, batch)), np.float64)
+    return draws.transpose(1, 0, 2).reshape(-1, n_assets)[:number]
+
+
+def covariance(
+    key: Key[Array, ""], model: Model, fitted: Fitted, n_assets: int, n_draws: int
+) -> Float[np.ndarray, "asset asset"]:
+    """Covariance of the equal mixture, in standard units: the mean of the members' covariances plus
+    the covariance of their means."""
+    shared = (key, _blank(n_draws, n_assets))
+    means, covariances = _over(_moments(model), fitted, shared)
+    between = np.asarray(means, np.float64)
+    between = between - between.mean(axis=0)
+    within = np.asarray(covariances, np.float64).mean(axis=0)
+    return within + between.T @ between / len(between)
+
+
+def _over(function: Function, fitted: Fitted, shared: Any) -> Any:
+    return map_members(function, fitted, shared, devices=tuple(jax.local_devices()[:1]))
+
+
+def _blank(n_rows: int, n_assets: int) -> Batch:
+    """Rows without values, where only their number and conditions count."""
+    return make_batch(np.zeros((n_rows, n_assets)))
+
+
+@functools.cache
+def _evaluator(model: Model, n_samples: int) -> Function:
+    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Evaluation:
+        key, batch = shared
+        return generate.evaluate(
+            key, model, member.variables, batch, member.factor_mask, n_samples
+        )
+
+    return run
+
+
+@functools.cache
+def _encoder(model: Model) -> Function:
+    def run(member: Fitted, batch: Batch) -> Any:
+        return generate.posterior_means(model, member.variables, batch, member.factor_mask)
+
+    return run
+
+
+@functools.cache
+def _reconstructor(model: Model) -> Function:
+    def run(member: Fitted, batch: Batch) -> Any:
+        return generate.reconstruct(model, member.variables, batch, member.factor_mask)
+
+    return run
+
+
+@functools.cache
+def _sampler(model: Model) -> Function:
+    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
+        key, batch = jax.random.fold_in(shared[0], member.seed), shared[1]
+        return generate.sample_scenarios(key, model, member.variables, batch, member.factor_mask)
+
+    return run
+
+
+@functools.cache
+def _moments(model: Model) -> Function:
+    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
+        key, batch = shared
+        return generate.implied_covariance(
+            key, model, member.variables, batch, member.factor_mask
+        )
+
+    return run

@@ -1,0 +1,120 @@
+"""A study in words and settings: what `config.json` holds and what the report must say."""
+
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.drawn import shown_assets
+from jaxvae.ensemble import CHUNK_EPOCHS, TILE_WIDTH
+from jaxvae.fitting import Prepared, StudyConfig, Trained
+from jaxvae.folder import SCHEMA
+from jaxvae.panel import panel_hash
+
+SHORT_TEST = 100
+FEW_SEEDS = 3
+WEAK = 0.5
+PACKAGES = ("jaxvae", "jax", "flax", "optax", "numpy", "pandas", "scikit-learn")
+
+
+def study_notes(
+    prepared: Prepared,
+    config: StudyConfig,
+    grid: Trained,
+    presence: Float[np.ndarray, " factor"],
+    stability: Float[np.ndarray, " factor"],
+) -> list[str]:
+    """What the report must say of the run: multiplicity, short panels, diverged members, and each
+    factor that is collapsed or that the members do not agree on."""
+    n_members = len(grid.ensemble.ok)
+    n_test = prepared.panel.n_dates - prepared.split.fit.stop
+    notes = [
+        f"The best of {n_members} members was picked on the validation dates; the test dates were "
+        "opened once, for the figures shown."
+    ]
+    if n_test < SHORT_TEST:
+        notes.append(f"The test part has {n_test} dates: too few to tell close models apart.")
+    if config.seeds < FEW_SEEDS:
+        notes.append(f"With {config.seeds} seed(s), stability over seeds cannot be judged.")
+    if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
+        notes.append(f"{diverged} of {n_members} members diverged and were left out.")
+    for k, (present, steady) in enumerate(zip(presence, stability, strict=True)):
+        if present < WEAK:
+            share = f"{1 - present:.0%}"
+            notes.append(f"Factor {k + 1} is collapsed or unused in {share} of the members.")
+        elif steady < WEAK and config.seeds >= FEW_SEEDS:
+            notes.append(
+                f"Factor {k + 1} is not stable: a member's correlates with the others' consensus at "
+                f"{steady:.2f} on average."
+            )
+    return notes
+
+
+def describe_study(
+    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: int
+) -> dict[str, Any]:
+    """Everything that the numbers depend on, and the names that the report uses."""
+    panel, preset = prepared.panel, prepared.preset
+    reference = panel.reference
+    return {
+        "schema": SCHEMA,
+        "name": panel.name,
+        "preset": config.preset,
+        "model": config.model,
+        "seeds": list(range(config.seeds)),
+        "betas": list(config.betas),
+        "n_factors": config.n_factors,
+        "epochs": preset.train.epochs,
+        "learning_rate": preset.learning_rate,
+        "root_seed": config.root_seed,
+        "likelihood_samples": config.likelihood_samples,
+        "tile_width": TILE_WIDTH,
+        "chunk_epochs": CHUNK_EPOCHS,
+        "device": _describe_device(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "data_hash": panel_hash(panel),
+        "model_config": asdict(preset.model),
+        "train_config": asdict(preset.train),
+        "panel": _describe_panel(prepared),
+        "chosen": {
+            "member": chosen,
+            "seed": int(grid.ensemble.members.seed[chosen]),
+            "beta": float(config.betas[chosen // config.seeds]),
+            "best_epoch": int(grid.ensemble.best_epoch[chosen]),
+        },
+        "reference": None
+        if reference is None
+        else {"names": [str(name) for name in reference.factors], "planted": reference.planted},
+        "sectors": None if panel.sectors is None else list(panel.sectors),
+        "assets": list(panel.assets),
+        "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
+        "factor_names": [f"factor {k + 1}" for k in range(config.n_factors)],
+    }
+
+
+def _describe_device() -> dict[str, Any]:
+    devices = jax.local_devices()
+    first = devices[0]
+    return {"platform": first.platform, "kind": first.device_kind, "count": len(devices)}
+
+
+def _describe_panel(prepared: Prepared) -> dict[str, Any]:
+    dates, split = prepared.panel.dates, prepared.split
+
+    def day(index: int) -> str:
+        return str(dates[index].date())
+
+    return {
+        "n_dates": len(dates),
+        "n_assets": prepared.panel.n_assets,
+        "first_date": day(0),
+        "last_date": day(-1),
+        "n_train": split.train.stop,
+        "n_validation": split.fit.stop - split.train.stop,
+        "n_test": len(dates) - split.fit.stop,
+        "validation_from": day(split.validation.start),
+        "test_from": day(split.test.start),
+    }

@@ -1,0 +1,195 @@
+"""From a panel to fitted members: prepare, train the grid, choose on validation, refit.
+
+Everything here sees `fit` only; what members say of later dates is evaluated, never used.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae import apply
+from jaxvae.ensemble import (
+    Ensemble,
+    Members,
+    Progress,
+    member_grid,
+    train_ensemble,
+)
+from jaxvae.errors import DataError, OptionError
+from jaxvae.generate import Evaluation
+from jaxvae.models.base import Batch, Model, make_batch
+from jaxvae.models.static import ModelConfig, static_vae
+from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
+from jaxvae.presets import Preset, build_model, make_preset
+from jaxvae.train import Data
+
+DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
+# The evaluation's key is folded out of the root by a number that is no member's seed.
+EVALUATION_STREAM = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What to train and how to score it.
+
+    seeds: how many, 0 … seeds-1. betas: weights of the KL term. n_factors: latent factors.
+    preset, model, epochs: as `presets.make_preset` takes them.
+    root_seed: every random number of the study comes from it.
+    likelihood_samples: importance samples a date for log p(x).
+    """
+
+    seeds: int = 8
+    betas: tuple[float, ...] = DEFAULT_BETAS
+    n_factors: int = 5
+    preset: str = "default"
+    model: str = "static"
+    epochs: int | None = None
+    root_seed: int = 0
+    likelihood_samples: int = 128
+
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--seeds", self.seeds, 1),
+            ("--factors", self.n_factors, 1),
+            ("likelihood_samples", self.likelihood_samples, 8),
+        ):
+            if value < least:
+                raise OptionError(f"{option}: {value} is too few; at least {least}")
+        make_preset(self.preset, n_factors=self.n_factors, epochs=self.epochs, model=self.model)
+
+
+class Prepared(NamedTuple):
+    """A panel made ready: `values` and `batch` hold all dates in standard units; the batch's weights
+    are 1 in `fit`, else 0."""
+
+    panel: Panel
+    split: Split
+    scaler: Scaler
+    values: Float[np.ndarray, "date asset"]
+    batch: Batch
+    preset: Preset
+    model: Model
+
+
+class Trained(NamedTuple):
+    """Members and what they say of all dates of the panel."""
+
+    ensemble: Ensemble
+    evaluation: Evaluation
+
+
+def prepare(panel: Panel, config: StudyConfig) -> Prepared:
+    """Split, standardise by `fit`, and build the model; the batch never exceeds the training rows."""
+    if config.n_factors >= panel.n_assets:
+        raise OptionError(
+            f"--factors: {config.n_factors} is too many for {panel.n_assets} assets; ask for fewer"
+        )
+    split = split_dates(panel.n_dates)
+    preset = make_preset(
+        config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
+    )
+    batch_size = min(preset.train.batch_size, split.train.stop)
+    preset = preset._replace(train=replace(preset.train, batch_size=batch_size))
+    scaler = fit_scaler(panel.values[split.fit])
+    values = scaler.standardise(panel.values)
+    in_fit = np.zeros(panel.n_dates)
+    in_fit[split.fit] = 1.0
+    batch = make_batch(values, weights=in_fit)
+    model = build_model(preset, panel.n_assets)
+    return Prepared(panel, split, scaler, values, batch, preset, model)
+
+
+def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
+    """The member to report, by validation alone: at the β whose seeds have the highest mean
+    log-likelihood there, the seed with the highest. Members that diverged do not count."""
+    scores = np.asarray(grid.evaluation.likelihood.value)[:, split.validation].mean(axis=1)
+    scores = np.where(grid.ensemble.ok, scores, np.nan).reshape(len(config.betas), config.seeds)
+    alive = np.isfinite(scores).any(axis=1)
+    means = np.where(alive, np.nanmean(np.where(alive[:, None], scores, 0.0), axis=1), -np.inf)
+    best_beta = int(np.argmax(means))
+    return best_beta * config.seeds + int(np.nanargmax(scores[best_beta]))
+
+
+def _data(prepared: Prepared, n_training_rows: int) -> Data:
+    """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
+    fit, validation = prepared.split.fit, prepared.split.validation
+    n_batches = math.ceil(n_training_rows / prepared.preset.train.batch_size)
+    return Data(
+        training=make_batch(prepared.values[fit]),
+        validation=make_batch(prepared.values[validation]),
+        n_batches=jnp.int32(n_batches),
+    )
+
+
+def train_grid(
+    prepared: Prepared, config: StudyConfig, report: Callable[[Progress], None]
+) -> Trained:
+    """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
+    n_train = prepared.split.train.stop
+    data = _data(prepared, n_train)
+    members = member_grid(
+        range(config.seeds),
+        config.betas,
+        data,
+        prepared.model,
+        prepared.preset.learning_rate,
+        prepared.preset.train.epochs,
+    )
+    members.hyperparameters.row_weights[:, n_train:] = 0.0
+    trained = _train(prepared, config, data, members, report)
+    if not trained.ensemble.ok.any():
+        raise DataError("every member diverged: look for outliers in the data")
+    return trained
+
+
+def refit(
+    prepared: Prepared,
+    grid: Trained,
+    chosen: int,
+    config: StudyConfig,
+    report: Callable[[Progress], None],
+) -> Trained:
+    """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
+    diverge are left out."""
+    first = chosen - chosen % config.seeds
+    seeds = slice(first, first + config.seeds)
+    members = jax.tree.map(lambda leaf: leaf[seeds].copy(), grid.ensemble.members)
+    members.hyperparameters.row_weights[:] = 1.0
+    members.hyperparameters.validation_weights[:] = 0.0
+    members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
+    data = _data(prepared, prepared.split.fit.stop)
+    trained = _train(prepared, config, data, members, report)
+    ok = trained.ensemble.ok
+    if not ok.any():
+        raise DataError("every refit diverged: look for outliers in the data")
+    return jax.tree.map(lambda leaf: leaf[ok], trained)
+
+
+def _train(
+    prepared: Prepared,
+    config: StudyConfig,
+    data: Data,
+    members: Members,
+    report: Callable[[Progress], None],
+) -> Trained:
+    root = jax.random.key(config.root_seed)
+    model, train_config = prepared.model, prepared.preset.train
+    ensemble = train_ensemble(root, data, members, model, train_config, on_progress=report)
+    everyone = apply.everyone(ensemble)
+    key = jax.random.fold_in(root, EVALUATION_STREAM)
+    n_samples = config.likelihood_samples
+    evaluation = apply.evaluate(key, model, everyone, prepared.batch, n_samples)
+    return Trained(ensemble, evaluation)
+
+
+def saved_model(config: dict[str, Any]) -> Model:
+    """The model of a saved study, from its `config.json`."""
+    shape = dict(config["model_config"])
+    shape["widths"] = tuple(shape["widths"])
+    return static_vae(ModelConfig(**shape), len(config["assets"]))

@@ -1,0 +1,130 @@
+"""A study from start to end, and what can be asked of it later."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from jaxvae import apply, fitting, summary
+from jaxvae.analysis import consensus
+from jaxvae.ensemble import Progress
+from jaxvae.errors import DataError, OptionError
+from jaxvae.fitting import StudyConfig
+from jaxvae.folder import Study, new_folder, save_study
+from jaxvae.models.base import Variables, make_batch
+from jaxvae.panel import Panel, Scaler
+
+
+def run_study(
+    panel: Panel,
+    config: StudyConfig | None = None,
+    *,
+    on_progress: Callable[[str, Progress], None] = lambda stage, progress: None,
+) -> Study:
+    """The whole pipeline on one panel: a panel of returns in, a `Study` out.
+
+    1. Split by time; standardise by mean and standard deviation of `fit`.
+    2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
+    3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
+    4. Align all members' factors; fit the classical baselines; score everything on `test`.
+
+    on_progress: called with the stage ("train", "refit") and where it stands.
+
+    Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
+    """
+    config = config or StudyConfig()
+    prepared = fitting.prepare(panel, config)
+
+    def report(stage: str) -> Callable[[Progress], None]:
+        return lambda progress: on_progress(stage, progress)
+
+    grid = fitting.train_grid(prepared, config, report("train"))
+    chosen = fitting.choose(grid, prepared.split, config)
+    refits = fitting.refit(prepared, grid, chosen, config, report("refit"))
+    return summary.summarise(prepared, config, grid, refits, chosen)
+
+
+def write_study(study: Study, folder: str | Path) -> None:
+    """Write a study and its report into a new folder, which appears whole or not at all.
+
+    Raises FolderError where something is in the way or the disk refuses.
+    """
+    from jaxvae.report import write_report
+
+    with new_folder(Path(folder)) as partial:
+        save_study(study, partial)
+        write_report(study, partial)
+
+
+def encode(study: Study, panel: Panel) -> pd.DataFrame:
+    """Consensus factors of a panel's dates under a saved study, dates × factors.
+
+    The study's own scaler, members and alignment serve; nothing is refitted.
+
+    Raises DataError unless the panel has every asset of the study; others are ignored.
+    """
+    model = fitting.saved_model(study.config)
+    members = _fitted(study, "members", study.arrays["consensus_members"])
+    by_member = apply.encode(model, members, make_batch(_standardised(study, panel)))
+    table = consensus.consensus_factors(_consensus(study), by_member)
+    index = pd.Index(panel.dates, name="date")
+    return pd.DataFrame(table, index=index, columns=study.config["factor_names"])
+
+
+def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
+    """Draws of all assets' returns from the chosen configuration, scenarios × assets.
+
+    From the equal mixture of its refitted seeds: z from the prior, observation noise included. The
+    same seed gives the same scenarios.
+    """
+    if number < 1:
+        raise OptionError(f"--number: {number} is too few; ask for at least 1")
+    model, assets = fitting.saved_model(study.config), study.config["assets"]
+    refits = _fitted(study, "refits")
+    draws = apply.scenarios(jax.random.key(seed), model, refits, len(assets), number)
+    values = _scaler(study).restore(draws)
+    index = pd.RangeIndex(number, name="scenario")
+    return pd.DataFrame(values, index=index, columns=assets)
+
+
+def _standardised(study: Study, panel: Panel) -> Any:
+    assets = study.config["assets"]
+    absent = [asset for asset in assets if asset not in set(panel.assets)]
+    if absent:
+        raise DataError(
+            f"--data: {len(absent)} of the study's {len(assets)} assets are missing, "
+            f"{absent[0]!r} first; give every asset the study was fitted on"
+        )
+    values = panel.to_frame()[assets].to_numpy(np.float64)
+    return _scaler(study).standardise(values)
+
+
+def _scaler(study: Study) -> Scaler:
+    return Scaler(study.arrays["scaler_mean"], study.arrays["scaler_scale"])
+
+
+def _fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
+    tree: Any = jax.tree.map(lambda leaf: leaf[rows], study.parameters[name])
+    statistics = tree.get("statistics", {})
+    variables = Variables(tree["parameters"], {"encoder": {}, "decoder": {}, **statistics})
+    return apply.Fitted(variables, tree["factor_mask"], tree["seed"])
+
+
+def _consensus(study: Study) -> consensus.Consensus:
+    saved = {
+        name.removeprefix("consensus_"): array
+        for name, array in study.arrays.items()
+        if name.startswith("consensus_")
+    }
+    alignment = consensus.Alignment(saved["assignment"], saved["signs"], saved["weights"])
+    return consensus.Consensus(
+        alignment,
+        saved["location"],
+        saved["scale"],
+        saved["spread"],
+        saved["stability"],
+        int(saved["medoid"]),
+    )

@@ -1,0 +1,297 @@
+"""From trained members to the tables and arrays of a `Study`; opens the test part."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy.special import logsumexp, softmax
+
+from jaxvae import apply
+from jaxvae.analysis import baselines, consensus, metrics
+from jaxvae.describe import describe_study, study_notes
+from jaxvae.drawn import drawn_arrays
+from jaxvae.errors import DataError
+from jaxvae.fitting import Prepared, StudyConfig, Trained
+from jaxvae.folder import Study
+from jaxvae.presets import notebook_losses
+from jaxvae.tables import (
+    MEMBER_SPLITS,
+    REFIT_SPLITS,
+    Context,
+    Scored,
+    comparisons_table,
+    describe_rows,
+    members_table,
+    metrics_table,
+    score_baseline,
+)
+
+MOST_BASELINE_FACTORS = 15
+SCENARIOS = 8000
+SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
+
+
+class Aligned(NamedTuple):
+    """The consensus over the members in `used`, and what it rests on.
+
+    presence: share of those members that have the factor at all.
+    """
+
+    map: consensus.Consensus
+    used: Bool[np.ndarray, " member"]
+    factors: Float[np.ndarray, "date factor"]
+    stability: Float[np.ndarray, "beta factor"]
+    agreement: Float[np.ndarray, "member member"]
+    presence: Float[np.ndarray, " factor"]
+
+
+def summarise(
+    prepared: Prepared, config: StudyConfig, grid: Trained, refits: Trained, chosen: int
+) -> Study:
+    """Score, align and tabulate.
+
+    grid: all members. refits: those of the chosen β that did not diverge. chosen: the member whose
+    refit is `vae_best`.
+    """
+    aligned = align(prepared, grid)
+    context = _context(prepared)
+    best = _position(refits, grid, chosen)
+    fitted = apply.everyone(refits.ensemble)
+    rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
+    vaes = [
+        _score_mixture(prepared, refits, rebuilt, config),
+        _score(refits, best, "vae_best", "fit", REFIT_SPLITS, config),
+    ]
+    joint = Scored("consensus", config.n_factors, "fit", REFIT_SPLITS, factors=aligned.factors)
+    rivals, unfitted = fit_baselines(prepared, config.n_factors)
+    key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
+    n_assets = prepared.panel.n_assets
+    scenarios = apply.scenarios(key, prepared.model, fitted, n_assets, SCENARIOS)
+    table = pd.concat(
+        [
+            metrics_table([*_score_members(grid, config), *vaes, joint, *rivals], context,
+                          config.root_seed),
+            describe_rows("data", "fit", prepared.values[prepared.split.fit]),
+            describe_rows("vae_ensemble", "fit", scenarios),
+        ],
+        ignore_index=True,
+    )
+    notes = [*prepared.panel.notes, *unfitted]
+    notes += study_notes(prepared, config, grid, aligned.presence, aligned.map.stability)
+    reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
+    return Study(
+        config={**describe_study(prepared, config, grid, chosen), "notes": notes},
+        members=members_table(table, _member_columns(config, grid), context.reference is not None),
+        metrics=table,
+        history=history_table(prepared, grid),
+        comparisons=comparisons_table(vaes, rivals, prepared.split, config.root_seed),
+        factors=_factors_table(prepared, aligned),
+        loadings=_loadings_table(prepared, grid, aligned),
+        covariance=_covariance_table(prepared, fitted, config),
+        arrays={
+            **_consensus_arrays(aligned),
+            **drawn_arrays(prepared, aligned.factors, reconstructions, scenarios),
+            "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
+            "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
+            "scaler_mean": prepared.scaler.mean,
+            "scaler_scale": prepared.scaler.scale,
+        },
+        parameters={
+            "members": _saved(apply.everyone(grid.ensemble)),
+            "refits": _saved(fitted),
+        },
+    )
+
+
+def align(prepared: Prepared, grid: Trained) -> Aligned:
+    """Line up the factors of all members that did not diverge; learned on `fit`."""
+    used = np.asarray(grid.ensemble.ok)
+    factors = np.asarray(grid.evaluation.factors, np.float64)[used]
+    in_fit = factors[:, prepared.split.fit]
+    active = metrics.active_units(in_fit)
+    strength = (np.asarray(grid.evaluation.loadings, np.float64)[used] ** 2).sum(axis=1)
+    joint = consensus.align_members(in_fit, active, strength * in_fit.var(axis=1))
+    betas = grid.ensemble.members.hyperparameters.beta[used]
+    _, stability = consensus.stability(joint, in_fit, betas)
+    return Aligned(
+        map=joint,
+        used=used,
+        factors=consensus.consensus_factors(joint, factors),
+        stability=stability,
+        agreement=consensus.agreement(in_fit, active),
+        presence=(joint.alignment.assignment >= 0).mean(axis=0),
+    )
+
+
+def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[list[Scored], list[str]]:
+    """Classical rivals at the study's K and at their own best K; and what could not be fitted."""
+    split, values = prepared.split, prepared.values
+    fit, train, validation = values[split.fit], values[split.train], values[split.validation]
+    most = min(MOST_BASELINE_FACTORS, prepared.panel.n_assets // 2, len(train) // 3)
+    scored = []
+    fitters = {"pca": baselines.fit_pca, "factor_analysis": baselines.fit_factor_analysis}
+    for name, fitter in fitters.items():
+        best, _ = baselines.choose_n_factors(fitter, train, validation, range(1, max(most, 1) + 1))
+        scored.append(score_baseline(name, fitter(fit, n_factors), values))
+        scored.append(score_baseline(f"{name}_best", fitter(fit, best), values))
+    scored.append(score_baseline("ledoit_wolf", baselines.fit_ledoit_wolf(fit), values))
+    try:
+        student = baselines.fit_multivariate_t(fit)
+    except DataError as error:
+        return scored, [f"The multivariate t could not be fitted: {error}."]
+    return [*scored, score_baseline("multivariate_t", student, values)], []
+
+
+def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
+    """member, epoch, total, reconstruction, kl, validation; nats a date, or for sums a batch the
+    notebook's mean batch sums."""
+    losses = grid.ensemble.history
+    if prepared.preset.train.reduction == "sum":
+        n_rows = prepared.split.train.stop
+        n_batches = -(-n_rows // prepared.preset.train.batch_size)
+        losses = notebook_losses(losses, n_rows, n_batches, prepared.panel.n_assets)
+    columns = {name: np.asarray(loss).ravel() for name, loss in losses._asdict().items()}
+    n_members, n_epochs = losses.total.shape
+    member, epoch = np.divmod(np.arange(n_members * n_epochs), n_epochs)
+    table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
+    return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
+
+
+def _context(prepared: Prepared) -> Context:
+    reference = prepared.panel.reference
+    known = None if reference is None else reference.factors.to_numpy(np.float64)
+    return Context(prepared.values, prepared.split, known)
+
+
+def _position(refits: Trained, grid: Trained, chosen: int) -> int:
+    """Where the chosen member's seed stands among the refits; 0 if its refit diverged."""
+    same = refits.ensemble.members.seed == grid.ensemble.members.seed[chosen]
+    return int(np.argmax(same))
+
+
+def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
+    return [
+        _score(grid, index, "vae", "train", MEMBER_SPLITS, config)._replace(member=index)
+        for index in range(len(grid.ensemble.ok))
+    ]
+
+
+def _score(
+    trained: Trained,
+    index: int,
+    name: str,
+    fitted_on: str,
+    splits: tuple[str, ...],
+    config: StudyConfig,
+) -> Scored:
+    said = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
+    return Scored(
+        model=name,
+        n_factors=config.n_factors,
+        fitted_on=fitted_on,
+        splits=splits,
+        log_likelihood=said.likelihood.value,
+        standard_error=said.likelihood.standard_error,
+        effective_samples=said.likelihood.effective_samples,
+        squared_error=said.squared_error,
+        factors=said.factors,
+    )
+
+
+def _score_mixture(
+    prepared: Prepared,
+    refits: Trained,
+    rebuilt: Float[np.ndarray, "member date asset"],
+    config: StudyConfig,
+) -> Scored:
+    """The equal mixture of the refits; its reconstruction is the mean of theirs.
+
+    A date's standard error joins the members' as independent, weighted by their responsibilities.
+    """
+    bound = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
+    shares = softmax(bound.value, axis=0)
+    return Scored(
+        model="vae_ensemble",
+        n_factors=config.n_factors,
+        fitted_on="fit",
+        splits=REFIT_SPLITS,
+        log_likelihood=logsumexp(bound.value, axis=0) - np.log(len(shares)),
+        standard_error=np.sqrt((shares**2 * bound.standard_error**2).sum(axis=0)),
+        effective_samples=(shares * bound.effective_samples).sum(axis=0),
+        squared_error=((prepared.values - rebuilt.mean(axis=0)) ** 2).sum(axis=1),
+    )
+
+
+def _member_columns(config: StudyConfig, grid: Trained) -> dict[str, Any]:
+    members, evaluation = grid.ensemble.members, grid.evaluation
+    noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
+    betas = np.repeat(config.betas, config.seeds)
+    return {
+        "member": np.arange(len(members.seed)),
+        "seed": members.seed,
+        "beta": betas,
+        "ok": grid.ensemble.ok,
+        "best_epoch": grid.ensemble.best_epoch,
+        "kl": np.asarray(evaluation.kl, np.float64).sum(axis=2).mean(axis=1),
+        "active_units": metrics.active_units(np.asarray(evaluation.factors)).sum(axis=1),
+        "noise_variance": noise,
+        "beta_noise": betas * noise,
+    }
+
+
+def _factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
+    dates = pd.Index(prepared.panel.dates, name="date")
+    return pd.DataFrame(aligned.factors, index=dates, columns=_factor_names(aligned))
+
+
+def _loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
+    """The members' mean Jacobians, aligned: returns per standard deviation of a factor."""
+    jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
+    loadings = consensus.consensus_loadings(aligned.map, jacobians)
+    assets = pd.Index(prepared.panel.assets, name="asset")
+    in_returns = loadings * prepared.scaler.scale[:, None]
+    return pd.DataFrame(in_returns, index=assets, columns=_factor_names(aligned))
+
+
+def _factor_names(aligned: Aligned) -> list[str]:
+    return [f"factor {k + 1}" for k in range(aligned.factors.shape[1])]
+
+
+def _covariance_table(
+    prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
+) -> pd.DataFrame:
+    key = jax.random.fold_in(jax.random.key(config.root_seed), COVARIANCE_STREAM)
+    n_assets, scale = prepared.panel.n_assets, prepared.scaler.scale
+    standard = apply.covariance(key, prepared.model, fitted, n_assets, SCENARIOS)
+    assets = list(prepared.panel.assets)
+    index = pd.Index(assets, name="asset")
+    return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)
+
+
+def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray, "date asset"]:
+    pca = baselines.fit_pca(prepared.values[prepared.split.fit], n_factors)
+    return baselines.reconstruct(pca, prepared.values)
+
+
+def _consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
+    joint = aligned.map
+    return {
+        "stability": aligned.stability,
+        "agreement": aligned.agreement,
+        "consensus_members": np.flatnonzero(aligned.used),
+        "consensus_assignment": joint.alignment.assignment,
+        "consensus_signs": joint.alignment.signs,
+        "consensus_weights": joint.alignment.weights,
+        "consensus_location": joint.location,
+        "consensus_scale": joint.scale,
+        "consensus_spread": joint.spread,
+        "consensus_stability": joint.stability,
+        "consensus_medoid": np.array(joint.medoid),
+        "consensus_presence": aligned.presence,
+    }
+
+
+def _saved(fitted: apply.Fitted) -> dict[str, Any]:
+    return {**fitted.variables._asdict(), "factor_mask": fitted.factor_mask, "seed": fitted.seed}
