@@ -111,7 +111,7 @@ def member_key(
 
 
 def train_ensemble(
-    root: Key[Array, ""],
+    root: Array,
     data: Data,
     members: Members,
     model: Model,
@@ -186,10 +186,11 @@ def _train_tile(
     advance = _program(_advancer(model, config), devices)
     state, history = start(padded, shared), []
     for epoch in range(0, config.epochs, CHUNK_EPOCHS):
-        state, losses = advance((padded, state), shared)
+        state, losses, running = advance((padded, state), shared)
         history.append(jax.device_get(losses))
-        report(min(epoch + CHUNK_EPOCHS, config.epochs))
-        if not np.any(train.is_running(jax.device_get(state), padded.hyperparameters, config)):
+        any_running = np.any(running)
+        report(min(epoch + CHUNK_EPOCHS, config.epochs) if any_running else config.epochs)
+        if not any_running:
             break
     return _take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
 
@@ -226,13 +227,15 @@ def _starter(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
 def _advancer(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
     def advance(
         of_member: tuple[Members, TrainState], shared: tuple[Key[Array, ""], Data]
-    ) -> tuple[TrainState, Losses]:
+    ) -> tuple[TrainState, Losses, Bool[Array, ""]]:
         (member, state), (root, data) = of_member, shared
         key = member_key(root, member.seed, member.hyperparameters.beta)
         _, key_train = jax.random.split(key)
-        return train.advance(
-            key_train, state, data, member.hyperparameters, model, config, CHUNK_EPOCHS
+        hyperparameters = member.hyperparameters
+        state, losses = train.advance(
+            key_train, state, data, hyperparameters, model, config, CHUNK_EPOCHS
         )
+        return state, losses, train.is_running(state, hyperparameters, config)
 
     return advance
 
@@ -248,7 +251,7 @@ def _program(
     return jax.jit(jax.shard_map(over_members, mesh=mesh, check_vma=False, **specs))
 
 
-def _require_threefry(root: Key[Array, ""]) -> None:
+def _require_threefry(root: Array) -> None:
     if not jnp.issubdtype(root.dtype, jax.dtypes.prng_key) or "fry" not in str(root.dtype):
         raise OptionError(f"root: {root.dtype} is no threefry key; use jax.random.key(seed)")
 

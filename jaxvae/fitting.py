@@ -27,7 +27,7 @@ from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.models.static import ModelConfig, static_vae
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
-from jaxvae.train import Data
+from jaxvae.train import Data, make_data
 
 DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # The evaluation's key is folded out of the root by a number that is no member's seed.
@@ -119,12 +119,11 @@ def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
 def _data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
-    n_batches = math.ceil(n_training_rows / prepared.preset.train.batch_size)
-    return Data(
-        training=make_batch(prepared.values[fit]),
-        validation=make_batch(prepared.values[validation]),
-        n_batches=jnp.int32(n_batches),
+    batch_size = prepared.preset.train.batch_size
+    data = make_data(
+        make_batch(prepared.values[fit]), make_batch(prepared.values[validation]), batch_size
     )
+    return data._replace(n_batches=jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 
 def train_grid(

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,13 @@ def require_new(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all: filled beside its place, renamed when done."""
+    """A folder that appears whole or not at all: filled beside its place, renamed when done.
+
+    Where it does not come to that, parents made on the way go too.
+    """
     require_new(folder)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    made = [parent for parent in partial.parents if not parent.exists()]
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -84,6 +88,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise FolderError(f"--out: {folder} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if not os.path.lexists(folder):
+            for parent in made:
+                with suppress(OSError):
+                    parent.rmdir()
 
 
 def save_study(study: Study, folder: Path) -> None:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,21 @@ from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from jaxvae.folder import Study
 
 VAE, PCA, FACTOR_ANALYSIS, OTHER = "#0f5ea8", "#d95f02", "#1b9e77", "#7a6a9b"
-DATA, MUTED, GRID, ABSENT = "#2b2b2b", "#6b6b6b", "#e4e4e4", "#cccccc"
+DATA, TRUTH, MUTED, GRID, ABSENT = "#2b2b2b", "#a9a9a9", "#6b6b6b", "#e4e4e4", "#cccccc"
 SIGNED, SHARE = "RdBu", "Blues"
 WIDTH = 10.0
 DPI = 144
-TITLE, TEXT, SMALL = 12.5, 9.5, 8.0
+TITLE, TEXT, SMALL = 12.0, 9.5, 8.0
+TITLE_CHARACTERS = 8.7  # an inch, at the title's size
 
 MODEL_NAMES = {
     "vae": "VAE members",
@@ -39,9 +42,9 @@ MODEL_NAMES = {
 }
 
 
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
+def number(value: float | int, digits: int = 2, sign: bool = False) -> str:
     """A number for a person: a true minus sign, and an en dash where there is none."""
-    if value is None or not np.isfinite(value):
+    if not np.isfinite(value):
         return "–"
     text = f"{value:{'+' if sign else ''}.{digits}f}"
     zero = float(text) == 0
@@ -74,7 +77,7 @@ def _drawable() -> frozenset[int]:
 
 def beta_label(beta: float) -> str:
     """A beta as a label: β = 0.5."""
-    return f"β = {beta:g}"
+    return f"β = {beta:.3g}"
 
 
 def beta_colours(betas: Sequence[float]) -> dict[float, Any]:
@@ -104,7 +107,9 @@ def model_name(study: Study, model: str) -> str:
     """What a model is called, with its number of factors where it has one."""
     factors = factors_of(study, model)
     name = MODEL_NAMES.get(model, label(model.replace("_", " ")))
-    return f"{name} ({factors})" if factors and not model.startswith("vae") else name
+    if not factors or model.startswith(("vae", "consensus")):
+        return name
+    return f"{name} = {factors}" if name.endswith("K") else f"{name}, K = {factors}"
 
 
 def factors_of(study: Study, model: str) -> int | None:
@@ -116,14 +121,13 @@ def factors_of(study: Study, model: str) -> int | None:
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of a size in inches, whose parts keep clear of each other."""
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
 def set_message(figure: Figure, message: str) -> None:
     """The figure's title: one sentence, wrapped to the width."""
-    lines = textwrap.fill(message, int(10.4 * figure.get_figwidth()))
+    lines = textwrap.fill(message, int(TITLE_CHARACTERS * figure.get_figwidth()))
     figure.suptitle(lines, x=0.012, ha="left", fontsize=TITLE, fontweight="bold", color=DATA)
 
 
@@ -132,7 +136,9 @@ def message_of(figure: Figure) -> str:
     return " ".join(figure.get_suptitle().split()).replace(r"\$", "$")
 
 
-def tidy(axes: Axes, x: str = "", y: str = "", title: str = "", grid: str | None = "y") -> Axes:
+def tidy(
+    axes: Axes, x: str = "", y: str = "", title: str = "", grid: Literal["x", "y"] | None = "y"
+) -> Axes:
     """Labels, a light grid on one axis, no frame."""
     axes.set_title(title, fontsize=TEXT + 0.5, loc="left", color=DATA)
     axes.set_xlabel(x, fontsize=TEXT, color=MUTED)
@@ -175,16 +181,15 @@ def write_values(
 ) -> None:
     """Print a heat map's numbers in its cells, light on dark; shade: 0 to 1, how dark a cell is."""
     rows, columns = values.shape
-    size = float(np.clip(88 / max(rows, columns), 5.0, TEXT))
-    digits = 2 if columns <= 14 else 1
+    size = float(np.clip(130 / max(rows, columns), 6.0, TEXT))
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if shade[row, column] > 0.6 else DATA
-        text = number(value, digits)
+        text = number(value) if columns <= 10 else number(value).replace("0.", ".")
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def add_legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """One legend for the whole figure, below the title."""
+    """One legend for the whole figure, below its panels."""
     handles, words = axes.get_legend_handles_labels()
     figure.legend(
         handles, words, loc="outside lower left", ncols=columns, frameon=False, fontsize=TEXT
@@ -198,9 +203,17 @@ def beta_axis(axes: Axes, betas: Iterable[float]) -> None:
         axes.set_xscale("log", base=2)
     axes.xaxis.set_minor_locator(NullLocator())
     shown = ordered[:: max(1, -(-len(ordered) // 8))]
-    axes.set_xticks(shown, [f"{beta:g}" for beta in shown])
+    axes.set_xticks(shown, [f"{beta:.3g}" for beta in shown])
     if len(ordered) == 1:
         axes.set_xlim(ordered[0] - 0.5, ordered[0] + 0.5)
+
+
+def date_axis(axes: Axes, dates: pd.Index) -> None:
+    """An x axis over dates, from the first to the last, with few and short ticks."""
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    axes.set_xlim(dates[0], dates[-1])
 
 
 def plain_log(axes: Axes) -> None:

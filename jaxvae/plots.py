@@ -8,47 +8,48 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from jaxvae.folder import Study
+from jaxvae.plot_factors import (
+    agreement,
+    decoder_loadings,
+    factor_correlation,
+    factor_series,
+    loadings,
+    matched_factors,
+    stability,
+)
 from jaxvae.plot_style import (
     DATA,
     MUTED,
     PCA,
-    SHARE,
-    SIGNED,
     SMALL,
     TEXT,
+    TRUTH,
     VAE,
-    add_colour_bar,
     add_legend,
     beta_axis,
     beta_colours,
     beta_label,
     beta_map,
     count,
-    heat_map,
+    date_axis,
     label,
     model_colour,
     model_name,
-    name_ticks,
     new_figure,
     number,
     percent,
     plain_log,
     set_message,
     tidy,
-    tidy_heat_map,
-    write_values,
 )
 
 LIKELIHOOD = "nats a date"
-SHOWN_DATES = 200
 MOST_COMPONENTS = 20
 # Early losses fall by so much that the rest of a run would be a flat line.
 FIRST_SHOWN = 0.05
@@ -66,28 +67,37 @@ def comparison(study: Study) -> Figure:
     table = study.comparisons[study.comparisons.split == "test"]
     ensemble = table[table.model == "vae_ensemble"].sort_values("difference").reset_index(drop=True)
     figure = new_figure(1.7 + 0.5 * len(ensemble))
-    axes = tidy(figure.subplots(), f"VAE minus baseline, {LIKELIHOOD}, test part", grid="x")
+    words = f"←  baseline better     VAE minus baseline, {LIKELIHOOD}     VAE better  →"
+    axes = tidy(figure.subplots(), words, grid="x")
     axes.axvline(0, color=DATA, linewidth=1.2)
-    styles = (("vae_ensemble", 0.0, VAE, 7.0), ("vae_best", 0.25, "white", 5.0))
-    for model, shift, face, size in styles:
+    for model, shift, face, size in (("vae_ensemble", 0.0, VAE, 7), ("vae_best", 0.25, "white", 5)):
         rows = table[table.model == model].set_index("baseline").reindex(ensemble.baseline)
         errors = np.abs(rows[["low", "high"]].to_numpy() - rows[["difference"]].to_numpy()).T
         style: dict[str, Any] = {"fmt": "o", "color": VAE, "ms": size, "mfc": face, "capsize": 0}
-        place = np.arange(len(rows)) - shift
-        axes.errorbar(rows.difference, place, xerr=errors, label=model_name(study, model), **style)
-    names = [model_name(study, name) for name in ensemble.baseline]
-    axes.set_yticks(range(len(ensemble)), names)
+        heights = np.arange(len(rows)) - shift
+        axes.errorbar(
+            rows.difference, heights, xerr=errors, label=model_name(study, model), **style
+        )
     axes.set_ylim(-0.6, len(ensemble) - 0.4)
-    for text, name in zip(axes.get_yticklabels(), ensemble.baseline, strict=True):
-        text.set(color=model_colour(name), fontsize=TEXT + 0.5)
-    for place, row in enumerate(ensemble.itertuples()):
-        words = f"{number(row.difference, 2, True)}  [{number(row.low)}, {number(row.high)}]"
-        where = (1.01, place)
-        axes.annotate(words, where, xycoords=("axes fraction", "data"), va="center", fontsize=TEXT)
     axes.margins(x=0.08)
+    _name_comparisons(study, axes, ensemble)
     add_legend(figure, axes)
     set_message(figure, _comparison_message(study, ensemble))
     return figure
+
+
+def _name_comparisons(study: Study, axes: Axes, rows: pd.DataFrame) -> None:
+    """Baselines on the left in their colours, differences as numbers on the right."""
+    axes.set_yticks(range(len(rows)), [model_name(study, name) for name in rows.baseline])
+    for text, name in zip(axes.get_yticklabels(), rows.baseline, strict=True):
+        text.set(color=model_colour(name), fontsize=TEXT + 0.5)
+    right: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    differences = zip(rows.difference, rows.low, rows.high, strict=True)
+    for place, (middle, low, high) in enumerate(differences):
+        words = f"{number(middle, 2, True)}  [{number(low)}, {number(high)}]"
+        axes.annotate(words, (1.01, place), fontsize=TEXT, **right)
+    words = "ensemble − baseline\n[95 % interval]"
+    axes.annotate(words, (1.01, len(rows) - 0.45), fontsize=SMALL, color=MUTED, **right)
 
 
 def _comparison_message(study: Study, rows: pd.DataFrame) -> str:
@@ -122,10 +132,10 @@ def score_over_beta(study: Study) -> Figure:
         axes.set_visible(False)
     add_legend(figure, panels[0])
     lost = len(study.members) - len(members)
-    suffix = f"; {count(lost, 'member')} diverged and is not shown" if lost else ""
+    suffix = f"; {count(lost, 'member')} diverged (not shown)" if lost else ""
     beta, seeds = study.config["chosen"]["beta"], len(study.config["seeds"])
-    message = f"{beta_label(beta)} scores best on validation, over {count(seeds, 'seed')}{suffix}"
-    set_message(figure, message)
+    rank = "scores best on validation" if len(study.config["betas"]) > 1 else "alone was tried"
+    set_message(figure, f"{beta_label(beta)} {rank}, over {count(seeds, 'seed')}{suffix}")
     return figure
 
 
@@ -135,12 +145,17 @@ def _draw_best_baseline(study: Study, axes: Axes, score: str) -> None:
     rows = rows[~rows.model.str.startswith(("vae", "consensus"))]
     if rows.empty:
         return
-    best = rows.loc[rows.value.idxmax()]
+    best = rows.sort_values("value").iloc[-1]
     colour = model_colour(best.model)
     axes.axhline(best.value, color=colour, linewidth=1.4, linestyle="--")
     words, place = model_name(study, best.model), (0.99, best.value)
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+    left = where | {"ha": "left"}
     axes.annotate(words, place, fontsize=SMALL, color=colour, **where)
+    floor = study.metric("consensus", "mcc_rotation_floor", split)
+    if metric == "mcc" and np.isfinite(floor):
+        axes.axhline(floor, color=MUTED, linewidth=1.2, linestyle=":")
+        axes.annotate("random rotation", (0.01, floor), fontsize=SMALL, color=MUTED, **left)
 
 
 def training_curves(study: Study) -> Figure:
@@ -157,22 +172,26 @@ def training_curves(study: Study) -> Figure:
         # A member that stopped early keeps its last value, so that each band keeps its seeds.
         runs = history.pivot_table(index="epoch", columns="member", values=loss).ffill()
         for beta, colour in colours.items():
-            seeds = runs[runs.columns.intersection(members.member[members.beta == beta])]
+            seeds = runs[[m for m in members.member[members.beta == beta] if m in runs]]
             low, high = seeds.min(axis=1), seeds.max(axis=1)
             axes.fill_between(runs.index, low, high, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(runs.index, seeds.median(axis=1), color=colour, lw=1.6, label=beta_label(beta))
+            axes.plot(runs.index, seeds.median(axis=1), color=colour, label=beta_label(beta))
         _limit_to_later(axes, runs)
     if len(colours) <= 8:
         add_legend(figure, panels[0], columns=8)
     else:
         _add_beta_bar(figure, list(panels), list(colours))
-    stops = members.best_epoch
-    set_message(
-        figure,
-        f"Training settles: the best epoch is {number(stops.median(), 0)} in the median "
-        f"(from {stops.min()} to {stops.max()}) of at most {study.config['epochs']}",
-    )
+    set_message(figure, _training_message(study))
     return figure
+
+
+def _training_message(study: Study) -> str:
+    stops = study.members.best_epoch[study.members.ok]
+    most = f"of at most {study.config['epochs']}"
+    if stops.min() == stops.max():
+        return f"Every member keeps its epoch {stops.min()} {most}"
+    middle = number(stops.median(), 0)
+    return f"Members keep epoch {middle} in the median ({stops.min()} to {stops.max()}) {most}"
 
 
 def _loss_name(loss: str) -> str:
@@ -190,14 +209,17 @@ def _add_beta_bar(figure: Figure, panels: list[Axes], betas: list[float]) -> Non
     norm = BoundaryNorm(np.arange(len(betas) + 1) - 0.5, len(betas))
     bar = figure.colorbar(ScalarMappable(norm, beta_map(betas)), ax=panels, aspect=40, pad=0.01)
     places = range(0, len(betas), -(-len(betas) // 8))
-    bar.set_ticks(list(places), labels=[f"{betas[place]:g}" for place in places])
+    bar.set_ticks(list(places), labels=[f"{betas[place]:.3g}" for place in places])
+    bar.outline.set_visible(False)
+    bar.minorticks_off()
     bar.set_label("β", fontsize=TEXT, color=MUTED)
     bar.ax.tick_params(labelsize=SMALL, length=0)
 
 
 def explained_variance(study: Study) -> Figure:
     """PCA's share of variance by component, and cumulated."""
-    shares, n_factors = study.arrays["explained_variance"], study.config["n_factors"]
+    shares = study.arrays["explained_variance"]
+    n_factors = min(study.config["n_factors"], len(shares))
     shown = shares[: max(MOST_COMPONENTS, n_factors)]
     places, total = np.arange(1, len(shown) + 1), np.cumsum(shown)
     figure = new_figure(3.6)
@@ -207,9 +229,9 @@ def explained_variance(study: Study) -> Figure:
     axes.axvline(n_factors + 0.5, color=MUTED, linestyle=":", linewidth=1)
     axes.set(ylim=(0, 1.05), xticks=places[:: max(1, len(places) // 20)])
     if len(shown) <= 12:
-        for place, share in zip(places, shown, strict=True):
-            axes.annotate(number(share, 3), (place, share), (0, 2), textcoords="offset points",
-                          ha="center", fontsize=SMALL)  # fmt: skip
+        for place, share in zip(places, total, strict=True):
+            where: dict[str, Any] = {"textcoords": "offset points", "ha": "right"}
+            axes.annotate(number(share, 3), (place, share), (0, 6), fontsize=SMALL, **where)
     add_legend(figure, axes)
     components = "component explains" if n_factors == 1 else f"{n_factors} components explain"
     share = percent(float(shares[:n_factors].sum()))
@@ -217,98 +239,100 @@ def explained_variance(study: Study) -> Figure:
     return figure
 
 
-def factor_correlation(study: Study) -> Figure:
-    """Correlation of consensus with reference factors on the test part; the match is framed."""
-    values = study.arrays["correlation"]
-    rows, columns = values.shape
-    figure = new_figure(min(9.0, 2.2 + 0.42 * rows), width=min(10.0, 5.6 + 0.55 * columns))
-    axes = tidy_heat_map(figure.subplots(), _reference_word(study), "consensus factor")
-    image = axes.imshow(values, cmap=heat_map(SIGNED), vmin=-1, vmax=1, aspect="auto")
-    write_values(axes, values, np.abs(values))
-    for reference, learned in enumerate(study.arrays["match_learned"]):
-        if learned >= 0:
-            corner = (reference - 0.47, learned - 0.46)
-            axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, ec=DATA, lw=2.0))
-    name_ticks(axes, "x", _reference_names(study), rotation=30, ha="right")
-    name_ticks(axes, "y", [label(name) for name in study.config["factor_names"]])
-    add_colour_bar(figure, image, axes, "correlation, test part")
-    set_message(figure, _correlation_message(study))
+def reconstruction(study: Study) -> Figure:
+    """Test returns of a few assets, and what the VAE and PCA make of them."""
+    data = study.arrays["reconstruction_data"]
+    first = len(study.factors) - study.config["panel"]["n_test"]
+    dates = study.factors.index[first : first + len(data)]
+    figure = new_figure(2.6 * -(-data.shape[1] // 2) + 1.0)
+    panels = figure.subplots(-(-data.shape[1] // 2), 2, sharex=True, squeeze=False).ravel()
+    curves = (("data", "data", TRUTH, 2.4), ("pca", "PCA", PCA, 1.1), ("vae", "VAE", VAE, 1.1))
+    for column, axes in enumerate(panels):
+        if column >= data.shape[1]:
+            axes.set_visible(False)
+            continue
+        tidy(axes, "", "", label(study.config["shown_assets"][column], 40))
+        for name, words, colour, width in curves:
+            values = study.arrays[f"reconstruction_{name}"][:, column]
+            axes.plot(dates, values, color=colour, linewidth=width, label=words)
+        date_axis(axes, dates)
+    figure.supylabel("standardised return", fontsize=TEXT, color=MUTED)
+    add_legend(figure, panels[0])
+    vae, pca = (percent(study.metric(model, "r2", "test")) for model in ("vae_best", "pca"))
+    factors = count(study.config["n_factors"], "factor")
+    set_message(
+        figure, f"From {factors}, the best VAE rebuilds {vae} of the test variance, PCA {pca}"
+    )
     return figure
 
 
-def _correlation_message(study: Study) -> str:
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_floor")
-    mcc, chance, floor = (number(study.metric("consensus", name, "test")) for name in names)
+def generated(study: Study) -> Figure:
+    """Generated returns beside the data: density, its tails, and correlations of asset pairs."""
+    figure = new_figure(4.3)
+    body, tails, pairs = figure.subplots(1, 3)
+    for axes, title in ((body, "Pooled returns"), (tails, "The same, log scale: tails")):
+        tidy(axes, "standardised return", "density", title)
+        edges = study.arrays["density_edges"]
+        for name, words, colour in (("data", "data", DATA), ("generated", "generated (VAE)", VAE)):
+            density = study.arrays[f"density_{name}"]
+            shown = density if axes is body else np.where(density > 0, density, np.nan)
+            axes.stairs(shown, edges, baseline=None, color=colour, linewidth=1.5, label=words)
+    body.set_ylim(bottom=0)
+    plain_log(tails)
+    _draw_pairs(study, pairs)
+    add_legend(figure, body)
+    set_message(figure, _generated_message(study))
+    return figure
+
+
+def _draw_pairs(study: Study, axes: Axes) -> None:
+    data, made = study.arrays["correlations_data"], study.arrays["correlations_generated"]
+    tidy(
+        axes, "correlation in the data", "correlation generated", "Pairs of assets (dashed: equal)"
+    )
+    alpha = float(np.clip(300 / max(len(data), 1), 0.12, 0.8))
+    axes.plot(data, made, ".", color=VAE, alpha=alpha, markersize=3, markeredgewidth=0)
+    low = float(min(data.min(), made.min())) if len(data) else -1.0
+    axes.plot([low, 1], [low, 1], color=DATA, linewidth=1, linestyle="--")
+    axes.set_aspect("equal", adjustable="box")
+
+
+def _generated_message(study: Study) -> str:
+    def pair(metric: str) -> str:
+        made, data = (study.metric(m, metric, "fit") for m in ("vae_ensemble", "data"))
+        return f"{number(made)} (data {number(data)})"
+
     return (
-        f"Matched one-to-one (framed), consensus factors correlate {mcc} with the "
-        f"{_reference_word(study, plural=True)} on average; chance reaches {chance}, "
-        f"a random rotation {floor}"
+        f"Generated returns have a standard deviation of {pair('std')} "
+        f"and an excess kurtosis of {pair('excess_kurtosis')}"
     )
 
 
-def _reference_word(study: Study, plural: bool = False) -> str:
-    word = "true factor" if study.config["reference"]["planted"] else "reference factor"
-    return word + ("s" if plural else "")
+# In the order of the report, each with an array without which it cannot be drawn.
+FIGURES: dict[str, tuple[Callable[[Study], Figure], str | None]] = {
+    "comparison": (comparison, None),
+    "score_over_beta": (score_over_beta, None),
+    "stability": (stability, "stability"),
+    "agreement": (agreement, "agreement"),
+    "factor_correlation": (factor_correlation, "correlation"),
+    "matched_factors": (matched_factors, "reference_factors"),
+    "factor_series": (factor_series, None),
+    "loadings": (loadings, None),
+    "decoder_loadings": (decoder_loadings, "unit_loadings"),
+    "explained_variance": (explained_variance, "explained_variance"),
+    "training_curves": (training_curves, None),
+    "reconstruction": (reconstruction, "reconstruction_data"),
+    "generated": (generated, "density_edges"),
+}
+# These compare members with each other.
+OF_SEVERAL = ("stability", "agreement")
 
 
-def _reference_names(study: Study) -> list[str]:
-    return [label(name) for name in study.config["reference"]["names"]]
-
-
-def matched_factors(study: Study) -> Figure:
-    """Each reference factor and the consensus factor matched to it, over the first test dates."""
-    known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
-    start = _first_test_row(study)
-    rows = slice(start, start + SHOWN_DATES)
-    columns = 1 if len(match) <= 6 else 2
-    lines = -(-len(match) // columns)
-    figure = new_figure(1.15 * lines + 1.3)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    dates = study.factors.index[rows]
-    for reference, (axes, learned) in enumerate(zip(panels, match, strict=False)):
-        tidy(axes, "", "", _match_title(study, reference))
-        truth = _standardised(known[start:, reference])[:SHOWN_DATES]
-        axes.plot(dates, truth, color=DATA, linewidth=1.0, label=_reference_word(study))
-        if learned >= 0:
-            sign = study.arrays["match_signs"][reference]
-            curve = _standardised(study.factors.to_numpy()[start:, learned])[:SHOWN_DATES]
-            style: dict[str, Any] = {"color": VAE, "linewidth": 1.3, "alpha": 0.8}
-            axes.plot(dates, sign * curve, label="consensus factor, sign aligned", **style)
-    for axes in panels[len(match) :]:
-        axes.set_visible(False)
-    figure.supylabel("standard deviations", fontsize=TEXT, color=MUTED)
-    add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
-    set_message(figure, _tracking_message(study))
-    return figure
-
-
-def _match_title(study: Study, reference: int) -> str:
-    learned = int(study.arrays["match_learned"][reference])
-    name = _reference_names(study)[reference]
-    if learned < 0:
-        return f"{name}: no consensus factor matches"
-    return f"{name} and {label(study.config['factor_names'][learned])}: " + (
-        f"r = {number(_matched_correlation(study, reference))}"
-    )
-
-
-def _matched_correlation(study: Study, reference: int) -> float:
-    learned = int(study.arrays["match_learned"][reference])
-    sign = study.arrays["match_signs"][reference]
-    return float(sign * study.arrays["correlation"][learned, reference]) if learned >= 0 else 0.0
-
-
-def _tracking_message(study: Study) -> str:
-    names = _reference_names(study)
-    r = np.array([_matched_correlation(study, reference) for reference in range(len(names))])
-    best, worst = int(r.argmax()), int(r.argmin())
-    words = f"On test dates, {names[best]} is followed best (r = {number(r[best])})"
-    return words + (f" and {names[worst]} least ({number(r[worst])})" if len(r) > 1 else "")
-
-
-def _standardised(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
-
-
-def _first_test_row(study: Study) -> int:
-    return len(study.factors) - study.config["panel"]["n_test"]
+def all_figures(study: Study) -> dict[str, Figure]:
+    """Every figure that the study has the arrays for, by name, in the order of the report."""
+    several = int(study.members.ok.sum()) > 1
+    return {
+        name: draw(study)
+        for name, (draw, needed) in FIGURES.items()
+        if (needed is None or needed in study.arrays) and (several or name not in OF_SEVERAL)
+    }

@@ -32,6 +32,8 @@ class TrainConfig:
     schedule: learning rate by epoch, "cosine" to 0 or "constant".
     clip_norm: largest global norm of a gradient; None leaves gradients alone.
     weight_decay: decoupled decay a unit of learning rate (Loshchilov & Hutter 2019), of matrices only.
+    input_dropout: share of cells hidden from the encoder in training, the rest scaled up
+        (Srivastava et al. 2014); the likelihood sees them all.
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
     patience: epochs without a better validation objective after which a member stops and its best
         epoch is kept; None trains through and keeps the last.
@@ -43,6 +45,7 @@ class TrainConfig:
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
     weight_decay: float = 0.0
+    input_dropout: float = 0.0
     reduction: str = "mean"
     patience: int | None = 40
 
@@ -54,6 +57,8 @@ class TrainConfig:
             raise OptionError(f"schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
         if self.reduction not in REDUCTIONS:
             raise OptionError(f"reduction: {self.reduction!r} is not one of {', '.join(REDUCTIONS)}")
+        if not 0 <= self.input_dropout < 1:
+            raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
 
@@ -87,6 +92,26 @@ class Data(NamedTuple):
     training: Batch
     validation: Batch
     n_batches: Int[Array, ""]
+
+
+def make_data(training: Batch, validation: Batch, batch_size: int) -> Data:
+    """Training and validation rows, all in use."""
+    n_batches = math.ceil(training.values.shape[0] / batch_size)
+    return Data(training, validation, jnp.int32(n_batches))
+
+
+def make_hyperparameters(
+    data: Data, model: Model, config: TrainConfig, *, beta: float = 1.0, learning_rate: float = 1e-3
+) -> Hyperparameters:
+    """One member's, with every row and factor in use and all epochs to go."""
+    return Hyperparameters(
+        beta=jnp.float32(beta),
+        learning_rate=jnp.float32(learning_rate),
+        factor_mask=jnp.ones(model.n_factors, jnp.float32),
+        row_weights=jnp.ones(data.training.values.shape[0], jnp.float32),
+        validation_weights=jnp.ones(data.validation.values.shape[0], jnp.float32),
+        last_epoch=jnp.int32(config.epochs),
+    )
 
 
 class TrainState(NamedTuple):
@@ -143,10 +168,13 @@ def row_terms(
     factor_mask: Float[Array, " factor"],
     model: Model,
     training: bool,
+    input_dropout: float = 0.0,
 ) -> tuple[Float[Array, " row"], Float[Array, " row"], Variables]:
     """Each row's -log p(x | z) at one draw of z and its KL, in nats; and the variables, moved."""
-    posterior, variables = model.encode(variables, batch, training)
-    factors = sample(key, posterior) * factor_mask[None, :]
+    key_factors, key_dropout = jax.random.split(key)
+    seen = _hide_cells(key_dropout, batch, input_dropout) if input_dropout else batch
+    posterior, variables = model.encode(variables, seen, training)
+    factors = sample(key_factors, posterior) * factor_mask[None, :]
     observation, variables = model.decode(variables, factors, batch, training)
     reconstruction = -observed_log_density(observation, batch.values, batch.observed)
     kl = kl_divergence(posterior, model.prior(variables, factors, batch)) @ factor_mask
@@ -171,9 +199,9 @@ def step(
     """
 
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
-        reconstruction, kl, moved = row_terms(
-            key, variables._replace(parameters=parameters), batch, factor_mask, model, True
-        )
+        now = variables._replace(parameters=parameters)
+        dropout = config.input_dropout
+        reconstruction, kl, moved = row_terms(key, now, batch, factor_mask, model, True, dropout)
         total = reconstruction + beta * kl
         sums = jnp.stack([batch.weights @ total, batch.weights @ reconstruction, batch.weights @ kl])
         mean = config.reduction == "mean"
@@ -354,6 +382,11 @@ def _keep_best(
     old = (state.best, state.best_validation, state.best_epoch)
     best, best_validation, best_epoch = _select(better, new, old)
     return state._replace(best=best, best_validation=best_validation, best_epoch=best_epoch)
+
+
+def _hide_cells(key: Key[Array, ""], batch: Batch, rate: float) -> Batch:
+    keep = jax.random.bernoulli(key, 1.0 - rate, batch.values.shape)
+    return batch._replace(values=jnp.where(keep, batch.values / (1.0 - rate), 0.0))
 
 
 def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:

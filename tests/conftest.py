@@ -1,4 +1,5 @@
-"""Shapes are checked at run time, silent broadcasting raises, and dtype promotion is strict."""
+"""Shapes are checked at run time, silent broadcasting raises, dtype promotion is strict; two devices.
+"""
 
 from jaxtyping import install_import_hook
 
@@ -6,5 +7,6 @@ install_import_hook("jaxvae", "beartype.beartype")
 
 import jax  # noqa: E402
 
+jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

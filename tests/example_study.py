@@ -7,7 +7,13 @@ import pandas as pd
 
 from jaxvae.folder import SCHEMA, Study
 
-ODD_TICKERS = ("<script>alert(1)</script>", "$x_1$ & $y", "=cmd|'/C calc'!A0", "株式会社", "a`b*c_d")
+ODD_TICKERS = (
+    "<script>alert(1)</script>",
+    "$x_1$ & $y",
+    "=cmd|'/C calc'!A0",
+    "株式会社",
+    "a`b*c_d",
+)
 BASELINES = {
     "pca": (-90.8, 0.706, 8.4),
     "pca_best": (-90.6, 0.708, 8.2),
@@ -16,6 +22,13 @@ BASELINES = {
     "ledoit_wolf": (-85.1, np.nan, 2.7),
     "multivariate_t": (-83.9, np.nan, 1.5),
 }
+OF_A_REFERENCE = (
+    "correlation",
+    "match_learned",
+    "match_signs",
+    "reference_factors",
+    "reference_loadings",
+)
 MOMENTS = {
     "data": (0.0, 1.0, -6.2, 5.9, -0.04, 1.31),
     "vae_ensemble": (0.001, 0.982, -5.7, 5.6, -0.01, 0.87),
@@ -48,8 +61,7 @@ def make_study(
     members = _members(rng, grid, reference, diverged)
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
-        dropped = ("correlation", "match_learned", "match_signs", "reference_")
-        arrays = {name: a for name, a in arrays.items() if not name.startswith(dropped)}
+        arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
     return Study(
         config=_config(size, grid, members, reference, diverged),
         members=members,
@@ -60,6 +72,7 @@ def make_study(
         loadings=world.loadings,
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
+        parameters={},
     )
 
 
@@ -223,17 +236,20 @@ def _arrays(rng, size, grid, world, members):
     correlation = np.corrcoef(learned.T, world.known.T)[: size.factors, size.factors :]
     match = np.where(np.abs(correlation).max(axis=0) > 0.5, np.abs(correlation).argmax(axis=0), -1)
     signs = np.where(match < 0, 0.0, np.sign(correlation[match, range(size.reference)]))
-    data = rng.standard_t(6, (100, min(4, len(size.assets))))
+    n_test = size.dates - int(0.70 * size.dates)
+    data = rng.standard_t(6, (min(100, n_test), min(4, len(size.assets))))
     edges = np.linspace(-7, 7, 57)
     centres = (edges[1:] + edges[:-1]) / 2
     pairs = np.clip(rng.normal(0.2, 0.35, min(4950, len(size.assets) ** 2 // 2)), -0.95, 0.95)
     by_seed = np.linspace(0.97, 0.62, size.factors)
     agreement = np.clip(0.8 + 0.08 * rng.standard_normal((len(members),) * 2), 0, 1)
     agreement = (agreement + agreement.T) / 2
-    agreement[~members.ok] = agreement[:, ~members.ok] = np.nan
+    agreement = agreement[np.ix_(members.ok, members.ok)]
     unit = world.loadings.to_numpy() * 25
     return {
-        "explained_variance": np.array([0.3233, 0.2596, 0.0661, 0.0546, 0.0110, 0.0081, *[0.007] * 4]),
+        "explained_variance": np.array(
+            [0.3233, 0.2596, 0.0661, 0.0546, 0.0110, 0.0081, *[0.007] * 4]
+        ),
         "correlation": correlation,
         "match_learned": match,
         "match_signs": signs,
@@ -247,8 +263,8 @@ def _arrays(rng, size, grid, world, members):
         "reconstruction_vae": 0.75 * data + 0.25 * rng.standard_normal(data.shape),
         "reconstruction_pca": 0.75 * data + 0.25 * rng.standard_normal(data.shape),
         "density_edges": edges,
-        "density_data": 0.42 * np.exp(-np.abs(centres) ** 1.7 / 1.9),
-        "density_generated": 0.41 * np.exp(-np.abs(centres) ** 1.8 / 1.95),
+        "density_data": 0.42 * np.exp(-(np.abs(centres) ** 1.7) / 1.9),
+        "density_generated": 0.41 * np.exp(-(np.abs(centres) ** 1.8) / 1.95),
         "correlations_data": pairs,
         "correlations_generated": np.clip(pairs + 0.04 * rng.standard_normal(len(pairs)), -1, 1),
     }

@@ -201,5 +201,5 @@ Check = Callable[[pd.DataFrame], None]
 CELL_CHECKS: tuple[Check, ...] = (check_infinite, check_overflow, check_no_row_numbers)
 """On every table as it was read, prices or returns."""
 
-COMPLETE_CHECKS: tuple[Check, ...] = (check_none_missing, check_varies, check_scale)
-"""On the returns once missing cells were handled."""
+FITTING_CHECKS: tuple[Check, ...] = (check_varies, check_scale)
+"""On complete returns that models are to be fitted on."""

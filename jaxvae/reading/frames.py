@@ -11,9 +11,10 @@ import pandas as pd
 from jaxvae.reading.cells import quote, row_name
 from jaxvae.reading.checks import (
     CELL_CHECKS,
-    COMPLETE_CHECKS,
+    FITTING_CHECKS,
     check_choice,
     check_n_factors,
+    check_none_missing,
     check_not_prices,
     check_observed,
     check_overflow,
@@ -41,6 +42,7 @@ def read_panel(
     covariates: pd.DataFrame | str | Path | None = None,
     name: str | None = None,
     n_factors: int = 1,
+    for_fitting: bool = True,
 ) -> Panel:
     """Read a panel from a file: CSV or Parquet, wide or long.
 
@@ -59,6 +61,7 @@ def read_panel(
         covariates=covariates,
         name=name or Path(path).name.split(".")[0],
         n_factors=n_factors,
+        for_fitting=for_fitting,
     )
 
 
@@ -71,6 +74,7 @@ def panel_from_frame(
     covariates: pd.DataFrame | str | Path | None = None,
     name: str = "panel",
     n_factors: int = 1,
+    for_fitting: bool = True,
 ) -> Panel:
     """Check a DataFrame and make it a panel.
 
@@ -90,6 +94,8 @@ def panel_from_frame(
     covariates: finite numbers for every date of the panel, as a wide table or a file of one.
     name: what the report calls the panel.
     n_factors: how many factors are to be found; the panel must have more assets.
+    for_fitting: false for dates that a fitted model is only applied to: any number of them will do,
+        and columns may be constant.
 
     Every change is a sentence in the panel's notes. Returns that look like percent are noted and
     warned of (UserWarning). Raises DataError, in one line, where the table is at fault, and
@@ -102,10 +108,12 @@ def panel_from_frame(
     for check in CELL_CHECKS:
         check(table.values)
     returns, notes = _to_returns(table, kind)
-    check_size(returns, n_factors)
+    if for_fitting:
+        check_size(returns, n_factors)
     check_not_prices(returns)
-    returns, missing_notes = _settle_missing(returns, missing, n_factors)
-    for check in COMPLETE_CHECKS:
+    returns, missing_notes = _settle_missing(returns, missing, n_factors if for_fitting else None)
+    check_none_missing(returns)
+    for check in FITTING_CHECKS if for_fitting else ():
         check(returns)
     return Panel(
         values=np.array(returns, dtype=float, order="C"),
@@ -145,15 +153,16 @@ def _suspect_percent(returns: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _settle_missing(
-    returns: pd.DataFrame, policy: str | None, n_factors: int
+    returns: pd.DataFrame, policy: str | None, n_factors: int | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Returns under the policy, and the note on what it did."""
-    if policy != "drop-assets":
+    """Returns under the policy, and the note on what it did; any size will do without n_factors."""
+    if policy != "drop-assets" and n_factors is not None:
         check_observed(returns)
     if policy is None or not returns.isna().any(axis=None):
         return returns, ()
     settled, note = MISSING_POLICIES[policy](returns)
-    check_size(settled, n_factors, f" after --missing {policy}")
+    if n_factors is not None:
+        check_size(settled, n_factors, f" after --missing {policy}")
     return settled, (f"{note} (--missing {policy}).",)
 
 

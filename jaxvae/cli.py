@@ -1,0 +1,282 @@
+"""The command line: parses, calls, prints. Progress and log go to standard error.
+
+Exit codes: 0 done; 1 the data, a run folder or a missing extra is at fault; 2 an option is at fault;
+130 interrupted.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxvae.errors import FolderError, JaxvaeError, OptionError
+
+INTERRUPTED = 130
+DATA_NAMES = ("linear", "nonlinear", "sp500", "french")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; errors a user can mend are one line."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser().parse_args(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn_in_a_line
+            options.run(options)
+    except JaxvaeError as error:
+        if debug:
+            raise
+        _say(f"jaxvae: {' '.join(str(error).split())}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _say("jaxvae: interrupted; nothing was written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="jaxvae",
+        description="Latent factors in panels of asset returns, with ensembles of VAEs.",
+    )
+    parser.add_argument("--version", action="version", version=f"jaxvae {version('jaxvae')}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, parser_class=_Parser
+    )
+    _add_study(commands)
+    _add_scenarios(commands)
+    _add_encode(commands)
+    _add_report(commands)
+    return parser
+
+
+def _add_study(commands: Any) -> None:
+    parser = commands.add_parser(
+        "study",
+        help="train an ensemble on a panel and report what it found",
+        description="Train seeds × betas on a panel of returns and write a study's folder: tables, "
+        "figures, report. Without options: the synthetic linear panel, 8 seeds × 5 betas.",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="NAME|FILE",
+        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
+    )
+    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
+    data.add_argument(
+        "--missing",
+        choices=("drop-dates", "drop-assets", "mean"),
+        help="what becomes of missing cells; by default they are an error",
+    )
+    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
+    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
+    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
+    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
+    grid = parser.add_argument_group("ensemble")
+    grid.add_argument("--seeds", type=int, default=8, metavar="N", help="seeds a beta (default: 8)")
+    grid.add_argument(
+        "--betas",
+        type=float,
+        nargs="+",
+        default=(0.25, 0.5, 1.0, 2.0, 4.0),
+        metavar="B",
+        help="weights of the KL term (default: .25 .5 1 2 4)",
+    )
+    grid.add_argument(
+        "--factors", type=int, default=5, metavar="K", help="latent factors (default: 5)"
+    )
+    grid.add_argument(
+        "--model", default="static", metavar="NAME", help="static or linear (default: static)"
+    )
+    grid.add_argument(
+        "--preset", default="default", metavar="NAME", help="default or notebook"
+    )
+    grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")
+    grid.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="root of all random numbers (default: 0)"
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/…)")
+    out.add_argument("--quiet", action="store_true", help="no progress")
+    out.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_study)
+
+
+def _add_scenarios(commands: Any) -> None:
+    parser = commands.add_parser("scenarios", help="draw returns from a study's chosen models")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    parser.add_argument("--number", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
+    parser.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_scenarios)
+
+
+def _add_encode(commands: Any) -> None:
+    parser = commands.add_parser("encode", help="factors of new dates under a saved study")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of new dates")
+    parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
+    parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
+    parser.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_encode)
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser("report", help="draw a study's figures and report again")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    parser.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_report)
+
+
+def _study(options: argparse.Namespace) -> None:
+    from jaxvae.folder import new_folder, require_new, save_study
+
+    out = options.out or Path("runs") / f"{_label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    require_new(out)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with new_folder(out) as partial:
+        from jaxvae import progress
+        from jaxvae.fitting import StudyConfig
+        from jaxvae.report import write_report
+        from jaxvae.study import run_study
+
+        config = StudyConfig(
+            seeds=options.seeds,
+            betas=tuple(options.betas),
+            n_factors=options.factors,
+            preset=options.preset,
+            model=options.model,
+            epochs=options.epochs,
+            root_seed=options.seed,
+        )
+        panel = _load_panel(options)
+        _use_all_cores()
+        with progress.shown(quiet=options.quiet) as on_progress:
+            study = run_study(panel, config, on_progress=on_progress)
+        save_study(study, partial)
+        write_report(study, partial)
+    print(progress.closing_lines(study))
+    print(out / "report.html")
+
+
+def _scenarios(options: argparse.Namespace) -> None:
+    from jaxvae.folder import load_study
+    from jaxvae.study import scenarios
+
+    drawn = scenarios(load_study(options.folder), options.number, options.seed)
+    _write_table(drawn, options.out)
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from jaxvae.folder import load_study
+    from jaxvae.reading import read_panel
+    from jaxvae.study import encode
+
+    study = load_study(options.folder)
+    panel = read_panel(
+        options.data, kind=options.kind, missing=options.missing, for_fitting=False
+    )
+    _write_table(encode(study, panel), options.out)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from jaxvae.folder import load_study
+    from jaxvae.report import write_report
+
+    write_report(load_study(options.folder), options.folder)
+    print(options.folder / "report.html")
+
+
+def _load_panel(options: argparse.Namespace) -> Any:
+    """The panel that the options name."""
+    if options.tickers:
+        return _download_panel(options)
+    if options.start or options.end:
+        raise OptionError("--start and --end go with --tickers; add it or leave them out")
+    data = options.data or "linear"
+    if data in DATA_NAMES:
+        _refuse_with(options, f"--data {data}", ("kind", "missing", "sectors"))
+        from jaxvae.market import load_named
+
+        return load_named(data)
+    from jaxvae.reading import read_panel
+
+    return read_panel(
+        data,
+        kind=options.kind or "returns",
+        missing=options.missing,
+        sectors=options.sectors,
+        n_factors=options.factors,
+    )
+
+
+def _download_panel(options: argparse.Namespace) -> Any:
+    from jaxvae.market import load_tickers
+
+    _refuse_with(options, "--tickers", ("data", "kind", "sectors"))
+    return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
+
+
+def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise OptionError(f"--{name} does not go with {what}; leave one of them out")
+
+
+def _label(options: argparse.Namespace) -> str:
+    """What the default folder is called after."""
+    if options.tickers:
+        return "tickers"
+    name = Path(options.data or "linear").name.split(".")[0]
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
+
+
+def _use_all_cores() -> None:
+    """One XLA device a core, unless the user has set the number: XLA threads small products badly."""
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
+def _write_table(table: Any, out: Path | None) -> None:
+    if out is None:
+        table.to_csv(sys.stdout)
+        return
+    if os.path.lexists(out):
+        raise OptionError(f"--out: {out} exists; name a new file")
+    try:
+        table.to_csv(out)
+    except OSError as error:
+        raise FolderError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+
+
+def _interrupt(signal_number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _warn_in_a_line(message: Any, *where: Any) -> None:
+    _say(f"jaxvae: warning: {' '.join(str(message).split())}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

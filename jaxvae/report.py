@@ -1,0 +1,265 @@
+"""The report of a study: one self-contained HTML file, its Markdown twin, and the figures as PNG.
+
+Both files come from one context of plain text; all that comes from the data is escaped.
+"""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from jaxvae.folder import Study
+from jaxvae.plot_factors import chosen_row
+from jaxvae.plot_style import beta_label, count, message_of, model_name, number, to_png
+from jaxvae.plots import all_figures
+from jaxvae.report_answers import answers
+from jaxvae.report_words import CAPTIONS, MOMENTS, SCORE_COLUMNS, SECTIONS, SETTINGS
+
+BEST_MEMBERS = 10
+EXTREMES = 3
+CSS_PIXELS = 96  # an inch, by definition
+SCORED = (
+    "vae_ensemble",
+    "vae_best",
+    "consensus",
+    "factor_analysis_best",
+    "factor_analysis",
+    "pca_best",
+    "pca",
+    "ledoit_wolf",
+    "multivariate_t",
+)
+# Every character that Markdown, as GitHub reads it, may take for markup.
+MARKUP = re.compile(r"([\\`*_{}\[\]|~$#])")
+
+
+def write_report(study: Study, folder: Path) -> None:
+    """Write `report.html`, `report.md` and `figures/*.png` into an existing folder.
+
+    The same study gives the same bytes.
+    """
+    figures = all_figures(study)
+    images = {name: to_png(figure) for name, figure in figures.items()}
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, image in images.items():
+        (folder / "figures" / f"{name}.png").write_bytes(image)
+    context = _context(study, figures)
+    inline = {name: base64.b64encode(image).decode() for name, image in images.items()}
+    html = _environment(html=True).get_template("report.html.j2").render(context, images=inline)
+    markdown = _environment(html=False).get_template("report.md.j2").render(context)
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+
+
+def _environment(html: bool) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=html,
+        finalize=None if html else _escape_markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _escape_markdown(value: object) -> str:
+    if isinstance(value, Markup):
+        return str(value)
+    line = " ".join(str(value).split())
+    safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKUP.sub(r"\\\1", safe)
+
+
+def _context(study: Study, figures: dict[str, Figure]) -> dict[str, Any]:
+    """Everything that both templates print, as text; tables are headers and rows."""
+    return {
+        "name": study.config["name"],
+        "facts": _facts(study),
+        "answers": answers(study),
+        "notes": study.config["notes"],
+        "scores": _scores(study),
+        "score_notes": _score_notes(study),
+        "factors": _factors(study),
+        "sections": _sections(figures),
+        "moments": _moments(study),
+        "members": _members(study),
+        "member_count": len(study.members),
+        "settings": _settings(study),
+    }
+
+
+def _facts(study: Study) -> str:
+    panel, config = study.config["panel"], study.config
+    seconds = config.get("seconds", {}).get("total")
+    parts = [
+        f"{count(panel['n_assets'], 'asset')} over {count(panel['n_dates'], 'date')}, "
+        f"{panel['first_date']} to {panel['last_date']}",
+        f"trained on {panel['n_train']}, validated on {panel['n_validation']}, "
+        f"tested on the last {count(panel['n_test'], 'date')}",
+        f"{count(len(study.members), 'VAE')}: {count(len(config['seeds']), 'seed')} × "
+        f"{count(len(config['betas']), 'beta')}",
+    ]
+    return " · ".join([*parts, f"{number(seconds, 0)} s"] if seconds else parts)
+
+
+def _scores(study: Study) -> dict[str, Any]:
+    """Key scores on the test part, a row a model; columns that no model fills are left out."""
+    models = [model for model in SCORED if (study.metrics.model == model).any()]
+    cells = {
+        "model": [model_name(study, model) for model in models],
+        "log_likelihood": [_likelihood(study, model) for model in models],
+        "difference": [_difference(study, model) for model in models],
+    }
+    for metric in SCORE_COLUMNS:
+        if metric not in cells:
+            values = [study.metric(model, metric, "test") for model in models]
+            cells[metric] = [number(value, 3 if metric == "r2" else 2) for value in values]
+    shown = [name for name in SCORE_COLUMNS if any(cell != "–" for cell in cells[name])]
+    rows = zip(*(cells[name] for name in shown), strict=True)
+    return {"header": [SCORE_COLUMNS[name] for name in shown], "rows": [list(row) for row in rows]}
+
+
+def _likelihood(study: Study, model: str) -> str:
+    error = study.metric(model, "log_likelihood_se", "test")
+    value = number(study.metric(model, "log_likelihood", "test"))
+    return f"{value} ± {number(error, 3)}" if np.isfinite(error) else value
+
+
+def _difference(study: Study, model: str) -> str:
+    table = study.comparisons
+    rows = table[(table.model == "vae_ensemble") & (table.baseline == model)]
+    if rows.empty:
+        return "–"
+    row = rows.iloc[0]
+    return f"{number(row.difference, 2, True)} [{number(row.low)}, {number(row.high)}]"
+
+
+def _score_notes(study: Study) -> list[str]:
+    samples = study.config["likelihood_samples"]
+    effective = number(study.metric("vae_ensemble", "effective_samples", "test"), 0)
+    members, chosen = study.members, study.config["chosen"]
+    return [
+        f"The best of {count(len(members), 'member')} was chosen on the validation dates "
+        f"({beta_label(chosen['beta'])}, seed {chosen['seed']}, "
+        f"{count(chosen['best_epoch'], 'epoch')}) and refitted on training and validation dates "
+        "together; the baselines saw the same dates. The test dates were opened once, for the "
+        "figures shown here.",
+        "Likelihoods are in nats a date, of standardised returns. A VAE’s is an "
+        f"importance-weighted bound from {samples} samples ({effective} effective), ± its "
+        "Monte-Carlo standard error; the others’ are exact.",
+    ]
+
+
+def _factors(study: Study) -> dict[str, Any]:
+    header = ["Factor", "Stability over seeds"]
+    reference = study.config["reference"]
+    header += ["Matches", "r on test dates"] if reference else []
+    header += ["Moves up most (% per s.d.)", "Moves down most (% per s.d.)"]
+    return {
+        "header": header,
+        "rows": [_factor_row(study, k) for k in range(study.factors.shape[1])],
+    }
+
+
+def _factor_row(study: Study, factor: int) -> list[str]:
+    steady = study.arrays["stability"][chosen_row(study), factor]
+    seeds = len(study.config["seeds"])
+    row = [study.config["factor_names"][factor], number(steady) if seeds > 1 else "–"]
+    if study.config["reference"]:
+        row += _match_cells(study, factor)
+    moves = 100 * study.loadings.iloc[:, factor].sort_values(ascending=False, kind="stable")
+    up, down = moves[moves > 0][:EXTREMES], moves[moves < 0][::-1][:EXTREMES]
+    return [*row, _moves(up), _moves(down)]
+
+
+def _moves(moves: pd.Series) -> str:
+    return (
+        ", ".join(
+            f"{asset}\N{NO-BREAK SPACE}{number(move, 2, True)}" for asset, move in moves.items()
+        )
+        or "–"
+    )
+
+
+def _match_cells(study: Study, factor: int) -> list[str]:
+    matched = np.flatnonzero(study.arrays["match_learned"] == factor)
+    if not len(matched):
+        return ["–", "–"]
+    known = int(matched[0])
+    correlation = study.arrays["correlation"][factor, known]
+    return [study.config["reference"]["names"][known], number(correlation, 2, True)]
+
+
+def _sections(figures: dict[str, Figure]) -> list[dict[str, Any]]:
+    sections = []
+    for title, names in SECTIONS.items():
+        entries = [_figure(name, figures[name]) for name in names if name in figures]
+        if entries:
+            sections.append({"title": title, "figures": entries})
+    return sections
+
+
+def _figure(name: str, figure: Figure) -> dict[str, Any]:
+    return {
+        "name": name,
+        "message": message_of(figure),
+        "caption": CAPTIONS[name],
+        "width": round(figure.get_figwidth() * CSS_PIXELS),
+    }
+
+
+def _moments(study: Study) -> dict[str, Any]:
+    def row(title: str, metric: str) -> list[str]:
+        models = ("data", "vae_ensemble")
+        return [title, *(number(study.metric(model, metric, "fit"), 3) for model in models)]
+
+    header = ["Pooled returns, standardised", "Data", "Generated"]
+    return {"header": header, "rows": [row(title, metric) for metric, title in MOMENTS.items()]}
+
+
+def _members(study: Study) -> dict[str, Any]:
+    columns = {
+        "member": ("Member", 0),
+        "seed": ("Seed", 0),
+        "beta": ("β", 3),
+        "best_epoch": ("Best epoch", 0),
+        "log_likelihood_validation": ("Validation log-likelihood", 2),
+        "log_likelihood_test": ("Test log-likelihood", 2),
+        "r2_test": ("Test R²", 3),
+        "kl": ("KL", 2),
+        "active_units": ("Active factors", 0),
+        "beta_noise": ("βσ²", 3),
+        "mcc_test": ("Matched |corr.|", 2),
+    }
+    table = study.members[study.members.ok]
+    best = table.sort_values("log_likelihood_validation", ascending=False, kind="stable")
+    best = best.head(BEST_MEMBERS)
+    cells = [
+        [f"{value:g}" if name == "beta" else number(value, digits) for value in best[name]]
+        for name, (_, digits) in columns.items()
+        if name in best
+    ]
+    header = [title for name, (title, _) in columns.items() if name in best]
+    return {"header": header, "rows": [list(row) for row in zip(*cells, strict=True)]}
+
+
+def _settings(study: Study) -> list[tuple[str, str]]:
+    """What it takes to make the same numbers again, as pairs of a name and its value."""
+    config = study.config
+    device, versions = config["device"], config["versions"]
+    said = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "device": f"{device['count']} × {device['kind']} ({device['platform']})",
+        "betas": ", ".join(f"{beta:g}" for beta in config["betas"]),
+        "seeds": ", ".join(str(seed) for seed in config["seeds"]),
+    }
+    for part in ("model_config", "train_config"):
+        said[part] = ", ".join(f"{name} = {value}" for name, value in config[part].items())
+    return [(title, str(said.get(name, config.get(name)))) for name, title in SETTINGS.items()]

@@ -1,0 +1,78 @@
+"""Every experiment runs and writes its JSON; the notebook's JSON holds what it claims."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.py"))}
+
+
+def has_main(tree):
+    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+
+
+SCRIPTS = [path for path, tree in TREES.items() if has_main(tree)]
+
+
+def test_scripts_are_found():
+    assert {"notebook", "defaults"} <= {script.stem for script in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_quick_run_writes_its_json(script, tmp_path):
+    command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / f"{script.stem}.json").read_text("utf-8"))
+    assert results["quick"] is True
+    assert "jax" in results["ran_on"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_docstring_gives_the_command(script):
+    assert f"Command: python experiments/{script.name}" in (ast.get_docstring(TREES[script]) or "")
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return json.loads((FOLDER / "results" / "notebook.json").read_text("utf-8"))
+
+
+def test_notebook_has_sixteen_full_runs(notebook):
+    assert notebook["quick"] is False
+    assert (notebook["seeds"], notebook["epochs"], notebook["beta"]) == (16, 200, 0.1)
+    assert all(len(scores) == 16 for scores in notebook["by_seed"].values())
+    assert notebook["parameters"] == notebook["notebook"]["parameters"] == 17_998
+
+
+def test_notebook_explains_what_the_notebook_explains(notebook):
+    scores = notebook["over_seeds"]
+    assert 0.71 <= scores["r2_sampled"]["min"] <= scores["r2_sampled"]["max"] <= 0.72
+    assert 0.71 <= scores["r2_mean"]["mean"] <= 0.72
+    by_seed = notebook["by_seed"]
+    pairs = zip(by_seed["r2_sampled"], by_seed["r2_mean"], strict=True)
+    assert all(sampled < mean <= 0.725 for sampled, mean in pairs)
+    for name in ("final_total", "r2_sampled", "argmax_correlation", "argmax_distinct"):
+        assert scores[name]["min"] <= scores[name]["notebook"] <= scores[name]["max"]
+
+
+def test_notebook_has_the_notebooks_principal_components(notebook):
+    ratios = [round(ratio, 4) for ratio in notebook["explained_variance_ratio"][:6]]
+    assert ratios == [0.3233, 0.2596, 0.0661, 0.0546, 0.0110, 0.0081]
+    assert round(notebook["explained_by_five"], 4) == 0.7146
+
+
+def test_notebook_docstring_holds(notebook):
+    """What the docstring expects, in the committed figures."""
+    scores = notebook["over_seeds"]
+    assert scores["argmax_distinct"]["min"] == 2
+    assert scores["argmax_distinct"]["max"] == 4
+    assert scores["one_to_one_correlation"]["mean"] <= notebook["rotation_floor"]
+    assert scores["std_decoder_alone"]["max"] < scores["std_residual_noise"]["min"]
+    assert scores["std_residual_noise"]["max"] < scores["std_objective_noise"]["min"] < 1
+    assert scores["latent_std"]["min"] > 1
