@@ -109,7 +109,7 @@ def take_walk(seeds, epochs):
 def score(values, truth, losses, look, seed):
     """A seed's figures, all in sample."""
     both, mean = (look.factors, truth.factors), values.mean(axis=0)
-    strength = np.abs(correlation(*both))
+    strength = abs(correlation(*both))
     alone, objective, residual = (float(made.std()) for made in made_by(look, values))
     return {
         "final_total": float(losses.total[seed, -1]),
@@ -154,8 +154,8 @@ def pca(walk):
     axes.axhline(0.9, color=style.MUTED, ls="--", lw=1, label="90 %")
     axes.set(xticks=places, ylim=(0, 1))
     style.add_legend(figure, axes)
-    message = f"Five principal components explain {style.percent(total[K - 1])} of the variance"
-    style.set_message(figure, message)
+    share = style.percent(total[K - 1])
+    style.set_message(figure, f"Five principal components explain {share} of the variance")
     return figure
 
 
@@ -207,7 +207,7 @@ def factors(walk):
             axes.add_patch(Rectangle(corner, size, size, fill=False, lw=1.8, ls=ls))
     style.add_colour_bar(figure, image, axes, "correlation, in sample")
     claimed = style.count(len(set(best)), "true factor")
-    style.set_message(figure, f"Best matches (dashed) claim {claimed}, one-to-one ones all five")
+    style.set_message(figure, f"Best matches (dashed) claim {claimed}; framed: one-to-one")
     return figure
 
 
@@ -240,7 +240,7 @@ def loadings(walk):
     left, right = figure.subplots(1, 2, sharey=True)
     units = ("standard deviations of return", "return per unit of the factor")
     blocks = (
-        (left, ours, "Decoded unit vectors", "VAE", walk.matching.learned, units[0]),
+        (left, ours, "Decoded unit vectors, matched", "VAE", walk.matching.learned, units[0]),
         (right, walk.truth.loadings, "True loadings", "true", range(K), units[1]),
     )
     for axes, values, title, name, order, unit in blocks:
@@ -274,7 +274,8 @@ def reconstruction(walk):
     figure.supylabel("standardised return", fontsize=style.TEXT, color=style.MUTED)
     style.add_legend(figure, axes)
     vae, _, pca = (f"{100 * share:.1f} %" for share in shares)
-    style.set_message(figure, f"In sample, five VAE factors explain {vae}, PCA’s five {pca}")
+    message = f"In sample, five VAE factors explain {vae} of the variance, PCA’s five {pca}"
+    style.set_message(figure, message)
     return figure
 
 
@@ -299,8 +300,8 @@ def generation(walk):
     pairs.set_aspect("equal")
     style.add_legend(figure, density)
     stds = [style.number(row["std"]) for row in table.values()]
-    style.set_message(figure, f"Standard deviation of the decoder alone {stds[1]}, with noise of "
-                              f"variance ½ {stds[2]}, with the residual’s noise {stds[3]}; data 1")
+    message = f"Generated standard deviation: decoder alone {stds[1]}, with noise of variance ½ "
+    style.set_message(figure, f"{message}{stds[2]}, with the residual’s noise {stds[3]} (data: 1)")
     return figure
 
 
@@ -337,8 +338,7 @@ def main():
     for number, section in enumerate(SECTIONS, 1):
         print(f"\n{number}. {section.__doc__}")
         if figure := section(walk):
-            name = f"{number}_{section.__name__}.png"
-            (arguments.figures / name).write_bytes(style.to_png(figure))
+            figure.savefig(arguments.figures / f"{number}_{section.__name__}.png")
     found = results(walk)
     table = pd.DataFrame(found["over_seeds"]).T
     print(f"\nOver {size['seeds']} seeds:\n{table.to_string(float_format='{:.4f}'.format)}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from jaxvae.errors import FolderError
 
@@ -14,7 +14,7 @@ SEPARATOR = "/"
 
 def save_tree(tree: dict[str, Any], path: Path) -> None:
     """Write a nested dict of arrays; an array's name is its path of keys."""
-    save_file(dict(_flatten(tree, "")), path)
+    path.write_bytes(save(dict(_flatten(tree, ""))))
 
 
 def load_tree(path: Path) -> dict[str, Any]:

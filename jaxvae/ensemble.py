@@ -248,7 +248,13 @@ def _program(
     mesh = Mesh(np.array(devices), ("member",))
     over_members = jax.vmap(function, in_axes=(0, None))
     specs = {"in_specs": (P("member"), P()), "out_specs": P("member")}
-    return jax.jit(jax.shard_map(over_members, mesh=mesh, check_vma=False, **specs))
+    over_tile = jax.shard_map(over_members, mesh=mesh, check_vma=False, **specs)
+    return jax.jit(over_tile, compiler_options=_compiler_options(devices))
+
+
+def _compiler_options(devices: tuple[jax.Device, ...]) -> dict[str, int]:
+    """On a CPU, LLVM's first level compiles these programs in half the time, and they run as fast."""
+    return {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else {}
 
 
 def _require_threefry(root: Array) -> None:

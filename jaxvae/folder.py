@@ -136,11 +136,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     try:
-        # A ticker such as NA or null is a name, not a missing cell.
-        options: dict[str, Any] = {"float_precision": "round_trip"}
         if name not in INDEXED:
-            return pd.read_csv(path, **options)
-        table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, na_values=[""], **options)
+            return pd.read_csv(path)
+        # A ticker such as NA or null is a name, not a missing cell.
+        table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, na_values=[""])
         table = table.set_index(table.columns[0])
         table.index = pd.to_datetime(table.index) if INDEXED[name] else table.index
     except FileNotFoundError as error:

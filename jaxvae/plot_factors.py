@@ -29,6 +29,7 @@ from jaxvae.plot_style import (
     name_ticks,
     new_figure,
     number,
+    reference_names,
     set_message,
     tidy,
     tidy_heat_map,
@@ -74,7 +75,7 @@ def _reference_word(study: Study, plural: bool = False) -> str:
 
 
 def _reference_names(study: Study) -> list[str]:
-    return [label(name) for name in study.config["reference"]["names"]]
+    return [label(name) for name in reference_names(study)]
 
 
 def matched_factors(study: Study) -> Figure:

@@ -112,6 +112,12 @@ def model_name(study: Study, model: str) -> str:
     return f"{name} = {factors}" if name.endswith("K") else f"{name}, K = {factors}"
 
 
+def reference_names(study: Study) -> list[str]:
+    """The known factors' names; planted ones are called true, to tell them from learned ones."""
+    reference = study.config["reference"]
+    return [f"true {name}" if reference["planted"] else name for name in reference["names"]]
+
+
 def factors_of(study: Study, model: str) -> int | None:
     """The number of factors a model has in the metrics; None where it has none."""
     rows = study.metrics[study.metrics.model == model]

@@ -143,6 +143,9 @@ def _draw_best_baseline(study: Study, axes: Axes, score: str) -> None:
     metric, _, split = score.rpartition("_")
     rows = study.metrics[(study.metrics.metric == metric) & (study.metrics.split == split)]
     rows = rows[~rows.model.str.startswith(("vae", "consensus"))]
+    # More factors rebuild more: only likelihood is fair to models of another size.
+    if metric != "log_likelihood":
+        rows = rows[~rows.model.str.endswith("_best")]
     if rows.empty:
         return
     best = rows.sort_values("value").iloc[-1]

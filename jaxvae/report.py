@@ -16,7 +16,15 @@ from matplotlib.figure import Figure
 
 from jaxvae.folder import Study
 from jaxvae.plot_factors import chosen_row
-from jaxvae.plot_style import beta_label, count, message_of, model_name, number, to_png
+from jaxvae.plot_style import (
+    beta_label,
+    count,
+    message_of,
+    model_name,
+    number,
+    reference_names,
+    to_png,
+)
 from jaxvae.plots import all_figures
 from jaxvae.report_answers import answers
 from jaxvae.report_words import CAPTIONS, MOMENTS, SCORE_COLUMNS, SECTIONS, SETTINGS
@@ -146,11 +154,12 @@ def _score_notes(study: Study) -> list[str]:
     effective = number(study.metric("vae_ensemble", "effective_samples", "test"), 0)
     members, chosen = study.members, study.config["chosen"]
     return [
-        f"The best of {count(len(members), 'member')} was chosen on the validation dates "
-        f"({beta_label(chosen['beta'])}, seed {chosen['seed']}, "
-        f"{count(chosen['best_epoch'], 'epoch')}) and refitted on training and validation dates "
-        "together; the baselines saw the same dates. The test dates were opened once, for the "
-        "figures shown here.",
+        f"Of {count(len(members), 'member')}, the β of the best mean score over seeds on the "
+        "validation dates was chosen "
+        f"({beta_label(chosen['beta'])}; its best member: seed {chosen['seed']}, "
+        f"{count(chosen['best_epoch'], 'epoch')}) and its seeds refitted on training and "
+        "validation dates together; the baselines saw the same dates. The test dates were opened "
+        "once, for the figures shown here.",
         "Likelihoods are in nats a date, of standardised returns. A VAE’s is an "
         f"importance-weighted bound from {samples} samples ({effective} effective), ± its "
         "Monte-Carlo standard error; the others’ are exact.",
@@ -194,7 +203,7 @@ def _match_cells(study: Study, factor: int) -> list[str]:
         return ["–", "–"]
     known = int(matched[0])
     correlation = study.arrays["correlation"][factor, known]
-    return [study.config["reference"]["names"][known], number(correlation, 2, True)]
+    return [reference_names(study)[known], number(correlation, 2, True)]
 
 
 def _sections(figures: dict[str, Figure]) -> list[dict[str, Any]]:

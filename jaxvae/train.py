@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.errors import OptionError
@@ -152,7 +153,9 @@ def init(
     variables = model.initialise(key, data.training)
     return TrainState(
         variables=variables,
-        optimiser=_optimiser(config).init(variables.parameters),
+        optimiser=_optimiser(variables.parameters, config).init(
+            ravel_pytree(variables.parameters)[0]
+        ),
         best=variables,
         best_validation=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(0),
@@ -209,10 +212,12 @@ def step(
         return value, (moved.statistics, sums)
 
     gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(variables.parameters)
+    flat, unravel = ravel_pytree(variables.parameters)
     # Optax mixes integer counts with floats, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
-        updates, optimiser = _optimiser(config).update(gradients, optimiser, variables.parameters)
-    parameters = jax.tree.map(lambda p, u: p - learning_rate * u, variables.parameters, updates)
+        update = _optimiser(variables.parameters, config).update
+        direction, optimiser = update(ravel_pytree(gradients)[0], optimiser, flat)
+    parameters = unravel(flat - learning_rate * direction)
     return Variables(parameters, statistics), optimiser, sums
 
 
@@ -285,16 +290,17 @@ def is_running(
     return running & (state.epoch - state.best_epoch < config.patience)
 
 
-def _optimiser(config: TrainConfig) -> optax.GradientTransformation:
-    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
-    if not config.weight_decay:
-        return optax.chain(clip, optax.scale_by_adam())
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_matrices)
-    return optax.chain(clip, optax.scale_by_adam(), decay)
-
-
-def _matrices(parameters: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
+def _optimiser(parameters: Any, config: TrainConfig) -> optax.GradientTransformation:
+    """Clipping, Adam's direction and weight decay, over the parameters as one flat vector: a few
+    large operations a step instead of a few for every layer."""
+    parts = [optax.scale_by_adam()]
+    if config.clip_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    if config.weight_decay:
+        matrices = jax.tree.map(lambda leaf: jnp.full(leaf.shape, leaf.ndim > 1), parameters)
+        decayed = jnp.where(ravel_pytree(matrices)[0], config.weight_decay, 0.0)
+        parts.append(optax.stateless(lambda updates, flat: updates + decayed * flat))
+    return optax.chain(*parts)
 
 
 def _pass_over_rows(

@@ -220,7 +220,7 @@ def _config(size, grid, members, reference, diverged):
             "test_from": day[n_fit],
         },
         "chosen": {**chosen, "best_epoch": int(best.best_epoch)},
-        "reference": {"names": [f"true {k + 1}" for k in range(size.reference)], "planted": True}
+        "reference": {"names": [f"factor {k + 1}" for k in range(size.reference)], "planted": True}
         if reference
         else None,
         "sectors": size.sectors,

@@ -120,7 +120,7 @@ def test_both_files_say_the_same(odd_folder, page):
     for answer in answers(make_study(**ODD)):
         assert answer["verdict"] in words
         assert answer["verdict"] in markdown
-    assert "The best of 10 members was chosen on the validation dates" in words
+    assert "Of 10 members, the β of the best mean score over seeds on the validation dates" in words
     assert "5f0c5f0c" in words
 
 

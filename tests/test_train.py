@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from small import (
     CONFIG,
     DATA,
@@ -133,7 +134,8 @@ def test_one_step_is_the_notebooks_in_torch():
     # Draws without noise, so that both programs see the same factors.
     head = variables.parameters["encoder"]["log_variance"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.full(5, -40.0)
-    optimiser = train._optimiser(NOTEBOOK.train).init(variables.parameters)
+    flat, _ = ravel_pytree(variables.parameters)
+    optimiser = train._optimiser(variables.parameters, NOTEBOOK.train).init(flat)
     step = jax.jit(train.step, static_argnames=("model", "config"))
     rates = (jnp.float32(0.1), jnp.float32(1e-3), jnp.ones(5))
     moved, _, sums = step(
