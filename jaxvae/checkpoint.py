@@ -44,5 +44,5 @@ def _flatten(tree: dict[str, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
         if isinstance(value, dict):
             pairs += _flatten(value, f"{prefix}{key}{SEPARATOR}")
         else:
-            pairs.append((f"{prefix}{key}", np.ascontiguousarray(value)))
+            pairs.append((f"{prefix}{key}", np.asarray(value, order="C")))
     return pairs

@@ -148,7 +148,7 @@ def _add_report(commands: Any) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from jaxvae.folder import new_folder, require_new, save_study
+    from jaxvae.folder import new_folder, require_new
 
     out = options.out or Path("runs") / f"{_label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
     require_new(out)
@@ -156,8 +156,7 @@ def _study(options: argparse.Namespace) -> None:
     with new_folder(out) as partial:
         from jaxvae import progress
         from jaxvae.fitting import StudyConfig
-        from jaxvae.report import write_report
-        from jaxvae.study import run_study
+        from jaxvae.study import fill_folder, run_study
 
         config = StudyConfig(
             seeds=options.seeds,
@@ -172,8 +171,7 @@ def _study(options: argparse.Namespace) -> None:
         _use_all_cores()
         with progress.shown(quiet=options.quiet) as on_progress:
             study = run_study(panel, config, on_progress=on_progress)
-        save_study(study, partial)
-        write_report(study, partial)
+        fill_folder(study, partial)
     print(progress.closing_lines(study))
     print(out / "report.html")
 

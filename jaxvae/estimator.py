@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -69,30 +70,23 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means, (n_dates, n_components)."""
-        return np.asarray(
-            generate.posterior_means(
-                self.model_, self.variables_, make_batch(self._standardise(X)), self._mask()
-            ),
-            np.float64,
-        )
+        batch = make_batch(self._standardise(X))
+        means = generate.posterior_means(self.model_, self.variables_, batch, self._mask())
+        return np.asarray(means, np.float64)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Decoder means of factors (n_dates, n_components), in the units of the data."""
         check_is_fitted(self)
-        factors = np.asarray(X, np.float32)
+        factors = jnp.asarray(X, jnp.float32)
         batch = make_batch(np.zeros((len(factors), self.n_features_in_)))
         mean = self.model_.decode(self.variables_, factors, batch, False)[0].mean
         return self.scaler_.restore(np.asarray(mean, np.float64))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x) of each date in nats, by importance sampling, in the units of the data."""
+        batch, key = make_batch(self._standardise(X)), jax.random.key(self.random_state)
         bound = log_likelihood(
-            jax.random.key(self.random_state),
-            self.model_,
-            self.variables_,
-            make_batch(self._standardise(X)),
-            self._mask(),
-            self.n_samples,
+            key, self.model_, self.variables_, batch, self._mask(), self.n_samples
         )
         return np.asarray(bound.value, np.float64) - np.log(self.scaler_.scale).sum()
 
@@ -119,5 +113,5 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             key, self.model_, self.variables_, batch, self._mask(), n_samples
         )
 
-    def _mask(self) -> np.ndarray:
-        return np.ones(self.n_components, np.float32)
+    def _mask(self) -> jax.Array:
+        return jnp.ones(self.n_components, jnp.float32)

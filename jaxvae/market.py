@@ -97,7 +97,7 @@ def load_tickers(
     read or are not in order; MissingExtraError without yfinance; DataError where the download
     fails, names the tickers without prices, or the prices fail the checks of a panel.
     """
-    symbols, first, last = _symbols(tickers), _day("start", start), _day("end", end)
+    symbols, first, last = _symbols(tickers), _day("--start", start), _day("--end", end)
     if first >= last:
         raise OptionError(f"start {first} is not before end {last}: give an earlier start")
     answer = _ask(download or _yfinance_download(), symbols, first, last)

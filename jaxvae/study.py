@@ -13,7 +13,7 @@ from jaxvae.analysis import consensus
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig
-from jaxvae.folder import Study, new_folder, save_study
+from jaxvae.folder import Study, load_study, new_folder, save_study
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Panel, Scaler
 
@@ -52,11 +52,19 @@ def write_study(study: Study, folder: str | Path) -> None:
 
     Raises FolderError where something is in the way or the disk refuses.
     """
+    with new_folder(Path(folder)) as partial:
+        fill_folder(study, partial)
+
+
+def fill_folder(study: Study, folder: Path) -> None:
+    """Write a study and its report into an existing folder.
+
+    The report is drawn from what was written, so that drawing it again gives the same bytes.
+    """
     from jaxvae.report import write_report
 
-    with new_folder(Path(folder)) as partial:
-        save_study(study, partial)
-        write_report(study, partial)
+    save_study(study, folder)
+    write_report(load_study(folder), folder)
 
 
 def encode(study: Study, panel: Panel) -> pd.DataFrame:

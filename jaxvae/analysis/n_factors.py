@@ -1,0 +1,198 @@
+"""How many factors drive a panel, by its eigenvalues: seven classical estimators and a verdict.
+
+Values are returns on the rows of `fit`, complete (no missing cells) and not constant by asset; each
+function standardises them by asset, so that μ_1 ≥ … ≥ μ_m, m = min(date, asset), are the
+eigenvalues of the sample correlation matrix. `most` is the largest number of factors considered.
+"""
+
+from statistics import median_low
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis.metrics import standardise_columns
+from jaxvae.errors import OptionError
+
+SMALLEST_SHARE = 1e-12  # of the total variance: what remains below it is rounding
+EDGE_POINTS, EDGE_ROUNDS = 5, 4
+NULL_DRAWS, NULL_LEVEL = 200, 0.95
+PARALLEL = "parallel_analysis"
+
+
+def bai_ng_ic1(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """Bai and Ng (2002), "Determining the number of factors in approximate factor models", IC1.
+
+        argmin over k = 0..most of  ln V(k) + k g,    V(k) = Σ_{j>k} μ_j
+        g = (N + T) / (N T) · ln(N T / (N + T))
+
+    with T dates and N assets. V(k) is the residual variance of k principal components, up to a
+    constant factor that moves no minimum.
+
+    Raises OptionError where `most` is out of range.
+    """
+    n_dates, n_assets = values.shape
+    cells, ends = n_dates * n_assets, n_dates + n_assets
+    return _information_criterion(values, most, ends / cells * np.log(cells / ends))
+
+
+def bai_ng_ic2(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """As `bai_ng_ic1`, with g = (N + T) / (N T) · ln min(N, T): the heaviest penalty of the three.
+
+    Raises OptionError where `most` is out of range. Source: Bai and Ng (2002).
+    """
+    n_dates, n_assets = values.shape
+    share = (n_dates + n_assets) / (n_dates * n_assets)
+    return _information_criterion(values, most, share * np.log(min(values.shape)))
+
+
+def bai_ng_ic3(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """As `bai_ng_ic1`, with g = ln(min(N, T)) / min(N, T): the lightest penalty of the three.
+
+    Raises OptionError where `most` is out of range. Source: Bai and Ng (2002).
+    """
+    smaller = min(values.shape)
+    return _information_criterion(values, most, np.log(smaller) / smaller)
+
+
+def eigenvalue_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """ER of Ahn and Horenstein (2013), "Eigenvalue ratio test for the number of factors".
+
+        argmax over k = 0..most of  μ_k / μ_{k+1},    mock μ_0 = Σ_j μ_j / ln m
+
+    One factor that dwarfs the others, such as a market, makes it answer 1.
+
+    Raises OptionError where `most` is out of range.
+    """
+    eigenvalues = _checked_eigenvalues(values, most)
+    return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
+
+
+def growth_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """GR of Ahn and Horenstein (2013): as `eigenvalue_ratio`, of the growth of what remains.
+
+        argmax over k = 0..most of  G_k / G_{k+1},    G_k = ln[1 + μ_k / V(k)],  V(k) = Σ_{j>k} μ_j
+
+    Dividing by what remains makes it less of a captive of one dominant factor than ER.
+
+    Raises OptionError where `most` is out of range.
+    """
+    eigenvalues = _checked_eigenvalues(values, most)
+    growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
+    return _largest_ratio(growth)
+
+
+def edge_distribution(values: Float[np.ndarray, "date asset"], most: int) -> int:
+    """ED of Onatski (2010), "Determining the number of factors from empirical distribution …".
+
+    The largest k ≤ most with μ_k − μ_{k+1} ≥ δ, else 0. The eigenvalues of noise crowd at their
+    upper edge, where μ_j falls about linearly in j^⅔: δ is twice the absolute slope of a least
+    squares line through five of them, μ_j..μ_{j+4} on (j−1)^⅔..(j+3)^⅔, first with j = most + 1,
+    then with j = the last answer + 1, four rounds in all.
+
+    Raises OptionError where `most` is out of range.
+    """
+    eigenvalues = _checked_eigenvalues(values, most)
+    gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
+    found = most
+    for _ in range(EDGE_ROUNDS):
+        places = np.arange(found, found + EDGE_POINTS) ** (2 / 3)
+        slope = np.polyfit(places, eigenvalues[found : found + EDGE_POINTS], 1)[0]
+        wide = np.flatnonzero(gaps >= max(2 * abs(slope), SMALLEST_SHARE * eigenvalues.sum()))
+        found = int(wide[-1]) + 1 if len(wide) else 0
+    return found
+
+
+def parallel_analysis(
+    values: Float[np.ndarray, "date asset"], most: int, rng: np.random.Generator
+) -> int:
+    """The leading eigenvalues that beat those of permuted returns (Horn 1965).
+
+    Each of 200 draws permutes the dates within each asset on its own, which keeps every asset's
+    distribution, tails too, and breaks all links between assets. The answer is the number of
+    leading μ_k above the 95th percentile of the k-th permuted eigenvalue, counted up to the first
+    that is not. So it finds a factor in 5 % of panels of noise.
+
+    Raises OptionError where `most` is out of range. Horn drew Gaussian noise and took the mean;
+    permutation and percentile follow Buja and Eyuboglu (1992).
+    """
+    eigenvalues = _checked_eigenvalues(values, most)[:most]
+    units, _, _ = standardise_columns(values)
+    draws = [_eigenvalues(rng.permuted(units, axis=0))[:most] for _ in range(NULL_DRAWS)]
+    beaten = eigenvalues > np.quantile(draws, NULL_LEVEL, axis=0)
+    return int(np.logical_and.accumulate(beaten).sum())
+
+
+ESTIMATORS = {
+    "bai_ng_ic1": bai_ng_ic1,
+    "bai_ng_ic2": bai_ng_ic2,
+    "bai_ng_ic3": bai_ng_ic3,
+    "eigenvalue_ratio": eigenvalue_ratio,
+    "growth_ratio": growth_ratio,
+    "edge_distribution": edge_distribution,
+}
+
+
+def n_factors_table(
+    values: Float[np.ndarray, "date asset"], most: int, rng: np.random.Generator
+) -> dict[str, int]:
+    """Every estimator's number of factors, 0 to `most`, by its name.
+
+    rng: for `parallel_analysis`.
+
+    Raises OptionError where `most` is out of range: 1 to min(date − 1, asset) − 5.
+    """
+    table = {name: estimate(values, most) for name, estimate in ESTIMATORS.items()}
+    return table | {PARALLEL: parallel_analysis(values, most, rng)}
+
+
+def verdict(table: dict[str, int]) -> int:
+    """One number from `n_factors_table`'s seven: their median, and 0 where parallel analysis says 0.
+
+    The median is the largest number that most estimators reach. Parallel analysis has a veto since
+    it alone carries a level of significance; alone it cannot make a factor out of noise.
+    """
+    return median_low(table.values()) if table[PARALLEL] > 0 else 0
+
+
+def _information_criterion(
+    values: Float[np.ndarray, "date asset"], most: int, penalty: float
+) -> int:
+    remaining = _remaining(_checked_eigenvalues(values, most))[: most + 1]
+    return int(np.argmin(np.log(remaining) + penalty * np.arange(most + 1)))
+
+
+def _checked_eigenvalues(
+    values: Float[np.ndarray, "date asset"], most: int
+) -> Float[np.ndarray, " component"]:
+    n_dates, n_assets = values.shape
+    largest = min(n_dates - 1, n_assets) - EDGE_POINTS
+    if not 1 <= most <= largest:
+        raise OptionError(
+            f"most is {most} for {n_dates} dates and {n_assets} assets: choose from 1 to {largest}"
+        )
+    return _eigenvalues(values)
+
+
+def _eigenvalues(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " component"]:
+    """Eigenvalues of the sample correlation matrix that can differ from 0, largest first."""
+    units, _, _ = standardise_columns(values)
+    wide = units.shape[0] < units.shape[1]
+    product = units @ units.T if wide else units.T @ units
+    return np.maximum(np.linalg.eigvalsh(product)[::-1], 0.0) / len(units)
+
+
+def _remaining(eigenvalues: Float[np.ndarray, " component"]) -> Float[np.ndarray, " component"]:
+    """V(k) = Σ_{j>k} μ_j for k = 0, 1, …; floored, so that noiseless panels keep a logarithm."""
+    sums = np.cumsum(eigenvalues[::-1])[::-1]
+    return np.maximum(sums, SMALLEST_SHARE * sums[0])
+
+
+def _with_mock(eigenvalues: Float[np.ndarray, " component"]) -> Float[np.ndarray, " place"]:
+    """μ_0, μ_1, …, with the mock eigenvalue μ_0 that lets the answer be 0."""
+    total = eigenvalues.sum()
+    mock = total / np.log(len(eigenvalues))
+    return np.concatenate([[mock], np.maximum(eigenvalues, SMALLEST_SHARE * total)])
+
+
+def _largest_ratio(sizes: Float[np.ndarray, " place"]) -> int:
+    return int(np.argmax(sizes[:-1] / sizes[1:]))

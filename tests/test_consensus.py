@@ -1,0 +1,241 @@
+"""Consensus against planted truth and invariants."""
+
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from jaxvae.analysis.consensus import (
+    agreement,
+    align_members,
+    aligned_factors,
+    consensus_factors,
+    consensus_loadings,
+    member_stability,
+    stability,
+)
+from jaxvae.analysis.matching import match, mcc
+from jaxvae.analysis.metrics import correlation
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def mixed(rng, reference, noise):
+    """The reference in another order, sign and scale, with noise; and that order and sign."""
+    n_factors = reference.shape[1]
+    order, signs = rng.permutation(n_factors), rng.choice([-1.0, 1.0], n_factors)
+    scales = rng.uniform(0.1, 10, n_factors)
+    noisy = reference + noise * rng.normal(size=reference.shape)
+    return 3 + noisy[:, order] * signs * scales, order, signs
+
+
+def planted(rng, n_members=15, n_dates=400, n_factors=4, noise=0.7, turn=0.2):
+    """Truth, and members that hold it slightly rotated, noisy, in any order, sign and scale."""
+    truth = rng.normal(size=(n_dates, n_factors))
+    members = []
+    for _ in range(n_members):
+        skew = turn * rng.normal(size=(n_factors, n_factors))
+        rotation = np.linalg.qr(np.eye(n_factors) + skew - skew.T)[0]
+        members.append(mixed(rng, truth @ rotation, noise)[0])
+    return truth, np.stack(members)
+
+
+def recovery(factors, truth):
+    """Matched correlation out of sample: matched on the first half, scored on the second."""
+    half = len(truth) // 2
+    return mcc(match(factors[:half], truth[:half]), factors[half:], truth[half:])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_consensus_recovers_the_truth_better_than_the_median_member(seed):
+    truth, members = planted(np.random.default_rng(seed))
+    consensus = align_members(members[:, :200])
+    found = recovery(consensus_factors(consensus, members), truth)
+    alone = [recovery(member, truth) for member in members]
+    assert found > np.median(alone) + 0.1
+    assert found > max(alone)
+
+
+def test_members_are_realigned_until_they_match_the_consensus():
+    """Of 160 noisy members, the medoid alone misplaces a dozen; the settled consensus hardly any.
+
+    Weights move a little after assignments stand still, which may turn a near tie.
+    """
+    misplaced = 0
+    for seed in range(4):
+        _, members = planted(np.random.default_rng(seed), n_members=40, noise=2)
+        consensus = align_members(members)
+        factors = consensus_factors(consensus, members)
+        found = [match(member, factors).learned for member in members]
+        misplaced += (found != consensus.alignment.assignment).any(axis=1).sum()
+    assert misplaced <= 3
+
+
+def test_consensus_factors_are_standardised_where_they_were_learned(rng):
+    _, members = planted(rng)
+    consensus = align_members(members[:, :300])
+    learned = consensus_factors(consensus, members[:, :300])
+    np.testing.assert_allclose(learned.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(learned.std(0), 1)
+    np.testing.assert_allclose(consensus_factors(consensus, members)[:300], learned)
+
+
+def test_consensus_ignores_order_sign_and_scale_within_members(rng):
+    _, members = planted(rng)
+    disguised = np.stack([mixed(rng, member, noise=0)[0] for member in members])
+    plain = consensus_factors(align_members(members), members)
+    again = consensus_factors(align_members(disguised), disguised)
+    matrix = correlation(plain, again)
+    np.testing.assert_allclose(np.abs(matrix).max(axis=1), 1, atol=1e-9)
+
+
+def test_consensus_ignores_the_order_of_members(rng):
+    _, members = planted(rng)
+    order = rng.permutation(len(members))
+    plain = consensus_factors(align_members(members), members)
+    again = consensus_factors(align_members(members[order]), members[order])
+    np.testing.assert_allclose(plain, again, atol=1e-9)
+
+
+def test_consensus_carries_the_medoids_signs(rng):
+    _, members = planted(rng)
+    consensus = align_members(members)
+    assert (consensus.alignment.signs[consensus.medoid] == 1).all()
+    assert (
+        np.diag(
+            correlation(
+                aligned_factors(consensus, members)[consensus.medoid],
+                consensus_factors(consensus, members),
+            )
+        )
+        > 0.5
+    ).all()
+
+
+def test_exact_copies_agree_in_full(rng):
+    _, members = planted(rng, noise=0, turn=0)
+    consensus = align_members(members)
+    np.testing.assert_allclose(consensus.stability, 1)
+    np.testing.assert_allclose(consensus.alignment.weights, 1 / 15)
+    np.testing.assert_allclose(agreement(members), 1)
+
+
+def test_order_is_by_stability_or_importance(rng):
+    """Member factors noisier from left to right; importance says the opposite order."""
+    truth = rng.normal(size=(500, 3))
+    members = truth + [0.2, 0.6, 1.2] * rng.normal(size=(8, 500, 3))
+    by_stability = align_members(members)
+    assert (np.diff(by_stability.stability) < 0).all()
+    importance = np.tile([1.0, 2.0, 3.0], (8, 1))
+    by_importance = align_members(members, importance=importance)
+    np.testing.assert_array_equal(by_importance.alignment.assignment[0], [2, 1, 0])
+    np.testing.assert_allclose(by_importance.stability, by_stability.stability[::-1])
+
+
+def test_inactive_and_constant_factors_weigh_nothing(rng):
+    _, members = planted(rng, turn=0.1, noise=0.2)
+    active = np.ones((15, 4), dtype=bool)
+    active[3, 1] = False
+    members[5, :, 2] = 0.25
+    consensus = align_members(members, active)
+    assignment, signs, weights = consensus.alignment
+    for member, factor in ((3, 1), (5, 2)):
+        assert factor not in assignment[member]
+        lost = assignment[member] == -1
+        assert lost.sum() == 1
+        assert not signs[member, lost].any()
+        assert not weights[member, lost].any()
+        assert not member_stability(consensus, members)[member, lost].any()
+    np.testing.assert_allclose(weights.sum(0), 1)
+    assert agreement(members, active)[3, 3] == pytest.approx(0.75)
+
+
+def test_a_factor_that_nobody_has_is_constant_and_last(rng):
+    _, members = planted(rng, noise=0.2)
+    active = np.tile([True, True, True, False], (15, 1))
+    members[:, :, 3] = 1e-9 * members[:, :, 3]
+    members = np.stack([member[:, rng.permutation(4)] for member in members])
+    active = members.std(axis=1) > 1e-6
+    consensus = align_members(members, active)
+    assert consensus.stability[-1] == 0
+    assert not consensus_factors(consensus, members)[:, -1].any()
+    assert (consensus.stability[:-1] > 0.5).all()
+
+
+def test_stability_of_pure_noise_is_about_zero(rng):
+    members = rng.normal(size=(40, 600, 4))
+    consensus = align_members(members)
+    by_member = member_stability(consensus, members)
+    assert abs(by_member.mean()) < 0.1  # the alignment was learned on these rows
+    fresh = rng.normal(size=(40, 600, 4))
+    assert abs(member_stability(consensus, fresh).mean()) < 0.02
+
+
+def test_stability_leaves_the_member_out(rng):
+    """Against the consensus rebuilt without the member."""
+    _, members = planted(rng, n_members=6)
+    consensus = align_members(members)
+    aligned = aligned_factors(consensus, members)
+    weights = consensus.alignment.weights
+    for member in range(6):
+        rest = np.delete(np.arange(6), member)
+        others = np.einsum("mdf,mf->df", aligned[rest], weights[rest])
+        expected = np.diag(correlation(aligned[member], others))
+        np.testing.assert_allclose(member_stability(consensus, members)[member], expected)
+
+
+def test_stability_by_group_tells_sound_from_noisy_members(rng):
+    truth = rng.normal(size=(500, 3))
+    sound = truth + 0.2 * rng.normal(size=(6, 500, 3))
+    members = np.concatenate([sound, rng.normal(size=(4, 500, 3))])
+    betas = np.array([0.5] * 6 + [4.0] * 4)
+    labels, by_group = stability(align_members(members), members, betas)
+    np.testing.assert_array_equal(labels, [0.5, 4.0])
+    assert (by_group[0] > 0.95).all()
+    assert (np.abs(by_group[1]) < 0.12).all()
+
+
+def test_one_member_is_its_own_consensus_and_shows_no_stability(rng):
+    members = 2 + 5 * rng.normal(size=(1, 100, 3))
+    consensus = align_members(members)
+    np.testing.assert_array_equal(consensus.stability, 0)
+    expected = (members[0] - members[0].mean(0)) / members[0].std(0)
+    np.testing.assert_allclose(consensus_factors(consensus, members), expected)
+
+
+def test_loadings_are_per_unit_of_the_consensus_factor(rng):
+    """Members that are the truth in disguise: loadings × factors give the same returns."""
+    truth = rng.normal(size=(200, 3))
+    truth = (truth - truth.mean(0)) / truth.std(0)
+    true_loadings = rng.normal(size=(7, 3))
+    members, loadings = [], []
+    for _ in range(5):
+        member, order, signs = mixed(rng, truth, noise=0)
+        scales = member.std(0)
+        members.append(member)
+        loadings.append(true_loadings[:, order] * signs / scales)
+    consensus = align_members(np.stack(members))
+    found = consensus_loadings(consensus, np.stack(loadings))
+    returns = consensus_factors(consensus, np.stack(members)) @ found.T
+    np.testing.assert_allclose(returns, truth @ true_loadings.T, atol=1e-10)
+
+
+def test_agreement_is_the_mean_match_of_each_pair(rng):
+    _, members = planted(rng, n_members=5)
+    found = agreement(members)
+    for i in range(5):
+        for j in range(5):
+            expected = match(members[i], members[j]).correlations.mean()
+            assert found[i, j] == pytest.approx(expected)
+    np.testing.assert_allclose(np.diag(found), 1)
+
+
+def test_hundreds_of_members_take_seconds(rng):
+    truth, members = planted(rng, n_members=256, n_dates=1000, n_factors=5, noise=0.5, turn=0.1)
+    start = perf_counter()
+    consensus = align_members(members)
+    assert perf_counter() - start < 10
+    assert match(consensus_factors(consensus, members), truth).correlations.min() > 0.97

@@ -1,0 +1,225 @@
+"""The pipeline on a small panel: tables, choices that never see the test part, and the way back."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import same_bits
+
+import jaxvae
+from jaxvae.errors import DataError, FolderError, OptionError
+from jaxvae.fitting import StudyConfig
+from jaxvae.folder import SCHEMA, load_study
+from jaxvae.study import encode, run_study, scenarios, write_study
+from jaxvae.synthetic import linear_panel
+
+CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
+PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
+N_FIT = 112
+
+
+@pytest.fixture(scope="module")
+def study():
+    return run_study(PANEL, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def folder(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies") / "one"
+    write_study(study, folder)
+    return folder
+
+
+def test_a_row_a_member(study):
+    members = study.members
+    assert list(members.columns[:5]) == ["member", "seed", "beta", "ok", "best_epoch"]
+    assert members.beta.tolist() == [0.5] * 3 + [1.0] * 3
+    assert members.seed.tolist() == [0, 1, 2] * 2
+    assert members.ok.all()
+    assert members.notna().all(axis=None)
+
+
+def test_metrics_are_tidy_and_complete(study):
+    table = study.metrics
+    assert list(table.columns) == ["model", "member", "factors", "split", "metric", "value"]
+    assert np.isfinite(table.value).all()
+    splits = table[table.model == "vae"].split.unique()
+    assert set(splits) == {"train", "validation", "test"}
+    fitted = {"vae_best", "vae_ensemble", "pca", "pca_best", "factor_analysis",
+              "factor_analysis_best", "ledoit_wolf", "multivariate_t"}  # fmt: skip
+    rows = table[(table.metric == "log_likelihood") & table.model.isin(fitted)]
+    assert set(rows.model) == fitted
+    assert set(rows.split) == {"fit", "test"}
+    assert not table.duplicated(["model", "member", "split", "metric"]).any()
+
+
+def test_a_vae_beats_no_information(study):
+    """Independent unit normals are the model of someone who knows scaler and nothing else."""
+    values = study.arrays["reconstruction_data"]
+    assert values.shape[1] == 4
+    nothing = -0.5 * PANEL.n_assets * (np.log(2 * np.pi) + 1)
+    assert study.metric("vae_ensemble", "log_likelihood", "test") > nothing + 1
+
+
+def test_pca_scores_are_the_baselines_own(study):
+    from jaxvae.analysis.baselines import fit_pca, log_likelihood
+    from jaxvae.panel import fit_scaler
+
+    values = fit_scaler(PANEL.values[:N_FIT]).standardise(PANEL.values)
+    expected = log_likelihood(fit_pca(values[:N_FIT], 2), values)[N_FIT:].mean()
+    assert study.metric("pca", "log_likelihood", "test") == pytest.approx(expected)
+
+
+def test_factors_loadings_and_covariance_have_their_units(study):
+    assert study.factors.shape == (160, 2)
+    np.testing.assert_allclose(study.factors.iloc[:N_FIT].std(ddof=0), 1.0, rtol=1e-6)
+    assert study.loadings.shape == (12, 2)
+    model = study.covariance.to_numpy()
+    assert (np.linalg.eigvalsh(model) > 0).all()
+    data = np.var(PANEL.values[:N_FIT], axis=0)
+    assert 0.7 < np.trace(model) / data.sum() < 1.3
+
+
+def test_history_has_every_epoch_of_every_member(study):
+    counts = study.history.groupby("member").epoch.agg(["count", "max"])
+    assert (counts["count"] == counts["max"]).all()
+    assert study.history.notna().all(axis=None)
+
+
+def test_the_best_member_was_chosen_on_validation(study):
+    chosen, members = study.config["chosen"], study.members
+    at_beta = members[members.beta == chosen["beta"]]
+    means = members.groupby("beta").log_likelihood_validation.mean()
+    assert chosen["beta"] == means.idxmax()
+    assert chosen["member"] == at_beta.log_likelihood_validation.idxmax()
+
+
+def test_nothing_but_test_scores_sees_the_test_part(study):
+    values = PANEL.values.copy()
+    values[N_FIT:] = values[N_FIT:][::-1] * 2.0 + 0.01
+    altered = run_study(replace(PANEL, values=values), CONFIG)
+    assert same_bits(altered.parameters, study.parameters)
+    assert altered.config["chosen"] == study.config["chosen"]
+    for table in ("history", "loadings", "covariance"):
+        pd.testing.assert_frame_equal(
+            getattr(altered, table), getattr(study, table), check_exact=True
+        )
+    before = study.metrics[study.metrics.split != "test"]
+    after = altered.metrics[altered.metrics.split != "test"]
+    pd.testing.assert_frame_equal(after, before, check_exact=True)
+    assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
+
+
+def test_a_study_comes_back_whole(study, folder):
+    again = load_study(folder)
+    assert again.config == json.loads(json.dumps(study.config))
+    for name in ("members", "metrics", "history", "comparisons", "factors", "loadings"):
+        pd.testing.assert_frame_equal(
+            getattr(again, name), getattr(study, name), check_dtype=False, check_freq=False
+        )
+    assert same_bits(again.arrays, study.arrays)
+    assert same_bits(again.parameters["members"], _without_empty(study.parameters["members"]))
+
+
+def _without_empty(tree):
+    if not isinstance(tree, dict):
+        return tree
+    kept = {name: _without_empty(part) for name, part in tree.items()}
+    return {name: part for name, part in kept.items() if not (isinstance(part, dict) and not part)}
+
+
+def test_the_folder_holds_what_was_promised(folder):
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {"config.json", "members.csv", "metrics.csv", "history.csv", "factors.csv",
+                     "loadings.csv", "covariance.csv", "checkpoints", "figures", "report.html",
+                     "report.md"}  # fmt: skip
+    assert not [path for path in folder.parent.iterdir() if path.name != "one"]
+
+
+def test_encoding_the_same_dates_gives_the_same_factors(study, folder):
+    encoded = encode(load_study(folder), PANEL)
+    np.testing.assert_allclose(encoded, study.factors, atol=1e-4)
+
+
+def test_encoding_one_new_date_needs_no_others(study):
+    frame = PANEL.to_frame().iloc[[-1], ::-1]
+    last = jaxvae.panel_from_frame(frame, for_fitting=False)
+    np.testing.assert_allclose(encode(study, last), study.factors.iloc[[-1]], atol=1e-4)
+
+
+def test_encoding_needs_every_asset(study):
+    fewer = jaxvae.panel_from_frame(PANEL.to_frame().iloc[:, 1:])
+    with pytest.raises(DataError, match="1 of the study's 12 assets .* 'STOCK_000'"):
+        encode(study, fewer)
+
+
+def test_scenarios_are_calibrated_and_repeatable(study, folder):
+    drawn = scenarios(load_study(folder), 6000, seed=1)
+    assert drawn.shape == (6000, 12)
+    np.testing.assert_allclose(drawn.std(), np.sqrt(np.diag(study.covariance)), rtol=0.06)
+    pd.testing.assert_frame_equal(scenarios(study, 6000, seed=1), drawn, check_exact=True)
+    assert not scenarios(study, 6000, seed=2).equals(drawn)
+    with pytest.raises(OptionError, match="--number: 0"):
+        scenarios(study, 0)
+
+
+def test_an_existing_folder_is_refused(study, folder):
+    with pytest.raises(FolderError, match="exists"):
+        write_study(study, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", "{", "damaged"),
+        ("config.json", json.dumps({"schema": SCHEMA + 1}), "schema 2; .* upgrade"),
+        ("members.csv", None, "missing"),
+        ("arrays.safetensors", "x" * 100, "damaged"),
+        ("checkpoints/members.safetensors", None, "missing"),
+    ],
+)
+def test_a_damaged_folder_is_named(folder, tmp_path, file, content, words):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).unlink()
+    if content is not None:
+        (copy / file).write_text(content)
+    with pytest.raises(FolderError, match=words):
+        load_study(copy)
+
+
+def test_no_folder_is_no_study(tmp_path):
+    with pytest.raises(FolderError, match="no study's folder"):
+        load_study(tmp_path / "nowhere")
+
+
+def test_a_collapsed_factor_is_named():
+    """At β = 60 on weak factors nothing is worth its KL."""
+    config = replace(CONFIG, betas=(60.0,), epochs=60)
+    notes = " ".join(run_study(PANEL, config).config["notes"])
+    assert "collapsed or unused" in notes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seeds": 0}, "--seeds: 0"),
+        ({"n_factors": 0}, "--factors: 0"),
+        ({"preset": "best"}, "--preset"),
+        ({"model": "deep"}, "--model"),
+        ({"epochs": 0}, "epochs: 0"),
+        ({"likelihood_samples": 1}, "likelihood_samples: 1"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, words):
+    with pytest.raises(OptionError, match=words):
+        StudyConfig(**wrong)
+
+
+def test_too_many_factors_for_the_assets():
+    with pytest.raises(OptionError, match="--factors: 12 is too many for 12 assets"):
+        run_study(PANEL, replace(CONFIG, n_factors=12))
