@@ -94,16 +94,36 @@ def main():
             for rate, *values in zip(LEARNING_RATES, means, spreads, epochs_used, strict=True):
                 keys = ("log_likelihood", "standard_deviation", "best_epoch")
                 row = dict(zip(keys, map(float, values), strict=True))
-                rows.append({"panel": panel_name, "n_assets": panel.n_assets, "network": name,
-                             "weight_decay": decay, "learning_rate": rate, **row})
+                rows.append(
+                    {
+                        "panel": panel_name,
+                        "n_assets": panel.n_assets,
+                        "network": name,
+                        "weight_decay": decay,
+                        "learning_rate": rate,
+                        **row,
+                    }
+                )
             best = int(np.argmax(means))
-            print(f"{panel_name:24s} {name:32s} decay {decay:<4} {np.round(means, 2)}"
-                  f" best rate {LEARNING_RATES[best]}", flush=True)
+            print(
+                f"{panel_name:24s} {name:32s} decay {decay:<4} {np.round(means, 2)}"
+                f" best rate {LEARNING_RATES[best]}",
+                flush=True,
+            )
     ranking = rank(rows)
     for entry in ranking[:8]:
         print(entry)
-    write_json(arguments.out, "defaults", {"quick": arguments.quick, "seeds": seeds,
-                                           "epochs": epochs, "ranking": ranking, "rows": rows})
+    write_json(
+        arguments.out,
+        "defaults",
+        {
+            "quick": arguments.quick,
+            "seeds": seeds,
+            "epochs": epochs,
+            "ranking": ranking,
+            "rows": rows,
+        },
+    )
 
 
 def rank(rows):
@@ -117,10 +137,16 @@ def rank(rows):
         gap = (best[row["panel"]] - row["log_likelihood"]) / row["n_assets"]
         losses.setdefault(candidate, []).append(gap)
     order = sorted(losses, key=lambda candidate: np.mean(losses[candidate]))
-    return [{"network": network, "weight_decay": decay, "learning_rate": rate,
-             "mean_loss": float(np.mean(losses[network, decay, rate])),
-             "worst_loss": float(np.max(losses[network, decay, rate]))}
-            for network, decay, rate in order]
+    return [
+        {
+            "network": network,
+            "weight_decay": decay,
+            "learning_rate": rate,
+            "mean_loss": float(np.mean(losses[network, decay, rate])),
+            "worst_loss": float(np.max(losses[network, decay, rate])),
+        }
+        for network, decay, rate in order
+    ]
 
 
 if __name__ == "__main__":

@@ -193,8 +193,10 @@ def factors(walk):
     best, one_to_one = np.abs(values).argmax(axis=1), np.argsort(walk.matching.learned)
     for k, (theirs, r) in enumerate(THEIRS["best_matches"]):
         a, b = best[k], one_to_one[k]
-        print(f"  {ours[k]} -> {true[a]} ({values[k, a]:+.3f}), one-to-one {true[b]} "
-              f"({values[k, b]:+.3f}); notebook true {theirs} (|r| {r:.3f})")
+        print(
+            f"  {ours[k]} -> {true[a]} ({values[k, a]:+.3f}), one-to-one {true[b]} "
+            f"({values[k, b]:+.3f}); notebook true {theirs} (|r| {r:.3f})"
+        )
     figure = style.new_figure(5.0, width=7.6)
     axes = style.tidy_heat_map(figure.subplots())
     image = axes.imshow(values, cmap=style.heat_map(style.SIGNED), vmin=-1, vmax=1, aspect="auto")
@@ -288,8 +290,12 @@ def generation(walk):
     figure = style.new_figure(4.6)
     density, pairs = figure.subplots(1, 2, width_ratios=(1.4, 1))
     style.tidy(density, "standardised return", "density", "Pooled returns")
-    style.tidy(pairs, "correlation in the data", "correlation generated",
-               f"Pairs of the first {CORRELATED} assets (dashed: equal)")
+    style.tidy(
+        pairs,
+        "correlation in the data",
+        "correlation generated",
+        f"Pairs of the first {CORRELATED} assets (dashed: equal)",
+    )
     for colour, (name, values) in zip(COLOURS, made.items(), strict=True):
         heights, edges = np.histogram(values, np.linspace(-5, 5, 61), density=True)
         density.stairs(heights, edges, baseline=None, color=colour, lw=1.5, label=name)
@@ -306,8 +312,17 @@ def generation(walk):
 
 
 COLOURS = (style.DATA, style.PCA, style.FACTOR_ANALYSIS, style.VAE)
-SECTIONS = (returns, pca, architecture, training, factors, latent_space, loadings,
-            reconstruction, generation)
+SECTIONS = (
+    returns,
+    pca,
+    architecture,
+    training,
+    factors,
+    latent_space,
+    loadings,
+    reconstruction,
+    generation,
+)
 
 
 def results(walk):

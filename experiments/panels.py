@@ -19,12 +19,13 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.fitting import StudyConfig
 from jaxvae.market import load_named
-from jaxvae.plots import all_figures
 from jaxvae.plot_style import to_png
+from jaxvae.plots import all_figures
 from jaxvae.study import run_study
 from jaxvae.synthetic import linear_panel
 
 PANELS = ("linear", "nonlinear", "french", "sp500")
+RIVALS = ("factor_analysis_best", "multivariate_t")
 PICTURE = ("nonlinear", "score_over_beta")
 
 
@@ -56,12 +57,28 @@ def digest(study, seconds):
     }
 
 
+def table_rows(results):
+    """The README's table: a row a panel, log-likelihoods in nats a test date."""
+    rows = []
+    for name, result in results["panels"].items():
+        leads = {
+            lead["baseline"]: "{difference:+.2f} [{low:+.2f}, {high:+.2f}]".format(**lead)
+            for lead in result["leads"]
+            if lead["model"] == "vae_ensemble"
+        }
+        test = {model: scores.get("log_likelihood") for model, scores in result["test"].items()}
+        cells = [f"{test[model]:.2f}" for model in ("vae_ensemble", *RIVALS)]
+        rows.append(" | ".join([f"| `{name}`", *cells, *(leads[rival] for rival in RIVALS)]) + " |")
+    return [row.replace("-", "−") for row in rows]
+
+
 def main():
     arguments = parse(__doc__)
     use_all_cores()
     config = StudyConfig()
     if arguments.quick:
         config = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, epochs=20)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     results = {}
     for panel in panels(arguments.quick):
         begun = time.monotonic()
@@ -72,16 +89,10 @@ def main():
         if panel.name == PICTURE[0]:
             picture = to_png(all_figures(study)[PICTURE[1]])
             (arguments.out / "score_over_beta.png").write_bytes(picture)
-    write_json(
-        arguments.out,
-        "panels",
-        {
-            "quick": arguments.quick,
-            "config": dataclasses.asdict(config),
-            "devices": jax.local_device_count(),
-            "panels": results,
-        },
-    )
+    settings = {"config": dataclasses.asdict(config), "devices": jax.local_device_count()}
+    results = {"quick": arguments.quick, **settings, "panels": results}
+    print("\n".join(table_rows(results)))
+    write_json(arguments.out, "panels", results)
 
 
 if __name__ == "__main__":

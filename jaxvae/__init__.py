@@ -48,7 +48,7 @@ _PUBLIC = {
     "VAEFactors": ("jaxvae.estimator", "VAEFactors"),
 }
 
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,8 @@
 
 `generate` knows one member; here its functions run over all of them, compiled once a model.
 
-They run on one device: XLA's CPU devices share a pool of threads, on which batched LAPACK calls from
-several of them wait for each other for ever.
+They run on one device: XLA's CPU devices share a pool of threads, on which batched LAPACK calls
+from several of them wait for each other for ever.
 """
 
 import functools
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
 from jaxvae import generate
 from jaxvae.ensemble import Ensemble, map_members
@@ -27,8 +27,8 @@ class Fitted(NamedTuple):
     number each that tells their random draws apart."""
 
     variables: Variables
-    factor_mask: Float[np.ndarray, "member factor"]
-    seed: np.ndarray
+    factor_mask: Float[Array, "*members factor"]
+    seed: UInt32[Array, "*members"]
 
 
 def everyone(ensemble: Ensemble) -> Fitted:
@@ -54,7 +54,9 @@ def encode(model: Model, fitted: Fitted, batch: Batch) -> Float[np.ndarray, "mem
     return np.asarray(_over(_encoder(model), fitted, batch), np.float64)
 
 
-def reconstruct(model: Model, fitted: Fitted, batch: Batch) -> Float[np.ndarray, "member row asset"]:
+def reconstruct(
+    model: Model, fitted: Fitted, batch: Batch
+) -> Float[np.ndarray, "member row asset"]:
     """Reconstructions from the posterior means of every member."""
     return np.asarray(_over(_reconstructor(model), fitted, batch), np.float64)
 
@@ -97,9 +99,7 @@ def _blank(n_rows: int, n_assets: int) -> Batch:
 def _evaluator(model: Model, n_samples: int) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Evaluation:
         key, batch = shared
-        return generate.evaluate(
-            key, model, member.variables, batch, member.factor_mask, n_samples
-        )
+        return generate.evaluate(key, model, member.variables, batch, member.factor_mask, n_samples)
 
     return run
 
@@ -133,8 +133,6 @@ def _sampler(model: Model) -> Function:
 def _moments(model: Model) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = shared
-        return generate.implied_covariance(
-            key, model, member.variables, batch, member.factor_mask
-        )
+        return generate.implied_covariance(key, model, member.variables, batch, member.factor_mask)
 
     return run

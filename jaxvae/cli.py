@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Progress and log go to standard error.
 
-Exit codes: 0 done; 1 the data, a run folder or a missing extra is at fault; 2 an option is at fault;
-130 interrupted.
+Exit codes: 0 done; 1 the data, a run folder or a missing extra is at fault; 2 an option is at
+fault; 130 interrupted.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = _warn_in_a_line
+            warnings.showwarning = _warn_in_a_line  # type: ignore[assignment]
             options.run(options)
     except JaxvaeError as error:
         if debug:
@@ -105,9 +105,7 @@ def _add_study(commands: Any) -> None:
     grid.add_argument(
         "--model", default="static", metavar="NAME", help="static or linear (default: static)"
     )
-    grid.add_argument(
-        "--preset", default="default", metavar="NAME", help="default or notebook"
-    )
+    grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")
     grid.add_argument(
         "--seed", type=int, default=0, metavar="S", help="root of all random numbers (default: 0)"
@@ -171,7 +169,10 @@ def _study(options: argparse.Namespace) -> None:
         _use_all_cores()
         with progress.shown(quiet=options.quiet) as on_progress:
             study = run_study(panel, config, on_progress=on_progress)
-        fill_folder(study, partial)
+            on_progress("report", None)
+            fill_folder(study, partial)
+    for note in study.config["notes"]:
+        _say(f"note: {note}")
     print(progress.closing_lines(study))
     print(out / "report.html")
 
@@ -190,9 +191,7 @@ def _encode(options: argparse.Namespace) -> None:
     from jaxvae.study import encode
 
     study = load_study(options.folder)
-    panel = read_panel(
-        options.data, kind=options.kind, missing=options.missing, for_fitting=False
-    )
+    panel = read_panel(options.data, kind=options.kind, missing=options.missing, for_fitting=False)
     _write_table(encode(study, panel), options.out)
 
 
@@ -249,7 +248,7 @@ def _label(options: argparse.Namespace) -> str:
 
 
 def _use_all_cores() -> None:
-    """One XLA device a core, unless the user has set the number: XLA threads small products badly."""
+    """One XLA device a core, unless the user says how many: XLA threads small products badly."""
     import jax
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:

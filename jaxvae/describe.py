@@ -47,8 +47,8 @@ def study_notes(
             notes.append(f"Factor {k + 1} is collapsed or unused in {share} of the members.")
         elif steady < WEAK and config.seeds >= FEW_SEEDS:
             notes.append(
-                f"Factor {k + 1} is not stable: a member's correlates with the others' consensus at "
-                f"{steady:.2f} on average."
+                f"Factor {k + 1} is not stable: a member's correlates with the others' consensus "
+                f"at {steady:.2f} on average."
             )
     return notes
 

@@ -1,8 +1,9 @@
 """Many members at once: the member axis, tiles of fixed width, devices.
 
-`train` and `likelihood` know one member; here `vmap` puts the axis around them and `shard_map` cuts
-it over the devices, with no communication between them. A host loop walks over tiles of members and,
-within a tile, over chunks of epochs: one compiled program, bounded memory, progress at each edge.
+`train` and `likelihood` know one member; here `vmap` puts the axis around them and `shard_map`
+cuts it over the devices, with no communication between them. A host loop walks over tiles of
+members and, within a tile, over chunks of epochs: one compiled program, bounded memory, progress at
+each edge.
 """
 
 import functools
@@ -27,9 +28,10 @@ CHUNK_EPOCHS = 20
 
 
 class Members(NamedTuple):
-    """The table of members: a seed and a row of hyperparameters each, leading axis member."""
+    """The table of members: a seed and a row of hyperparameters each, leading axis member; host
+    arrays, so that a caller may write into them."""
 
-    seed: UInt32[np.ndarray, " member"]
+    seed: UInt32[Array, "*members"]
     hyperparameters: Hyperparameters
 
 
@@ -76,15 +78,16 @@ def member_grid(
     _check_grid(seeds, betas)
     table = [(seed, beta) for beta in betas for seed in seeds]
     n = len(table)
-    hyperparameters = Hyperparameters(
-        beta=np.array([beta for _, beta in table], np.float32),
-        learning_rate=np.full(n, learning_rate, np.float32),
-        factor_mask=np.ones((n, model.n_factors), np.float32),
-        row_weights=np.ones((n, data.training.values.shape[0]), np.float32),
-        validation_weights=np.ones((n, data.validation.values.shape[0]), np.float32),
-        last_epoch=np.full(n, epochs, np.int32),
-    )
-    return Members(np.array([seed for seed, _ in table], np.uint32), hyperparameters)
+    columns: dict[str, Any] = {
+        "beta": np.array([beta for _, beta in table], np.float32),
+        "learning_rate": np.full(n, learning_rate, np.float32),
+        "factor_mask": np.ones((n, model.n_factors), np.float32),
+        "row_weights": np.ones((n, data.training.values.shape[0]), np.float32),
+        "validation_weights": np.ones((n, data.validation.values.shape[0]), np.float32),
+        "last_epoch": np.full(n, epochs, np.int32),
+    }
+    seed: Any = np.array([seed for seed, _ in table], np.uint32)
+    return Members(seed, Hyperparameters(**columns))
 
 
 def _check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
@@ -195,14 +198,12 @@ def _train_tile(
     return _take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
 
 
-def _finish(
-    members: Members, state: TrainState, history: list[Losses], config: TrainConfig
-) -> Ensemble:
+def _finish(members: Members, state: Any, history: list[Losses], config: TrainConfig) -> Ensemble:
     """Join the chunks' losses, padded to the longest run possible with NaN."""
     epochs = np.asarray(state.epoch)
     after = np.arange(config.epochs)[None, :] >= epochs[:, None]
 
-    def join(*chunks: np.ndarray) -> np.ndarray:
+    def join(*chunks: np.ndarray) -> Any:
         joined = np.concatenate(chunks, axis=1)[:, : config.epochs]
         full = np.full(after.shape, np.nan, np.float32)
         full[:, : joined.shape[1]] = joined
@@ -247,13 +248,18 @@ def _program(
     """The function over a tile: `vmap` within a device, the tile cut over the devices."""
     mesh = Mesh(np.array(devices), ("member",))
     over_members = jax.vmap(function, in_axes=(0, None))
-    specs = {"in_specs": (P("member"), P()), "out_specs": P("member")}
-    over_tile = jax.shard_map(over_members, mesh=mesh, check_vma=False, **specs)
+    over_tile = jax.shard_map(
+        over_members,
+        mesh=mesh,
+        in_specs=(P("member"), P()),
+        out_specs=P("member"),
+        check_vma=False,
+    )
     return jax.jit(over_tile, compiler_options=_compiler_options(devices))
 
 
 def _compiler_options(devices: tuple[jax.Device, ...]) -> dict[str, int]:
-    """On a CPU, LLVM's first level compiles these programs in half the time, and they run as fast."""
+    """On a CPU, LLVM's first level compiles them in half the time, and they run as fast."""
     return {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else {}
 
 

@@ -109,9 +109,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _evaluate(self, values: np.ndarray, n_samples: int) -> generate.Evaluation:
         key, batch = jax.random.key(self.random_state), make_batch(values)
-        return generate.evaluate(
-            key, self.model_, self.variables_, batch, self._mask(), n_samples
-        )
+        return generate.evaluate(key, self.model_, self.variables_, batch, self._mask(), n_samples)
 
     def _mask(self) -> jax.Array:
         return jnp.ones(self.n_components, jnp.float32)

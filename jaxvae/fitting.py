@@ -65,8 +65,8 @@ class StudyConfig:
 
 
 class Prepared(NamedTuple):
-    """A panel made ready: `values` and `batch` hold all dates in standard units; the batch's weights
-    are 1 in `fit`, else 0."""
+    """A panel made ready: `values` and `batch` hold all dates in standard units; the batch's
+    weights are 1 in `fit`, else 0."""
 
     panel: Panel
     split: Split
@@ -85,7 +85,7 @@ class Trained(NamedTuple):
 
 
 def prepare(panel: Panel, config: StudyConfig) -> Prepared:
-    """Split, standardise by `fit`, and build the model; the batch never exceeds the training rows."""
+    """Split, standardise by `fit`, build the model; a batch never exceeds the training rows."""
     if config.n_factors >= panel.n_assets:
         raise OptionError(
             f"--factors: {config.n_factors} is too many for {panel.n_assets} assets; ask for fewer"
@@ -110,8 +110,7 @@ def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
     log-likelihood there, the seed with the highest. Members that diverged do not count."""
     scores = np.asarray(grid.evaluation.likelihood.value)[:, split.validation].mean(axis=1)
     scores = np.where(grid.ensemble.ok, scores, np.nan).reshape(len(config.betas), config.seeds)
-    alive = np.isfinite(scores).any(axis=1)
-    means = np.where(alive, np.nanmean(np.where(alive[:, None], scores, 0.0), axis=1), -np.inf)
+    means = [row[np.isfinite(row)].mean() if np.isfinite(row).any() else -np.inf for row in scores]
     best_beta = int(np.argmax(means))
     return best_beta * config.seeds + int(np.nanargmax(scores[best_beta]))
 

@@ -85,7 +85,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield partial
         os.rename(partial, folder)
     except OSError as error:
-        raise FolderError(f"--out: {folder} cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise FolderError(f"--out: {folder} cannot be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if not os.path.lexists(folder):
@@ -130,7 +131,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
     if schema > SCHEMA:
-        raise FolderError(f"{path} has schema {schema}; this version reads {SCHEMA}: upgrade jaxvae")
+        raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
     return config
 
 

@@ -29,7 +29,6 @@ SHARES = (0.6, 0.25, 0.15)
 SPREADS = (1.0, 2.0)
 
 
-
 class Mode(NamedTuple):
     """A Gaussian around each row's posterior mode, by mean and the Cholesky factor L of its
     precision, LLᵀ = P + JᵀΨ⁻¹J."""
@@ -64,8 +63,8 @@ def log_likelihood(
 def posterior_mode(
     model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
 ) -> Mode:
-    """Levenberg-Marquardt steps on log p(x, z) from the encoder's mean; row by row, only a step that
-    climbs is taken, and the damping falls or rises by a factor of ten."""
+    """Levenberg-Marquardt steps on log p(x, z) from the encoder's mean; row by row, only a step
+    that climbs is taken, and the damping falls or rises by a factor of ten."""
     start = model.encode(variables, batch, False)[0].mean * factor_mask[None, :]
 
     def ascend(

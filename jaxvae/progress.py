@@ -4,18 +4,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from jaxvae.ensemble import Progress
 from jaxvae.folder import Study
 
-Report = Callable[[str, Progress], None]
-STAGES = {"train": "Training the ensemble", "refit": "Refitting the chosen β"}
+Report = Callable[[str, Progress | None], None]
+STAGES = {
+    "train": "Training the ensemble",
+    "refit": "Refitting the chosen β",
+    "score": "Aligning and scoring",
+    "report": "Drawing the report",
+}
+WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
 def shown(quiet: bool) -> Iterator[Report]:
-    """A progress report on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
+    """Progress on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
     if quiet:
         yield lambda stage, progress: None
     elif sys.stderr.isatty():
@@ -46,12 +53,12 @@ def _score_lines(study: Study) -> Iterator[str]:
     table = study.metrics
     rows = table[(table.metric == "log_likelihood") & (table.split == "test") & table.member.isna()]
     rows = rows.sort_values("value", ascending=False)
-    leads = study.comparisons[study.comparisons.model == "vae_ensemble"].set_index("baseline")
+    ensemble = study.comparisons[study.comparisons.model == "vae_ensemble"]
+    leads = {lead.baseline: lead for lead in ensemble.itertuples()}
     yield f"  {'model':<22}{'nats a date':>12}   the ensemble's lead, 95 % interval"
     for row in rows.itertuples():
         line = f"  {row.model:<22}{row.value:>12.2f}"
-        if row.model in leads.index:
-            lead = leads.loc[row.model]
+        if lead := leads.get(row.model):
             line += f"   {lead.difference:+.2f} [{lead.low:+.2f}, {lead.high:+.2f}]"
         yield line
 
@@ -59,40 +66,28 @@ def _score_lines(study: Study) -> Iterator[str]:
 @contextmanager
 def _bars() -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn(f"{{task.description:<{WIDEST}}}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("members · epoch {task.fields[epoch]}"),
+        TextColumn("{task.fields[text]:<30}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks = {
-            stage: bars.add_task(label, total=None, start=False, visible=stage == "train", epoch=0)
-            for stage, label in STAGES.items()
-        }
-        bars.start_task(tasks["train"])
+        tasks: dict[str, Any] = {}
 
-        def report(stage: str, progress: Progress) -> None:
-            if not bars.tasks[tasks[stage]].started:
-                bars.start_task(tasks[stage])
-            bars.update(
-                tasks[stage],
-                total=progress.members,
-                completed=_members_done(progress),
-                epoch=progress.epoch,
-                visible=True,
-            )
+        def report(stage: str, progress: Progress | None) -> None:
+            if stage not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[stage] = bars.add_task(STAGES[stage], total=None, text="")
+            if progress is not None:
+                total, done = progress.members, _members_done(progress)
+                text = f"{done} of {total} members, epoch {progress.epoch}"
+                bars.update(tasks[stage], total=total, completed=done, text=text)
 
         yield report
 
@@ -104,18 +99,21 @@ class _Lines:
         self.last = -float("inf")
         self.started = time.monotonic()
 
-    def __call__(self, stage: str, progress: Progress) -> None:
-        now = time.monotonic()
-        finished = _members_done(progress) == progress.members
-        if now - self.last < SECONDS_BETWEEN_LINES and not finished:
+    def __call__(self, stage: str, progress: Progress | None) -> None:
+        if progress is None:
+            self._say(STAGES[stage])
             return
-        self.last = now
-        print(
+        finished = _members_done(progress) == progress.members
+        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not finished:
+            return
+        self._say(
             f"{STAGES[stage]}: {_members_done(progress)} of {progress.members} members, "
-            f"epoch {progress.epoch} of {progress.epochs}, {now - self.started:.0f} s",
-            file=sys.stderr,
-            flush=True,
+            f"epoch {progress.epoch} of {progress.epochs}"
         )
+
+    def _say(self, text: str) -> None:
+        self.last = time.monotonic()
+        print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _members_done(progress: Progress) -> int:

@@ -22,7 +22,7 @@ def run_study(
     panel: Panel,
     config: StudyConfig | None = None,
     *,
-    on_progress: Callable[[str, Progress], None] = lambda stage, progress: None,
+    on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
 ) -> Study:
     """The whole pipeline on one panel: a panel of returns in, a `Study` out.
 
@@ -31,7 +31,8 @@ def run_study(
     3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
     4. Align all members' factors; fit the classical baselines; score everything on `test`.
 
-    on_progress: called with the stage ("train", "refit") and where it stands.
+    on_progress: called with the stage ("train", "refit", "score") and where it stands, None where
+        that is not known.
 
     Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
     """
@@ -44,6 +45,7 @@ def run_study(
     grid = fitting.train_grid(prepared, config, report("train"))
     chosen = fitting.choose(grid, prepared.split, config)
     refits = fitting.refit(prepared, grid, chosen, config, report("refit"))
+    on_progress("score", None)
     return summary.summarise(prepared, config, grid, refits, chosen)
 
 

@@ -71,8 +71,9 @@ def summarise(
     scenarios = apply.scenarios(key, prepared.model, fitted, n_assets, SCENARIOS)
     table = pd.concat(
         [
-            metrics_table([*_score_members(grid, config), *vaes, joint, *rivals], context,
-                          config.root_seed),
+            metrics_table(
+                [*_score_members(grid, config), *vaes, joint, *rivals], context, config.root_seed
+            ),
             describe_rows("data", "fit", prepared.values[prepared.split.fit]),
             describe_rows("vae_ensemble", "fit", scenarios),
         ],
@@ -113,7 +114,7 @@ def align(prepared: Prepared, grid: Trained) -> Aligned:
     active = metrics.active_units(in_fit)
     strength = (np.asarray(grid.evaluation.loadings, np.float64)[used] ** 2).sum(axis=1)
     joint = consensus.align_members(in_fit, active, strength * in_fit.var(axis=1))
-    betas = grid.ensemble.members.hyperparameters.beta[used]
+    betas = np.asarray(grid.ensemble.members.hyperparameters.beta)[used]
     _, stability = consensus.stability(joint, in_fit, betas)
     return Aligned(
         map=joint,

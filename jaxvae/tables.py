@@ -69,8 +69,8 @@ def score_baseline(
 def metrics_table(models: Iterable[Scored], context: Context, root_seed: int) -> pd.DataFrame:
     """model, member, factors, split, metric, value: a row a number.
 
-    Nulls of the matched correlation (`mcc_chance_mean`, `mcc_chance_95`, `mcc_rotation_floor`) stand
-    beside every model that is no single member's.
+    Nulls of the matched correlation (`mcc_chance_mean`, `mcc_chance_95`, `mcc_rotation_floor`)
+    stand beside every model that is no single member's.
     """
     rows = []
     for scored in models:
@@ -81,9 +81,7 @@ def metrics_table(models: Iterable[Scored], context: Context, root_seed: int) ->
     return table.astype({"member": "Int64", "factors": "Int64", "value": float})
 
 
-def describe_rows(
-    model: str, split: str, values: Float[np.ndarray, "date asset"]
-) -> pd.DataFrame:
+def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
     """Moments of pooled returns, in standard units, as rows of the metrics table."""
     moments = describe(values)._asdict()
     names = {"skew": "skewness"}
@@ -115,7 +113,8 @@ def comparisons_table(
             gap = (model.log_likelihood - rival.log_likelihood)[split.test]
             rng = np.random.default_rng(root_seed)
             length = int(np.ceil(len(gap) ** 0.5))
-            rows.append((model.model, rival.model, "test", *block_bootstrap_interval(rng, gap, length)))
+            interval = block_bootstrap_interval(rng, gap, length)
+            rows.append((model.model, rival.model, "test", *interval))
     return pd.DataFrame(rows, columns=["model", "baseline", "split", "difference", "low", "high"])
 
 
@@ -172,10 +171,12 @@ def members_table(
 ) -> pd.DataFrame:
     """A row a member: `columns`, then its scores by split, taken from the metrics table."""
     rows = metrics[metrics.model == "vae"]
-    wide = rows.pivot_table(index="member", columns=["metric", "split"], values="value", dropna=False)
     names = [(m, s) for m in ("log_likelihood", "r2") for s in MEMBER_SPLITS]
     if has_reference:
         names += [("mcc", "test"), ("subspace_r2", "test")]
-    scores = {f"{metric}_{split}": wide[metric, split].to_numpy() for metric, split in names}
+    scores = {
+        f"{metric}_{split}": rows[(rows.metric == metric) & (rows.split == split)].value.to_numpy()
+        for metric, split in names
+    }
     first = {name: columns[name] for name in ("member", "seed", "beta", "ok", "best_epoch")}
     return pd.DataFrame({**first, **scores, **{k: v for k, v in columns.items() if k not in first}})

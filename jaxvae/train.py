@@ -1,7 +1,7 @@
 """Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
 
-The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  (Higgins et al. 2017),
-with one draw of z. Everything that may differ between members is an array in `Hyperparameters`;
+The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  with one draw of z
+(Higgins et al. 2017). Everything that may differ between members is an array in `Hyperparameters`;
 everything that shapes the program is in `TrainConfig`.
 """
 
@@ -32,7 +32,7 @@ class TrainConfig:
     warmup_epochs: β rises linearly from 0 over this many epochs; 0 starts at β.
     schedule: learning rate by epoch, "cosine" to 0 or "constant".
     clip_norm: largest global norm of a gradient; None leaves gradients alone.
-    weight_decay: decoupled decay a unit of learning rate (Loshchilov & Hutter 2019), of matrices only.
+    weight_decay: decoupled decay of matrices, a unit of learning rate (Loshchilov & Hutter 2019).
     input_dropout: share of cells hidden from the encoder in training, the rest scaled up
         (Srivastava et al. 2014); the likelihood sees them all.
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
@@ -57,7 +57,8 @@ class TrainConfig:
         if self.schedule not in SCHEDULES:
             raise OptionError(f"schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
         if self.reduction not in REDUCTIONS:
-            raise OptionError(f"reduction: {self.reduction!r} is not one of {', '.join(REDUCTIONS)}")
+            known = ", ".join(REDUCTIONS)
+            raise OptionError(f"reduction: {self.reduction!r} is not one of {known}")
         if not 0 <= self.input_dropout < 1:
             raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
@@ -146,9 +147,7 @@ class Losses(NamedTuple):
     validation: Float[Array, "*members"]
 
 
-def init(
-    key: Key[Array, ""], data: Data, model: Model, config: TrainConfig
-) -> TrainState:
+def init(key: Key[Array, ""], data: Data, model: Model, config: TrainConfig) -> TrainState:
     """An untrained member."""
     variables = model.initialise(key, data.training)
     return TrainState(
@@ -206,7 +205,7 @@ def step(
         dropout = config.input_dropout
         reconstruction, kl, moved = row_terms(key, now, batch, factor_mask, model, True, dropout)
         total = reconstruction + beta * kl
-        sums = jnp.stack([batch.weights @ total, batch.weights @ reconstruction, batch.weights @ kl])
+        sums = jnp.stack([batch.weights @ term for term in (total, reconstruction, kl)])
         mean = config.reduction == "mean"
         value = weighted_mean(total, batch.weights) if mean else sums[0]
         return value, (moved.statistics, sums)
@@ -244,7 +243,8 @@ def epoch(
     state = _select(running & healthy, moved, state)._replace(ok=state.ok & (healthy | ~running))
     n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
     count = n_rows if config.reduction == "mean" else data.n_batches.astype(jnp.float32)
-    return state, Losses(*(sums / count), validation)
+    total, reconstruction, kl = sums / count
+    return state, Losses(total, reconstruction, kl, validation)
 
 
 def advance(

@@ -1,5 +1,4 @@
-"""Shapes are checked at run time, silent broadcasting raises, dtype promotion is strict; two devices.
-"""
+"""Shapes are checked at run time, broadcasting of ranks raises, dtypes are strict; two devices."""
 
 from jaxtyping import install_import_hook
 

@@ -15,9 +15,9 @@ from example_tables import (
     with_index,
 )
 
-from jaxvae.reading.checks import MINIMUM_DATES
 from jaxvae.errors import DataError
 from jaxvae.reading import panel_from_frame
+from jaxvae.reading.checks import MINIMUM_DATES
 
 
 def shuffled(returns):

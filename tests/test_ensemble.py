@@ -67,9 +67,7 @@ def test_a_diverging_member_leaves_the_others_alone(four):
 
 def test_one_program_serves_every_grid(four):
     """What varies over members is data: other grids, rows and rates do not compile again."""
-    program = ensemble._program(
-        ensemble._advancer(MODEL, CONFIG), tuple(jax.local_devices())
-    )
+    program = ensemble._program(ensemble._advancer(MODEL, CONFIG), tuple(jax.local_devices()))
     before = program._cache_size()
     weights = np.ones((2, DATA.training.values.shape[0]), np.float32)
     weights[:, 30:] = 0.0

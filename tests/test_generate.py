@@ -53,7 +53,9 @@ def test_scenarios_have_the_models_moments(linear):
 
 def test_a_masked_factor_has_no_loadings(linear):
     model, variables, *_ = linear
-    said = EVALUATE(jax.random.key(0), model, variables, DATA.training, jnp.array([1.0, 0.0]), n_samples=8)
+    said = EVALUATE(
+        jax.random.key(0), model, variables, DATA.training, jnp.array([1.0, 0.0]), n_samples=8
+    )
     assert not said.loadings[:, 1].any()
     assert not said.factors[:, 1].any()
     assert said.kl[:, 1].max() == 0.0

@@ -17,9 +17,7 @@ from jaxvae.objective import (
 )
 
 RNG = np.random.default_rng(0)
-MEAN, LOG_VARIANCE, VALUES = (
-    jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32) for _ in range(3)
-)
+MEAN, LOG_VARIANCE, VALUES = (jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32) for _ in range(3))
 
 
 def test_log_density_is_scipys():

@@ -18,10 +18,10 @@ from example_tables import (
     with_cell,
 )
 
-from jaxvae.reading.checks import MINIMUM_DATES
 from jaxvae.errors import DataError, OptionError
 from jaxvae.panel import split_dates
 from jaxvae.reading import panel_from_frame
+from jaxvae.reading.checks import MINIMUM_DATES
 
 # Prices
 

@@ -151,7 +151,7 @@ def test_encoding_one_new_date_needs_no_others(study):
 
 def test_encoding_needs_every_asset(study):
     fewer = jaxvae.panel_from_frame(PANEL.to_frame().iloc[:, 1:])
-    with pytest.raises(DataError, match="1 of the study's 12 assets .* 'STOCK_000'"):
+    with pytest.raises(DataError, match=r"1 of the study's 12 assets .* 'STOCK_000'"):
         encode(study, fewer)
 
 

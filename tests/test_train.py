@@ -10,7 +10,6 @@ from small import (
     DATA,
     FIT,
     HYPERPARAMETERS,
-    MODEL,
     N_ASSETS,
     N_TRAIN,
     ROOT,
@@ -180,7 +179,7 @@ def test_a_model_of_the_users_own_trains_the_same_way():
 
 
 def test_noiseless_data_reach_the_floor_and_no_nan():
-    """Rank two without noise: the learned variance falls, and nothing overflows (Dai & Wipf 2019)."""
+    """Rank two, no noise: the learned variance falls, nothing overflows (Dai & Wipf 2019)."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(N_TRAIN, 2)) @ rng.normal(size=(2, N_ASSETS))
     model = linear_gaussian()[0]

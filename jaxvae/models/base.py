@@ -15,6 +15,7 @@ from jaxvae.objective import Gaussian
 
 Parameters = Any
 Statistics = Any
+Factors = Float[Array, "row factor"]
 
 
 class Batch(NamedTuple):
@@ -57,8 +58,8 @@ class Model(NamedTuple):
     n_factors: int
     initialise: Callable[[Key[Array, ""], Batch], Variables]
     encode: Callable[[Variables, Batch, bool], tuple[Gaussian, Variables]]
-    decode: Callable[[Variables, Float[Array, "row factor"], Batch, bool], tuple[Gaussian, Variables]]
-    prior: Callable[[Variables, Float[Array, "row factor"], Batch], Gaussian]
+    decode: Callable[[Variables, Factors, Batch, bool], tuple[Gaussian, Variables]]
+    prior: Callable[[Variables, Factors, Batch], Gaussian]
 
 
 def make_batch(

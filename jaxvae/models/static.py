@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,8 +117,11 @@ def _apply(
         "params": variables.parameters[name],
         "statistics": variables.statistics[name],
     }
+    moved: Any
+    output: Any
     if not training:
-        return module.apply(collections, inputs, batch.weights, False), variables
+        output = module.apply(collections, inputs, batch.weights, False)
+        return output, variables
     output, moved = module.apply(collections, inputs, batch.weights, True, mutable=["statistics"])
     statistics = {**variables.statistics, name: moved.get("statistics", {})}
     return output, variables._replace(statistics=statistics)

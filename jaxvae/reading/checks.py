@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.reading.cells import quote, row_name, row_number_error
 from jaxvae.errors import DataError, OptionError
 from jaxvae.panel import fit_scaler, split_dates
+from jaxvae.reading.cells import quote, row_name, row_number_error
 
 MINIMUM_DATES = 50
 """The smallest panel: its parts (28, 7 and 15 dates) still give each a mean, a spread, a score."""

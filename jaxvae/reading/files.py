@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.reading.cells import looks_like_date, quote
 from jaxvae.errors import DataError
+from jaxvae.reading.cells import looks_like_date, quote
 
 SEPARATORS = (",", ";", "\t", "|")
 QUOTED = re.compile(r'"[^"]*"')

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from jaxvae.errors import DataError
+from jaxvae.panel import Panel, split_dates
 from jaxvae.reading.cells import quote, row_name
 from jaxvae.reading.checks import (
     CELL_CHECKS,
@@ -25,10 +27,8 @@ from jaxvae.reading.checks import (
     refuse_cells,
     require_frame,
 )
-from jaxvae.errors import DataError
 from jaxvae.reading.files import read_table
 from jaxvae.reading.layout import Table, index_to_columns, join_labels, read_layout, read_wide
-from jaxvae.panel import Panel, split_dates
 
 KINDS = ("returns", "prices")
 

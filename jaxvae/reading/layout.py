@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from jaxvae.errors import DataError
 from jaxvae.reading.cells import (
     check_dates_increase,
     check_tickers_differ,
@@ -18,7 +19,6 @@ from jaxvae.reading.cells import (
     row_number_error,
     to_numbers,
 )
-from jaxvae.errors import DataError
 
 ASSET_NAMES = frozenset({"ticker", "tickers", "asset", "assets", "symbol", "permno", "stock"})
 SECTOR_NAMES = frozenset({"sector", "sectors", "industry"})

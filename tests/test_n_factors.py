@@ -1,0 +1,208 @@
+"""Numbers of factors on noise and on planted panels of stated strength.
+
+A planted strength is in multiples of √(N / T), the least population eigenvalue, in units of noise
+variance, that can be told from noise at all (Baik, Ben Arous and Péché 2005).
+"""
+
+import numpy as np
+import pytest
+
+from jaxvae.analysis.n_factors import (
+    ESTIMATORS,
+    PARALLEL,
+    bai_ng_ic1,
+    edge_distribution,
+    eigenvalue_ratio,
+    growth_ratio,
+    n_factors_table,
+    parallel_analysis,
+    verdict,
+)
+from jaxvae.errors import OptionError
+from jaxvae.synthetic import linear_panel
+
+N_DATES, N_ASSETS = 700, 100
+IC = ["bai_ng_ic1", "bai_ng_ic2", "bai_ng_ic3"]
+RATIOS = ["eigenvalue_ratio", "growth_ratio"]
+EDGES = ["edge_distribution", PARALLEL]
+
+
+def table_of(values, most=10):
+    return n_factors_table(values, most, np.random.default_rng(0))
+
+
+def planted(seed, strength, n_factors=3):
+    """Factors of equal strength on orthogonal loadings, unit noise."""
+    rng = np.random.default_rng(seed)
+    loadings = np.linalg.qr(rng.normal(size=(N_ASSETS, n_factors)))[0]
+    loadings *= np.sqrt(strength * np.sqrt(N_ASSETS / N_DATES))
+    noise = rng.normal(size=(N_DATES, N_ASSETS))
+    return rng.normal(size=(N_DATES, n_factors)) @ loadings.T + noise
+
+
+def persistent(rng):
+    """AR(1) noise, ρ = .3."""
+    noise = rng.normal(size=(N_DATES, N_ASSETS))
+    for date in range(1, N_DATES):
+        noise[date] += 0.3 * noise[date - 1]
+    return noise
+
+
+NOISES = {
+    "Gaussian": lambda rng: rng.normal(size=(N_DATES, N_ASSETS)),
+    "of many scales": lambda rng: rng.normal(size=(N_DATES, N_ASSETS)) * np.linspace(0.01, 9, 100),
+    "Student-t, ν = 3": lambda rng: rng.standard_t(3, size=(N_DATES, N_ASSETS)),
+    "more assets than dates": lambda rng: rng.normal(size=(60, 200)),
+}
+DEPENDENT_NOISES = {
+    "persistent": persistent,
+    "multivariate t, ν = 8": lambda rng: (
+        rng.normal(size=(N_DATES, N_ASSETS)) * np.sqrt(8 / rng.chisquare(8, size=(N_DATES, 1)))
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("noise", NOISES)
+def test_noise_has_no_factors(noise, seed):
+    table = table_of(NOISES[noise](np.random.default_rng(seed)))
+    assert [table[name] for name in IC + RATIOS] == [0] * 5
+    assert verdict(table) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("noise", DEPENDENT_NOISES)
+def test_the_verdict_withstands_noise_that_misleads_parallel_analysis(noise, seed):
+    table = table_of(DEPENDENT_NOISES[noise](np.random.default_rng(seed)))
+    assert table[PARALLEL] == 10
+    assert verdict(table) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_strong_factors_are_counted_by_all(seed):
+    """Strength 32: each factor explains 9 % of the variance."""
+    table = table_of(planted(seed, 32))
+    assert set(table.values()) == {3}
+    assert verdict(table) == 3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_verdict_is_right_from_five_percent_of_variance(seed):
+    """Strength 16: each factor explains 5 % of the variance; ER no longer sees it."""
+    table = table_of(planted(seed, 16))
+    assert [table[name] for name in IC + EDGES] == [3] * 5
+    assert verdict(table) == 3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
+    """Strength 6: each factor explains 2 % of the variance, and the cautious verdict is 0."""
+    table = table_of(planted(seed, 6))
+    assert [table[name] for name in EDGES] == [3, 3]
+    assert [table[name] for name in IC + RATIOS] == [0] * 5
+    assert verdict(table) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_factors_below_the_threshold_are_seen_by_none(seed):
+    assert set(table_of(planted(seed, 0.5)).values()) == {0}
+
+
+# By panel: IC1, IC2, IC3, ER, GR, ED, parallel analysis; of five planted factors, the weakest
+# eigenvalue above the sixth by 1.4, 2.1, 1.9, 1.1, 2.5 and 2.9 times.
+LINEAR = {
+    42: ([4, 4, 4, 4, 4, 5, 4], 4),
+    0: ([5, 5, 5, 1, 4, 5, 5], 5),
+    1: ([4, 4, 4, 2, 2, 5, 5], 4),
+    2: ([4, 4, 4, 3, 3, 4, 4], 4),
+    3: ([5, 5, 5, 5, 5, 5, 5], 5),
+    4: ([5, 5, 5, 5, 5, 5, 5], 5),
+}
+
+
+@pytest.mark.parametrize("seed", LINEAR)
+def test_linear_panels(seed):
+    """ED misses the weakest factor only where it is lost in noise; ER stops at large gaps."""
+    values = linear_panel(seed)[0].values
+    table = table_of((values - values.mean(0)) / values.std(0))
+    estimates, expected = LINEAR[seed]
+    assert list(table) == [*ESTIMATORS, PARALLEL]
+    assert list(table.values()) == estimates
+    assert verdict(table) == expected
+
+
+def test_a_dominant_market_captures_the_eigenvalue_ratio():
+    rng = np.random.default_rng(3)
+    market = 1.5 * rng.normal(size=(N_DATES, 1))
+    others = 0.4 * rng.normal(size=(N_DATES, 2)) @ rng.normal(size=(2, N_ASSETS))
+    values = market + others + rng.normal(size=(N_DATES, N_ASSETS))
+    assert eigenvalue_ratio(values, 10) == 1
+    assert growth_ratio(values, 10) == 3
+    assert verdict(table_of(values)) == 3
+
+
+def test_panels_without_noise_have_their_rank():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 30))
+    assert set(table_of(values).values()) == {3}
+
+
+def test_estimates_ignore_location_scale_and_order():
+    rng = np.random.default_rng(0)
+    values = planted(0, 20)
+    changed = 5 + values[::-1, rng.permutation(N_ASSETS)] * rng.uniform(0.1, 10, N_ASSETS)
+    assert table_of(changed) == table_of(values)
+
+
+def residual_variance(values, n_factors):
+    """Mean squared error of the best approximation by so many components, by SVD."""
+    units = (values - values.mean(0)) / values.std(0)
+    left, sizes, right = np.linalg.svd(units, full_matrices=False)
+    rebuilt = (left[:, :n_factors] * sizes[:n_factors]) @ right[:n_factors]
+    return ((units - rebuilt) ** 2).mean()
+
+
+def test_ic1_is_bai_and_ngs_formula():
+    """A panel on the edge: the penalty per factor is .0511, and just one factor is worth it."""
+    values = planted(4, 13)
+    penalty = 800 / 70_000 * np.log(70_000 / 800)
+    scores = [np.log(residual_variance(values, k)) + k * penalty for k in range(7)]
+    assert bai_ng_ic1(values, 6) == int(np.argmin(scores))
+    assert 0 < np.argmin(scores) < 3
+
+
+def test_ratios_are_ahn_and_horensteins_formulas():
+    """GR from residual variances: ln[V(k−1)/V(k)] / ln[V(k)/V(k+1)], V(−1) = V(0) + mock."""
+    values = planted(0, 20)
+    residual = [residual_variance(values, k) for k in range(9)]
+    mock = residual[0] / np.log(N_ASSETS)
+    eigenvalues = np.concatenate([[mock], -np.diff(residual)])
+    assert eigenvalue_ratio(values, 7) == int(np.argmax(eigenvalues[:-1] / eigenvalues[1:]))
+    growth = -np.diff(np.log([residual[0] + mock, *residual]))
+    assert growth_ratio(values, 7) == int(np.argmax(growth[:-1] / growth[1:]))
+
+
+def test_most_bounds_every_answer():
+    values = planted(0, 40, n_factors=5)
+    assert max(table_of(values, most=2).values()) == 2
+
+
+def test_parallel_analysis_stops_at_the_first_that_fails():
+    """Horn's count is of the leading eigenvalues; the seed decides and nothing else does."""
+    values = planted(1, 4)
+    found = [parallel_analysis(values, 10, np.random.default_rng(7)) for _ in range(2)]
+    assert found[0] == found[1] > 0
+
+
+def test_the_verdict_is_a_median_with_a_veto():
+    names = [*ESTIMATORS, PARALLEL]
+    assert verdict(dict(zip(names, [1, 1, 1, 3, 4, 5, 6], strict=True))) == 3
+    assert verdict(dict(zip(names, [0, 0, 0, 0, 4, 5, 6], strict=True))) == 0
+    assert verdict(dict(zip(names, [2, 2, 2, 2, 2, 2, 0], strict=True))) == 0
+
+
+@pytest.mark.parametrize("most", [0, 16])
+def test_refuses_an_impossible_most(most):
+    values = np.random.default_rng(0).normal(size=(50, 20))
+    with pytest.raises(OptionError, match="choose from 1 to 15"):
+        edge_distribution(values, most)

@@ -1,0 +1,62 @@
+"""The README: its example runs as written, its commands are there, its figures are the JSON's."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+EXPERIMENTS = ROOT / "experiments"
+
+
+def test_the_example_runs_as_written(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    script = tmp_path / "example.py"
+    script.write_text(code, "utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"\d+\.\d+", done.stdout)) == 12
+
+
+def test_links_and_pictures_resolve():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_every_file_on_the_map_exists():
+    rows = re.findall(r"^\| (`jaxvae/.*?) \|", README, re.MULTILINE)
+    named = re.findall(r"`([^`]+)`", " ".join(rows))
+    for name in named:
+        path = name if name.startswith("jaxvae/") else f"jaxvae/{name}"
+        assert list(ROOT.glob(path.rstrip("/"))), name
+
+
+def test_the_results_table_is_the_jsons(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    panels = pytest.importorskip("panels")
+    results = json.loads((EXPERIMENTS / "results" / "panels.json").read_text("utf-8"))
+    assert results["quick"] is False
+    for row in panels.table_rows(results):
+        assert row in README
+
+
+def test_generated_returns_are_calibrated_on_the_default_panel():
+    results = json.loads((EXPERIMENTS / "results" / "panels.json").read_text("utf-8"))
+    assert 0.95 < results["panels"]["linear"]["generated_std_over_data"] < 1.05
+
+
+def test_the_default_preset_is_what_the_experiment_chose():
+    from defaults_choice import chosen_networks
+
+    from jaxvae.presets import DEFAULT
+
+    network, decay, rate = chosen_networks(EXPERIMENTS)
+    assert {name: getattr(DEFAULT.model, name) for name in network} == network
+    assert DEFAULT.train.weight_decay == decay
+    assert DEFAULT.learning_rate == rate
