@@ -42,6 +42,7 @@ def run_study(
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
 
+    on_progress("train", None)
     grid = fitting.train_grid(prepared, config, report("train"))
     chosen = fitting.choose(grid, prepared.split, config)
     refits = fitting.refit(prepared, grid, chosen, config, report("refit"))

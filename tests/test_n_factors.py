@@ -10,7 +10,6 @@ import pytest
 from jaxvae.analysis.n_factors import (
     ESTIMATORS,
     PARALLEL,
-    bai_ng_ic1,
     edge_distribution,
     eigenvalue_ratio,
     growth_ratio,
@@ -62,7 +61,7 @@ DEPENDENT_NOISES = {
 }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_has_no_factors(noise, seed):
     table = table_of(NOISES[noise](np.random.default_rng(seed)))
@@ -70,15 +69,14 @@ def test_noise_has_no_factors(noise, seed):
     assert verdict(table) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("noise", DEPENDENT_NOISES)
-def test_the_verdict_withstands_noise_that_misleads_parallel_analysis(noise, seed):
-    table = table_of(DEPENDENT_NOISES[noise](np.random.default_rng(seed)))
+def test_the_verdict_withstands_noise_that_misleads_parallel_analysis(noise):
+    table = table_of(DEPENDENT_NOISES[noise](np.random.default_rng(1)))
     assert table[PARALLEL] == 10
     assert verdict(table) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_strong_factors_are_counted_by_all(seed):
     """Strength 32: each factor explains 9 % of the variance."""
     table = table_of(planted(seed, 32))
@@ -86,7 +84,7 @@ def test_strong_factors_are_counted_by_all(seed):
     assert verdict(table) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     """Strength 16: each factor explains 5 % of the variance; ER no longer sees it."""
     table = table_of(planted(seed, 16))
@@ -94,7 +92,7 @@ def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     assert verdict(table) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
     """Strength 6: each factor explains 2 % of the variance, and the cautious verdict is 0."""
     table = table_of(planted(seed, 6))
@@ -103,20 +101,19 @@ def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
     assert verdict(table) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_factors_below_the_threshold_are_seen_by_none(seed):
     assert set(table_of(planted(seed, 0.5)).values()) == {0}
 
 
 # By panel: IC1, IC2, IC3, ER, GR, ED, parallel analysis; of five planted factors, the weakest
-# eigenvalue above the sixth by 1.4, 2.1, 1.9, 1.1, 2.5 and 2.9 times.
+# eigenvalue is 1.4, 2.1, 1.9, 1.1 and 2.5 times the sixth.
 LINEAR = {
     42: ([4, 4, 4, 4, 4, 5, 4], 4),
     0: ([5, 5, 5, 1, 4, 5, 5], 5),
     1: ([4, 4, 4, 2, 2, 5, 5], 4),
     2: ([4, 4, 4, 3, 3, 4, 4], 4),
     3: ([5, 5, 5, 5, 5, 5, 5], 5),
-    4: ([5, 5, 5, 5, 5, 5, 5], 5),
 }
 
 
@@ -162,13 +159,16 @@ def residual_variance(values, n_factors):
     return ((units - rebuilt) ** 2).mean()
 
 
-def test_ic1_is_bai_and_ngs_formula():
-    """A panel on the edge: the penalty per factor is .0511, and just one factor is worth it."""
-    values = planted(4, 13)
-    penalty = 800 / 70_000 * np.log(70_000 / 800)
-    scores = [np.log(residual_variance(values, k)) + k * penalty for k in range(7)]
-    assert bai_ng_ic1(values, 6) == int(np.argmin(scores))
-    assert 0 < np.argmin(scores) < 3
+@pytest.mark.parametrize(("seed", "strength", "first"), [(0, 12, 1), (1, 12.5, 2), (2, 20, 3)])
+def test_criteria_are_bai_and_ngs_formulas(seed, strength, first):
+    """Factors on the edge: the penalties are .0511, .0526 and .0461 each, and not all pay."""
+    values = planted(seed, strength)
+    logarithms = np.log([residual_variance(values, k) for k in range(7)])
+    share = (N_DATES + N_ASSETS) / (N_DATES * N_ASSETS)
+    penalties = [share * np.log(1 / share), share * np.log(100), np.log(100) / 100]
+    expected = [int(np.argmin(logarithms + np.arange(7) * penalty)) for penalty in penalties]
+    assert [ESTIMATORS[name](values, 6) for name in IC] == expected
+    assert expected[0] == first
 
 
 def test_ratios_are_ahn_and_horensteins_formulas():

@@ -7,11 +7,13 @@ code varies: set codes that a model does not use (`metrics.active_units`) to a c
 A constant code says nothing of any factor.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import entr
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoCV
 
 from jaxvae.analysis.metrics import correlation, r2, standardise_columns
@@ -182,9 +184,15 @@ def canonical_correlations(
 def _lasso(
     codes: Float[np.ndarray, "date code"], factors: Float[np.ndarray, "date factor"]
 ) -> Float[np.ndarray, "code factor"]:
-    """Coefficients of each factor's own lasso."""
+    """Coefficients of each factor's own lasso.
+
+    It stops quietly after scikit-learn's 1,000 rounds: where codes are sums of each other, the
+    smallest penalties tried may need more.
+    """
     lasso = LassoCV(cv=LASSO_FOLDS)
-    return np.stack([lasso.fit(codes, factor).coef_ for factor in factors.T], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.stack([lasso.fit(codes, factor).coef_ for factor in factors.T], axis=1)
 
 
 def _r2_by_factor(
@@ -215,8 +223,9 @@ def _one_hot(
 ) -> Float[np.ndarray, "date series bin"]:
     """1 in the bin of each value, 0 elsewhere; bins of equal counts, one for a constant series."""
     units, _, _ = standardise_columns(series)
-    edges = np.quantile(units, np.arange(1, n_bins) / n_bins, axis=0)
-    labels = (units[:, :, None] >= edges.T).sum(axis=2)
+    # Edges that are values of the series: an interpolated one may fall to either side by rounding.
+    edges = np.quantile(units, np.arange(1, n_bins) / n_bins, axis=0, method="inverted_cdf")
+    labels = (units[:, :, None] > edges.T).sum(axis=2)
     return (labels[:, :, None] == np.arange(n_bins)).astype(float)
 
 

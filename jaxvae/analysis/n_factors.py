@@ -15,7 +15,7 @@ from jaxvae.errors import OptionError
 
 SMALLEST_SHARE = 1e-12  # of the total variance: what remains below it is rounding
 EDGE_POINTS, EDGE_ROUNDS = 5, 4
-NULL_DRAWS, NULL_LEVEL = 200, 0.95
+NULL_DRAWS, NULL_LEVEL = 100, 0.95
 PARALLEL = "parallel_analysis"
 
 
@@ -107,7 +107,7 @@ def parallel_analysis(
 ) -> int:
     """The leading eigenvalues that beat those of permuted returns (Horn 1965).
 
-    Each of 200 draws permutes the dates within each asset on its own, which keeps every asset's
+    Each of 100 draws permutes the dates within each asset on its own, which keeps every asset's
     distribution, tails too, and breaks all links between assets. The answer is the number of
     leading μ_k above the 95th percentile of the k-th permuted eigenvalue, counted up to the first
     that is not: so it finds a factor in about 5 % of panels of independent noise. Permuting also
