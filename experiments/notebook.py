@@ -39,8 +39,8 @@ from jaxvae.models import make_batch
 from jaxvae.objective import sample
 from jaxvae.panel import fit_scaler
 from jaxvae.presets import build_model, make_preset, notebook_losses
+from jaxvae.state import make_data
 from jaxvae.synthetic import linear_panel
-from jaxvae.train import make_data
 
 BETA, K, N_SCENARIOS = 0.1, 5, 500
 ASSETS, CORRELATED, DATE = (0, 25, 50, 75), 20, "date, counted from the first"

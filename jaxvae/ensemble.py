@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 from jaxvae import train
 from jaxvae.errors import OptionError
 from jaxvae.models.base import Model, Variables
-from jaxvae.train import Data, Hyperparameters, Losses, TrainConfig, TrainState
+from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
 
 TILE_WIDTH = 4
 CHUNK_EPOCHS = 20

@@ -14,6 +14,7 @@ from jaxvae.likelihood import log_likelihood
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Scaler, fit_scaler
 from jaxvae.presets import build_model, make_preset
+from jaxvae.state import make_data, make_hyperparameters
 
 
 class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,9 +56,9 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_train = int(0.8 * len(X))
         config = replace(preset.train, batch_size=min(preset.train.batch_size, n_train))
         training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
-        data = train.make_data(training, validation, config.batch_size)
+        data = make_data(training, validation, config.batch_size)
         self.model_ = build_model(preset, X.shape[1])
-        hyperparameters = train.make_hyperparameters(
+        hyperparameters = make_hyperparameters(
             data, self.model_, config, beta=self.beta, learning_rate=preset.learning_rate
         )
         key = jax.random.key(self.random_state)

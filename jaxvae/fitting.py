@@ -27,7 +27,7 @@ from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.models.static import ModelConfig, static_vae
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
-from jaxvae.train import Data, make_data
+from jaxvae.state import Data, make_data
 
 DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # The evaluation's key is folded out of the root by a number that is no member's seed.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxvae.errors import OptionError
 from jaxvae.models.base import Model
 from jaxvae.models.static import ModelConfig, static_vae
-from jaxvae.train import Losses, TrainConfig
+from jaxvae.state import Losses, TrainConfig
 
 
 class Preset(NamedTuple):

@@ -1,13 +1,12 @@
 """Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
 
 The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  with one draw of z
-(Higgins et al. 2017). Everything that may differ between members is an array in `Hyperparameters`;
-everything that shapes the program is in `TrainConfig`.
+(Higgins et al. 2017). What may differ between members is an array in `Hyperparameters`; what shapes
+the program is in `TrainConfig`.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,136 +14,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.errors import OptionError
 from jaxvae.models.base import Batch, Model, Variables, take_rows
 from jaxvae.objective import kl_divergence, observed_log_density, sample, weighted_mean
-
-SCHEDULES = ("cosine", "constant")
-REDUCTIONS = ("mean", "sum")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a member is trained.
-
-    epochs: the most passes over the training rows, and the length of the cosine schedule.
-    batch_size: rows a step; the last, shorter batch of an epoch is included.
-    warmup_epochs: β rises linearly from 0 over this many epochs; 0 starts at β.
-    schedule: learning rate by epoch, "cosine" to 0 or "constant".
-    clip_norm: largest global norm of a gradient; None leaves gradients alone.
-    weight_decay: decoupled decay of matrices, a unit of learning rate (Loshchilov & Hutter 2019).
-    input_dropout: share of cells hidden from the encoder in training, the rest scaled up
-        (Srivastava et al. 2014); the likelihood sees them all.
-    reduction: "mean" over a batch's rows, or "sum" as in the notebook.
-    patience: epochs without a better validation objective after which a member stops and its best
-        epoch is kept; None trains through and keeps the last.
-    """
-
-    epochs: int = 200
-    batch_size: int = 64
-    warmup_epochs: int = 50
-    schedule: str = "cosine"
-    clip_norm: float | None = 1.0
-    weight_decay: float = 0.0
-    input_dropout: float = 0.0
-    reduction: str = "mean"
-    patience: int | None = 40
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("warmup_epochs", 0)):
-            if getattr(self, name) < least:
-                raise OptionError(f"{name}: {getattr(self, name)} is too few; at least {least}")
-        if self.schedule not in SCHEDULES:
-            raise OptionError(f"schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
-        if self.reduction not in REDUCTIONS:
-            known = ", ".join(REDUCTIONS)
-            raise OptionError(f"reduction: {self.reduction!r} is not one of {known}")
-        if not 0 <= self.input_dropout < 1:
-            raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
-        if self.patience is not None and self.patience < 1:
-            raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
-
-
-class Hyperparameters(NamedTuple):
-    """What may differ between members, all traced.
-
-    beta: weight of the KL term.
-    learning_rate: Adam's, before the schedule.
-    factor_mask: 1 for the factors in use, 0 for the rest.
-    row_weights: what each training row counts; 0 leaves it out.
-    validation_weights: what each validation row counts.
-    last_epoch: epochs after which the member is frozen.
-    """
-
-    beta: Float[Array, "*members"]
-    learning_rate: Float[Array, "*members"]
-    factor_mask: Float[Array, "*members factor"]
-    row_weights: Float[Array, "*members row"]
-    validation_weights: Float[Array, "*members validation_row"]
-    last_epoch: Int[Array, "*members"]
-
-
-class Data(NamedTuple):
-    """What all members share.
-
-    training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
-    n_batches: batches an epoch; enough for the member that uses the most training rows.
-    """
-
-    training: Batch
-    validation: Batch
-    n_batches: Int[Array, ""]
-
-
-def make_data(training: Batch, validation: Batch, batch_size: int) -> Data:
-    """Training and validation rows, all in use."""
-    n_batches = math.ceil(training.values.shape[0] / batch_size)
-    return Data(training, validation, jnp.int32(n_batches))
-
-
-def make_hyperparameters(
-    data: Data, model: Model, config: TrainConfig, *, beta: float = 1.0, learning_rate: float = 1e-3
-) -> Hyperparameters:
-    """One member's, with every row and factor in use and all epochs to go."""
-    return Hyperparameters(
-        beta=jnp.float32(beta),
-        learning_rate=jnp.float32(learning_rate),
-        factor_mask=jnp.ones(model.n_factors, jnp.float32),
-        row_weights=jnp.ones(data.training.values.shape[0], jnp.float32),
-        validation_weights=jnp.ones(data.validation.values.shape[0], jnp.float32),
-        last_epoch=jnp.int32(config.epochs),
-    )
-
-
-class TrainState(NamedTuple):
-    """A member between two epochs.
-
-    best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
-        infinite before the first epoch) and the number of epochs that made them.
-    epoch: epochs done.
-    ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
-    """
-
-    variables: Variables
-    optimiser: Any
-    best: Variables
-    best_validation: Float[Array, "*members"]
-    best_epoch: Int[Array, "*members"]
-    epoch: Int[Array, "*members"]
-    ok: Bool[Array, "*members"]
-
-
-class Losses(NamedTuple):
-    """An epoch's objective and its parts: nats a row, or mean batch sums if `reduction` is "sum".
-
-    reconstruction: -E_q log p(x | z). kl: KL(q ‖ p), without β. validation: the objective at the
-    full β on the validation rows, nats a row.
-    """
-
-    total: Float[Array, "*members"]
-    reconstruction: Float[Array, "*members"]
-    kl: Float[Array, "*members"]
-    validation: Float[Array, "*members"]
+from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
 
 
 def init(key: Key[Array, ""], data: Data, model: Model, config: TrainConfig) -> TrainState:

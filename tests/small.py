@@ -9,7 +9,7 @@ import numpy as np
 from jaxvae import train
 from jaxvae.ensemble import Members, member_grid, train_ensemble
 from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.train import TrainConfig, make_data, make_hyperparameters
+from jaxvae.state import TrainConfig, make_data, make_hyperparameters
 
 N_ASSETS, N_TRAIN, N_VALIDATION = 6, 50, 20
 MODEL = static_vae(ModelConfig(n_factors=2, widths=(8,), skip=True), N_ASSETS)

@@ -12,7 +12,7 @@ from sklearn.decomposition import FactorAnalysis
 from jaxvae import apply
 from jaxvae.ensemble import member_grid, train_ensemble
 from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.train import TrainConfig, make_data
+from jaxvae.state import TrainConfig, make_data
 
 N_ROWS, N_ASSETS, N_FACTORS = 400, 6, 3
 # One draw of z a row and step leaves the parameters about this far, relatively, from the optimum;

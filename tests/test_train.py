@@ -24,7 +24,7 @@ from jaxvae.errors import OptionError
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior, static_vae
 from jaxvae.objective import Gaussian
 from jaxvae.presets import NOTEBOOK
-from jaxvae.train import TrainConfig, make_data, make_hyperparameters
+from jaxvae.state import TrainConfig, make_data, make_hyperparameters
 
 
 @pytest.fixture(scope="module")
