@@ -112,8 +112,10 @@ def align(prepared: Prepared, grid: Trained) -> Aligned:
     factors = np.asarray(grid.evaluation.factors, np.float64)[used]
     in_fit = factors[:, prepared.split.fit]
     active = metrics.active_units(in_fit)
-    strength = (np.asarray(grid.evaluation.loadings, np.float64)[used] ** 2).sum(axis=1)
-    joint = consensus.align_members(in_fit, active, strength * in_fit.var(axis=1))
+    loadings = np.asarray(grid.evaluation.loadings, np.float64)[used]
+    importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
+    joint = consensus.align_members(in_fit, active, importance)
+    joint = consensus.orient(joint, loadings)
     betas = np.asarray(grid.ensemble.members.hyperparameters.beta)[used]
     _, stability = consensus.stability(joint, in_fit, betas)
     return Aligned(

@@ -82,6 +82,15 @@ def test_factors_loadings_and_covariance_have_their_units(study):
     assert 0.7 < np.trace(model) / data.sum() < 1.3
 
 
+def test_factors_rise_with_the_assets_they_move(study):
+    in_units = study.loadings.to_numpy() / study.arrays["scaler_scale"][:, None]
+    assert (in_units.sum(axis=0) >= 0).all()
+    means = (PANEL.values / PANEL.values[:N_FIT].std(axis=0)).mean(axis=1)
+    moved = study.factors.to_numpy()[:N_FIT].T @ (means - means.mean())[:N_FIT]
+    strongest = np.argmax(np.abs(in_units.sum(axis=0)))
+    assert moved[strongest] > 0
+
+
 def test_history_has_every_epoch_of_every_member(study):
     counts = study.history.groupby("member").epoch.agg(["count", "max"])
     assert (counts["count"] == counts["max"]).all()

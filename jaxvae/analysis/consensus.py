@@ -123,6 +123,16 @@ def consensus_loadings(
     return _weighted_mean(per_deviation, consensus.alignment)
 
 
+def orient(consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]) -> Consensus:
+    """Turn consensus factors so that the loadings of each sum to no less than 0.
+
+    A sign is a convention; with this one a factor that moves all assets together rises when they do.
+    """
+    turn = np.where(consensus_loadings(consensus, loadings).sum(axis=0) < 0, -1.0, 1.0)
+    alignment = consensus.alignment
+    return consensus._replace(alignment=alignment._replace(signs=alignment.signs * turn))
+
+
 def member_stability(
     consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
 ) -> Float[np.ndarray, "member factor"]:

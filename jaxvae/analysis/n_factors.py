@@ -82,7 +82,7 @@ def growth_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
 
 
 def edge_distribution(values: Float[np.ndarray, "date asset"], most: int) -> int:
-    """ED of Onatski (2010), "Determining the number of factors from empirical distribution …".
+    """ED of Onatski (2010), whose δ comes from the empirical distribution of the eigenvalues.
 
     The largest k ≤ most with μ_k − μ_{k+1} ≥ δ, else 0. The eigenvalues of noise crowd at their
     upper edge, where μ_j falls about linearly in j^⅔: δ is twice the absolute slope of a least
