@@ -89,6 +89,7 @@ def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     """Strength 16: each factor explains 5 % of the variance; ER no longer sees it."""
     table = table_of(planted(seed, 16))
     assert [table[name] for name in IC + EDGES] == [3] * 5
+    assert table["eigenvalue_ratio"] == 0
     assert verdict(table) == 3
 
 
@@ -138,10 +139,15 @@ def test_a_dominant_market_captures_the_eigenvalue_ratio():
     assert verdict(table_of(values)) == 3
 
 
-def test_panels_without_noise_have_their_rank():
+@pytest.mark.parametrize("shape", [(200, 30), (30, 200)])
+def test_panels_without_noise_have_their_rank(shape):
+    """Several draws, since rounding errors alone decide what an estimator without a floor says."""
+    n_dates, n_assets = shape
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 30))
-    assert set(table_of(values).values()) == {3}
+    for _ in range(20):
+        values = rng.normal(size=(n_dates, 3)) @ rng.normal(size=(3, n_assets))
+        assert {estimate(values, 10) for estimate in ESTIMATORS.values()} == {3}
+    assert parallel_analysis(values, 10, rng) == 3
 
 
 def test_estimates_ignore_location_scale_and_order():
@@ -182,13 +188,43 @@ def test_ratios_are_ahn_and_horensteins_formulas():
     assert growth_ratio(values, 7) == int(np.argmax(growth[:-1] / growth[1:]))
 
 
+def onatski(eigenvalues, most, rounds=4):
+    """Step by step as in the paper, places counted from 1."""
+    at = dict(enumerate(eigenvalues, start=1))
+    start = most + 1
+    for _ in range(rounds):
+        places = range(start, start + 5)
+        design = [[1.0, (place - 1) ** (2 / 3)] for place in places]
+        slope = np.linalg.lstsq(design, [at[place] for place in places])[0][1]
+        wide = [k for k in range(1, most + 1) if at[k] - at[k + 1] >= 2 * abs(slope)]
+        start = max(wide, default=0) + 1
+    return start - 1
+
+
+def test_edge_distribution_is_onatskis_algorithm():
+    """Among panels of factors at the edge of detection, where its rounds change the answer."""
+    panels = [planted(seed, 1.7, n_factors=6) for seed in range(30)]
+    spectra = [np.linalg.eigvalsh(np.corrcoef(values.T))[::-1] for values in panels]
+    expected = [onatski(spectrum, 10) for spectrum in spectra]
+    assert [edge_distribution(values, 10) for values in panels] == expected
+    assert expected != [onatski(spectrum, 10, rounds=1) for spectrum in spectra]
+
+
 def test_most_bounds_every_answer():
     values = planted(0, 40, n_factors=5)
     assert max(table_of(values, most=2).values()) == 2
 
 
-def test_parallel_analysis_stops_at_the_first_that_fails():
-    """Horn's count is of the leading eigenvalues; the seed decides and nothing else does."""
+def test_parallel_analysis_counts_up_to_the_first_that_fails():
+    """Eigenvalues 2.5, then 1.7 to the tenth: above noise's tenth and below its second."""
+    rng = np.random.default_rng(0)
+    eigenvalues = np.concatenate([[2.5], np.full(9, 1.7), np.full(90, 82.2 / 90)])
+    left, _, right = np.linalg.svd(planted(0, 0), full_matrices=False)
+    values = left * np.sqrt(eigenvalues) @ right
+    assert parallel_analysis(values, 10, rng) == 1
+
+
+def test_parallel_analysis_is_its_generators():
     values = planted(1, 4)
     found = [parallel_analysis(values, 10, np.random.default_rng(7)) for _ in range(2)]
     assert found[0] == found[1] > 0

@@ -20,7 +20,7 @@ from jaxvae.analysis.metrics import correlation, r2, standardise_columns
 
 N_BINS = 10
 LASSO_FOLDS = 5
-ROUNDING = 1e-9  # variances (standardised), correlations and nats below it are rounding
+ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
 
 class Dci(NamedTuple):
@@ -91,8 +91,7 @@ def mutual_information(
     code_bins, factor_bins = _one_hot(codes, n_bins), _one_hot(factors, n_bins)
     joint = np.einsum("tia,tjb->ijab", code_bins, factor_bins, optimize=True) / len(codes)
     separate = _entropy(code_bins.mean(axis=0))[:, None] + _entropy(factor_bins.mean(axis=0))
-    information = separate - entr(joint).sum(axis=(2, 3))
-    return np.where(information > ROUNDING, information, 0.0)
+    return np.maximum(separate - entr(joint).sum(axis=(2, 3)), 0.0)
 
 
 def mig(
