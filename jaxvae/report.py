@@ -105,7 +105,6 @@ def _context(study: Study, figures: dict[str, Figure]) -> dict[str, Any]:
 
 def _facts(study: Study) -> str:
     panel, config = study.config["panel"], study.config
-    seconds = config.get("seconds", {}).get("total")
     parts = [
         f"{count(panel['n_assets'], 'asset')} over {count(panel['n_dates'], 'date')}, "
         f"{panel['first_date']} to {panel['last_date']}",
@@ -114,7 +113,7 @@ def _facts(study: Study) -> str:
         f"{count(len(study.members), 'VAE')}: {count(len(config['seeds']), 'seed')} × "
         f"{count(len(config['betas']), 'beta')}",
     ]
-    return " · ".join([*parts, f"{number(seconds, 0)} s"] if seconds else parts)
+    return " · ".join(parts)
 
 
 def _scores(study: Study) -> dict[str, Any]:

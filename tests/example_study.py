@@ -207,7 +207,6 @@ def _config(size, grid, members, reference, diverged):
         "data_hash": "5f0c" * 16,
         "model_config": {"hidden": [64, 32]},
         "train_config": {"batch_size": 64},
-        "seconds": {"train": 31.4, "total": 48.2},
         "panel": {
             "n_dates": size.dates,
             "n_assets": len(size.assets),

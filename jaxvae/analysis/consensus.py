@@ -126,7 +126,7 @@ def consensus_loadings(
 def orient(consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]) -> Consensus:
     """Turn consensus factors so that the loadings of each sum to no less than 0.
 
-    A sign is a convention; with this one a factor that moves all assets together rises when they do.
+    A sign is a convention; with this one a factor that moves all assets rises when they do.
     """
     turn = np.where(consensus_loadings(consensus, loadings).sum(axis=0) < 0, -1.0, 1.0)
     alignment = consensus.alignment
