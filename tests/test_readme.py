@@ -58,7 +58,8 @@ def test_the_default_preset_is_what_the_experiment_chose(monkeypatch):
     results = json.loads((EXPERIMENTS / "results" / "defaults.json").read_text("utf-8"))
     assert results["quick"] is False
     best = results["ranking"][0]
-    for name, value in networks[best["network"]].items():
+    settings, _ = networks[best["network"]]
+    for name, value in settings.items():
         assert getattr(DEFAULT.model, name) == value
     assert DEFAULT.train.weight_decay == best["weight_decay"]
     assert DEFAULT.learning_rate == best["learning_rate"]
