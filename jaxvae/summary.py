@@ -15,6 +15,7 @@ from jaxvae.drawn import drawn_arrays
 from jaxvae.errors import DataError
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
+from jaxvae.objective import Bound
 from jaxvae.presets import notebook_losses
 from jaxvae.tables import (
     MEMBER_SPLITS,
@@ -203,26 +204,38 @@ def _score(
     )
 
 
+def mix_bounds(bounds: Bound) -> Bound:
+    """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from bounds of shape
+    (member, date).
+
+    The standard error joins the members' as independent, and the effective samples are averaged,
+    both weighted by responsibilities.
+    """
+    shares = softmax(bounds.value, axis=0)
+    return Bound(
+        value=logsumexp(bounds.value, axis=0) - np.log(len(shares)),
+        standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
+        effective_samples=(shares * bounds.effective_samples).sum(axis=0),
+    )
+
+
 def _score_mixture(
     prepared: Prepared,
     refits: Trained,
     rebuilt: Float[np.ndarray, "member date asset"],
     config: StudyConfig,
 ) -> Scored:
-    """The equal mixture of the refits; its reconstruction is the mean of theirs.
-
-    A date's standard error joins the members' as independent, weighted by their responsibilities.
-    """
-    bound = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
-    shares = softmax(bound.value, axis=0)
+    """The equal mixture of the refits; its reconstruction is the mean of theirs."""
+    bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
+    mixed: Any = mix_bounds(bounds)
     return Scored(
         model="vae_ensemble",
         n_factors=config.n_factors,
         fitted_on="fit",
         splits=REFIT_SPLITS,
-        log_likelihood=logsumexp(bound.value, axis=0) - np.log(len(shares)),
-        standard_error=np.sqrt((shares**2 * bound.standard_error**2).sum(axis=0)),
-        effective_samples=(shares * bound.effective_samples).sum(axis=0),
+        log_likelihood=mixed.value,
+        standard_error=mixed.standard_error,
+        effective_samples=mixed.effective_samples,
         squared_error=((prepared.values - rebuilt.mean(axis=0)) ** 2).sum(axis=1),
     )
 

@@ -12,7 +12,9 @@ import jaxvae
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.fitting import StudyConfig
 from jaxvae.folder import SCHEMA, load_study
+from jaxvae.objective import Bound
 from jaxvae.study import encode, run_study, scenarios, write_study
+from jaxvae.summary import mix_bounds
 from jaxvae.synthetic import linear_panel
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
@@ -61,6 +63,18 @@ def test_a_vae_beats_no_information(study):
     assert values.shape[1] == 4
     nothing = -0.5 * PANEL.n_assets * (np.log(2 * np.pi) + 1)
     assert study.metric("vae_ensemble", "log_likelihood", "test") > nothing + 1
+
+
+def test_a_mixture_is_the_mean_of_densities():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 50))
+    bounds = Bound(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
+    mixed = mix_bounds(bounds)
+    np.testing.assert_allclose(mixed.value, np.log(np.exp(values).mean(axis=0)))
+    noise = 0.1 * rng.normal(size=(4000, 3, 50))
+    spread = np.log(np.exp(values + noise).mean(axis=1)).std(axis=0)
+    np.testing.assert_allclose(mixed.standard_error, spread, rtol=0.1)
+    np.testing.assert_allclose(mixed.effective_samples, 20.0)
 
 
 def test_pca_scores_are_the_baselines_own(study):
