@@ -45,6 +45,23 @@ def test_the_results_table_is_the_jsons(monkeypatch):
         assert row in README
 
 
+def test_the_prose_quotes_the_jsons():
+    folder = EXPERIMENTS / "results"
+    panels = json.loads((folder / "panels.json").read_text("utf-8"))["panels"]
+    seeds = json.loads((folder / "notebook.json").read_text("utf-8"))["over_seeds"]
+    consensus = panels["nonlinear"]["test"]["consensus"]
+    prose = " ".join(README.split())
+    for sentence in (
+        f"match the true ones at {consensus['mcc']:.2f}, below the "
+        f"{consensus['mcc_rotation_floor']:.2f} of a random rotation",
+        f"have {panels['linear']['generated_std_over_data']:.2f} times the data's",
+        f"explains {seeds['r2_sampled']['mean']:.3f} of the variance",
+        f"and {seeds['r2_mean']['mean']:.3f} from the posterior mean",
+        f"one-to-one they average {seeds['one_to_one_correlation']['mean']:.2f}",
+    ):
+        assert sentence in prose, sentence
+
+
 def test_generated_returns_are_calibrated_on_the_default_panel():
     results = json.loads((EXPERIMENTS / "results" / "panels.json").read_text("utf-8"))
     assert 0.95 < results["panels"]["linear"]["generated_std_over_data"] < 1.05
