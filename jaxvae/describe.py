@@ -28,7 +28,10 @@ def study_notes(
     stability: Float[np.ndarray, " factor"],
 ) -> list[str]:
     """What the report must say of the run: multiplicity, short panels, diverged members, and each
-    factor that is collapsed or that the members do not agree on."""
+    factor that is collapsed or that the members do not agree on.
+
+    presence: share of the members that use a factor. stability: over seeds, at the chosen β.
+    """
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
     notes = [
@@ -47,8 +50,8 @@ def study_notes(
             notes.append(f"Factor {k + 1} is collapsed or unused in {share} of the members.")
         elif steady < WEAK and config.seeds >= FEW_SEEDS:
             notes.append(
-                f"Factor {k + 1} is not stable: a member's correlates with the others' consensus "
-                f"at {steady:.2f} on average."
+                f"Factor {k + 1} is not stable: at the chosen β a member's correlates with the "
+                f"others' consensus at {steady:.2f} on average."
             )
     return notes
 

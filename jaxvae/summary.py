@@ -37,6 +37,7 @@ SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
 class Aligned(NamedTuple):
     """The consensus over the members in `used`, and what it rests on.
 
+    stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
     presence: share of those members that have the factor at all.
     """
 
@@ -44,6 +45,7 @@ class Aligned(NamedTuple):
     used: Bool[np.ndarray, " member"]
     factors: Float[np.ndarray, "date factor"]
     stability: Float[np.ndarray, "beta factor"]
+    at_chosen: Float[np.ndarray, " factor"]
     agreement: Float[np.ndarray, "member member"]
     presence: Float[np.ndarray, " factor"]
 
@@ -56,7 +58,7 @@ def summarise(
     grid: all members. refits: those of the chosen β that did not diverge. chosen: the member whose
     refit is `vae_best`.
     """
-    aligned = align(prepared, grid)
+    aligned = align(prepared, grid, chosen)
     context = _context(prepared)
     best = _position(refits, grid, chosen)
     fitted = apply.everyone(refits.ensemble)
@@ -81,7 +83,7 @@ def summarise(
         ignore_index=True,
     )
     notes = [*prepared.panel.notes, *unfitted]
-    notes += study_notes(prepared, config, grid, aligned.presence, aligned.map.stability)
+    notes += study_notes(prepared, config, grid, aligned.presence, aligned.at_chosen)
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     return Study(
         config={**describe_study(prepared, config, grid, chosen), "notes": notes},
@@ -107,7 +109,7 @@ def summarise(
     )
 
 
-def align(prepared: Prepared, grid: Trained) -> Aligned:
+def align(prepared: Prepared, grid: Trained, chosen: int) -> Aligned:
     """Line up the factors of all members that did not diverge; learned on `fit`."""
     used = np.asarray(grid.ensemble.ok)
     factors = np.asarray(grid.evaluation.factors, np.float64)[used]
@@ -117,13 +119,14 @@ def align(prepared: Prepared, grid: Trained) -> Aligned:
     importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
     joint = consensus.align_members(in_fit, active, importance)
     joint = consensus.orient(joint, loadings)
-    betas = np.asarray(grid.ensemble.members.hyperparameters.beta)[used]
-    _, stability = consensus.stability(joint, in_fit, betas)
+    betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
+    labels, stability = consensus.stability(joint, in_fit, betas[used])
     return Aligned(
         map=joint,
         used=used,
         factors=consensus.consensus_factors(joint, factors),
         stability=stability,
+        at_chosen=stability[np.flatnonzero(labels == betas[chosen])[0]],
         agreement=consensus.agreement(in_fit, active),
         presence=(joint.alignment.assignment >= 0).mean(axis=0),
     )
