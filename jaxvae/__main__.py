@@ -1,7 +1,5 @@
 """`python -m jaxvae`."""
 
-import sys
+from jaxvae.cli import console
 
-from jaxvae.cli import main
-
-sys.exit(main())
+console()

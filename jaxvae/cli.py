@@ -40,14 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"jaxvae: {' '.join(str(error).split())}")
         return error.exit_code
     except KeyboardInterrupt:
-        if debug:
-            raise
         _say("jaxvae: interrupted; nothing was written")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def console() -> NoReturn:
+    """`main` as a program. After an interrupt it leaves without the interpreter's farewell, in
+    which XLA's compiler threads, still at work, would crash."""
+    code = main()
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +159,7 @@ def _study(options: argparse.Namespace) -> None:
 
     out = options.out or Path("runs") / f"{_label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
     require_new(out)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts = _Interrupts()
     with new_folder(out) as partial:
         from jaxvae import progress
         from jaxvae.fitting import StudyConfig
@@ -167,10 +176,17 @@ def _study(options: argparse.Namespace) -> None:
         )
         panel = _load_panel(options)
         _use_all_cores()
-        with progress.shown(quiet=options.quiet) as on_progress:
+        with progress.shown(quiet=options.quiet) as show:
+
+            def on_progress(stage: str, where: Any) -> None:
+                interrupts.check()
+                show(stage, where)
+
             study = run_study(panel, config, on_progress=on_progress)
+            study.config["source"] = _source(options)
             on_progress("report", None)
             fill_folder(study, partial)
+            interrupts.check()
     for note in study.config["notes"]:
         _say(f"note: {note}")
     print(progress.closing_lines(study))
@@ -181,6 +197,7 @@ def _scenarios(options: argparse.Namespace) -> None:
     from jaxvae.folder import load_study
     from jaxvae.study import scenarios
 
+    _require_new_file(options.out)
     drawn = scenarios(load_study(options.folder), options.number, options.seed)
     _write_table(drawn, options.out)
 
@@ -190,16 +207,19 @@ def _encode(options: argparse.Namespace) -> None:
     from jaxvae.reading import read_panel
     from jaxvae.study import encode
 
+    _require_new_file(options.out)
     study = load_study(options.folder)
     panel = read_panel(options.data, kind=options.kind, missing=options.missing, for_fitting=False)
     _write_table(encode(study, panel), options.out)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from jaxvae.folder import load_study
+    from jaxvae.folder import load_study, writing
     from jaxvae.report import write_report
 
-    write_report(load_study(options.folder), options.folder)
+    study = load_study(options.folder)
+    with writing(options.folder):
+        write_report(study, options.folder)
     print(options.folder / "report.html")
 
 
@@ -209,7 +229,7 @@ def _load_panel(options: argparse.Namespace) -> Any:
         return _download_panel(options)
     if options.start or options.end:
         raise OptionError("--start and --end go with --tickers; add it or leave them out")
-    data = options.data or "linear"
+    data = "linear" if options.data is None else options.data
     if data in DATA_NAMES:
         _refuse_with(options, f"--data {data}", ("kind", "missing", "sectors"))
         from jaxvae.market import load_named
@@ -239,11 +259,19 @@ def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -
             raise OptionError(f"--{name} does not go with {what}; leave one of them out")
 
 
+def _source(options: argparse.Namespace) -> dict[str, Any]:
+    """Where the data came from, as the options say; a file by its name, without its folder."""
+    names = ("kind", "missing", "tickers", "start", "end")
+    source = {name: getattr(options, name) for name in names}
+    files = {"data": options.data or "linear", "sectors": options.sectors}
+    return {name: path and Path(path).name for name, path in files.items()} | source
+
+
 def _label(options: argparse.Namespace) -> str:
     """What the default folder is called after."""
     if options.tickers:
         return "tickers"
-    name = Path(options.data or "linear").name.split(".")[0]
+    name = Path("linear" if options.data is None else options.data).name.split(".")[0]
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
 
 
@@ -256,19 +284,48 @@ def _use_all_cores() -> None:
 
 
 def _write_table(table: Any, out: Path | None) -> None:
+    """To standard output, or to a new file, which appears whole or not at all."""
+    from jaxvae.folder import writing
+
     if out is None:
-        table.to_csv(sys.stdout)
+        with writing(Path("standard output")):
+            table.to_csv(sys.stdout)
+            sys.stdout.flush()
         return
-    if os.path.lexists(out):
-        raise OptionError(f"--out: {out} exists; name a new file")
-    try:
-        table.to_csv(out)
-    except OSError as error:
-        raise FolderError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+    partial = out.with_name(f".{out.name}.partial")
+    with writing(out):
+        try:
+            table.to_csv(partial)
+            os.rename(partial, out)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-def _interrupt(signal_number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+def _require_new_file(out: Path | None) -> None:
+    from jaxvae.folder import require_new
+
+    if out is not None:
+        require_new(out)
+        if not out.parent.is_dir():
+            raise FolderError(f"--out: {out.parent} is no folder; make it first")
+
+
+class _Interrupts:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and are remembered: where Python loses the
+    exception, as in a callback, the next check raises it again."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def check(self) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: Any) -> NoReturn:
+        self.seen = True
+        raise KeyboardInterrupt
 
 
 def _warn_in_a_line(message: Any, *where: Any) -> None:

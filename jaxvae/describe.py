@@ -1,5 +1,6 @@
 """A study in words and settings: what `config.json` holds and what the report must say."""
 
+import platform
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +16,7 @@ from jaxvae.folder import SCHEMA
 from jaxvae.panel import panel_hash
 
 SHORT_TEST = 100
-FEW_SEEDS = 3
+FEW_SEEDS = 2
 WEAK = 0.5
 PACKAGES = ("jaxvae", "jax", "flax", "optax", "numpy", "pandas", "scikit-learn")
 
@@ -34,14 +35,15 @@ def study_notes(
     """
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
+    best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
     notes = [
-        f"The best of {n_members} members was picked on the validation dates; the test dates were "
-        "opened once, for the figures shown."
+        f"{best} picked on the validation dates; the test dates were opened once, for the figures "
+        "shown."
     ]
     if n_test < SHORT_TEST:
         notes.append(f"The test part has {n_test} dates: too few to tell close models apart.")
     if config.seeds < FEW_SEEDS:
-        notes.append(f"With {config.seeds} seed(s), stability over seeds cannot be judged.")
+        notes.append("With one seed, stability over seeds cannot be judged.")
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     for k, (present, steady) in enumerate(zip(presence, stability, strict=True)):
@@ -77,6 +79,7 @@ def describe_study(
         "tile_width": TILE_WIDTH,
         "chunk_epochs": CHUNK_EPOCHS,
         "device": _describe_device(),
+        "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "data_hash": panel_hash(panel),
         "model_config": asdict(preset.model),

@@ -75,7 +75,7 @@ def member_grid(
     Raises OptionError on a seed outside 0 … 2³²-1, a β that is negative or not finite, or one given
     twice.
     """
-    _check_grid(seeds, betas)
+    check_grid(seeds, betas)
     table = [(seed, beta) for beta in betas for seed in seeds]
     n = len(table)
     columns: dict[str, Any] = {
@@ -90,7 +90,9 @@ def member_grid(
     return Members(seed, Hyperparameters(**columns))
 
 
-def _check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
+def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
+    """OptionError on no seeds or betas, a seed outside 0 … 2³²-1, a β that is negative or not
+    finite, or one given twice."""
     if not seeds or not betas:
         raise OptionError("seeds and betas: give at least one of each")
     if any(not 0 <= seed < 2**32 for seed in seeds):

@@ -10,11 +10,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae import generate, train
+from jaxvae.ensemble import check_grid
+from jaxvae.errors import DataError
 from jaxvae.likelihood import log_likelihood
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Scaler, fit_scaler
 from jaxvae.presets import build_model, make_preset
 from jaxvae.state import make_data, make_hyperparameters
+
+CONSTANT = 1e-9
 
 
 class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,9 +52,15 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "VAEFactors":
-        """Train on X, array-like of shape (n_dates, n_features), finite."""
+        """Train on X, array-like of shape (n_dates, n_features), finite.
+
+        Raises ValueError on a column that does not vary, and where the training diverges.
+        """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
         preset = make_preset(self.preset, n_factors=self.n_components, epochs=self.epochs)
+        check_grid((0,), (self.beta,))
+        if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
+            raise DataError("X has a column that does not vary; leave it out")
         self.scaler_: Scaler = fit_scaler(X)
         values = self.scaler_.standardise(X)
         n_train = int(0.8 * len(X))
@@ -64,6 +74,8 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         key = jax.random.key(self.random_state)
         run = jax.jit(train.fit, static_argnames=("model", "config"))
         state, _ = run(key, data, hyperparameters, model=self.model_, config=config)
+        if not state.ok:
+            raise DataError("the training diverged: look for outliers in X, or lower beta")
         self.variables_: Variables = state.best
         said = self._evaluate(values, n_samples=8)
         self.loadings_ = np.asarray(said.loadings, np.float64) * self.scaler_.scale[:, None]

@@ -18,6 +18,7 @@ from jaxvae.ensemble import (
     Ensemble,
     Members,
     Progress,
+    check_grid,
     member_grid,
     train_ensemble,
 )
@@ -27,6 +28,7 @@ from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.models.static import ModelConfig, static_vae
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
+from jaxvae.reading.checks import check_panel
 from jaxvae.state import Data, make_data
 
 DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -61,7 +63,15 @@ class StudyConfig:
         ):
             if value < least:
                 raise OptionError(f"{option}: {value} is too few; at least {least}")
+        check_root_seed(self.root_seed)
+        check_grid(range(self.seeds), self.betas)
         make_preset(self.preset, n_factors=self.n_factors, epochs=self.epochs, model=self.model)
+
+
+def check_root_seed(seed: int) -> None:
+    """OptionError unless the seed fits in 32 bits."""
+    if not 0 <= seed < 2**32:
+        raise OptionError(f"--seed: {seed} must lie between 0 and 2**32 - 1")
 
 
 class Prepared(NamedTuple):
@@ -85,11 +95,12 @@ class Trained(NamedTuple):
 
 
 def prepare(panel: Panel, config: StudyConfig) -> Prepared:
-    """Split, standardise by `fit`, build the model; a batch never exceeds the training rows."""
-    if config.n_factors >= panel.n_assets:
-        raise OptionError(
-            f"--factors: {config.n_factors} is too many for {panel.n_assets} assets; ask for fewer"
-        )
+    """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
+    training rows.
+
+    Raises DataError on missing cells, too few dates or a column that does not vary.
+    """
+    check_panel(panel.to_frame(), config.n_factors)
     split = split_dates(panel.n_dates)
     preset = make_preset(
         config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model

@@ -4,6 +4,7 @@ Every table is a CSV, every array that a plot or a later command needs is in `ar
 (a format that holds numbers and no code), and `config.json` says how it all came to be.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -24,9 +25,17 @@ SCHEMA = 1
 ARRAYS = "arrays.safetensors"
 CHECKPOINTS = "checkpoints"
 PARAMETERS = ("members", "refits")
+BINARIES = (ARRAYS, *(f"{CHECKPOINTS}/{name}.safetensors" for name in PARAMETERS))
 # Tables whose first column is their index: a date or a ticker.
 INDEXED = {"factors": True, "loadings": False, "covariance": False}
 TABLES = ("members", "metrics", "history", "comparisons", *INDEXED)
+COLUMNS = {
+    "members": {"member", "seed", "beta", "ok", "best_epoch"},
+    "metrics": {"model", "member", "factors", "split", "metric", "value"},
+    "history": {"member", "epoch", "total", "reconstruction", "kl", "validation"},
+    "comparisons": {"model", "baseline", "split", "difference", "low", "high"},
+}
+SETTINGS = ("n_factors", "betas", "seeds", "panel", "chosen", "assets", "model_config", "checksums")
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     made = [parent for parent in partial.parents if not parent.exists()]
     try:
-        partial.mkdir(parents=True)
+        with writing(folder):
+            partial.mkdir(parents=True)
         yield partial
-        os.rename(partial, folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise FolderError(f"--out: {folder} cannot be written: {reason}") from error
+        with writing(folder):
+            os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if not os.path.lexists(folder):
@@ -95,10 +103,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """FolderError where the system refuses what is written inside."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FolderError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def save_study(study: Study, folder: Path) -> None:
     """Write configuration, tables, arrays and checkpoints into an existing folder."""
-    text = json.dumps(study.config, indent=2, allow_nan=False, ensure_ascii=False)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     for name in TABLES:
         table: pd.DataFrame = getattr(study, name)
         table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
@@ -106,6 +123,9 @@ def save_study(study: Study, folder: Path) -> None:
     (folder / CHECKPOINTS).mkdir()
     for name, tree in study.parameters.items():
         save_tree(tree, folder / CHECKPOINTS / f"{name}.safetensors")
+    config = {**study.config, "checksums": {name: _checksum(folder / name) for name in BINARIES}}
+    text = json.dumps(config, indent=2, allow_nan=False, ensure_ascii=False)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def load_study(folder: str | Path) -> Study:
@@ -115,6 +135,8 @@ def load_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     config = _read_config(folder)
+    for name in BINARIES:
+        _require_same(folder / name, config["checksums"].get(name))
     tables = {name: _read_table(folder / f"{name}.csv", name) for name in TABLES}
     files = {name: folder / CHECKPOINTS / f"{name}.safetensors" for name in PARAMETERS}
     parameters = {name: load_tree(path) for name, path in files.items()}
@@ -132,19 +154,44 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise FolderError(f"{path} is damaged: {error}") from error
     if schema > SCHEMA:
         raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
+    if absent := [name for name in SETTINGS if name not in config]:
+        raise FolderError(f"{path} is damaged: it has no {absent[0]!r}")
     return config
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _require_same(path: Path, checksum: str | None) -> None:
+    try:
+        found = _checksum(path)
+    except FileNotFoundError as error:
+        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    if found != checksum:
+        raise FolderError(f"{path} is damaged or another study's: config.json has another checksum")
 
 
 def _read_table(path: Path, name: str) -> pd.DataFrame:
     try:
         if name not in INDEXED:
-            return pd.read_csv(path)
+            return _require_columns(pd.read_csv(path), COLUMNS[name], path)
         # A ticker such as NA or null is a name, not a missing cell.
         table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, na_values=[""])
         table = table.set_index(table.columns[0])
         table.index = pd.to_datetime(table.index) if INDEXED[name] else table.index
+        table = table.astype(float)
     except FileNotFoundError as error:
         raise FolderError(f"{path} is missing; the study's folder is not whole") from error
     except (OSError, ValueError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
     return table
+
+
+def _require_columns(table: pd.DataFrame, columns: set[str], path: Path) -> pd.DataFrame:
+    if absent := sorted(columns - set(table.columns)):
+        raise FolderError(f"{path} is damaged: it has no column {absent[0]!r}")
+    # In the metrics table both are blank where a row is no member's, or a model has no factors.
+    return table.astype({"member": "Int64", "factors": "Int64"}) if "factors" in table else table

@@ -55,7 +55,7 @@ def log_likelihood(
 
     def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
         joint = _log_joint(model, variables, batch, factors, factor_mask)
-        return joint - _log_mixture(mode, factors, model, variables, batch)
+        return joint - _log_mixture(mode, factors, model, variables, batch, n_samples)
 
     return importance_weighted_bound(jax.lax.map(log_weight, draws))
 
@@ -171,7 +171,9 @@ def _log_mixture(
     model: Model,
     variables: Variables,
     batch: Batch,
+    n_samples: int,
 ) -> Float[Array, " row"]:
+    """log density of the mixture in the shares that the samples were really drawn in."""
     n_factors = factors.shape[-1]
     offset = jnp.einsum("rji,rj->ri", mode.cholesky, factors - mode.mean)
     distance = jnp.sum(offset * offset, axis=-1)
@@ -181,5 +183,5 @@ def _log_mixture(
         log_root - 0.5 * (n_factors * LOG_2PI + distance / spread**2) - n_factors * jnp.log(spread)
         for spread in SPREADS
     ]
-    shares = jnp.log(jnp.asarray(SHARES))[:, None]
+    shares = jnp.log(jnp.asarray(_stratum_sizes(n_samples)) / n_samples)[:, None]
     return jax.nn.logsumexp(jnp.stack([*parts, log_prior]) + shares, axis=0)

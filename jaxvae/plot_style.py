@@ -42,7 +42,7 @@ MODEL_NAMES = {
 }
 
 
-def number(value: float | int, digits: int = 2, sign: bool = False) -> str:
+def number(value: float | int | np.integer, digits: int = 2, sign: bool = False) -> str:
     """A number for a person: a true minus sign, and an en dash where there is none."""
     if not np.isfinite(value):
         return "–"

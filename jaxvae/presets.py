@@ -49,6 +49,7 @@ def make_preset(
 ) -> Preset:
     """The preset of a name with the number of factors, the epochs and the model asked for.
 
+    epochs: instead of the preset's; β then warms up over a quarter of them at most.
     model: "static" is the preset's perceptrons; "linear" drops their hidden layers.
     """
     if name not in PRESETS:
@@ -59,7 +60,10 @@ def make_preset(
     shape = replace(preset.model, n_factors=n_factors)
     if model == "linear":
         shape = replace(shape, widths=(), normalisation="none", skip=False)
-    train = preset.train if epochs is None else replace(preset.train, epochs=epochs)
+    train = preset.train
+    if epochs is not None:
+        warmup = min(train.warmup_epochs, epochs // 4)
+        train = replace(train, epochs=epochs, warmup_epochs=warmup)
     return Preset(shape, train, preset.learning_rate)
 
 
@@ -69,11 +73,14 @@ def build_model(preset: Preset, n_assets: int) -> Model:
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:
-    """The notebook's figures from its preset's: a mean batch sum without the Gaussian's constant.
+    """The notebook's figures from its preset's: a mean batch sum without the Gaussian's constant;
+    the validation objective, nats a row before, becomes a batch's sum too.
 
     ½ log(2π·½) a cell stands between the summed squared error and the negative log-likelihood.
     """
     constant = 0.5 * math.log(math.pi) * n_assets * n_rows / n_batches
     return losses._replace(
-        total=losses.total - constant, reconstruction=losses.reconstruction - constant
+        total=losses.total - constant,
+        reconstruction=losses.reconstruction - constant,
+        validation=losses.validation * n_rows / n_batches - constant,
     )

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from jaxvae.ensemble import Progress
@@ -113,7 +113,8 @@ class _Lines:
 
     def _say(self, text: str) -> None:
         self.last = time.monotonic()
-        print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):
+            print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _members_done(progress: Progress) -> int:

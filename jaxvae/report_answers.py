@@ -8,6 +8,7 @@ from jaxvae.plot_style import beta_label, count, model_name, number, percent
 
 # Random rotations of three factors agree by .83 on average, of more factors by less.
 STABLE = 0.9
+IN_USE = 0.5
 RELATIONS = {
     "Yes": "more than",
     "No": "less than",
@@ -21,15 +22,23 @@ def answers(study: Study) -> list[dict[str, str]]:
 
 
 def _which(study: Study) -> dict[str, str]:
-    n_factors = study.config["n_factors"]
+    n_factors, in_use = study.config["n_factors"], _in_use(study)
+    found = count(in_use, "factor")
+    if in_use < n_factors:
+        found = f"{in_use} of {count(n_factors, 'factor')} in use"
     ensemble, pca = (study.metric(model, "r2", "test") for model in ("vae_ensemble", "pca"))
     return {
         "question": "Which latent factors drive the panel?",
-        "verdict": f"{count(n_factors, 'factor')}, {percent(ensemble)} of the variance",
+        "verdict": f"{found}, {percent(ensemble)} of the variance",
         "text": f"With {count(n_factors, 'factor')} the VAE ensemble rebuilds {percent(ensemble)} "
         f"of the returns’ variance on dates it never saw; PCA with as many rebuilds "
         f"{percent(pca)}. The factors and the assets they move are listed below.",
     }
+
+
+def _in_use(study: Study) -> int:
+    """Consensus factors that at least half of the members have."""
+    return int((study.arrays["consensus_presence"] >= IN_USE).sum())
 
 
 def _real(study: Study) -> dict[str, str]:

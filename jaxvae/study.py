@@ -13,7 +13,7 @@ from jaxvae.analysis import consensus
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig
-from jaxvae.folder import Study, load_study, new_folder, save_study
+from jaxvae.folder import Study, load_study, new_folder, save_study, writing
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Panel, Scaler
 
@@ -66,8 +66,9 @@ def fill_folder(study: Study, folder: Path) -> None:
     """
     from jaxvae.report import write_report
 
-    save_study(study, folder)
-    write_report(load_study(folder), folder)
+    with writing(folder):
+        save_study(study, folder)
+        write_report(load_study(folder), folder)
 
 
 def encode(study: Study, panel: Panel) -> pd.DataFrame:
@@ -93,6 +94,7 @@ def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
     """
     if number < 1:
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
+    fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
     refits = _fitted(study, "refits")
     draws = apply.scenarios(jax.random.key(seed), model, refits, len(assets), number)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp, softmax
+from threadpoolctl import threadpool_limits
 
 from jaxvae import apply
 from jaxvae.analysis import baselines, consensus, metrics
@@ -87,7 +88,9 @@ def summarise(
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     return Study(
         config={**describe_study(prepared, config, grid, chosen), "notes": notes},
-        members=members_table(table, _member_columns(config, grid), context.reference is not None),
+        members=members_table(
+            table, _member_columns(prepared, config, grid), context.reference is not None
+        ),
         metrics=table,
         history=history_table(prepared, grid),
         comparisons=comparisons_table(vaes, rivals, prepared.split, config.root_seed),
@@ -133,7 +136,22 @@ def align(prepared: Prepared, grid: Trained, chosen: int) -> Aligned:
 
 
 def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[list[Scored], list[str]]:
-    """Classical rivals at the study's K and at their own best K; and what could not be fitted."""
+    """Classical rivals at the study's K and at their own best K; and what could not be fitted.
+
+    On one BLAS thread: on many small matrices several cost far more than they give.
+    """
+    with threadpool_limits(1):
+        scored = _fit_factor_models(prepared, n_factors)
+        fit, values = prepared.values[prepared.split.fit], prepared.values
+        scored.append(score_baseline("ledoit_wolf", baselines.fit_ledoit_wolf(fit), values))
+        try:
+            student = baselines.fit_multivariate_t(fit)
+        except DataError as error:
+            return scored, [f"The multivariate t could not be fitted: {error}."]
+        return [*scored, score_baseline("multivariate_t", student, values)], []
+
+
+def _fit_factor_models(prepared: Prepared, n_factors: int) -> list[Scored]:
     split, values = prepared.split, prepared.values
     fit, train, validation = values[split.fit], values[split.train], values[split.validation]
     most = min(MOST_BASELINE_FACTORS, prepared.panel.n_assets // 2, len(train) // 3)
@@ -143,12 +161,7 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[list[Scored], lis
         best, _ = baselines.choose_n_factors(fitter, train, validation, range(1, max(most, 1) + 1))
         scored.append(score_baseline(name, fitter(fit, n_factors), values))
         scored.append(score_baseline(f"{name}_best", fitter(fit, best), values))
-    scored.append(score_baseline("ledoit_wolf", baselines.fit_ledoit_wolf(fit), values))
-    try:
-        student = baselines.fit_multivariate_t(fit)
-    except DataError as error:
-        return scored, [f"The multivariate t could not be fitted: {error}."]
-    return [*scored, score_baseline("multivariate_t", student, values)], []
+    return scored
 
 
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
@@ -243,7 +256,9 @@ def _score_mixture(
     )
 
 
-def _member_columns(config: StudyConfig, grid: Trained) -> dict[str, Any]:
+def _member_columns(prepared: Prepared, config: StudyConfig, grid: Trained) -> dict[str, Any]:
+    """What a member's row begins and ends with; KL (nats a date) and active factors on `fit`."""
+    fit = prepared.split.fit
     members, evaluation = grid.ensemble.members, grid.evaluation
     noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
     betas = np.repeat(config.betas, config.seeds)
@@ -253,8 +268,8 @@ def _member_columns(config: StudyConfig, grid: Trained) -> dict[str, Any]:
         "beta": betas,
         "ok": grid.ensemble.ok,
         "best_epoch": grid.ensemble.best_epoch,
-        "kl": np.asarray(evaluation.kl, np.float64).sum(axis=2).mean(axis=1),
-        "active_units": metrics.active_units(np.asarray(evaluation.factors)).sum(axis=1),
+        "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
+        "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
         "noise_variance": noise,
         "beta_noise": betas * noise,
     }

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines import Baseline, factors, log_likelihood, reconstruct
 from jaxvae.analysis.matching import match, mcc, subspace_r2
 from jaxvae.analysis.metrics import block_bootstrap_interval, describe, r2_of_residual
-from jaxvae.analysis.nulls import chance_level, rotation_floor
+from jaxvae.analysis.nulls import held_out_chance_level, rotation_floor
 from jaxvae.panel import Split
 
 REFIT_SPLITS = ("fit", "test")
@@ -160,7 +160,7 @@ def _matching_scores(
     yield "subspace_r2", r2
     if scored.member is None:
         rng = np.random.default_rng(root_seed)
-        chance = chance_level(rng, learned[rows], reference[rows])
+        chance = held_out_chance_level(rng, learned, reference, fit, rows)
         yield "mcc_chance_mean", chance.mean
         yield "mcc_chance_95", chance.percentile_95
         yield "mcc_rotation_floor", rotation_floor(rng, reference[rows]).mean

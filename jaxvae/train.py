@@ -204,7 +204,11 @@ def _pass_over_rows(
 def _shuffle(
     key: Key[Array, ""], row_weights: Float[Array, " row"], batch_size: int
 ) -> tuple[Int[Array, "batch slot"], Float[Array, "batch slot"]]:
-    """Rows in random order, those in use first, cut into batches; padding has weight 0."""
+    """Rows in random order, those in use first, cut into batches.
+
+    A short batch is filled with its first row at weight 0, so that nothing in it is a row that is
+    not in use, nor one that batch norm has not seen.
+    """
     n_rows = row_weights.shape[0]
     n_batches = math.ceil(n_rows / batch_size)
     rank = jnp.where(row_weights > 0.0, jax.random.uniform(key, (n_rows,)), 2.0)
@@ -212,7 +216,7 @@ def _shuffle(
     padding = (0, n_batches * batch_size - n_rows)
     rows = jnp.pad(order, padding).reshape(n_batches, batch_size)
     weights = jnp.pad(row_weights[order], padding).reshape(n_batches, batch_size)
-    return rows, weights
+    return jnp.where(weights > 0.0, rows, rows[:, :1]), weights
 
 
 def _schedules(

@@ -254,6 +254,7 @@ def _arrays(rng, size, grid, world, members):
         "match_signs": signs,
         "reference_factors": world.known * 0.015,
         "reference_loadings": world.reference,
+        "consensus_presence": np.ones(size.factors),
         "unit_loadings": unit + 0.1 * rng.standard_normal(unit.shape),
         "mean_loadings": unit,
         "stability": np.clip(by_seed - 0.05 * rng.random((len(grid.betas), size.factors)), 0, 1),

@@ -83,7 +83,7 @@ def test_odd_tickers_stay_text(tmp_path):
         (["study", "--seeds", "two"], 2, "--seeds: invalid int"),
         (["study", "--betas", "-1"], 2, "betas: [-1.0]"),
         (["study", "--betas", "1", "1"], 2, "names one twice"),
-        (["study", "--factors", "100"], 2, "--factors: 100 is too many for 100 assets"),
+        (["study", "--factors", "100"], 2, "100 assets, too few for 100 factors"),
         (["study", "--preset", "best"], 2, "--preset: 'best'"),
         (["study", "--model", "deep"], 2, "--model: 'deep'"),
         (["study", "--epochs", "0"], 2, "epochs: 0"),
@@ -97,6 +97,10 @@ def test_odd_tickers_stay_text(tmp_path):
         ([], 2, "command"),
         (["study", "--data", "nowhere.csv"], 1, "nowhere.csv"),
         (["study", "--data", "."], 1, "directory"),
+        (["study", "--data", ""], 1, "directory"),
+        (["study", "--seed", "-1"], 2, "--seed: -1"),
+        (["study", "--seed", "99999999999999999999"], 2, "--seed: 99999999999999999999"),
+        (["scenarios", "nowhere", "--out", "no/where.csv"], 1, "no is no folder"),
         (["encode", "nowhere", "--data", "x.csv"], 1, "no study's folder"),
         (["scenarios", "nowhere"], 1, "no study's folder"),
         (["report", "nowhere"], 1, "no study's folder"),
@@ -150,7 +154,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(csv, tmp_path, capsy
     loud = [word for word in SMALL if word != "--quiet"]
     code, lines = run("study", "--data", csv, "--out", tmp_path / "s", *loud, capsys=capsys)
     assert code == 0
-    assert lines[0].startswith("Training the ensemble: ")
+    assert lines[0].startswith("Training the ensemble, ")
     stages = ("2 of 2 members", "Refitting", "Aligning", "Drawing")
     assert all(any(stage in line for line in lines) for stage in stages)
 
@@ -165,12 +169,17 @@ def start(*arguments, folder):
     )
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing_and_exits_130(signal_number, tmp_path):
+@pytest.mark.parametrize(
+    ("signal_number", "awaited"),
+    [(signal.SIGINT, "epoch"), (signal.SIGTERM, "epoch"), (signal.SIGINT, "Training")],
+    ids=["int", "term", "int while compiling"],
+)
+def test_an_interrupt_leaves_nothing_and_exits_130(signal_number, awaited, tmp_path):
     process = start("study", "--epochs", "100000", folder=tmp_path)
     for line in process.stderr:
-        if "epoch" in line:
+        if awaited in line:
             break
+    time.sleep(0.5)
     process.send_signal(signal_number)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130

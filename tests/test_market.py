@@ -247,8 +247,8 @@ def test_failing_download_is_one_line():
         ("A B", "2020-01-01", "2020-02-01", "tickers is the text 'A B': give a list"),
         (["A"], None, "2020-02-01", "--start is missing: tickers need a first and a last day"),
         (["A"], "2020-01-01", None, "--end is missing"),
-        (["A"], "01/02/2020", "2020-02-01", "start is '01/02/2020': give a date as YYYY-MM-DD"),
-        (["A"], "2020-01-01", "2020-02-30", "end is '2020-02-30'"),
+        (["A"], "01/02/2020", "2020-02-01", "--start is '01/02/2020': give a date as YYYY-MM-DD"),
+        (["A"], "2020-01-01", "2020-02-30", "--end is '2020-02-30'"),
         (["A"], "2020-02-01", "2020-02-01", "start 2020-02-01 is not before end 2020-02-01"),
     ],
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from jaxvae.analysis.matching import match
-from jaxvae.analysis.nulls import chance_level, rotation_floor
+from jaxvae.analysis.matching import match, mcc
+from jaxvae.analysis.nulls import chance_level, held_out_chance_level, rotation_floor
 from jaxvae.errors import DataError
 
 
@@ -63,3 +63,18 @@ def test_rotation_floor_is_that_of_rotated_white_factors(rng):
 
 def test_one_factor_cannot_be_rotated_away(rng):
     assert rotation_floor(rng, rng.normal(size=(50, 1)), 10).mean == pytest.approx(1)
+
+
+def test_held_out_chance_is_that_of_scores_matched_on_earlier_dates(rng):
+    """Against independent references: matched on 200 dates, scored with signs on the next 100."""
+    fit, later = slice(0, 200), slice(200, 300)
+    learned = rng.normal(size=(300, 4))
+    scores = []
+    for _ in range(400):
+        other = rng.normal(size=(300, 4))
+        scores.append(mcc(match(learned[fit], other[fit]), learned[later], other[later]))
+    null = held_out_chance_level(rng, learned, rng.normal(size=(300, 4)), fit, later)
+    assert null.mean == pytest.approx(np.mean(scores), abs=0.015)
+    assert null.percentile_95 == pytest.approx(np.quantile(scores, 0.95), abs=0.02)
+    inside = held_out_chance_level(rng, learned, rng.normal(size=(300, 4)), fit, fit)
+    assert inside.mean > null.mean + 0.03

@@ -196,9 +196,9 @@ def test_bad_options_end_in_one_line(option):
 
 def test_more_assets_than_factors_are_needed():
     assert panel_from_frame(make_returns(), n_factors=3).n_assets == 4
-    with pytest.raises(DataError) as error:
+    with pytest.raises(OptionError) as error:
         panel_from_frame(make_returns(), n_factors=4)
-    assert_one_line(error, ["4 assets", "4 factors", "--factors 3 or less"])
+    assert_one_line(error, ["4 assets", "4 factors", "--factors 3 or less"], exit_code=2)
 
 
 AFTER_POLICIES = {
@@ -211,11 +211,6 @@ AFTER_POLICIES = {
         {"missing": "drop-assets"},
         lambda: with_cell(make_returns(), np.nan, column=TICKERS),
         ["0 assets after --missing drop-assets"],
-    ),
-    "too few assets": (
-        {"missing": "drop-assets", "n_factors": 3},
-        make_holes,
-        ["3 assets after --missing drop-assets", "--factors 2"],
     ),
     "infinite": (
         {"missing": "mean"},
@@ -236,6 +231,12 @@ def test_what_a_policy_leaves_is_checked_again(fault):
     with pytest.raises(DataError) as error:
         panel_from_frame(make(), **arguments)
     assert_one_line(error, words)
+
+
+def test_too_few_assets_after_a_policy_are_the_options_fault():
+    with pytest.raises(OptionError) as error:
+        panel_from_frame(make_holes(), missing="drop-assets", n_factors=3)
+    assert_one_line(error, ["3 assets after --missing drop-assets", "--factors 2"], exit_code=2)
 
 
 def test_percent_is_warned_of_and_noted():

@@ -137,7 +137,8 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
 
 def test_a_study_comes_back_whole(study, folder):
     again = load_study(folder)
-    assert again.config == json.loads(json.dumps(study.config))
+    config = {name: value for name, value in again.config.items() if name != "checksums"}
+    assert config == json.loads(json.dumps(study.config))
     for name in ("members", "metrics", "history", "comparisons", "factors", "loadings"):
         pd.testing.assert_frame_equal(
             getattr(again, name), getattr(study, name), check_dtype=False, check_freq=False
@@ -198,6 +199,9 @@ def test_an_existing_folder_is_refused(study, folder):
     [
         ("config.json", "{", "damaged"),
         ("config.json", json.dumps({"schema": SCHEMA + 1}), "schema 2; .* upgrade"),
+        ("config.json", json.dumps({"schema": SCHEMA}), "has no 'n_factors'"),
+        ("metrics.csv", "a,b\n1,2\n", "has no column 'factors'"),
+        ("loadings.csv", "asset,factor 1\nA,text\n", "damaged"),
         ("members.csv", None, "missing"),
         ("arrays.safetensors", "x" * 100, "damaged"),
         ("checkpoints/members.safetensors", None, "missing"),
@@ -212,6 +216,19 @@ def test_a_damaged_folder_is_named(folder, tmp_path, file, content, words):
     if content is not None:
         (copy / file).write_text(content)
     with pytest.raises(FolderError, match=words):
+        load_study(copy)
+
+
+def test_another_studys_checkpoint_is_refused(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    checkpoint = copy / "checkpoints" / "members.safetensors"
+    content = bytearray(checkpoint.read_bytes())
+    content[-1] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(FolderError, match="another checksum"):
         load_study(copy)
 
 
@@ -236,6 +253,9 @@ def test_a_collapsed_factor_is_named():
         ({"model": "deep"}, "--model"),
         ({"epochs": 0}, "epochs: 0"),
         ({"likelihood_samples": 1}, "likelihood_samples: 1"),
+        ({"root_seed": -1}, "--seed: -1"),
+        ({"root_seed": 2**32}, "--seed: 4294967296"),
+        ({"betas": (float("nan"),)}, "betas"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, words):
@@ -243,6 +263,15 @@ def test_wrong_settings_are_refused(wrong, words):
         StudyConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "words"), [(np.nan, "missing"), (0.01, "STOCK_003"), (np.inf, "infinite")]
+)
+def test_a_panel_made_by_hand_is_checked_too(spoilt, words):
+    values = np.where(np.arange(12) == 3, spoilt, PANEL.values)
+    with pytest.raises(DataError, match=words):
+        run_study(replace(PANEL, values=values), CONFIG)
+
+
 def test_too_many_factors_for_the_assets():
-    with pytest.raises(OptionError, match="--factors: 12 is too many for 12 assets"):
+    with pytest.raises(OptionError, match=r"12 assets, too few for 12 factors.*--factors 11"):
         run_study(PANEL, replace(CONFIG, n_factors=12))

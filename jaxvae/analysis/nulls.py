@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.matching import mean_matched
+from jaxvae.analysis.matching import assign, mean_matched, pick
 from jaxvae.analysis.metrics import correlation, standardise_columns
 from jaxvae.errors import DataError
 
@@ -41,6 +41,29 @@ def chance_level(
     left, right = standardise_columns(learned)[0], standardise_columns(reference)[0]
     correlations = np.stack([left.T @ np.roll(right, shift, axis=0) for shift in shifts])
     return _null(np.abs(correlations) / n_dates)
+
+
+def held_out_chance_level(
+    rng: np.random.Generator,
+    learned: Float[np.ndarray, "date factor"],
+    reference: Float[np.ndarray, "date reference"],
+    fit: slice,
+    rows: slice,
+    n_draws: int = 500,
+) -> Null:
+    """`chance_level` of a score that is matched with signs on `fit` and taken on `rows`.
+
+    The reference is shifted over all its dates; each draw is matched on `fit` and scored by its
+    signed correlations on `rows`, as `matching.mcc` does. Chance scores about 0 on later rows.
+    """
+    nearest = isqrt(len(reference))
+    shifts = rng.integers(nearest, len(reference) - nearest, size=n_draws, endpoint=True)
+    shifted = [np.roll(reference, shift, axis=0) for shift in shifts]
+    inside = np.stack([correlation(learned[fit], other[fit]) for other in shifted])
+    outside = np.stack([correlation(learned[rows], other[rows]) for other in shifted])
+    chosen = assign(np.abs(inside))
+    scores = (np.sign(pick(inside, chosen)) * pick(outside, chosen)).mean(axis=1)
+    return Null(float(scores.mean()), float(np.quantile(scores, 0.95)))
 
 
 def rotation_floor(

@@ -54,7 +54,12 @@ class BatchNorm(nn.Module):
             mean = weights @ inputs / total
             variance = weights @ (inputs - mean[None, :]) ** 2 / total
         if training and not self.is_initializing():
-            unbiased = variance * total / jnp.maximum(total - 1.0, 1.0)
+            # One row has no variance to learn from.
+            unbiased = jnp.where(
+                total > 1.0,
+                variance * total / jnp.maximum(total - 1.0, 1.0),
+                running_variance.value,
+            )
             running_mean.value += BATCH_NORM_MOMENTUM * (mean - running_mean.value)
             running_variance.value += BATCH_NORM_MOMENTUM * (unbiased - running_variance.value)
         factor = scale * jax.lax.rsqrt(variance + EPSILON)

@@ -128,7 +128,8 @@ def percent_note(returns: pd.DataFrame) -> str | None:
 def check_size(returns: pd.DataFrame, n_factors: int, cause: str = "") -> None:
     """Raise where there are fewer than MINIMUM_DATES dates, 2 assets, or n_factors + 1 assets.
 
-    With as many factors as assets, factor analysis and PCA leave no noise to estimate.
+    With as many factors as assets, factor analysis and PCA leave no noise to estimate; that is an
+    OptionError, the rest are DataErrors.
     """
     n_dates, n_assets = returns.shape
     if n_dates < MINIMUM_DATES:
@@ -138,7 +139,7 @@ def check_size(returns: pd.DataFrame, n_factors: int, cause: str = "") -> None:
     if n_assets < 2:
         raise DataError(f"the panel has {count(n_assets, 'asset')}{cause}: at least 2 are needed")
     if n_assets <= n_factors:
-        raise DataError(
+        raise OptionError(
             f"the panel has {count(n_assets, 'asset')}{cause}, too few for "
             f"{count(n_factors, 'factor')}: pass --factors {n_assets - 1} or less, or add assets"
         )
@@ -203,3 +204,10 @@ CELL_CHECKS: tuple[Check, ...] = (check_infinite, check_overflow, check_no_row_n
 
 FITTING_CHECKS: tuple[Check, ...] = (check_varies, check_scale)
 """On complete returns that models are to be fitted on."""
+
+
+def check_panel(returns: pd.DataFrame, n_factors: int) -> None:
+    """Raise unless models can be fitted on the returns: size, complete cells, columns that vary."""
+    check_size(returns, n_factors)
+    for check in (check_infinite, check_none_missing, *FITTING_CHECKS):
+        check(returns)
