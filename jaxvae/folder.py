@@ -35,7 +35,12 @@ COLUMNS = {
     "history": {"member", "epoch", "total", "reconstruction", "kl", "validation"},
     "comparisons": {"model", "baseline", "split", "difference", "low", "high"},
 }
-SETTINGS = ("n_factors", "betas", "seeds", "panel", "chosen", "assets", "model_config", "checksums")
+# What commands and the report look up; whatever else is in `config.json` may come and go.
+SETTINGS = (
+    *("name", "preset", "seeds", "betas", "n_factors", "likelihood_samples", "panel", "chosen"),
+    *("reference", "sectors", "assets", "shown_assets", "factor_names", "notes", "device"),
+    *("versions", "model_config", "train_config", "checksums"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The pipeline on a small panel: tables, choices that never see the test part, and the way back."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.fitting import StudyConfig
 from jaxvae.folder import SCHEMA, load_study
 from jaxvae.objective import Bound
+from jaxvae.report import write_report
 from jaxvae.study import encode, run_study, scenarios, write_study
 from jaxvae.summary import mix_bounds
 from jaxvae.synthetic import linear_panel
@@ -199,7 +201,7 @@ def test_an_existing_folder_is_refused(study, folder):
     [
         ("config.json", "{", "damaged"),
         ("config.json", json.dumps({"schema": SCHEMA + 1}), "schema 2; .* upgrade"),
-        ("config.json", json.dumps({"schema": SCHEMA}), "has no 'n_factors'"),
+        ("config.json", json.dumps({"schema": SCHEMA}), "has no 'name'"),
         ("metrics.csv", "a,b\n1,2\n", "has no column 'factors'"),
         ("loadings.csv", "asset,factor 1\nA,text\n", "damaged"),
         ("members.csv", None, "missing"),
@@ -208,8 +210,6 @@ def test_an_existing_folder_is_refused(study, folder):
     ],
 )
 def test_a_damaged_folder_is_named(folder, tmp_path, file, content, words):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / file).unlink()
@@ -219,9 +219,23 @@ def test_a_damaged_folder_is_named(folder, tmp_path, file, content, words):
         load_study(copy)
 
 
-def test_another_studys_checkpoint_is_refused(folder, tmp_path):
-    import shutil
+def test_a_folder_of_another_version_of_the_schema_still_serves(study, folder, tmp_path):
+    """Settings that a version adds or lacks, and files it does not know, are no obstacle."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for name in ("python", "tile_width", "learning_rate", "chunk_epochs"):
+        del config[name]
+    config["something_new"] = {"a": 1}
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "extra.csv").write_text("a\n1\n")
+    again = load_study(copy)
+    np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
+    write_report(again, copy)
+    assert (copy / "report.html").stat().st_size > 100_000
 
+
+def test_another_studys_checkpoint_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     checkpoint = copy / "checkpoints" / "members.safetensors"
