@@ -37,11 +37,6 @@ def everyone(ensemble: Ensemble) -> Fitted:
     return Fitted(ensemble.variables, members.hyperparameters.factor_mask, members.seed)
 
 
-def usable(ensemble: Ensemble) -> Fitted:
-    """The members of an ensemble that did not diverge."""
-    return jax.tree.map(lambda leaf: leaf[ensemble.ok], everyone(ensemble))
-
-
 def evaluate(
     key: Key[Array, ""], model: Model, fitted: Fitted, batch: Batch, n_samples: int
 ) -> Evaluation:

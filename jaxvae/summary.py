@@ -84,6 +84,7 @@ def summarise(
         ignore_index=True,
     )
     notes = [*prepared.panel.notes, *unfitted]
+    notes += _refit_notes(refits, grid, chosen, config)
     notes += study_notes(prepared, config, grid, aligned.presence, aligned.at_chosen)
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     return Study(
@@ -189,6 +190,20 @@ def _position(refits: Trained, grid: Trained, chosen: int) -> int:
     """Where the chosen member's seed stands among the refits; 0 if its refit diverged."""
     same = refits.ensemble.members.seed == grid.ensemble.members.seed[chosen]
     return int(np.argmax(same))
+
+
+def _refit_notes(refits: Trained, grid: Trained, chosen: int, config: StudyConfig) -> list[str]:
+    """What the report must say where refits diverged and were left out."""
+    seeds = refits.ensemble.members.seed.tolist()
+    notes = []
+    if len(seeds) < config.seeds:
+        lost = config.seeds - len(seeds)
+        notes.append(f"{lost} of {config.seeds} refits diverged and were left out.")
+    if (seed := int(grid.ensemble.members.seed[chosen])) not in seeds:
+        notes.append(
+            f"Seed {seed}, chosen on validation, is among them: seed {seeds[0]} stands in."
+        )
+    return notes
 
 
 def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:

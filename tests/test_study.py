@@ -4,14 +4,16 @@ import json
 import shutil
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 from small import same_bits
 
 import jaxvae
+from jaxvae import summary
 from jaxvae.errors import DataError, FolderError, OptionError
-from jaxvae.fitting import StudyConfig
+from jaxvae.fitting import StudyConfig, prepare, refit, train_grid
 from jaxvae.folder import SCHEMA, load_study
 from jaxvae.objective import Bound
 from jaxvae.report import write_report
@@ -284,6 +286,23 @@ def test_a_panel_made_by_hand_is_checked_too(spoilt, words):
     values = np.where(np.arange(12) == 3, spoilt, PANEL.values)
     with pytest.raises(DataError, match=words):
         run_study(replace(PANEL, values=values), CONFIG)
+
+
+def test_a_batch_is_clamped_to_the_training_rows():
+    short = linear_panel(3, n_dates=60, n_assets=12, n_factors=2, n_sectors=3)[0]
+    assert prepare(PANEL, CONFIG).preset.train.batch_size == 64
+    assert prepare(short, CONFIG).preset.train.batch_size == 33
+
+
+def test_refits_that_diverged_are_noted():
+    prepared = prepare(PANEL, CONFIG)
+    grid = train_grid(prepared, CONFIG, lambda progress: None)
+    refits = refit(prepared, grid, 1, CONFIG, lambda progress: None)
+    assert summary._refit_notes(refits, grid, 1, CONFIG) == []
+    lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits)
+    first, second = summary._refit_notes(lost, grid, 1, CONFIG)
+    assert first.startswith("1 of 3 refits diverged")
+    assert second.startswith("Seed 1, chosen on validation")
 
 
 def test_too_many_factors_for_the_assets():

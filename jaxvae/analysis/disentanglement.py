@@ -16,7 +16,7 @@ from scipy.special import entr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoCV
 
-from jaxvae.analysis.metrics import correlation, r2, standardise_columns
+from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_columns
 
 N_BINS = 10
 LASSO_FOLDS = 5
@@ -55,7 +55,7 @@ def dci(
     coefficients = _lasso(code_units, factor_units)
     predicted = location + (codes - code_location) / code_scale @ coefficients * scale
     disentanglement, completeness = dci_scores(np.abs(coefficients))
-    return Dci(disentanglement, completeness, _r2_by_factor(factors, predicted, location))
+    return Dci(disentanglement, completeness, mean_column_r2(factors, predicted, location))
 
 
 def dci_scores(importance: Float[np.ndarray, "code factor"]) -> tuple[float, float]:
@@ -193,16 +193,6 @@ def _lasso(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.stack([lasso.fit(codes, factor).coef_ for factor in factors.T], axis=1)
-
-
-def _r2_by_factor(
-    factors: Float[np.ndarray, "date factor"],
-    predicted: Float[np.ndarray, "date factor"],
-    mean: Float[np.ndarray, " factor"],
-) -> float:
-    """Mean over factors of R² against the mean given."""
-    columns = np.arange(len(mean))[:, None]
-    return float(np.mean([r2(factors[:, j], predicted[:, j], mean[j]) for j in columns]))
 
 
 def _concentration(importance: Float[np.ndarray, "row column"]) -> float:

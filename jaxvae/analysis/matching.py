@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from jaxvae.analysis.metrics import correlation, r2, standardise_columns
+from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_columns
 
 
 class Matching(NamedTuple):
@@ -110,5 +110,4 @@ def subspace_r2(
     mean = fit_reference.mean(axis=0)
     coefficients = np.linalg.lstsq(units, fit_reference - mean, rcond=None)[0]
     predicted = mean + (learned - location) / scale @ coefficients
-    columns = np.arange(len(mean))[:, None]
-    return float(np.mean([r2(reference[:, j], predicted[:, j], mean[j]) for j in columns]))
+    return mean_column_r2(reference, predicted, mean)

@@ -56,6 +56,16 @@ def r2(
     return r2_of_residual(float(np.nansum((values - reconstruction) ** 2)), values, mean)
 
 
+def mean_column_r2(
+    values: Float[np.ndarray, "date column"],
+    predicted: Float[np.ndarray, "date column"],
+    mean: Float[np.ndarray, " column"],
+) -> float:
+    """Mean over columns of each one's own `r2`, so that every column counts alike."""
+    columns = np.arange(len(mean))[:, None]
+    return float(np.mean([r2(values[:, j], predicted[:, j], mean[j]) for j in columns]))
+
+
 def r2_of_residual(
     residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
 ) -> float:
