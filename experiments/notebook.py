@@ -69,7 +69,7 @@ def looker(model):
     """One member's look, to be mapped over all."""
 
     def look(member, shared):
-        (variables, mask, seed), (key, batch, blank) = member, shared
+        (variables, seed), (key, batch, blank) = member, shared
         key_posterior, key_prior = jax.random.split(jax.random.fold_in(key, seed))
         posterior, _ = model.encode(variables, batch, False)
         factors = sample(key_posterior, posterior)
@@ -79,7 +79,7 @@ def looker(model):
             rebuilt=model.decode(variables, posterior.mean, batch, False)[0].mean,
             rebuilt_sampled=model.decode(variables, factors, batch, False)[0].mean,
             latent_std=jnp.std(factors),
-            loadings=decoded_unit_vectors(model, variables, batch, mask),
+            loadings=decoded_unit_vectors(model, variables, batch),
             generated=model.decode(variables, drawn, blank, False)[0].mean,
         )
 
@@ -97,7 +97,7 @@ def take_walk(seeds, epochs):
     ensemble = train_ensemble(jax.random.key(0), data, members, model, preset.train)
     sizes = [leaf[0].size for leaf in jax.tree.leaves(ensemble.variables.parameters)]
     losses = notebook_losses(ensemble.history, panel.n_dates, int(data.n_batches), panel.n_assets)
-    by_member = (ensemble.variables, members.hyperparameters.factor_mask, members.seed)
+    by_member = (ensemble.variables, members.seed)
     shared = (jax.random.key(1), batch, make_batch(np.zeros((N_SCENARIOS, panel.n_assets))))
     mapped = map_members(looker(model), by_member, shared, devices=(jax.local_devices()[0],))
     looks = [Look(*(leaf[seed].astype(float) for leaf in mapped)) for seed in range(seeds)]

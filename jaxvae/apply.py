@@ -23,18 +23,16 @@ Function = Callable[[Any, Any], Any]
 
 
 class Fitted(NamedTuple):
-    """Members ready for use, member axis first: what they learned, which factors they use, and a
-    number each that tells their random draws apart."""
+    """Members ready for use, member axis first: what they learned, and a number each that tells
+    their random draws apart."""
 
     variables: Variables
-    factor_mask: Float[Array, "*members factor"]
     seed: UInt32[Array, "*members"]
 
 
 def everyone(ensemble: Ensemble) -> Fitted:
     """All members of an ensemble, the diverged ones at their last good epoch."""
-    members = ensemble.members
-    return Fitted(ensemble.variables, members.hyperparameters.factor_mask, members.seed)
+    return Fitted(ensemble.variables, ensemble.members.seed)
 
 
 def evaluate(
@@ -94,7 +92,7 @@ def _blank(n_rows: int, n_assets: int) -> Batch:
 def _evaluator(model: Model, n_samples: int) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Evaluation:
         key, batch = shared
-        return generate.evaluate(key, model, member.variables, batch, member.factor_mask, n_samples)
+        return generate.evaluate(key, model, member.variables, batch, n_samples)
 
     return run
 
@@ -102,7 +100,7 @@ def _evaluator(model: Model, n_samples: int) -> Function:
 @functools.cache
 def _encoder(model: Model) -> Function:
     def run(member: Fitted, batch: Batch) -> Any:
-        return generate.posterior_means(model, member.variables, batch, member.factor_mask)
+        return generate.posterior_means(model, member.variables, batch)
 
     return run
 
@@ -110,7 +108,7 @@ def _encoder(model: Model) -> Function:
 @functools.cache
 def _reconstructor(model: Model) -> Function:
     def run(member: Fitted, batch: Batch) -> Any:
-        return generate.reconstruct(model, member.variables, batch, member.factor_mask)
+        return generate.reconstruct(model, member.variables, batch)
 
     return run
 
@@ -119,7 +117,7 @@ def _reconstructor(model: Model) -> Function:
 def _sampler(model: Model) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = jax.random.fold_in(shared[0], member.seed), shared[1]
-        return generate.sample_scenarios(key, model, member.variables, batch, member.factor_mask)
+        return generate.sample_scenarios(key, model, member.variables, batch)
 
     return run
 
@@ -128,6 +126,6 @@ def _sampler(model: Model) -> Function:
 def _moments(model: Model) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = shared
-        return generate.implied_covariance(key, model, member.variables, batch, member.factor_mask)
+        return generate.implied_covariance(key, model, member.variables, batch)
 
     return run

@@ -221,7 +221,7 @@ def _starter(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
         root, data = shared
         key = member_key(root, member.seed, member.hyperparameters.beta)
         key_init, _ = jax.random.split(key)
-        return train.init(key_init, data, model, config)
+        return train.init(key_init, data, member.hyperparameters, model, config)
 
     return start
 

@@ -84,7 +84,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means, (n_dates, n_components)."""
         batch = make_batch(self._standardise(X))
-        means = generate.posterior_means(self.model_, self.variables_, batch, self._mask())
+        means = generate.posterior_means(self.model_, self.variables_, batch)
         return np.asarray(means, np.float64)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -98,9 +98,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x) of each date in nats, by importance sampling, in the units of the data."""
         batch, key = make_batch(self._standardise(X)), jax.random.key(self.random_state)
-        bound = log_likelihood(
-            key, self.model_, self.variables_, batch, self._mask(), self.n_samples
-        )
+        bound = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
         return np.asarray(bound.value, np.float64) - np.log(self.scaler_.scale).sum()
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -112,7 +110,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
         key = jax.random.key(random_state)
-        draws = generate.sample_scenarios(key, self.model_, self.variables_, batch, self._mask())
+        draws = generate.sample_scenarios(key, self.model_, self.variables_, batch)
         return self.scaler_.restore(np.asarray(draws, np.float64))
 
     def _standardise(self, X: Any) -> np.ndarray:
@@ -122,7 +120,4 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _evaluate(self, values: np.ndarray, n_samples: int) -> generate.Evaluation:
         key, batch = jax.random.key(self.random_state), make_batch(values)
-        return generate.evaluate(key, self.model_, self.variables_, batch, self._mask(), n_samples)
-
-    def _mask(self) -> jax.Array:
-        return jnp.ones(self.n_components, jnp.float32)
+        return generate.evaluate(key, self.model_, self.variables_, batch, n_samples)

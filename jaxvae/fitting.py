@@ -24,8 +24,8 @@ from jaxvae.ensemble import (
 )
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
+from jaxvae.models import ModelConfig, static_vae
 from jaxvae.models.base import Batch, Model, make_batch
-from jaxvae.models.static import ModelConfig, static_vae
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
 from jaxvae.reading.checks import check_panel

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae.likelihood import decoder_jacobian, log_likelihood
-from jaxvae.models.base import Batch, Model, Variables, take_rows
-from jaxvae.objective import Bound, kl_divergence, sample
+from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
+from jaxvae.objective import Bound, factor_divergence, sample, variance
 
 
 class Evaluation(NamedTuple):
@@ -33,49 +33,44 @@ def evaluate(
     model: Model,
     variables: Variables,
     batch: Batch,
-    factor_mask: Float[Array, " factor"],
     n_samples: int,
 ) -> Evaluation:
     """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
     posterior, _ = model.encode(variables, batch, False)
-    factors = posterior.mean * factor_mask[None, :]
+    factors = posterior.mean
     observation, _ = model.decode(variables, factors, batch, False)
     error = batch.observed * (batch.values - observation.mean) ** 2
-    kl = kl_divergence(posterior, model.prior(variables, factors, batch)) * factor_mask[None, :]
+    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     share = batch.weights / jnp.sum(batch.weights)
-    jacobian = decoder_jacobian(model, variables, batch, factors) * factor_mask[:, None, None]
+    jacobian = decoder_jacobian(model, variables, batch, factors)
     return Evaluation(
         factors=factors,
-        kl=kl,
+        kl=factor_divergence(posterior, prior, used),
         squared_error=jnp.sum(error, axis=-1),
-        likelihood=log_likelihood(key, model, variables, batch, factor_mask, n_samples),
+        likelihood=log_likelihood(key, model, variables, batch, n_samples),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
-        unit_loadings=decoded_unit_vectors(model, variables, batch, factor_mask),
-        noise_variance=share @ jnp.exp(observation.log_variance),
+        unit_loadings=decoded_unit_vectors(model, variables, batch),
+        noise_variance=share @ variance(observation),
     )
 
 
-def posterior_means(
-    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
-) -> Float[Array, "row factor"]:
-    """E_q[z] of each row."""
-    return model.encode(variables, batch, False)[0].mean * factor_mask[None, :]
+def posterior_means(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row factor"]:
+    """E_q[z] of each row; 0 for a factor that is not in use."""
+    return model.encode(variables, batch, False)[0].mean
 
 
-def reconstruct(
-    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
-) -> Float[Array, "row asset"]:
+def reconstruct(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row asset"]:
     """E[x | z] at each row's posterior mean."""
-    factors = posterior_means(model, variables, batch, factor_mask)
+    factors = posterior_means(model, variables, batch)
     return model.decode(variables, factors, batch, False)[0].mean
 
 
 def decoded_unit_vectors(
-    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
+    model: Model, variables: Variables, batch: Batch
 ) -> Float[Array, "asset factor"]:
     """The notebook's loadings: column k is the decoder's mean at the k-th unit vector (under the
     first row's conditions). It holds the decoder's value at 0, which the mean Jacobian does not."""
-    unit = jnp.diag(factor_mask)
+    unit = jnp.eye(model.n_factors)
     first = take_rows(batch, jnp.zeros(model.n_factors, jnp.int32))
     return model.decode(variables, unit, first, False)[0].mean.T
 
@@ -85,13 +80,12 @@ def sample_scenarios(
     model: Model,
     variables: Variables,
     batch: Batch,
-    factor_mask: Float[Array, " factor"],
 ) -> Float[Array, "row asset"]:
     """One draw of returns a row from the generative model, observation noise included: z from the
     prior, x from p(x | z), under the row's conditions (values are not looked at)."""
     key_factors, key_noise = jax.random.split(key)
     zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    factors = sample(key_factors, model.prior(variables, zeros, batch)) * factor_mask[None, :]
+    factors = sample(key_factors, model.prior(variables, zeros, batch))
     return sample(key_noise, model.decode(variables, factors, batch, False)[0])
 
 
@@ -100,16 +94,15 @@ def implied_covariance(
     model: Model,
     variables: Variables,
     batch: Batch,
-    factor_mask: Float[Array, " factor"],
 ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
     """Mean and covariance of returns under the model, Cov(E[x | z]) + E[Var(x | z)].
 
     The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
     """
     zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    factors = sample(key, model.prior(variables, zeros, batch)) * factor_mask[None, :]
+    factors = sample(key, model.prior(variables, zeros, batch))
     observation, _ = model.decode(variables, factors, batch, False)
     mean = jnp.mean(observation.mean, axis=0)
     centred = observation.mean - mean[None, :]
-    noise = jnp.mean(jnp.exp(observation.log_variance), axis=0)
+    noise = jnp.mean(variance(observation), axis=0)
     return mean, centred.T @ centred / centred.shape[0] + jnp.diag(noise)

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.models.base import Batch, Model, Variables
+from jaxvae.models.base import Batch, Model, Variables, factors_used
 from jaxvae.objective import (
     LOG_2PI,
     Bound,
     importance_weighted_bound,
     log_density,
-    observed_log_density,
+    precision,
+    sample,
 )
 
 NEWTON_STEPS = 6
@@ -42,7 +43,6 @@ def log_likelihood(
     model: Model,
     variables: Variables,
     batch: Batch,
-    factor_mask: Float[Array, " factor"],
     n_samples: int,
 ) -> Bound:
     """Each row's log p(x) over its observed cells, in nats, from `n_samples` importance samples.
@@ -50,41 +50,42 @@ def log_likelihood(
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward.
     """
-    mode = posterior_mode(model, variables, batch, factor_mask)
+    mode = posterior_mode(model, variables, batch)
     draws = _draw(key, mode, model, variables, batch, n_samples)
 
     def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
-        joint = _log_joint(model, variables, batch, factors, factor_mask)
+        joint = _log_joint(model, variables, batch, factors)
         return joint - _log_mixture(mode, factors, model, variables, batch, n_samples)
 
     return importance_weighted_bound(jax.lax.map(log_weight, draws))
 
 
-def posterior_mode(
-    model: Model, variables: Variables, batch: Batch, factor_mask: Float[Array, " factor"]
-) -> Mode:
+def posterior_mode(model: Model, variables: Variables, batch: Batch) -> Mode:
     """Levenberg-Marquardt steps on log p(x, z) from the encoder's mean; row by row, only a step
     that climbs is taken, and the damping falls or rises by a factor of ten."""
-    start = model.encode(variables, batch, False)[0].mean * factor_mask[None, :]
+    start = model.encode(variables, batch, False)[0].mean
+
+    def climb(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
+        return jax.grad(lambda at: jnp.sum(_log_joint(model, variables, batch, at)))(factors)
 
     def ascend(
         carry: tuple[Array, Array, Array], _: None
     ) -> tuple[tuple[Array, Array, Array], None]:
         mean, height, damping = carry
-        precision, gradient = _gauss_newton(model, variables, batch, mean, factor_mask)
-        damped = precision + damping[:, None, None] * jnp.eye(mean.shape[-1])[None]
+        curvature = _gauss_newton(model, variables, batch, mean)
+        damped = curvature + damping[:, None, None] * jnp.eye(mean.shape[-1])[None]
+        gradient = climb(mean)
         proposal = mean + jnp.linalg.solve(damped, gradient[..., None])[..., 0]
-        proposal_height = _log_joint(model, variables, batch, proposal, factor_mask)
+        proposal_height = _log_joint(model, variables, batch, proposal)
         climbs = proposal_height > height
         mean = jnp.where(climbs[:, None], proposal, mean)
         height = jnp.where(climbs, proposal_height, height)
         return (mean, height, damping * jnp.where(climbs, 0.1, 10.0)), None
 
-    height = _log_joint(model, variables, batch, start, factor_mask)
+    height = _log_joint(model, variables, batch, start)
     damping = jnp.full_like(height, 0.01)
     (mean, _, _), _ = jax.lax.scan(ascend, (start, height, damping), None, length=NEWTON_STEPS)
-    precision, _ = _gauss_newton(model, variables, batch, mean, factor_mask)
-    return Mode(mean, jnp.linalg.cholesky(precision))
+    return Mode(mean, jnp.linalg.cholesky(_gauss_newton(model, variables, batch, mean)))
 
 
 def decoder_jacobian(
@@ -103,36 +104,27 @@ def decoder_jacobian(
 
 
 def _gauss_newton(
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    factors: Float[Array, "row factor"],
-    factor_mask: Float[Array, " factor"],
-) -> tuple[Float[Array, "row factor factor"], Float[Array, "row factor"]]:
-    """P + JᵀΨ⁻¹J and the gradient of log p(x, z), with J and Ψ taken as constant around z."""
-    masked = factors * factor_mask[None, :]
-    observation, _ = model.decode(variables, masked, batch, False)
-    prior = model.prior(variables, masked, batch)
-    jacobian = decoder_jacobian(model, variables, batch, masked) * factor_mask[:, None, None]
-    weights = batch.observed * jnp.exp(-observation.log_variance)
-    prior_precision = jnp.exp(-prior.log_variance)
+    model: Model, variables: Variables, batch: Batch, factors: Float[Array, "row factor"]
+) -> Float[Array, "row factor factor"]:
+    """P + JᵀΨ⁻¹J, the curvature of -log p(x, z) with J, Ψ and P taken as constant around z; 1 on
+    the diagonal of a factor that is not in use."""
+    observation, _ = model.decode(variables, factors, batch, False)
+    jacobian = decoder_jacobian(model, variables, batch, factors)
+    weights = batch.observed * precision(observation, batch.values, batch.observed)
+    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
+    diagonal = jnp.where(used > 0.0, precision(prior, factors, used), 1.0)
     curvature = jnp.einsum("kra,ra,lra->rkl", jacobian, weights, jacobian)
-    precision = curvature + prior_precision[..., None] * jnp.eye(factors.shape[-1])[None]
-    slope = jnp.einsum("kra,ra->rk", jacobian, weights * (batch.values - observation.mean))
-    return precision, slope - prior_precision * (factors - prior.mean)
+    return curvature + diagonal[..., None] * jnp.eye(factors.shape[-1])[None]
 
 
 def _log_joint(
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    factors: Float[Array, "row factor"],
-    factor_mask: Float[Array, " factor"],
+    model: Model, variables: Variables, batch: Batch, factors: Float[Array, "row factor"]
 ) -> Float[Array, " row"]:
-    masked = factors * factor_mask[None, :]
-    observation, _ = model.decode(variables, masked, batch, False)
-    log_prior = jnp.sum(log_density(model.prior(variables, masked, batch), factors), axis=-1)
-    return log_prior + observed_log_density(observation, batch.values, batch.observed)
+    """log p(x, z) over the factors in use."""
+    observation, _ = model.decode(variables, factors, batch, False)
+    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
+    log_prior = log_density(prior, factors, used)
+    return log_prior + log_density(observation, batch.values, batch.observed)
 
 
 def _draw(
@@ -143,20 +135,24 @@ def _draw(
     batch: Batch,
     n_samples: int,
 ) -> Float[Array, "sample row factor"]:
+    """Draws from the mixture, component after component; 0 for a factor that is not in use."""
     counts = _stratum_sizes(n_samples)
-    noise = jax.random.normal(key, (n_samples, *mode.mean.shape))
+    key_mode, key_prior = jax.random.split(key)
+    noise = jax.random.normal(key_mode, (n_samples - counts[-1], *mode.mean.shape))
     whitened = jax.scipy.linalg.solve_triangular(
-        jnp.broadcast_to(mode.cholesky[None], (n_samples, *mode.cholesky.shape)),
+        jnp.broadcast_to(mode.cholesky[None], (len(noise), *mode.cholesky.shape)),
         noise[..., None],
         trans=1,
         lower=True,
     )[..., 0]
+    spreads = jnp.repeat(
+        jnp.asarray(SPREADS), jnp.asarray(counts[:-1]), total_repeat_length=len(noise)
+    )
+    around = mode.mean[None] + spreads[:, None, None] * whitened
     prior = model.prior(variables, mode.mean, batch)
-    around = [mode.mean[None] + spread * whitened for spread in SPREADS]
-    components = [*around, prior.mean[None] + jnp.exp(0.5 * prior.log_variance)[None] * noise]
-    ends = [sum(counts[: index + 1]) for index in range(len(counts))]
-    strata = [c[e - n : e] for c, e, n in zip(components, ends, counts, strict=True)]
-    return jnp.concatenate(strata)
+    keys = jax.random.split(key_prior, counts[-1])
+    draws = jnp.concatenate([around, jax.vmap(lambda key: sample(key, prior))(keys)])
+    return draws * factors_used(variables, draws)
 
 
 def _stratum_sizes(n_samples: int) -> tuple[int, ...]:
@@ -173,14 +169,16 @@ def _log_mixture(
     batch: Batch,
     n_samples: int,
 ) -> Float[Array, " row"]:
-    """log density of the mixture in the shares that the samples were really drawn in."""
-    n_factors = factors.shape[-1]
-    offset = jnp.einsum("rji,rj->ri", mode.cholesky, factors - mode.mean)
+    """log density, over the factors in use, of the mixture in the shares that the samples were
+    really drawn in."""
+    used = factors_used(variables, factors)
+    n_used = jnp.sum(used, axis=-1)
+    offset = jnp.einsum("rji,rj->ri", mode.cholesky, used * (factors - mode.mean))
     distance = jnp.sum(offset * offset, axis=-1)
     log_root = jnp.sum(jnp.log(jnp.diagonal(mode.cholesky, axis1=-2, axis2=-1)), axis=-1)
-    log_prior = jnp.sum(log_density(model.prior(variables, factors, batch), factors), axis=-1)
+    log_prior = log_density(model.prior(variables, factors, batch), factors, used)
     parts = [
-        log_root - 0.5 * (n_factors * LOG_2PI + distance / spread**2) - n_factors * jnp.log(spread)
+        log_root - 0.5 * (n_used * LOG_2PI + distance / spread**2) - n_used * jnp.log(spread)
         for spread in SPREADS
     ]
     shares = jnp.log(jnp.asarray(_stratum_sizes(n_samples)) / n_samples)[:, None]

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from jaxvae.errors import OptionError
+from jaxvae.models import ModelConfig, static_vae
 from jaxvae.models.base import Model
-from jaxvae.models.static import ModelConfig, static_vae
 from jaxvae.state import Losses, TrainConfig
 
 

@@ -26,6 +26,8 @@ class TrainConfig:
     weight_decay: decoupled decay of matrices, a unit of learning rate (Loshchilov & Hutter 2019).
     input_dropout: share of cells hidden from the encoder in training, the rest scaled up
         (Srivastava et al. 2014); the likelihood sees them all.
+    n_samples: draws of z a row and step; above 1 the objective is the importance-weighted bound
+        (Burda et al. 2016).
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
     patience: epochs without a better validation objective after which a member stops and its best
         epoch is kept; None trains through and keeps the last.
@@ -38,11 +40,13 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     weight_decay: float = 0.0
     input_dropout: float = 0.0
+    n_samples: int = 1
     reduction: str = "mean"
     patience: int | None = 40
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("warmup_epochs", 0)):
+        leasts = {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "n_samples": 1}
+        for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise OptionError(f"{name}: {getattr(self, name)} is too few; at least {least}")
         if self.schedule not in SCHEDULES:

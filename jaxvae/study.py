@@ -122,8 +122,9 @@ def _scaler(study: Study) -> Scaler:
 def _fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
     tree: Any = jax.tree.map(lambda leaf: leaf[rows], study.parameters[name])
     statistics = tree.get("statistics", {})
-    variables = Variables(tree["parameters"], {"encoder": {}, "decoder": {}, **statistics})
-    return apply.Fitted(variables, tree["factor_mask"], tree["seed"])
+    statistics = {"encoder": {}, "decoder": {}, **statistics}
+    variables = Variables(tree["parameters"], statistics, tree["factor_mask"])
+    return apply.Fitted(variables, tree["seed"])
 
 
 def _consensus(study: Study) -> consensus.Consensus:

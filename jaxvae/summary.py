@@ -343,4 +343,4 @@ def _consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
 
 
 def _saved(fitted: apply.Fitted) -> dict[str, Any]:
-    return {**fitted.variables._asdict(), "factor_mask": fitted.factor_mask, "seed": fitted.seed}
+    return {**fitted.variables._asdict(), "seed": fitted.seed}

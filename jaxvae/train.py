@@ -6,7 +6,7 @@ the program is in `TrainConfig`.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,28 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.models.base import Batch, Model, Variables, take_rows
-from jaxvae.objective import kl_divergence, observed_log_density, sample, weighted_mean
+from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
+from jaxvae.objective import (
+    Gaussian,
+    divergence,
+    importance_weighted_bound,
+    log_density,
+    sample,
+    weighted_mean,
+)
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
 
 
-def init(key: Key[Array, ""], data: Data, model: Model, config: TrainConfig) -> TrainState:
+def init(
+    key: Key[Array, ""],
+    data: Data,
+    hyperparameters: Hyperparameters,
+    model: Model,
+    config: TrainConfig,
+) -> TrainState:
     """An untrained member."""
     variables = model.initialise(key, data.training)
+    variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
         variables=variables,
         optimiser=_optimiser(variables.parameters, config).init(
@@ -35,24 +49,48 @@ def init(key: Key[Array, ""], data: Data, model: Model, config: TrainConfig) -> 
     )
 
 
+class Terms(NamedTuple):
+    """The objective of each row and its parts, in nats."""
+
+    total: Float[Array, " row"]
+    reconstruction: Float[Array, " row"]
+    kl: Float[Array, " row"]
+
+
 def row_terms(
     key: Key[Array, ""],
     variables: Variables,
     batch: Batch,
-    factor_mask: Float[Array, " factor"],
+    beta: Float[Array, ""],
     model: Model,
+    config: TrainConfig,
     training: bool,
-    input_dropout: float = 0.0,
-) -> tuple[Float[Array, " row"], Float[Array, " row"], Variables]:
-    """Each row's -log p(x | z) at one draw of z and its KL, in nats; and the variables, moved."""
+) -> tuple[Terms, Variables]:
+    """The objective of each row, and the variables, moved where `training` is true.
+
+    With one sample the total is -log p(x | z) + β KL. With k it is the importance-weighted bound
+    -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
+    and reconstruction and KL are means over the samples.
+    """
     key_factors, key_dropout = jax.random.split(key)
-    seen = _hide_cells(key_dropout, batch, input_dropout) if input_dropout else batch
+    hidden = training and config.input_dropout > 0.0
+    seen = _hide_cells(key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
-    factors = sample(key_factors, posterior) * factor_mask[None, :]
+    if config.n_samples > 1:
+        rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
+        batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
+    factors = sample(key_factors, posterior)
     observation, variables = model.decode(variables, factors, batch, training)
-    reconstruction = -observed_log_density(observation, batch.values, batch.observed)
-    kl = kl_divergence(posterior, model.prior(variables, factors, batch)) @ factor_mask
-    return reconstruction, kl, variables
+    reconstruction = -log_density(observation, batch.values, batch.observed)
+    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
+    if config.n_samples == 1:
+        kl = divergence(posterior, prior, factors, used)
+        return Terms(reconstruction + beta * kl, reconstruction, kl), variables
+    ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
+    by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
+    total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
+    bound = importance_weighted_bound(-total)
+    return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
 
 
 def step(
@@ -62,7 +100,6 @@ def step(
     batch: Batch,
     beta: Float[Array, ""],
     learning_rate: Float[Array, ""],
-    factor_mask: Float[Array, " factor"],
     model: Model,
     config: TrainConfig,
 ) -> tuple[Variables, Any, Float[Array, " 3"]]:
@@ -74,12 +111,10 @@ def step(
 
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
         now = variables._replace(parameters=parameters)
-        dropout = config.input_dropout
-        reconstruction, kl, moved = row_terms(key, now, batch, factor_mask, model, True, dropout)
-        total = reconstruction + beta * kl
-        sums = jnp.stack([batch.weights @ term for term in (total, reconstruction, kl)])
+        terms, moved = row_terms(key, now, batch, beta, model, config, True)
+        sums = jnp.stack([batch.weights @ term for term in terms])
         mean = config.reduction == "mean"
-        value = weighted_mean(total, batch.weights) if mean else sums[0]
+        value = weighted_mean(terms.total, batch.weights) if mean else sums[0]
         return value, (moved.statistics, sums)
 
     gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(variables.parameters)
@@ -89,7 +124,7 @@ def step(
         update = _optimiser(variables.parameters, config).update
         direction, optimiser = update(ravel_pytree(gradients)[0], optimiser, flat)
     parameters = unravel(flat - learning_rate * direction)
-    return Variables(parameters, statistics), optimiser, sums
+    return Variables(parameters, statistics, variables.factor_mask), optimiser, sums
 
 
 def epoch(
@@ -107,7 +142,9 @@ def epoch(
     """
     variables, optimiser, sums = _pass_over_rows(key, state, data, hyperparameters, model, config)
     key_validation = jax.random.fold_in(key, config.epochs)
-    validation = _validation_objective(key_validation, variables, data, hyperparameters, model)
+    validation = _validation_objective(
+        key_validation, variables, data, hyperparameters, model, config
+    )
     running = is_running(state, hyperparameters, config)
     healthy = _all_finite((variables.parameters, sums))
     moved = state._replace(variables=variables, optimiser=optimiser, epoch=state.epoch + 1)
@@ -148,7 +185,7 @@ def fit(
     The result's `best` holds the variables to use; the losses have the epochs as leading axis.
     """
     key_init, key_train = jax.random.split(key)
-    state = init(key_init, data, model, config)
+    state = init(key_init, data, hyperparameters, model, config)
     return advance(key_train, state, data, hyperparameters, model, config, config.epochs)
 
 
@@ -192,8 +229,7 @@ def _pass_over_rows(
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
         key_step = jax.random.fold_in(key_noise, index)
-        mask = hyperparameters.factor_mask
-        new = step(key_step, variables, optimiser, batch, beta, learning_rate, mask, model, config)
+        new = step(key_step, variables, optimiser, batch, beta, learning_rate, model, config)
         used = jnp.sum(batch.weights) > 0.0
         return _select(used, (new[0], new[1], sums + new[2]), carry)
 
@@ -239,13 +275,13 @@ def _validation_objective(
     data: Data,
     hyperparameters: Hyperparameters,
     model: Model,
+    config: TrainConfig,
 ) -> Float[Array, ""]:
     """The objective at the full β on the validation rows, with the same noise at every epoch."""
-    reconstruction, kl, _ = row_terms(
-        key, variables, data.validation, hyperparameters.factor_mask, model, training=False
-    )
+    beta = hyperparameters.beta
+    terms, _ = row_terms(key, variables, data.validation, beta, model, config, training=False)
     weights = data.validation.weights * hyperparameters.validation_weights
-    return weighted_mean(reconstruction + hyperparameters.beta * kl, weights)
+    return weighted_mean(terms.total, weights)
 
 
 def _keep_best(

@@ -140,7 +140,7 @@ def test_one_step_is_the_notebooks_in_torch():
     flat, _ = ravel_pytree(variables.parameters)
     optimiser = train._optimiser(variables.parameters, NOTEBOOK.train).init(flat)
     step = jax.jit(train.step, static_argnames=("model", "config"))
-    rates = (jnp.float32(0.1), jnp.float32(1e-3), jnp.ones(5))
+    rates = (jnp.float32(0.1), jnp.float32(1e-3))
     moved, _, sums = step(
         ROOT, variables, optimiser, batch, *rates, model=model, config=NOTEBOOK.train
     )
@@ -161,7 +161,8 @@ def own_model():
 
     def initialise(key, batch):
         shape = (batch.values.shape[1], 2)
-        return Variables({"w": 0.1 * jax.random.normal(key, shape), "v": jnp.zeros(shape)}, {})
+        parameters = {"w": 0.1 * jax.random.normal(key, shape), "v": jnp.zeros(shape)}
+        return Variables(parameters, {}, jnp.ones(2))
 
     def encode(variables, batch, training):
         mean = batch.values @ variables.parameters["v"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.objective import Gaussian
+from jaxvae.objective import Density, Gaussian
 
 Parameters = Any
 Statistics = Any
@@ -34,32 +34,40 @@ class Batch(NamedTuple):
 
 
 class Variables(NamedTuple):
-    """parameters: what the optimiser moves. statistics: running statistics, moved by `encode` and
-    `decode` in training; an empty dict where a model has none."""
+    """What a member is.
+
+    parameters: what the optimiser moves.
+    statistics: running statistics, moved by `encode` and `decode` in training; an empty dict where
+        a model has none.
+    factor_mask: 1 for the factors in use, 0 for the rest, which stay at their prior and decode to
+        nothing.
+    """
 
     parameters: Parameters
     statistics: Statistics
+    factor_mask: Float[Array, "*members factor"]
 
 
 class Model(NamedTuple):
     """A variational autoencoder as pure functions.
 
-    initialise(key, batch) -> Variables
+    initialise(key, batch) -> Variables, every factor in use
     encode(variables, batch, training) -> (q(z | x) as a Gaussian of shape (row, factor), Variables)
-    decode(variables, factors, batch, training) -> (p(x | z) as a Gaussian of shape (row, asset),
+    decode(variables, factors, batch, training) -> (p(x | z) as a density of shape (row, asset),
         Variables)
-    prior(variables, factors, batch) -> p(z) as a Gaussian of shape (row, factor); it may depend on
+    prior(variables, factors, batch) -> p(z) as a density of shape (row, factor); it may depend on
         the conditions, or on the factors of earlier rows
 
-    `encode` and `decode` give the variables back with their statistics moved where `training` is
-    true, and untouched where it is false.
+    `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
+    at it. Both give the variables back with their statistics moved where `training` is true, and
+    untouched where it is false.
     """
 
     n_factors: int
     initialise: Callable[[Key[Array, ""], Batch], Variables]
     encode: Callable[[Variables, Batch, bool], tuple[Gaussian, Variables]]
-    decode: Callable[[Variables, Factors, Batch, bool], tuple[Gaussian, Variables]]
-    prior: Callable[[Variables, Factors, Batch], Gaussian]
+    decode: Callable[[Variables, Factors, Batch, bool], tuple[Density, Variables]]
+    prior: Callable[[Variables, Factors, Batch], Density]
 
 
 def make_batch(
@@ -93,3 +101,10 @@ def standard_normal_prior(
     del variables, batch
     zeros = jnp.zeros_like(factors)
     return Gaussian(zeros, zeros)
+
+
+def factors_used(
+    variables: Variables, factors: Float[Array, "*rows factor"]
+) -> Float[Array, "*rows factor"]:
+    """The factor mask, once for every row of `factors`."""
+    return jnp.broadcast_to(variables.factor_mask, factors.shape)

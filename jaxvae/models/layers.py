@@ -91,3 +91,28 @@ class Perceptron(nn.Module):
                 hidden = nn.LayerNorm(epsilon=EPSILON, name=f"norm_{index}")(hidden)
             hidden = nn.leaky_relu(hidden, NEGATIVE_SLOPE)
         return hidden
+
+
+class Curves(nn.Module):
+    """The sum of one curve a factor, each through its own hidden layer of smooth units.
+
+        Σ_k C_k tanh(a_k z_k + b_k),    a_k, b_k of `width` entries, C_k asset × width
+
+    No unit sees two factors, so turning the factors would change what can be said: up to order,
+    sign and a map of each factor alone the factors are identified where curves are rich enough
+    (Lachapelle et al. 2023, additive decoders). Output weights start at 0, at a linear decoder.
+    """
+
+    width: int
+    size: int
+
+    @nn.compact
+    def __call__(self, factors: Float[Array, "row factor"]) -> Float[Array, "row size"]:
+        n_factors = factors.shape[-1]
+        slope = self.param("slope", nn.initializers.normal(1.0), (n_factors, self.width))
+        shift = self.param("shift", nn.initializers.normal(1.0), (n_factors, self.width))
+        kernel = self.param(
+            "kernel", nn.initializers.normal(0.1), (n_factors, self.width, self.size)
+        )
+        hidden = jnp.tanh(factors[:, :, None] * slope[None] + shift[None])
+        return jnp.einsum("rkh,khs->rs", hidden, kernel)

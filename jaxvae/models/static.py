@@ -1,7 +1,6 @@
-"""The static VAE: dates are independent given the factors, the prior is N(0, I)."""
+"""The static VAE: dates independent given the factors; the prior standard normal or Student-t."""
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -9,78 +8,56 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
-from jaxvae.errors import OptionError
-from jaxvae.models.base import Batch, Model, Variables, standard_normal_prior
-from jaxvae.models.layers import Perceptron, dense
-from jaxvae.objective import Gaussian
+from jaxvae.models.base import Batch, Model, Variables, factors_used, standard_normal_prior
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.layers import Curves, Perceptron, dense
+from jaxvae.objective import Density, Gaussian, StudentT
 
 NOISE_FLOOR = 1e-6
-NORMALISATIONS = ("batch", "layer", "none")
-NOISES = ("asset", "scalar", "fixed")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Shape of a VAE.
-
-    n_factors: latent factors.
-    widths: the encoder's hidden layers, input side first; the decoder mirrors them. Empty: linear.
-    normalisation: "batch", "layer" or "none"; as in the notebook, the decoder's first hidden layer
-        goes without.
-    skip: add a linear map beside the perceptron, x to the posterior mean and z to the decoder mean,
-        so that the linear factor model is contained.
-    noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
-        "fixed".
-    noise_variance: the fixed variance, or where learning starts, in standard units.
-    """
-
-    n_factors: int = 5
-    widths: tuple[int, ...] = (64, 32)
-    normalisation: str = "batch"
-    skip: bool = False
-    noise: str = "asset"
-    noise_variance: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.n_factors < 1:
-            raise OptionError(f"factors: {self.n_factors} is too few; ask for at least 1")
-        if any(width < 1 for width in self.widths):
-            raise OptionError(f"widths: {self.widths} holds a width below 1")
-        _require_one_of("normalisation", self.normalisation, NORMALISATIONS)
-        _require_one_of("noise", self.noise, NOISES)
-        if not self.noise_variance > 0:
-            raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
-
-
-def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise OptionError(f"{option}: {value!r} is not one of {', '.join(choices)}")
+FIRST_FREEDOM = 10.0
+# ν - 2, so that returns have a variance; at a million the density is a Gaussian's.
+EXCESS_FREEDOM = (1e-2, 1e6)
 
 
 class Encoder(nn.Module):
-    """q(z | x): posterior mean and log-variance of each row's factors."""
+    """q(z | x): posterior mean and log-variance of each row's factors.
+
+    Under a Student-t likelihood the row is divided by its own scale c, c² = (1 + Σ x²)/(1 + D), and
+    the posterior multiplied by it: in the linear model the posterior's mean is linear in x and its
+    variance proportional to the row's scale, and c is one that an outlier does not upset.
+    """
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(
-        self, values: Float[Array, "row asset"], weights: Float[Array, " row"], training: bool
-    ) -> Gaussian:
+    def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
         config = self.config
+        scale = _row_scale(batch) if config.likelihood == "student" else None
+        if scale is not None:
+            inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
+        inputs = jnp.concatenate([inputs, batch.conditions], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
-            values, weights, training
+            inputs, batch.weights, training
         )
         mean = dense(config.n_factors, hidden.shape[-1], "mean")(hidden)
         if config.skip:
-            mean += dense(config.n_factors, values.shape[-1], "skip", use_bias=False)(values)
+            mean += dense(config.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
         log_variance = dense(config.n_factors, hidden.shape[-1], "log_variance")(hidden)
-        return Gaussian(mean, log_variance)
+        if scale is None:
+            return Gaussian(mean, log_variance)
+        return Gaussian(scale * mean, log_variance + 2.0 * jnp.log(scale))
 
 
 class Decoder(nn.Module):
-    """p(x | z): mean and log-variance of each row's returns, in standard units.
+    """p(x | z): where each row's returns lie and how they scatter, in standard units.
 
-    The variance is floored at 1e-6, so that noiseless data end there and not in a NaN.
+    The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
+    Under a Student-t likelihood one s ~ InverseGamma(ν/2, ν/2) a row scales all: z ~ N(0, s I) and
+    x | z, s ~ N(g(z), s Ψ). Integrating s out leaves two Student-t's,
+
+        z ~ t_ν(0, I),    x | z ~ t_{ν+K}(g(z), Ψ (ν + |z|²)/(ν + K)),
+
+    so that with a linear g the returns are multivariate t with scale matrix W Wᵀ + Ψ.
     """
 
     config: ModelConfig
@@ -88,19 +65,38 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, factors: Float[Array, "row factor"], weights: Float[Array, " row"], training: bool
-    ) -> Gaussian:
+        self,
+        factors: Float[Array, "row factor"],
+        batch: Batch,
+        training: bool,
+        n_used: Float[Array, ""],
+    ) -> Density:
+        mean = self._mean(factors, batch, training)
+        log_noise = jnp.broadcast_to(self._log_noise()[None, :], mean.shape)
+        if self.config.likelihood == "gaussian":
+            return Gaussian(mean, log_noise)
+        freedom = _freedom(self.param("log_freedom", _log_first_freedom, ()))
+        reach = (freedom + jnp.sum(factors**2, axis=-1)) / (freedom + n_used)
+        rows = jnp.broadcast_to(freedom + n_used, reach.shape)
+        return StudentT(mean, log_noise + jnp.log(reach)[:, None], rows)
+
+    def _mean(
+        self, factors: Float[Array, "row factor"], batch: Batch, training: bool
+    ) -> Float[Array, "row asset"]:
         config = self.config
-        widths = config.widths[::-1]
-        hidden = Perceptron(widths, config.normalisation, first_normalised=False, name="hidden")(
-            factors, weights, training
-        )
+        inputs = jnp.concatenate([factors, batch.conditions], axis=-1)
+        if config.decoder == "additive":
+            mean = Curves(config.curve_width, self.n_assets, name="curves")(factors)
+            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(inputs)
+        hidden = Perceptron(
+            config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
+        )(inputs, batch.weights, training)
         mean = dense(self.n_assets, hidden.shape[-1], "mean")(hidden)
         if config.skip:
-            mean += dense(self.n_assets, factors.shape[-1], "skip", use_bias=False)(factors)
-        return Gaussian(mean, jnp.broadcast_to(self._log_variance()[None, :], mean.shape))
+            mean += dense(self.n_assets, inputs.shape[-1], "skip", use_bias=False)(inputs)
+        return mean
 
-    def _log_variance(self) -> Float[Array, " size"]:
+    def _log_noise(self) -> Float[Array, " size"]:
         start = jnp.log(jnp.float32(self.config.noise_variance))
         if self.config.noise == "fixed":
             return start[None]
@@ -109,22 +105,9 @@ class Decoder(nn.Module):
         return jnp.logaddexp(raw, jnp.log(jnp.float32(NOISE_FLOOR)))
 
 
-def _apply(
-    module: nn.Module, name: str, variables: Variables, inputs: Array, batch: Batch, training: bool
-) -> tuple[Gaussian, Variables]:
-    """Run a module on its own part of the variables; in training, move its statistics."""
-    collections = {
-        "params": variables.parameters[name],
-        "statistics": variables.statistics[name],
-    }
-    moved: Any
-    output: Any
-    if not training:
-        output = module.apply(collections, inputs, batch.weights, False)
-        return output, variables
-    output, moved = module.apply(collections, inputs, batch.weights, True, mutable=["statistics"])
-    statistics = {**variables.statistics, name: moved.get("statistics", {})}
-    return output, variables._replace(statistics=statistics)
+def freedom_of(variables: Variables) -> Float[Array, "*members"]:
+    """Degrees of freedom ν of a member with a Student-t likelihood."""
+    return _freedom(variables.parameters["decoder"]["log_freedom"])
 
 
 @functools.cache
@@ -137,26 +120,86 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         key_encoder, key_decoder = jax.random.split(key)
+        mask = jnp.ones(config.n_factors, batch.values.dtype)
         factors = jnp.zeros((batch.values.shape[0], config.n_factors), batch.values.dtype)
-        first = encoder.init(key_encoder, batch.values, batch.weights, True)
-        second = decoder.init(key_decoder, factors, batch.weights, True)
+        first = encoder.init(key_encoder, batch.values, batch, True)
+        second = decoder.init(key_decoder, factors, batch, True, jnp.sum(mask))
         parts = {"encoder": first, "decoder": second}
         return Variables(
             {name: part["params"] for name, part in parts.items()},
             {name: part.get("statistics", {}) for name, part in parts.items()},
+            mask,
         )
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
-        return _apply(encoder, "encoder", variables, batch.values, batch, training)
+        posterior, variables = _apply(
+            encoder, "encoder", variables, batch.values, batch, training=training
+        )
+        used = factors_used(variables, posterior.mean)
+        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
 
     def decode(
         variables: Variables,
         factors: Float[Array, "row factor"],
         batch: Batch,
         training: bool = False,
-    ) -> tuple[Gaussian, Variables]:
-        return _apply(decoder, "decoder", variables, factors, batch, training)
+    ) -> tuple[Density, Variables]:
+        mask = variables.factor_mask
+        inputs, n_used = factors * mask[None, :], jnp.sum(mask)
+        return _apply(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
-    return Model(config.n_factors, initialise, encode, decode, standard_normal_prior)
+    prior = standard_normal_prior if config.likelihood == "gaussian" else standard_t_prior
+    return Model(config.n_factors, initialise, encode, decode, prior)
+
+
+def standard_t_prior(
+    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
+) -> StudentT:
+    """t_ν(0, I) for every row, with the member's ν."""
+    del batch
+    zeros = jnp.zeros_like(factors)
+    freedom = jnp.broadcast_to(freedom_of(variables), factors.shape[:-1])
+    return StudentT(zeros, zeros, freedom)
+
+
+def _apply(
+    module: nn.Module,
+    name: str,
+    variables: Variables,
+    inputs: Array,
+    batch: Batch,
+    *others: Array,
+    training: bool,
+) -> tuple[Any, Variables]:
+    """Run a module on its own part of the variables; in training, move its statistics."""
+    collections = {
+        "params": variables.parameters[name],
+        "statistics": variables.statistics[name],
+    }
+    moved: Any
+    output: Any
+    if not training:
+        output = module.apply(collections, inputs, batch, False, *others)
+        return output, variables
+    output, moved = module.apply(collections, inputs, batch, True, *others, mutable=["statistics"])
+    statistics = {**variables.statistics, name: moved.get("statistics", {})}
+    return output, variables._replace(statistics=statistics)
+
+
+def _row_scale(batch: Batch) -> Float[Array, "row 1"]:
+    """Root mean square of each row's observed returns, with one cell of 1 added."""
+    squares = 1.0 + jnp.sum(batch.observed * batch.values**2, axis=-1, keepdims=True)
+    return jnp.sqrt(squares / (1.0 + jnp.sum(batch.observed, axis=-1, keepdims=True)))
+
+
+def _freedom(log_excess: Float[Array, "*members"]) -> Float[Array, "*members"]:
+    """ν = 2 + exp(parameter), within bounds."""
+    low, high = EXCESS_FREEDOM
+    return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)
+
+
+def _log_first_freedom(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    del key
+    return jnp.full(shape, jnp.log(FIRST_FREEDOM - 2.0), dtype)
