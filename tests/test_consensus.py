@@ -4,6 +4,7 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxvae.analysis.consensus import (
     agreement,
@@ -11,8 +12,10 @@ from jaxvae.analysis.consensus import (
     aligned_factors,
     consensus_factors,
     consensus_loadings,
+    keep,
     member_stability,
     stability,
+    trimmed_mean,
 )
 from jaxvae.analysis.matching import match, mcc
 from jaxvae.analysis.metrics import correlation
@@ -57,6 +60,66 @@ def test_consensus_recovers_the_truth_better_than_the_median_member(seed):
     alone = [recovery(member, truth) for member in members]
     assert found > np.median(alone) + 0.1
     assert found > max(alone)
+
+
+def test_runaway_dates_of_single_members_hardly_move_the_consensus():
+    """Each member is wrong by some 15 standard deviations on its own 2 % of dates."""
+    rng = np.random.default_rng(0)
+    truth, members = planted(rng)
+    wrong = 15 * rng.normal(size=members.shape) * (rng.random((15, 400, 1)) < 0.02)
+    spoilt = members + wrong * members.std(axis=1, keepdims=True)
+    consensus = align_members(spoilt[:, :200])
+    found = recovery(consensus_factors(consensus, spoilt), truth)
+    mean = recovery(consensus_factors(consensus._replace(trim=0.0), spoilt), truth)
+    assert found > mean + 0.1
+    assert found > np.median([recovery(member, truth) for member in spoilt]) + 0.3
+
+
+def test_trimmed_mean_of_equal_weights_is_scipys(rng):
+    columns, weights = rng.normal(size=(20, 30, 2)), np.full((20, 2), 1 / 20)
+    for trim in (0.0, 0.1, 0.25, 0.45):
+        expected = stats.trim_mean(columns, trim, axis=0)
+        np.testing.assert_allclose(trimmed_mean(columns, weights, trim), expected)
+
+
+def test_weights_of_the_trimmed_mean_are_repetitions(rng):
+    columns, counts = rng.normal(size=(5, 30, 1)), np.array([1, 4, 2, 3, 2])
+    repeated = np.repeat(columns, counts, axis=0)
+    weights = (counts / counts.sum())[:, None]
+    expected = trimmed_mean(repeated, np.full((12, 1), 1 / 12), 0.25)
+    np.testing.assert_allclose(trimmed_mean(columns, weights, 0.25), expected)
+    mean = np.einsum("mrf,mf->rf", columns, weights)
+    np.testing.assert_allclose(trimmed_mean(columns, weights, 0.0), mean)
+    assert not trimmed_mean(columns, 0 * weights, 0.25).any()
+
+
+def test_a_quarter_of_the_weight_cannot_move_the_average(rng):
+    columns, weights = rng.normal(size=(8, 50, 1)), np.full((8, 1), 1 / 8)
+    columns[:2] = 1e9
+    assert (np.abs(trimmed_mean(columns, weights, 0.25)) < 3).all()
+
+
+def test_a_date_needs_no_other_dates(rng):
+    _, members = planted(rng)
+    consensus = align_members(members)
+    alone = [consensus_factors(consensus, members[:, [date]])[0] for date in range(5)]
+    np.testing.assert_allclose(alone, consensus_factors(consensus, members)[:5])
+
+
+def test_kept_factors_are_the_same_factors(rng):
+    _, members = planted(rng)
+    consensus = align_members(members)
+    some = keep(consensus, np.array([3, 1]))
+    loadings = rng.normal(size=(15, 7, 4))
+    for function, values in (
+        (consensus_factors, members),
+        (aligned_factors, members),
+        (consensus_loadings, loadings),
+        (member_stability, members),
+    ):
+        np.testing.assert_allclose(function(some, values), function(consensus, values)[..., [3, 1]])
+    none = keep(consensus, np.zeros(0, int))
+    assert consensus_factors(none, members).shape == (400, 0)
 
 
 def test_members_are_realigned_until_they_match_the_consensus():

@@ -3,6 +3,11 @@
 Members find their factors in any order, sign and scale. Alignment settles order and sign one-to-one
 (Hungarian method) and scale by standardising; what members disagree on beyond that, a rotation for
 one, stays visible as a low stability. Leave members that diverged out: factors must be finite.
+
+The average is robust: date by date the interquartile mean over members, so that up to a quarter of
+their weight may be arbitrarily wrong there, such as encoders that run away on a date unlike any
+they were trained on. It stays a fixed map from the members' factors on a date to the consensus of
+that date.
 """
 
 from typing import NamedTuple
@@ -15,10 +20,11 @@ from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 
 ROUNDS = 10
 JUDGES = 128
+TRIM = 0.25  # of the members' weight, at either end
 
 
 class Alignment(NamedTuple):
-    """How each member's factors map to consensus factors.
+    """How each member's factors map to consensus factors, the second axis.
 
     assignment: the member's factor for each consensus factor, −1 where it has none.
     signs: −1 or 1; 0 where it has none.
@@ -26,28 +32,30 @@ class Alignment(NamedTuple):
         sum to 1, or to 0 where no member has the factor.
     """
 
-    assignment: Int[np.ndarray, "member factor"]
-    signs: Float[np.ndarray, "member factor"]
-    weights: Float[np.ndarray, "member factor"]
+    assignment: Int[np.ndarray, "member consensus"]
+    signs: Float[np.ndarray, "member consensus"]
+    weights: Float[np.ndarray, "member consensus"]
 
 
 class Consensus(NamedTuple):
-    """A fixed linear map from the members' factors to consensus factors, for any dates.
+    """A fixed map from the members' factors on a date to consensus factors, for any dates.
 
     alignment: assignment, signs and weights, in the order of the consensus factors.
     location, scale: mean and standard deviation of each member's factors, in the member's own
-        order, on the rows aligned on.
-    spread: standard deviation of each weighted mean on those rows; 1 where no member has it.
+        order, on the rows aligned on; location moved so that consensus factors have mean 0 there.
+    spread: standard deviation of each average on those rows; 1 where no member has it.
     stability: mean over members of `member_stability` on those rows.
     medoid: the member whose order started the alignment and whose signs the consensus carries.
+    trim: share of the weight that the average leaves out at either end; 0 is the weighted mean.
     """
 
     alignment: Alignment
     location: Float[np.ndarray, "member factor"]
     scale: Float[np.ndarray, "member factor"]
-    spread: Float[np.ndarray, " factor"]
-    stability: Float[np.ndarray, " factor"]
+    spread: Float[np.ndarray, " consensus"]
+    stability: Float[np.ndarray, " consensus"]
     medoid: int
+    trim: float = TRIM
 
 
 def align_members(
@@ -63,6 +71,7 @@ def align_members(
     3. The consensus becomes the mean of the matched, standardised factors, weighted by their
        |correlation|² with the consensus before. Go to 2 until assignment and signs stand still,
        for at most 10 rounds.
+    4. What they settled on is averaged once more, robustly: `trimmed_mean`.
 
     factors: on the rows to learn from (`fit`).
     active: the factors a member uses; others, and constant ones, match nothing and weigh nothing.
@@ -77,7 +86,9 @@ def align_members(
     medoid = _medoid(units)
     alignment = _settle(units, medoid)
     _, location, scale = standardise_columns(factors)
-    _, _, spread = standardise_columns(_weighted_mean(units, alignment))
+    average = trimmed_mean(_arranged(units, alignment), alignment.weights, TRIM)
+    _, centre, spread = standardise_columns(average)
+    location = location + scale * _in_own_order(centre, alignment, location.shape)
     unordered = Consensus(alignment, location, scale, spread, np.zeros_like(spread), medoid)
     found = unordered._replace(stability=member_stability(unordered, factors).mean(axis=0))
     return _ordered(found, importance)
@@ -85,7 +96,7 @@ def align_members(
 
 def consensus_factors(
     consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
-) -> Float[np.ndarray, "date factor"]:
+) -> Float[np.ndarray, "date consensus"]:
     """Consensus factors on any dates, new ones too.
 
     Standardised so that they have mean 0 and variance 1 on the rows aligned on.
@@ -93,12 +104,40 @@ def consensus_factors(
     factors: of the members aligned, in their order.
     """
     aligned = aligned_factors(consensus, factors)
-    return np.einsum("mdf,mf->df", aligned, consensus.alignment.weights) / consensus.spread
+    average = trimmed_mean(aligned, consensus.alignment.weights, consensus.trim)
+    return average / consensus.spread
+
+
+def trimmed_mean(
+    columns: Float[np.ndarray, "member row consensus"],
+    weights: Float[np.ndarray, "member consensus"],
+    trim: float,
+) -> Float[np.ndarray, "row consensus"]:
+    """Weighted mean over members of what lies between the weighted quantiles `trim` and 1 − trim.
+
+    With members in the order of their values, v_1 ≤ v_2 ≤ …, and C_i the weight of the first i,
+
+        Σ_i o_i v_i / (1 − 2 trim),    o_i = the part of [C_{i−1}, C_i] inside [trim, 1 − trim]
+
+    The interquartile mean at ¼: against Gaussian disagreement about as precise as the mean (its
+    variance is 1.2 times as large, a median's 1.6 times), and unmoved by a quarter of the members.
+
+    weights: not negative; by column they sum to 1, or to 0, where the mean is 0.
+    trim: from 0, the weighted mean, to below ½, towards the weighted median.
+
+    Source: Tukey (1960); Huber and Ronchetti (2009), "Robust statistics", chapter 3.
+    """
+    order = np.argsort(columns, axis=0)
+    ordered = np.take_along_axis(columns, order, axis=0)
+    shares = np.take_along_axis(np.broadcast_to(weights[:, None], columns.shape), order, axis=0)
+    reached = np.cumsum(shares, axis=0)
+    inside = np.clip(reached, trim, 1 - trim) - np.clip(reached - shares, trim, 1 - trim)
+    return (inside * ordered).sum(axis=0) / (1 - 2 * trim)
 
 
 def aligned_factors(
     consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
-) -> Float[np.ndarray, "member date factor"]:
+) -> Float[np.ndarray, "member date consensus"]:
     """Each member's factors in the order and sign of the consensus, in standard units.
 
     A consensus factor that a member does not have is 0 there.
@@ -109,8 +148,8 @@ def aligned_factors(
 
 def consensus_loadings(
     consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]
-) -> Float[np.ndarray, "asset factor"]:
-    """Weighted mean of the members' loadings, aligned, per unit of a consensus factor.
+) -> Float[np.ndarray, "asset consensus"]:
+    """Average of the members' loadings, aligned, per unit of a consensus factor; robust as well.
 
     A member's loading is per unit of its own factor; times that factor's standard deviation it is
     per standard deviation, which is the consensus factor's unit.
@@ -119,8 +158,8 @@ def consensus_loadings(
 
     Returns loadings in units of the returns per standard deviation of a consensus factor.
     """
-    per_deviation = loadings * consensus.scale[:, None]
-    return _weighted_mean(per_deviation, consensus.alignment)
+    per_deviation = _arranged(loadings * consensus.scale[:, None], consensus.alignment)
+    return trimmed_mean(per_deviation, consensus.alignment.weights, consensus.trim)
 
 
 def orient(consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]) -> Consensus:
@@ -135,14 +174,14 @@ def orient(consensus: Consensus, loadings: Float[np.ndarray, "member asset facto
 
 def member_stability(
     consensus: Consensus, factors: Float[np.ndarray, "member date factor"]
-) -> Float[np.ndarray, "member factor"]:
-    """Correlation of each member's matched factor with the consensus of all other members.
+) -> Float[np.ndarray, "member consensus"]:
+    """Correlation of each member's matched factor with the weighted mean of all other members'.
 
-    Leaving the member out keeps it from praising itself. Signs are those of the alignment, so that
-    pure noise scores about 0 on new rows (somewhat more on those aligned on) and a factor that
-    turns over there scores below. Members that share a space but not its axes still score about
-    `nulls.rotation_floor`. 0 where the member does not have the factor or no other does, hence
-    with a single member.
+    Leaving the member out keeps it from praising itself; the mean is not trimmed, so that one can
+    be taken out of it. Signs are those of the alignment, so that pure noise scores about 0 on new
+    rows (somewhat more on those aligned on) and a factor that turns over there scores below.
+    Members that share a space but not its axes still score about `nulls.rotation_floor`. 0 where
+    the member does not have the factor or no other does, hence with a single member.
     """
     aligned = aligned_factors(consensus, factors)
     aligned = aligned - aligned.mean(axis=1, keepdims=True)
@@ -159,7 +198,7 @@ def stability(
     consensus: Consensus,
     factors: Float[np.ndarray, "member date factor"],
     groups: Shaped[np.ndarray, " member"],
-) -> tuple[Shaped[np.ndarray, " group"], Float[np.ndarray, "group factor"]]:
+) -> tuple[Shaped[np.ndarray, " group"], Float[np.ndarray, "group consensus"]]:
     """Mean `member_stability` of each group of members, such as the seeds at one beta.
 
     groups: a label a member.
@@ -169,6 +208,15 @@ def stability(
     by_member = member_stability(consensus, factors)
     labels = np.unique(groups)
     return labels, np.stack([by_member[groups == label].mean(axis=0) for label in labels])
+
+
+def keep(consensus: Consensus, kept: Int[np.ndarray, " kept"]) -> Consensus:
+    """The consensus of some of its factors, in the order given."""
+    return consensus._replace(
+        alignment=Alignment(*(field[:, kept] for field in consensus.alignment)),
+        spread=consensus.spread[kept],
+        stability=consensus.stability[kept],
+    )
 
 
 def agreement(
@@ -238,15 +286,26 @@ def _align(
 
 def _arranged(
     columns: Float[np.ndarray, "member row factor"], alignment: Alignment
-) -> Float[np.ndarray, "member row factor"]:
+) -> Float[np.ndarray, "member row consensus"]:
     """Each member's columns in consensus order, times their signs; zeros where it has none."""
     chosen = np.maximum(alignment.assignment, 0)[:, None]
     return np.take_along_axis(columns, chosen, axis=2) * alignment.signs[:, None]
 
 
+def _in_own_order(
+    values: Float[np.ndarray, " consensus"], alignment: Alignment, shape: tuple[int, int]
+) -> Float[np.ndarray, "member factor"]:
+    """A value a consensus factor, at each member's factor for it, times its sign; 0 elsewhere."""
+    placed = np.zeros(shape)
+    member, factor = np.nonzero(alignment.assignment >= 0)
+    own = alignment.assignment[member, factor]
+    placed[member, own] = alignment.signs[member, factor] * values[factor]
+    return placed
+
+
 def _weighted_mean(
     columns: Float[np.ndarray, "member row factor"], alignment: Alignment
-) -> Float[np.ndarray, "row factor"]:
+) -> Float[np.ndarray, "row consensus"]:
     return np.einsum("mrf,mf->rf", _arranged(columns, alignment), alignment.weights)
 
 
@@ -254,14 +313,8 @@ def _ordered(
     consensus: Consensus, importance: Float[np.ndarray, "member factor"] | None
 ) -> Consensus:
     """Consensus factors by importance, or by stability where none is given; largest first."""
-    alignment = consensus.alignment
-    ranking = consensus.stability
+    alignment, ranking = consensus.alignment, consensus.stability
     if importance is not None:
         unsigned = alignment._replace(signs=np.abs(alignment.signs))
         ranking = _weighted_mean(importance[:, None], unsigned)[0]
-    order = np.argsort(-ranking, kind="stable")
-    return consensus._replace(
-        alignment=Alignment(*(field[:, order] for field in alignment)),
-        spread=consensus.spread[order],
-        stability=consensus.stability[order],
-    )
+    return keep(consensus, np.argsort(-ranking, kind="stable"))
