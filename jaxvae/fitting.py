@@ -126,7 +126,7 @@ def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
     return best_beta * config.seeds + int(np.nanargmax(scores[best_beta]))
 
 
-def _data(prepared: Prepared, n_training_rows: int) -> Data:
+def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
@@ -141,7 +141,7 @@ def train_grid(
 ) -> Trained:
     """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
     n_train = prepared.split.train.stop
-    data = _data(prepared, n_train)
+    data = training_data(prepared, n_train)
     members = member_grid(
         range(config.seeds),
         config.betas,
@@ -151,7 +151,7 @@ def train_grid(
         prepared.preset.train.epochs,
     )
     members.hyperparameters.row_weights[:, n_train:] = 0.0
-    trained = _train(prepared, config, data, members, report)
+    trained = train_members(prepared, config, data, members, report)
     if not trained.ensemble.ok.any():
         raise DataError("every member diverged: look for outliers in the data")
     return trained
@@ -172,15 +172,15 @@ def refit(
     members.hyperparameters.row_weights[:] = 1.0
     members.hyperparameters.validation_weights[:] = 0.0
     members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
-    data = _data(prepared, prepared.split.fit.stop)
-    trained = _train(prepared, config, data, members, report)
+    data = training_data(prepared, prepared.split.fit.stop)
+    trained = train_members(prepared, config, data, members, report)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
     return jax.tree.map(lambda leaf: leaf[ok], trained)
 
 
-def _train(
+def train_members(
     prepared: Prepared,
     config: StudyConfig,
     data: Data,
