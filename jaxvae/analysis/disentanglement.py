@@ -7,20 +7,22 @@ code varies: set codes that a model does not use (`metrics.active_units`) to a c
 A constant code says nothing of any factor.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import entr
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LassoCV
 
-from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_columns
+from jaxvae.analysis.lasso import cross_validated_lasso
+from jaxvae.analysis.metrics import (
+    ROUNDING,
+    correlation,
+    mean_column_r2,
+    standardise_columns,
+    whitening,
+)
 
 N_BINS = 10
-LASSO_FOLDS = 5
-ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
 
 class Dci(NamedTuple):
@@ -52,7 +54,7 @@ def dci(
     """
     code_units, code_location, code_scale = standardise_columns(fit_codes)
     factor_units, location, scale = standardise_columns(fit_factors)
-    coefficients = _lasso(code_units, factor_units)
+    coefficients = cross_validated_lasso(code_units, factor_units)
     predicted = location + (codes - code_location) / code_scale @ coefficients * scale
     disentanglement, completeness = dci_scores(np.abs(coefficients))
     return Dci(disentanglement, completeness, mean_column_r2(factors, predicted, location))
@@ -89,9 +91,20 @@ def mutual_information(
     Independent series of n dates score about (n_bins − 1)² / 2n, not 0: .06 for 700 dates.
     """
     code_bins, factor_bins = _one_hot(codes, n_bins), _one_hot(factors, n_bins)
-    joint = np.einsum("tia,tjb->ijab", code_bins, factor_bins, optimize=True) / len(codes)
-    separate = _entropy(code_bins.mean(axis=0))[:, None] + _entropy(factor_bins.mean(axis=0))
-    return np.maximum(separate - entr(joint).sum(axis=(2, 3)), 0.0)
+    counts = code_bins.reshape(len(codes), -1).T @ factor_bins.reshape(len(codes), -1)
+    joint = counts.reshape(codes.shape[1], n_bins, factors.shape[1], n_bins) / len(codes)
+    separate = _entropy(joint[:, :, 0].sum(axis=2))[:, None] + _entropy(joint[0].sum(axis=0))
+    return np.maximum(separate - entr(joint).sum(axis=(1, 3)), 0.0)
+
+
+def binned_entropy(
+    series: Float[np.ndarray, "date series"], n_bins: int = N_BINS
+) -> Float[np.ndarray, " series"]:
+    """Entropy of each series, nats, from the bins of `mutual_information`.
+
+    ln(n_bins) for a series without ties, 0 for a constant one.
+    """
+    return _entropy(_one_hot(series, n_bins).mean(axis=0))
 
 
 def mig(
@@ -108,9 +121,15 @@ def mig(
 
     Source: Chen et al. (2018), "Isolating sources of disentanglement" (arXiv:1802.04942).
     """
-    entropy = _entropy(_one_hot(factors, n_bins).mean(axis=0))
-    gaps = _gap(mutual_information(codes, factors, n_bins))
-    return float(np.mean(gaps / np.where(entropy > 0, entropy, 1.0)))
+    information = mutual_information(codes, factors, n_bins)
+    return information_gap(information, binned_entropy(factors, n_bins))
+
+
+def information_gap(
+    information: Float[np.ndarray, "code factor"], entropy: Float[np.ndarray, " factor"]
+) -> float:
+    """`mig` from the information and the factors' entropies, both in nats."""
+    return float(np.mean(_gap(information) / np.where(entropy > 0, entropy, 1.0)))
 
 
 def modularity(information: Float[np.ndarray, "code factor"]) -> float:
@@ -172,27 +191,13 @@ def canonical_correlations(
     """
     code_units, code_location, code_scale = standardise_columns(fit_codes)
     factor_units, location, scale = standardise_columns(fit_factors)
-    whiten_codes, whiten_factors = _whitening(code_units), _whitening(factor_units)
+    whiten_codes, whiten_factors = whitening(code_units), whitening(factor_units)
     white = whiten_codes.T @ code_units.T @ factor_units @ whiten_factors / len(fit_codes)
     left, found, right = np.linalg.svd(white, full_matrices=False)
     code_variates = (codes - code_location) / code_scale @ whiten_codes @ left
     factor_variates = (factors - location) / scale @ whiten_factors @ right.T
     later = np.diag(correlation(code_variates, factor_variates))
     return np.where(found > ROUNDING, later, 0.0)
-
-
-def _lasso(
-    codes: Float[np.ndarray, "date code"], factors: Float[np.ndarray, "date factor"]
-) -> Float[np.ndarray, "code factor"]:
-    """Coefficients of each factor's own lasso.
-
-    It stops quietly after scikit-learn's 1,000 rounds: where codes are sums of each other, the
-    smallest penalties tried may need more.
-    """
-    lasso = LassoCV(cv=LASSO_FOLDS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return np.stack([lasso.fit(codes, factor).coef_ for factor in factors.T], axis=1)
 
 
 def _concentration(importance: Float[np.ndarray, "row column"]) -> float:
@@ -228,13 +233,3 @@ def _gap(strength: Float[np.ndarray, "code factor"]) -> Float[np.ndarray, " fact
     padded = np.concatenate([strength, np.zeros((1, strength.shape[1]))])
     second, first = np.sort(padded, axis=0)[-2:]
     return first - second
-
-
-def _whitening(units: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, "factor factor"]:
-    """The map from standardised columns to uncorrelated ones of variance 1.
-
-    Directions without variance map to 0.
-    """
-    values, vectors = np.linalg.eigh(units.T @ units / len(units))
-    kept = values > ROUNDING
-    return vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)

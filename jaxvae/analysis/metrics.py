@@ -11,6 +11,7 @@ from jaxvae.errors import OptionError
 
 ACTIVE_VARIANCE = 0.01
 CONSTANT_SHARE = 1e-9  # a column that moves less than this share of its size counts as constant
+ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
 
 class Moments(NamedTuple):
@@ -103,6 +104,16 @@ def correlation(
     return np.clip(a_units.T @ b_units / len(a), -1.0, 1.0)
 
 
+def whitening(units: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, "factor factor"]:
+    """The map from standardised columns to uncorrelated ones of variance 1.
+
+    Directions without variance map to 0.
+    """
+    values, vectors = np.linalg.eigh(units.T @ units / len(units))
+    kept = values > ROUNDING
+    return vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+
+
 def upper_correlations(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " pair"]:
     """Correlations of the asset pairs i < j, row by row: the triangle above the diagonal."""
     upper = np.triu_indices(values.shape[1], k=1)
@@ -156,24 +167,54 @@ def block_bootstrap_interval(
     "A circular block-resampling procedure for stationary data"; compare their stationary
     bootstrap (1994), whose variance at one mean block length is larger.
     """
-    n_dates = len(differences)
-    length = ceil(n_dates ** (1 / 3)) if block_length is None else block_length
-    if not 1 <= length <= n_dates:
-        raise OptionError(f"block_length is {length}: choose one from 1 to {n_dates}")
-    draws = _block_means(rng, differences, length, n_draws)
+    length = default_block(len(differences)) if block_length is None else block_length
+    draws = block_means(rng, differences[:, None], length, n_draws)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(differences.mean()), float(low), float(high))
 
 
-def _block_means(
-    rng: np.random.Generator, series: Float[np.ndarray, " date"], length: int, n_draws: int
-) -> Float[np.ndarray, " draw"]:
-    """The means of `n_draws` circular block resamples, by differences of cumulative sums."""
+def default_block(n_dates: int) -> int:
+    """n^(1/3) dates, rounded up."""
+    return ceil(n_dates ** (1 / 3))
+
+
+def block_means(
+    rng: np.random.Generator,
+    series: Float[np.ndarray, "date series"],
+    length: int,
+    n_draws: int,
+) -> Float[np.ndarray, "draw series"]:
+    """Means of circular block resamples, all series from the same dates in each draw.
+
+    Differences of cumulative sums give them without a resample being made. Arguments, errors and
+    source are those of `block_bootstrap_interval`.
+    """
     n_dates = len(series)
+    if not 1 <= length <= n_dates:
+        raise OptionError(f"block_length is {length}: choose one from 1 to {n_dates}")
     n_blocks = ceil(n_dates / length)
     lengths = np.full(n_blocks, length)
     lengths[-1] = n_dates - (n_blocks - 1) * length
-    sums = np.concatenate([[0.0], np.cumsum(np.tile(series - series.mean(), 2))])
+    centred = series - series.mean(axis=0)
+    sums = np.cumsum(np.concatenate([0 * centred[:1], centred, centred]), axis=0)
     starts = rng.integers(n_dates, size=(n_draws, n_blocks))
-    blocks = sums[starts + lengths] - sums[starts]
-    return series.mean() + blocks.sum(axis=1) / n_dates
+    totals = np.zeros((n_draws, series.shape[1]))
+    for start, dates in zip(starts.T, lengths, strict=True):
+        totals += sums[start + dates] - sums[start]
+    return series.mean(axis=0) + totals / n_dates
+
+
+def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) -> Interval:
+    """Mean over seeds and Student's interval for it, m̄ ± t s / √n, s with divisor n − 1.
+
+    It covers the mean over all seeds that might have been drawn, on these data: how far the average
+    score hangs on which seeds were run. It does not cover a single new seed's score, which varies
+    √n times as much, nor other dates.
+
+    Raises OptionError with fewer than two seeds. Source: Student (1908).
+    """
+    if len(values) < 2:
+        raise OptionError(f"an interval over seeds needs at least 2, and there is {len(values)}")
+    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return Interval(mean, mean - half, mean + half)
