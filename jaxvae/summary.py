@@ -11,8 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from jaxvae import apply
 from jaxvae.analysis import baselines, consensus, metrics
+from jaxvae.analysis.udr import udr_by_group
 from jaxvae.describe import describe_study, study_notes
 from jaxvae.drawn import drawn_arrays
+from jaxvae.ensemble_scores import best_member_rows, seed_rows, udr_rows
 from jaxvae.errors import DataError
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
@@ -21,6 +23,7 @@ from jaxvae.presets import notebook_losses
 from jaxvae.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,
+    SEED_MODEL,
     Context,
     Scored,
     comparisons_table,
@@ -71,13 +74,13 @@ def summarise(
     joint = Scored("consensus", config.n_factors, "fit", REFIT_SPLITS, factors=aligned.factors)
     rivals, unfitted = fit_baselines(prepared, config.n_factors)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
-    n_assets = prepared.panel.n_assets
-    scenarios = apply.scenarios(key, prepared.model, fitted, n_assets, SCENARIOS)
+    scenarios = apply.scenarios(key, prepared.model, fitted, prepared.panel.n_assets, SCENARIOS)
     table = pd.concat(
         [
             metrics_table(
                 [*_score_members(grid, config), *vaes, joint, *rivals], context, config.root_seed
             ),
+            *_ensemble_rows(prepared, config, grid, refits, best, rivals),
             describe_rows("data", "fit", prepared.values[prepared.split.fit]),
             describe_rows("vae_ensemble", "fit", scenarios),
         ],
@@ -211,6 +214,39 @@ def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
         _score(grid, index, "vae", "train", MEMBER_SPLITS, config)._replace(member=index)
         for index in range(len(grid.ensemble.ok))
     ]
+
+
+def _ensemble_rows(
+    prepared: Prepared,
+    config: StudyConfig,
+    grid: Trained,
+    refits: Trained,
+    best: int,
+    rivals: list[Scored],
+) -> list[pd.DataFrame]:
+    """Rows of the metrics table that only an ensemble can have; `best` is a place in `refits`."""
+    seeds = [
+        _score(refits, index, SEED_MODEL, "fit", ("test",), config)._replace(member=index)
+        for index in range(len(refits.ensemble.ok))
+    ]
+    members, usable = _score_members(grid, config), np.asarray(grid.ensemble.ok)
+    betas = np.repeat(config.betas, config.seeds)
+    with threadpool_limits(1):
+        ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
+        return [
+            seed_rows(seeds, _context(prepared)),
+            udr_rows(ranked, *_on_fit(prepared, refits), best, config.root_seed),
+            best_member_rows(members, usable, rivals, prepared.split, config.root_seed),
+        ]
+
+
+def _on_fit(
+    prepared: Prepared, trained: Trained
+) -> tuple[Float[np.ndarray, "member date factor"], Float[np.ndarray, "member factor"]]:
+    """The members' posterior means on `fit`, and each factor's mean KL there, nats a date."""
+    fit, said = prepared.split.fit, trained.evaluation
+    factors, kl = (np.asarray(array, np.float64)[:, fit] for array in (said.factors, said.kl))
+    return factors, kl.mean(axis=1)
 
 
 def _score(

@@ -51,14 +51,39 @@ def test_metrics_are_tidy_and_complete(study):
     table = study.metrics
     assert list(table.columns) == ["model", "member", "factors", "split", "metric", "value"]
     assert np.isfinite(table.value).all()
-    splits = table[table.model == "vae"].split.unique()
-    assert set(splits) == {"train", "validation", "test"}
+    members = table[(table.model == "vae") & (table.metric == "log_likelihood")]
+    assert set(members.split) == {"train", "validation", "test"}
     fitted = {"vae_best", "vae_ensemble", "pca", "pca_best", "factor_analysis",
               "factor_analysis_best", "ledoit_wolf", "multivariate_t"}  # fmt: skip
     rows = table[(table.metric == "log_likelihood") & table.model.isin(fitted)]
     assert set(rows.model) == fitted
     assert set(rows.split) == {"fit", "test"}
     assert not table.duplicated(["model", "member", "split", "metric"]).any()
+
+
+def test_scores_stand_beside_chance_rotation_and_seeds(study):
+    levels = ("chance_mean", "chance_95", "rotation_floor")
+    for model in ("consensus", "vae_best", "pca", "factor_analysis"):
+        for name in ("mcc", "dci_disentanglement", "mig", "sap", "modularity"):
+            assert all(np.isfinite(study.metric(model, f"{name}_{x}", "test")) for x in levels)
+        assert np.isfinite(study.metric(model, "subspace_r2_chance_95", "test"))
+        assert np.isnan(study.metric(model, "subspace_r2_rotation_floor", "test"))
+    for name in ("log_likelihood", "r2", "mcc", "subspace_r2", "mutual_information"):
+        mean, low, high = (
+            study.metric("vae_ensemble", f"{name}_seeds_{end}", "test")
+            for end in ("mean", "low", "high")
+        )
+        assert low < mean < high
+    assert 0 < study.metric("vae", "best_member_p_value", "test") <= 1
+    assert study.metric("vae_best", "active_units", "test") in (0, 1, 2)
+
+
+def test_members_are_ranked_by_udr_among_the_seeds_of_their_beta(study):
+    for member, score in enumerate(study.members.udr):
+        assert study.metric("vae", "udr", "fit", member) == score
+        assert 0 <= score <= 1
+    chance = study.metric("vae_ensemble", "udr_chance_95", "fit")
+    assert chance < study.metric("vae_ensemble", "udr", "fit") <= 1
 
 
 def test_a_vae_beats_no_information(study):

@@ -1,95 +1,118 @@
-"""What a matched correlation is worth: the levels that chance and rotation reach without merit."""
+"""What a score is worth: the levels that chance and rotation reach without merit.
 
+A score is any function of (fit_codes, fit_factors, codes, factors): it learns what it learns on the
+first two and says one or several numbers of the last two. Codes are what a model learned, factors
+the reference.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from jaxvae.analysis.matching import assign, mean_matched, pick
-from jaxvae.analysis.metrics import correlation, standardise_columns
+from jaxvae.analysis.matching import mean_matched
+from jaxvae.analysis.metrics import correlation, standardise_columns, whitening
 from jaxvae.errors import DataError
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float | Sequence[float]]
 
 
 class Null(NamedTuple):
-    """Mean and 95th percentile of a score, 0 to 1, where there is nothing to find."""
+    """Mean and 95th percentile of a score where there is nothing to find."""
 
     mean: float
     percentile_95: float
 
 
-def chance_level(
+def null_of(draws: Float[np.ndarray, " draw"]) -> Null:
+    """Mean and 95th percentile of a score's draws."""
+    return Null(float(draws.mean()), float(np.quantile(draws, 0.95)))
+
+
+def shifted_scores(
     rng: np.random.Generator,
-    learned: Float[np.ndarray, "date factor"],
-    reference: Float[np.ndarray, "date reference"],
-    n_draws: int = 500,
-) -> Null:
-    """Mean matched |correlation| of the learned factors with a reference shifted in time.
-
-    A circular shift breaks the link in time and keeps what else inflates correlations: both sides'
-    autocorrelation, cross-correlation and tails. All reference factors shift together, by at least
-    √n of the n dates either way, drawn uniformly.
-
-    Raises DataError with fewer than 9 dates. Source: the circular-shift surrogates of time-series
-    analysis (Lancaster et al. 2018).
-    """
-    n_dates = len(reference)
-    if n_dates < 9:
-        raise DataError(f"{n_dates} dates are too few for circular shifts: give at least 9")
-    nearest = isqrt(n_dates)
-    shifts = rng.integers(nearest, n_dates - nearest, size=n_draws, endpoint=True)
-    left, right = standardise_columns(learned)[0], standardise_columns(reference)[0]
-    correlations = np.stack([left.T @ np.roll(right, shift, axis=0) for shift in shifts])
-    return _null(np.abs(correlations) / n_dates)
-
-
-def held_out_chance_level(
-    rng: np.random.Generator,
+    score: Score,
     learned: Float[np.ndarray, "date factor"],
     reference: Float[np.ndarray, "date reference"],
     fit: slice,
     rows: slice,
-    n_draws: int = 500,
-) -> Null:
-    """`chance_level` of a score that is matched with signs on `fit` and taken on `rows`.
+    n_draws: int,
+) -> Float[np.ndarray, "draw *score"]:
+    """A score's chance level: draws of it against the reference shifted in time.
 
-    The reference is shifted over all its dates; each draw is matched on `fit` and scored by its
-    signed correlations on `rows`, as `matching.mcc` does. Chance scores about 0 on later rows.
+    A circular shift breaks the link in time and keeps what else inflates scores: both sides'
+    autocorrelation, cross-correlation and tails. All reference factors shift together, over all
+    dates; each draw is learned on `fit` and scored on `rows`, as the score itself is.
+
+    Raises DataError with fewer than 9 dates. Source: the circular-shift surrogates of time-series
+    analysis (Lancaster et al. 2018).
     """
-    nearest = isqrt(len(reference))
-    shifts = rng.integers(nearest, len(reference) - nearest, size=n_draws, endpoint=True)
-    shifted = [np.roll(reference, shift, axis=0) for shift in shifts]
-    inside = np.stack([correlation(learned[fit], other[fit]) for other in shifted])
-    outside = np.stack([correlation(learned[rows], other[rows]) for other in shifted])
-    chosen = assign(np.abs(inside))
-    scores = (np.sign(pick(inside, chosen)) * pick(outside, chosen)).mean(axis=1)
-    return Null(float(scores.mean()), float(np.quantile(scores, 0.95)))
+    shifts = random_shifts(rng, len(reference), n_draws)
+    shifted = (np.roll(reference, shift, axis=0) for shift in shifts)
+    return _scores(score, ((learned, other) for other in shifted), fit, rows)
+
+
+def rotated_scores(
+    rng: np.random.Generator,
+    score: Score,
+    reference: Float[np.ndarray, "date reference"],
+    fit: slice,
+    rows: slice,
+    n_draws: int,
+) -> Float[np.ndarray, "draw *score"]:
+    """A score's rotation floor: draws of it for random rotations of the reference itself.
+
+    Whitened on `fit`, then rotated: a learner that finds the right space and nothing of its axes.
+    A score that no rotation changes has no such floor.
+    """
+    _, location, scale = standardise_columns(reference[fit])
+    units = (reference - location) / scale
+    white = units @ whitening(units[fit])
+    rotations = random_rotations(rng, white.shape[1], n_draws)
+    return _scores(score, ((white @ rotation, reference) for rotation in rotations), fit, rows)
 
 
 def rotation_floor(
     rng: np.random.Generator, reference: Float[np.ndarray, "date reference"], n_draws: int = 500
 ) -> Null:
-    """Mean matched |correlation| of the reference with random rotations of itself, whitened.
+    """`rotated_scores` of the mean matched |correlation|, matched and scored on the same rows.
 
-    A learner that finds the right space and nothing of its axes scores this. With R the
-    correlation matrix of the reference, white factors are Z = X R^(−½), and the rotation Z Q
-    correlates with X as Qᵀ R^½: for uncorrelated factors the entries of Q alone.
-
-    Q is uniform over the orthogonal matrices (Mezzadri 2007).
+    With R the correlation matrix of the reference, white factors are Z = X R^(−½), and the rotation
+    Z Q correlates with X as Qᵀ R^½: for uncorrelated factors the entries of Q alone.
     """
     values, vectors = np.linalg.eigh(correlation(reference, reference))
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    rotations = _random_rotations(rng, len(root), n_draws)
-    return _null(np.abs(rotations @ root))
+    rotations = random_rotations(rng, len(root), n_draws)
+    return null_of(mean_matched(np.minimum(np.abs(rotations @ root), 1.0)))
 
 
-def _random_rotations(
+def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[np.ndarray, " draw"]:
+    """Circular shifts of at least √n of the n dates either way, drawn uniformly.
+
+    Raises DataError with fewer than 9 dates.
+    """
+    if n_dates < 9:
+        raise DataError(f"{n_dates} dates are too few for circular shifts: give at least 9")
+    nearest = isqrt(n_dates)
+    return rng.integers(nearest, n_dates - nearest, size=n_draws, endpoint=True)
+
+
+def random_rotations(
     rng: np.random.Generator, size: int, n_draws: int
 ) -> Float[np.ndarray, "draw factor factor"]:
+    """Uniform over the orthogonal matrices, by QR with the signs of R put right (Mezzadri 2007)."""
     q, r = np.linalg.qr(rng.standard_normal((n_draws, size, size)))
     return q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
 
 
-def _null(strength: Float[np.ndarray, "draw factor other"]) -> Null:
-    scores = mean_matched(np.minimum(strength, 1.0))
-    return Null(float(scores.mean()), float(np.quantile(scores, 0.95)))
+def _scores(
+    score: Score,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    fit: slice,
+    rows: slice,
+) -> Float[np.ndarray, "draw *score"]:
+    return np.array(
+        [score(codes[fit], factors[fit], codes[rows], factors[rows]) for codes, factors in pairs]
+    )

@@ -5,10 +5,11 @@ one that nobody repeats, and no truth is needed to see it.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import rankdata
 
-from jaxvae.analysis.metrics import standardise_columns
+from jaxvae.analysis.metrics import standardise_columns, whitening
+from jaxvae.analysis.nulls import random_rotations, random_shifts
 from jaxvae.errors import OptionError
 
 INFORMATIVE_KL = 0.01  # nats
@@ -35,6 +36,66 @@ def udr(
     scores = pair_scores(means, kl)
     others = ~np.eye(len(scores), dtype=bool)
     return np.median(scores[others].reshape(len(scores), -1), axis=1)
+
+
+def udr_by_group(
+    means: Float[np.ndarray, "member date factor"],
+    kl: Float[np.ndarray, "member factor"],
+    groups: Shaped[np.ndarray, " member"],
+    usable: Bool[np.ndarray, " member"],
+) -> Float[np.ndarray, " member"]:
+    """`udr` of each member among the usable members of its own group, such as the seeds of its β.
+
+    NaN for a member that is not usable, and where fewer than two of its group are.
+    """
+    scores = np.full(len(means), np.nan)
+    for group in np.unique(groups):
+        peers = np.flatnonzero((groups == group) & usable)
+        if len(peers) > 1:
+            scores[peers] = udr(means[peers], kl[peers])
+    return scores
+
+
+def shifted_udr(
+    rng: np.random.Generator,
+    means: Float[np.ndarray, "member date factor"],
+    kl: Float[np.ndarray, "member factor"],
+    n_draws: int,
+) -> Float[np.ndarray, " draw"]:
+    """Chance level: draws of one member's score when all others are shifted in time against it.
+
+    In each draw one member, taken at random, keeps its dates, and each of the others is shifted
+    circularly by its own number of them. Arguments are those of `udr`.
+    """
+    draws = np.empty(n_draws)
+    for draw in range(n_draws):
+        judged = rng.integers(len(means))
+        shifts = random_shifts(rng, means.shape[1], len(means))
+        shifts[judged] = 0
+        rolled = [np.roll(mean, shift, axis=0) for mean, shift in zip(means, shifts, strict=True)]
+        draws[draw] = udr(np.stack(rolled), kl)[judged]
+    return draws
+
+
+def rotated_udr(
+    rng: np.random.Generator,
+    means: Float[np.ndarray, "date factor"],
+    kl: Float[np.ndarray, " factor"],
+    n_draws: int,
+) -> Float[np.ndarray, " draw"]:
+    """Rotation floor: scores of as many random rotations of one member's informative factors.
+
+    Whitened, then rotated: members that share a space and nothing of its axes. Empty where the
+    member has no informative factor.
+
+    n_draws: two or more.
+    """
+    units, _, _ = standardise_columns(means[:, kl > INFORMATIVE_KL])
+    white = units @ whitening(units)
+    if not white.size:
+        return np.empty(0)
+    rotated = white @ random_rotations(rng, white.shape[1], n_draws)
+    return udr(rotated, np.ones((n_draws, white.shape[1])))
 
 
 def pair_scores(

@@ -1,0 +1,88 @@
+"""All scores of learned factors against true ones, each learned on `fit` and taken on any rows.
+
+Two groups, because the second costs several times the first. Each is one function of four arrays,
+so that `nulls` can ask what it would say of factors that know nothing, or nothing of the axes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis.disentanglement import (
+    binned_entropy,
+    canonical_correlations,
+    dci,
+    information_gap,
+    modularity,
+    mutual_information,
+    sap,
+)
+from jaxvae.analysis.matching import match, mcc, subspace_r2
+
+# What a rotation of the learned factors leaves as it is: it tells of the space, not of its axes.
+# The lasso behind informativeness is not quite blind to a rotation, but its shrinkage is slight.
+ROTATION_INVARIANT = ("subspace_r2", "canonical_correlation", "dci_informativeness")
+
+
+class MatchedScores(NamedTuple):
+    """Are these the factors, one for one (`mcc`), and is this their space (`subspace_r2`)?"""
+
+    mcc: float
+    subspace_r2: float
+
+
+class AxisScores(NamedTuple):
+    """How the learned axes stand to the true ones; sources are with the functions that compute.
+
+    canonical_correlation: mean over true factors; a pair beyond the learned factors counts 0.
+    mutual_information: mean over true factors of the most that any learned one knows of it, nats.
+    """
+
+    canonical_correlation: float
+    dci_disentanglement: float
+    dci_completeness: float
+    dci_informativeness: float
+    mig: float
+    sap: float
+    modularity: float
+    mutual_information: float
+
+
+def matched_scores(
+    fit_codes: Float[np.ndarray, "date code"],
+    fit_factors: Float[np.ndarray, "date factor"],
+    codes: Float[np.ndarray, "later code"],
+    factors: Float[np.ndarray, "later factor"],
+) -> MatchedScores:
+    """Scores by one-to-one matching and by regression, learned on the `fit_` rows."""
+    matching = match(fit_codes, fit_factors)
+    return MatchedScores(
+        mcc=mcc(matching, codes, factors),
+        subspace_r2=subspace_r2(fit_codes, fit_factors, codes, factors),
+    )
+
+
+def axis_scores(
+    fit_codes: Float[np.ndarray, "date code"],
+    fit_factors: Float[np.ndarray, "date factor"],
+    codes: Float[np.ndarray, "later code"],
+    factors: Float[np.ndarray, "later factor"],
+) -> AxisScores:
+    """Scores of `disentanglement`; what is learned is learned on the `fit_` rows.
+
+    Those from mutual information learn nothing but bins, and see the other rows alone.
+    """
+    parts = fit_codes, fit_factors, codes, factors
+    information = mutual_information(codes, factors)
+    importances = dci(*parts)
+    return AxisScores(
+        canonical_correlation=float(canonical_correlations(*parts).sum() / factors.shape[1]),
+        dci_disentanglement=importances.disentanglement,
+        dci_completeness=importances.completeness,
+        dci_informativeness=importances.informativeness,
+        mig=information_gap(information, binned_entropy(factors)),
+        sap=sap(*parts),
+        modularity=modularity(information),
+        mutual_information=float(information.max(axis=0).mean()),
+    )
