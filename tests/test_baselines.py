@@ -12,6 +12,7 @@ from jaxvae.analysis.baselines import (
     explained_variance_ratio,
     fit_factor_analysis,
     fit_gaussian,
+    fit_independent,
     fit_ledoit_wolf,
     fit_multivariate_t,
     fit_pca,
@@ -203,6 +204,34 @@ def test_multivariate_t_stands_at_a_maximum(student):
         assert score(baseline._replace(scatter=tilted), values) < best
         moved = baseline._replace(mean=shift, scatter=bent, degrees_of_freedom=freedom)
         assert score(moved, values) < best
+
+
+def test_independent_gaussian_noise_is_factor_analysis_without_factors(linear):
+    fit, test, _ = linear
+    expected = score(fit_factor_analysis(fit, 0), test)
+    assert score(fit_independent(fit, "asset", 0.5, student=False), test) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("noise", ["asset", "scalar", "fixed"])
+@pytest.mark.parametrize("student", [True, False])
+def test_independent_noise_of_every_kind_stands_at_its_maximum(student, noise):
+    """Small moves that the kind allows lower the likelihood; what is fixed is as given."""
+    rng = np.random.default_rng(7)
+    mixing = np.sqrt(5 / rng.chisquare(5, size=(3000, 1)))
+    values = 1 + mixing * rng.normal(size=(3000, 4)) * [0.5, 1.0, 1.0, 2.0]
+    baseline = fit_independent(values, noise, 0.7, student)
+    variances = np.diag(baseline.scatter)
+    np.testing.assert_array_equal(baseline.scatter, np.diag(variances))
+    assert (noise == "fixed") == (set(variances) == {0.7})
+    assert (noise == "asset") == (len(set(variances)) > 1)
+    assert np.isfinite(baseline.degrees_of_freedom) == student
+    best = score(baseline, values)
+    moves = [baseline._replace(mean=baseline.mean + step) for step in (-0.02, 0.02)]
+    if noise != "fixed":
+        moves += [baseline._replace(scatter=step * baseline.scatter) for step in (0.98, 1.02)]
+    if student:
+        moves.append(baseline._replace(degrees_of_freedom=1.05 * baseline.degrees_of_freedom))
+    assert all(score(moved, values) < best for moved in moves)
 
 
 def test_multivariate_t_becomes_gaussian_on_gaussian_tails():

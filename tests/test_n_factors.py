@@ -7,12 +7,16 @@ variance, that can be told from noise at all (Baik, Ben Arous and Péché 2005).
 import numpy as np
 import pytest
 
+from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
 from jaxvae.analysis.n_factors import (
     ESTIMATORS,
     PARALLEL,
     edge_distribution,
     eigenvalue_ratio,
     growth_ratio,
+    held_out_gains,
+    held_out_number,
+    most_considered,
     n_factors_table,
     parallel_analysis,
     verdict,
@@ -235,6 +239,54 @@ def test_the_verdict_is_a_median_with_a_veto():
     assert verdict(dict(zip(names, [1, 1, 1, 3, 4, 5, 6], strict=True))) == 3
     assert verdict(dict(zip(names, [0, 0, 0, 0, 4, 5, 6], strict=True))) == 0
     assert verdict(dict(zip(names, [2, 2, 2, 2, 2, 2, 0], strict=True))) == 0
+
+
+def test_no_factors_by_held_out_likelihood_are_no_factors():
+    names = [*ESTIMATORS, PARALLEL]
+    table = dict(zip(names, [2, 2, 3, 3, 3, 2, 2], strict=True))
+    assert [verdict(table, held_out) for held_out in (None, 0, 1, 5)] == [2, 0, 2, 2]
+    assert [verdict({}, held_out) for held_out in (None, 0, 4)] == [0, 0, 4]
+
+
+def held_out_scores(values, sizes, n_fit=500):
+    """Log-likelihood of later dates under factor analysis of each size, fitted on the first."""
+    fits = [fit_factor_analysis(values[:n_fit], size) for size in sizes]
+    return np.stack([log_likelihood(fit, values[n_fit:]) for fit in fits])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("noise", ["Gaussian", "Student-t, ν = 3"])
+def test_held_out_likelihood_finds_no_factor_in_noise(seed, noise):
+    rng = np.random.default_rng(seed)
+    scores = held_out_scores(NOISES[noise](rng), range(4))
+    assert held_out_number(rng, scores) == 0
+    assert all(gain.low <= 0 for gain in held_out_gains(rng, scores))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_held_out_likelihood_counts_planted_factors(seed):
+    """Strength 16: each of three factors explains 5 % of the variance."""
+    rng = np.random.default_rng(seed)
+    scores = held_out_scores(planted(seed, 16), range(6))
+    gains = held_out_gains(rng, scores)
+    assert held_out_number(rng, scores) == 3
+    assert gains[0] == (0.0, 0.0, 0.0)
+    assert gains[3].mean == pytest.approx((scores[3] - scores[0]).mean())
+    assert gains[3].low > 0
+
+
+def test_held_out_number_is_the_fewest_within_the_error_of_the_best():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=200)
+    noise = 0.5 * rng.normal(size=200)
+    scores = np.stack([shared, shared + 1, shared + 1.01 + noise - noise.mean(), shared])
+    assert scores.mean(axis=1).argmax() == 2
+    assert held_out_number(rng, scores) == 1
+
+
+def test_most_considered_is_fifteen_or_what_the_panel_allows():
+    assert [most_considered(*shape) for shape in [(700, 100), (700, 12), (12, 90)]] == [15, 7, 6]
+    assert most_considered(700, 5) == 0
 
 
 @pytest.mark.parametrize("most", [0, 16])

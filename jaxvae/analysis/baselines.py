@@ -156,6 +156,27 @@ def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Baseline:
     return _without_factors(model.location_, model.covariance_)
 
 
+def fit_independent(
+    values: Float[np.ndarray, "date asset"], noise: str, noise_variance: float, student: bool
+) -> Baseline:
+    """What a VAE is without factors: constant means, and noise that assets do not share.
+
+    noise: variances "asset" by asset, one for all ("scalar"), or "fixed" at `noise_variance`.
+    student: a date's noise shares one mixing variable, as in `fit_multivariate_t`; else Gaussian.
+    """
+
+    def diagonal(scatter: Float[np.ndarray, "asset asset"]) -> Float[np.ndarray, "asset asset"]:
+        variances = np.diag(scatter)
+        if noise != "asset":
+            variances = np.full_like(variances, variances.mean())
+        return np.diag(variances) if noise != "fixed" else noise_variance * np.eye(len(scatter))
+
+    mean, scatter = values.mean(axis=0), diagonal(_covariance(values))
+    if not student:
+        return _without_factors(mean, scatter)
+    return _fit_student(values, mean, scatter, diagonal)
+
+
 def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Baseline:
     """Multivariate Student-t by maximum likelihood in mean, scale matrix and ν; no factors.
 
@@ -167,12 +188,22 @@ def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Baseline:
 
     Raises DataError where dates are too few or the covariance is singular.
     """
+    return _fit_student(values, values.mean(axis=0), _regular_covariance(values), lambda free: free)
+
+
+def _fit_student(
+    values: Float[np.ndarray, "date asset"],
+    mean: Float[np.ndarray, " asset"],
+    scatter: Float[np.ndarray, "asset asset"],
+    restrict: Callable[[np.ndarray], np.ndarray],
+) -> Baseline:
+    """From a start; `restrict` makes of any scale matrix the likeliest of those allowed."""
     n_assets = values.shape[1]
-    mean, scatter = values.mean(axis=0), _regular_covariance(values)
     freedom, last = 8.0, -np.inf
     for _ in range(STUDENT_ROUNDS):
         distances, _ = _distances(values, mean, scatter)
         mean, scatter = _weighted_moments(values, (freedom + n_assets) / (freedom + distances))
+        scatter = restrict(scatter)
         distances, log_determinant = _distances(values, mean, scatter)
         freedom = _solve_freedom(distances, n_assets)
         score = _log_density(distances, log_determinant, n_assets, freedom).mean()

@@ -1,22 +1,24 @@
-"""How many factors drive a panel, by its eigenvalues: seven classical estimators and a verdict.
+"""How many factors drive a panel: seven classical estimators, held-out likelihood and a verdict.
 
 Values are returns on the rows of `fit`, complete (no missing cells) and not constant by asset; each
 function standardises them by asset, so that μ_1 ≥ … ≥ μ_m, m = min(date, asset), are the
 eigenvalues of the sample correlation matrix. `most` is the largest number of factors considered.
 """
 
+from math import ceil
 from statistics import median_low
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.metrics import standardise_columns
+from jaxvae.analysis.metrics import Interval, block_bootstrap_interval, standardise_columns
 from jaxvae.errors import OptionError
 
 SMALLEST_SHARE = 1e-12  # of the total variance: what remains below it is rounding
 EDGE_POINTS, EDGE_ROUNDS = 5, 4
 NULL_DRAWS, NULL_LEVEL = 100, 0.95
 PARALLEL = "parallel_analysis"
+MOST = 15
 
 
 def bai_ng_ic1(values: Float[np.ndarray, "date asset"], most: int) -> int:
@@ -147,8 +149,39 @@ def n_factors_table(
     return table | {PARALLEL: parallel_analysis(values, most, rng)}
 
 
-def verdict(table: dict[str, int]) -> int:
-    """The median of `n_factors_table`'s seven numbers; 0 where parallel analysis says 0.
+def most_considered(n_dates: int, n_assets: int) -> int:
+    """The `most` of a study: 15, or as many as dates and assets allow; below 1 where none are."""
+    return min(MOST, min(n_dates - 1, n_assets) - EDGE_POINTS)
+
+
+def held_out_gains(
+    rng: np.random.Generator, scores: Float[np.ndarray, "size date"]
+) -> list[Interval]:
+    """Mean gain in log-likelihood of 0, 1, … factors over none, paired by date, nats a date.
+
+    scores: log-likelihood of dates that the models were not fitted on, by number of factors.
+
+    Intervals: 95 %, block bootstrap, blocks of √n dates, since likelihoods cluster with volatility.
+    """
+    length = ceil(scores.shape[1] ** 0.5)
+    return [block_bootstrap_interval(rng, size - scores[0], length) for size in scores]
+
+
+def held_out_number(rng: np.random.Generator, scores: Float[np.ndarray, "size date"]) -> int:
+    """The fewest factors that are not shown to be worse than the best number on held-out dates.
+
+    Worse is a paired gap to the best whose 95 % interval (as in `held_out_gains`) lies below 0. So
+    it is 0 unless the best number beats none by more than its error. Where it is the largest number
+    tried, there may be more.
+    """
+    best = scores[int(scores.mean(axis=1).argmax())]
+    behind = held_out_gains(rng, np.concatenate([best[None], scores]))[1:]
+    return next(size for size, gap in enumerate(behind) if gap.high >= 0)
+
+
+def verdict(table: dict[str, int], held_out: int | None = None) -> int:
+    """The median of `n_factors_table`'s seven numbers; 0 where parallel analysis says 0, or where
+    models with factors do not beat one without on held-out dates.
 
     The median is the largest number that most estimators reach. Parallel analysis has a veto since
     it alone states how often it errs; alone it cannot make a factor out of noise.
@@ -156,8 +189,16 @@ def verdict(table: dict[str, int]) -> int:
     The rule is a cautious one. Three of the seven are Bai and Ng's, which count a factor only where
     μ_k exceeds a share of about g of the variance that V(k−1) leaves: 5 % with 700 dates and 100
     assets. Weaker factors that `edge_distribution` and `parallel_analysis` agree on stay out of it.
+
+    table: empty where a panel has too few assets for them; then `held_out` alone speaks.
+    held_out: `held_out_number`; it may only say that there are none, since members come with a
+        largest number of factors. None where nobody asked.
     """
-    return median_low(table.values()) if table[PARALLEL] > 0 else 0
+    if held_out == 0 or (table and table[PARALLEL] == 0):
+        return 0
+    if not table:
+        return held_out or 0
+    return median_low(table.values())
 
 
 def _information_criterion(
