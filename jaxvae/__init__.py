@@ -6,6 +6,10 @@ What is public is imported when first used, so that a script pays only for what 
 import importlib
 from typing import Any
 
+from jaxvae.xla import keep_reductions_right
+
+keep_reductions_right()
+
 _PUBLIC = {
     "analysis": ("jaxvae.analysis", None),
     "DataError": ("jaxvae.errors", "DataError"),

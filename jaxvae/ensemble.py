@@ -22,6 +22,7 @@ from jaxvae import train
 from jaxvae.errors import OptionError
 from jaxvae.models.base import Model, Variables
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
+from jaxvae.xla import compiler_options
 
 TILE_WIDTH = 4
 CHUNK_EPOCHS = 20
@@ -257,12 +258,7 @@ def _program(
         out_specs=P("member"),
         check_vma=False,
     )
-    return jax.jit(over_tile, compiler_options=_compiler_options(devices))
-
-
-def _compiler_options(devices: tuple[jax.Device, ...]) -> dict[str, int]:
-    """On a CPU, LLVM's first level compiles them in half the time, and they run as fast."""
-    return {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else {}
+    return jax.jit(over_tile, compiler_options=compiler_options(devices[0].platform))
 
 
 def _require_threefry(root: Array) -> None:

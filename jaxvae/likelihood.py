@@ -139,12 +139,9 @@ def _draw(
     counts = _stratum_sizes(n_samples)
     key_mode, key_prior = jax.random.split(key)
     noise = jax.random.normal(key_mode, (n_samples - counts[-1], *mode.mean.shape))
-    whitened = jax.scipy.linalg.solve_triangular(
-        jnp.broadcast_to(mode.cholesky[None], (len(noise), *mode.cholesky.shape)),
-        noise[..., None],
-        trans=1,
-        lower=True,
-    )[..., 0]
+    identity = jnp.broadcast_to(jnp.eye(mode.mean.shape[-1]), mode.cholesky.shape)
+    root = jax.scipy.linalg.solve_triangular(mode.cholesky, identity, lower=True)
+    whitened = jnp.einsum("rji,srj->sri", root, noise)
     spreads = jnp.repeat(
         jnp.asarray(SPREADS), jnp.asarray(counts[:-1]), total_repeat_length=len(noise)
     )
