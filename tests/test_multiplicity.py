@@ -1,0 +1,120 @@
+"""Joint intervals and the best of many: rates of error under the null, and power, by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxvae.analysis.metrics import block_bootstrap_interval
+from jaxvae.analysis.multiplicity import best_of_many_p_value, simultaneous_intervals
+
+N_DATES, BLOCK, N_WORLDS = 250, 5, 400
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def null_worlds(rng, n_series, shared):
+    """Differences of mean 0, correlated `shared`: all members meet the same dates."""
+    for _ in range(N_WORLDS):
+        common = rng.normal(size=(N_DATES, 1))
+        own = rng.normal(size=(N_DATES, n_series))
+        yield np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+
+
+def within_error(rate, nominal):
+    """Within three Monte-Carlo standard errors, and what 50 blocks of dates cost."""
+    return abs(rate - nominal) < 3 * np.sqrt(nominal * (1 - nominal) / N_WORLDS) + 0.01
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.8])
+def test_joint_intervals_miss_anywhere_once_in_twenty(rng, shared):
+    missed, missed_alone = [], []
+    for world in null_worlds(rng, 12, shared):
+        low, high = simultaneous_intervals(rng, world, BLOCK, n_draws=400)
+        missed.append(((low > 0) | (high < 0)).any())
+        error = world.std(axis=0) / np.sqrt(N_DATES)
+        missed_alone.append((np.abs(world.mean(axis=0)) > 1.96 * error).any())
+    assert within_error(np.mean(missed), 0.05)
+    assert np.mean(missed_alone) > 0.15
+
+
+def test_a_joint_interval_of_one_series_is_its_own(rng):
+    series = rng.standard_t(8, size=300)
+    low, high = simultaneous_intervals(rng, series[:, None], 5, n_draws=20_000)
+    alone = block_bootstrap_interval(rng, series, 5, n_draws=20_000)
+    width = alone.high - alone.low
+    np.testing.assert_allclose([low[0], high[0]], alone[1:], atol=0.04 * width)
+
+
+def test_joint_intervals_of_independent_series_are_sidaks(rng):
+    """c of ten independent Gaussian means: the quantile of |normal| at .95^(1/10)."""
+    world = stats.zscore(rng.normal(size=(2000, 10)))
+    low, high = simultaneous_intervals(rng, world, 1, n_draws=20_000)
+    c = stats.norm.ppf((1 + 0.95**0.1) / 2)
+    np.testing.assert_allclose((high - low) / 2, c / np.sqrt(2000), rtol=0.04)
+
+
+def test_repeating_a_series_widens_nothing(rng):
+    one = rng.normal(size=(300, 1))
+    alone = simultaneous_intervals(np.random.default_rng(1), one, 4)
+    repeated = simultaneous_intervals(np.random.default_rng(1), np.tile(one, 8) * 3.0, 4)
+    np.testing.assert_allclose(repeated[0], 3 * alone[0][0])
+    np.testing.assert_allclose(repeated[1], 3 * alone[1][0])
+
+
+def test_a_series_that_never_varies_has_no_width_and_takes_no_part(rng):
+    series = rng.normal(size=(300, 1))
+    both = simultaneous_intervals(np.random.default_rng(1), np.hstack([series, 0 * series + 2]), 4)
+    alone = simultaneous_intervals(np.random.default_rng(1), series, 4)
+    np.testing.assert_allclose([end[0] for end in both], [end[0] for end in alone])
+    np.testing.assert_allclose([end[1] for end in both], 2)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.8])
+def test_the_best_of_many_is_called_a_winner_once_in_twenty(rng, shared):
+    """Forty members, none better than the rival. The best one's own p-value knows no better."""
+    found, naive = [], []
+    for world in null_worlds(rng, 40, shared):
+        found.append(best_of_many_p_value(rng, world, BLOCK, n_draws=400))
+        best = world[:, world.mean(axis=0).argmax()]
+        naive.append(best_of_many_p_value(rng, best[:, None], BLOCK, n_draws=400))
+    assert within_error(np.mean(np.array(found) <= 0.05), 0.05)
+    assert np.mean(np.array(naive) <= 0.05) > 0.2
+
+
+def test_autocorrelated_leads_need_blocks(rng):
+    """AR(1) leads of mean 0: single dates find winners that blocks know for luck."""
+    shocks = rng.normal(size=(200, N_DATES, 5))
+    for date in range(1, N_DATES):
+        shocks[:, date] += 0.4 * shocks[:, date - 1]
+    single, blocks = (
+        np.mean([best_of_many_p_value(rng, world, length, 400) <= 0.05 for world in shocks])
+        for length in (1, 16)
+    )
+    assert blocks < 0.12
+    assert single > 0.18
+
+
+def test_a_real_lead_is_found_among_many(rng):
+    """One of forty leads by .3 standard deviations a date; thirty are hopeless."""
+    found = []
+    for world in list(null_worlds(rng, 40, 0.5))[:60]:
+        world = world - np.where(np.arange(40) < 30, 1.5, 0.0)
+        world[:, -1] += 0.3
+        found.append(best_of_many_p_value(rng, world, BLOCK, n_draws=400) <= 0.05)
+    assert np.mean(found) > 0.9
+
+
+def test_members_far_behind_count_for_nothing(rng):
+    """Hansen's point: White's recentring would let their luck raise the bar."""
+    good = 0.12 + rng.normal(size=(N_DATES, 1))
+    hopeless = rng.normal(size=(N_DATES, 200)) - 3.0
+    alone = best_of_many_p_value(np.random.default_rng(1), good, 2)
+    among = best_of_many_p_value(np.random.default_rng(1), np.hstack([good, hopeless]), 2)
+    assert among == alone
+
+
+def test_no_member_ahead_is_no_evidence(rng):
+    assert best_of_many_p_value(rng, rng.normal(size=(100, 3)) - 1, 3) == 1
