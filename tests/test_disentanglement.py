@@ -9,6 +9,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import StandardScaler
 
 from jaxvae.analysis.disentanglement import (
+    binned_entropy,
     canonical_correlations,
     dci,
     dci_scores,
@@ -66,7 +67,7 @@ def test_dci_is_the_lassos_importances_and_later_r2(rng):
     fit_codes, later_codes, fit_factors, later = *np.split(codes, [200]), *np.split(factors, [200])
     scaler, target = StandardScaler().fit(fit_codes), StandardScaler().fit(fit_factors)
     models = [
-        LassoCV(cv=5).fit(scaler.transform(fit_codes), column)
+        LassoCV(cv=5, tol=1e-12).fit(scaler.transform(fit_codes), column)
         for column in target.transform(fit_factors).T
     ]
     predicted = np.stack([model.predict(scaler.transform(later_codes)) for model in models], axis=1)
@@ -136,6 +137,13 @@ def test_mutual_information_bounds(rng):
     constant = 0.1 + 1e-15 * series
     np.testing.assert_array_equal(mutual_information(constant, series), 0)
     np.testing.assert_array_equal(mutual_information(series, constant), 0)
+
+
+def test_binned_entropy_is_that_of_equal_counts(rng):
+    series = np.column_stack([rng.normal(size=720), np.full(720, 0.1), np.arange(720) % 4 == 0])
+    found = binned_entropy(series, 6)
+    np.testing.assert_allclose(found[:2], [np.log(6), 0.0], atol=1e-12)
+    assert found[2] == pytest.approx(np.log(4) - 0.75 * np.log(3))
 
 
 def test_mig_golden_values(rng):

@@ -8,11 +8,13 @@ from sklearn.metrics import r2_score
 from jaxvae.analysis.metrics import (
     active_units,
     block_bootstrap_interval,
+    block_means,
     correlation,
     describe,
     mse,
     r2,
     standardise_columns,
+    student_interval,
     upper_correlations,
 )
 from jaxvae.errors import OptionError
@@ -163,3 +165,38 @@ def test_wider_level_wider_interval(rng):
 def test_refuses_an_impossible_block(rng, block_length):
     with pytest.raises(OptionError, match="choose one from 1 to 20"):
         block_bootstrap_interval(rng, rng.normal(size=20), block_length)
+
+
+def test_series_are_resampled_by_the_same_dates(rng):
+    series = rng.normal(size=(60, 1)) * [1.0, -2.0]
+    draws = block_means(rng, series, 7, 50)
+    np.testing.assert_allclose(draws[:, 1], -2 * draws[:, 0])
+
+
+def test_block_means_are_means_of_blocks_joined_in_a_circle():
+    """Starts drawn again, and the resamples joined date by date."""
+    series = np.random.default_rng(1).normal(size=(10, 2))
+    starts = np.random.default_rng(0).integers(10, size=(6, 3))
+    dates = [np.concatenate([s + np.arange(4) for s in row])[:10] % 10 for row in starts]
+    expected = [series[chosen].mean(axis=0) for chosen in dates]
+    np.testing.assert_allclose(block_means(np.random.default_rng(0), series, 4, 6), expected)
+
+
+def test_interval_over_seeds_is_scipys(rng):
+    scores = rng.normal(size=8)
+    expected = stats.ttest_1samp(scores, 0).confidence_interval(0.95)
+    assert student_interval(scores) == pytest.approx((scores.mean(), *expected))
+
+
+def test_interval_over_seeds_covers_the_mean_over_all_seeds(rng):
+    """Nineteen times in twenty, from five seeds, and even when scores are skewed about as often."""
+    for draw, mean in ((rng.normal, 0.0), (lambda size: rng.beta(8, 2, size=size), 0.8)):
+        intervals = [student_interval(draw(size=5)) for _ in range(1500)]
+        assert np.mean([i.low <= mean <= i.high for i in intervals]) == pytest.approx(
+            0.95, abs=0.025
+        )
+
+
+def test_one_seed_has_no_interval():
+    with pytest.raises(OptionError, match="at least 2"):
+        student_interval(np.ones(1))
