@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
+from jaxvae.alignment import Aligned, Judged, describe_consensus, factor_names
+from jaxvae.analysis.survival import LEAST_PRESENCE
 from jaxvae.drawn import shown_assets
 from jaxvae.ensemble import CHUNK_EPOCHS, TILE_WIDTH
 from jaxvae.fitting import Prepared, StudyConfig, Trained
@@ -22,17 +23,10 @@ PACKAGES = ("jaxvae", "jax", "flax", "optax", "numpy", "pandas", "scikit-learn")
 
 
 def study_notes(
-    prepared: Prepared,
-    config: StudyConfig,
-    grid: Trained,
-    presence: Float[np.ndarray, " factor"],
-    stability: Float[np.ndarray, " factor"],
+    prepared: Prepared, config: StudyConfig, grid: Trained, aligned: Aligned
 ) -> list[str]:
-    """What the report must say of the run: multiplicity, short panels, diverged members, and each
-    factor that is collapsed or that the members do not agree on.
-
-    presence: share of the members that use a factor. stability: over seeds, at the chosen β.
-    """
+    """What the report must say of the run: multiplicity, short panels, diverged members, factors
+    that were dropped, and each kept one that the members do not agree on."""
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
     best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
@@ -46,11 +40,9 @@ def study_notes(
         notes.append("With one seed, stability over seeds cannot be judged.")
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
-    for k, (present, steady) in enumerate(zip(presence, stability, strict=True)):
-        if present < WEAK:
-            share = f"{1 - present:.0%}"
-            notes.append(f"Factor {k + 1} is collapsed or unused in {share} of the members.")
-        elif steady < WEAK and config.seeds >= FEW_SEEDS:
+    notes += _dropped_notes(aligned.judged)
+    for k, steady in enumerate(aligned.at_chosen):
+        if steady < WEAK and config.seeds >= FEW_SEEDS:
             notes.append(
                 f"Factor {k + 1} is not stable: at the chosen β a member's correlates with the "
                 f"others' consensus at {steady:.2f} on average."
@@ -58,8 +50,29 @@ def study_notes(
     return notes
 
 
+def _dropped_notes(judged: Judged) -> list[str]:
+    """How many consensus factors were dropped, and why."""
+    every, notes = len(judged.survives), []
+    unused = judged.presence < LEAST_PRESENCE
+    if lost := int(unused.sum()):
+        notes.append(
+            f"{lost} of {every} consensus factors dropped: collapsed or unused in over half of the "
+            "members."
+        )
+    if lost := int((~judged.survives & ~unused).sum()):
+        notes.append(
+            f"{lost} of {every} consensus factors dropped: seeds agree on them no more than "
+            f"independent members would by accident (stability {judged.chance:.2f})."
+        )
+    if not judged.survives.any():
+        notes.append(
+            "No consensus factor survives; the steadiest is shown all the same and proves nothing."
+        )
+    return notes
+
+
 def describe_study(
-    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: int
+    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: int, aligned: Aligned
 ) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
     panel, preset = prepared.panel, prepared.preset
@@ -97,7 +110,8 @@ def describe_study(
         "sectors": None if panel.sectors is None else list(panel.sectors),
         "assets": list(panel.assets),
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
-        "factor_names": [f"factor {k + 1}" for k in range(config.n_factors)],
+        "factor_names": factor_names(aligned),
+        "consensus": describe_consensus(aligned),
     }
 
 

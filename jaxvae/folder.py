@@ -29,11 +29,16 @@ BINARIES = (ARRAYS, *(f"{CHECKPOINTS}/{name}.safetensors" for name in PARAMETERS
 # Tables whose first column is their index: a date or a ticker.
 INDEXED = {"factors": True, "loadings": False, "covariance": False}
 TABLES = ("members", "metrics", "history", "comparisons", *INDEXED)
+# Folders of earlier versions have none of these.
+LATER_TABLES = ("n_factors", "spectrum", "rankings")
 COLUMNS = {
     "members": {"member", "seed", "beta", "ok", "best_epoch"},
     "metrics": {"model", "member", "factors", "split", "metric", "value"},
     "history": {"member", "epoch", "total", "reconstruction", "kl", "validation"},
     "comparisons": {"model", "baseline", "split", "difference", "low", "high"},
+    "n_factors": {"kind", "name", "factors", "log_likelihood", "gain", "low", "high"},
+    "spectrum": {"beta", "factor", "signal_to_noise", "linear", "members"},
+    "rankings": {"criterion", "members", "best_member", "correlation", "best_score"},
 }
 # What commands and the report look up; whatever else is in `config.json` may come and go.
 SETTINGS = (
@@ -57,6 +62,10 @@ class Study:
     arrays: what plots draw and later commands need, by name (see `summary.py`).
     parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
         nested dict of arrays with the member axis first; kept in `checkpoints/`.
+    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
+    spectrum: which factors each β loses, in theory and among members.
+    rankings: ways to rank members without the truth. All three: see `evidence.py`; None in studies
+        of earlier versions.
     """
 
     config: dict[str, Any]
@@ -69,6 +78,9 @@ class Study:
     covariance: pd.DataFrame
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
+    n_factors: pd.DataFrame | None = None
+    spectrum: pd.DataFrame | None = None
+    rankings: pd.DataFrame | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none."""
@@ -121,9 +133,10 @@ def writing(path: Path) -> Iterator[None]:
 
 def save_study(study: Study, folder: Path) -> None:
     """Write configuration, tables, arrays and checkpoints into an existing folder."""
-    for name in TABLES:
-        table: pd.DataFrame = getattr(study, name)
-        table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
+    for name in (*TABLES, *LATER_TABLES):
+        table: pd.DataFrame | None = getattr(study, name)
+        if table is not None:
+            table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
     save_tree(study.arrays, folder / ARRAYS)
     (folder / CHECKPOINTS).mkdir()
     for name, tree in study.parameters.items():
@@ -142,7 +155,8 @@ def load_study(folder: str | Path) -> Study:
     config = _read_config(folder)
     for name in BINARIES:
         _require_same(folder / name, config["checksums"].get(name))
-    tables = {name: _read_table(folder / f"{name}.csv", name) for name in TABLES}
+    later = tuple(name for name in LATER_TABLES if (folder / f"{name}.csv").exists())
+    tables = {name: _read_table(folder / f"{name}.csv", name) for name in (*TABLES, *later)}
     files = {name: folder / CHECKPOINTS / f"{name}.safetensors" for name in PARAMETERS}
     parameters = {name: load_tree(path) for name, path in files.items()}
     return Study(config=config, arrays=load_tree(folder / ARRAYS), parameters=parameters, **tables)
@@ -199,4 +213,5 @@ def _require_columns(table: pd.DataFrame, columns: set[str], path: Path) -> pd.D
     if absent := sorted(columns - set(table.columns)):
         raise FolderError(f"{path} is damaged: it has no column {absent[0]!r}")
     # In the metrics table both are blank where a row is no member's, or a model has no factors.
-    return table.astype({"member": "Int64", "factors": "Int64"}) if "factors" in table else table
+    blank = {"member": "Int64", "factors": "Int64"}
+    return table.astype(blank) if columns >= blank.keys() else table

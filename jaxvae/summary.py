@@ -1,25 +1,30 @@
 """From trained members to the tables and arrays of a `Study`; opens the test part."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 from threadpoolctl import threadpool_limits
 
 from jaxvae import apply
-from jaxvae.analysis import baselines, consensus, metrics
+from jaxvae.alignment import align, consensus_arrays, factors_table, loadings_table
+from jaxvae.analysis import baselines, metrics
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.describe import describe_study, study_notes
 from jaxvae.drawn import drawn_arrays
+from jaxvae.ensemble import Progress
 from jaxvae.ensemble_scores import best_member_rows, seed_rows, udr_rows
 from jaxvae.errors import DataError
+from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
 from jaxvae.objective import Bound
 from jaxvae.presets import notebook_losses
+from jaxvae.sweep import sweep_factors
 from jaxvae.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,
@@ -38,31 +43,21 @@ SCENARIOS = 8000
 SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
 
 
-class Aligned(NamedTuple):
-    """The consensus over the members in `used`, and what it rests on.
-
-    stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
-    presence: share of those members that have the factor at all.
-    """
-
-    map: consensus.Consensus
-    used: Bool[np.ndarray, " member"]
-    factors: Float[np.ndarray, "date factor"]
-    stability: Float[np.ndarray, "beta factor"]
-    at_chosen: Float[np.ndarray, " factor"]
-    agreement: Float[np.ndarray, "member member"]
-    presence: Float[np.ndarray, " factor"]
-
-
 def summarise(
-    prepared: Prepared, config: StudyConfig, grid: Trained, refits: Trained, chosen: int
+    prepared: Prepared,
+    config: StudyConfig,
+    grid: Trained,
+    refits: Trained,
+    chosen: int,
+    report: Callable[[Progress], None] = lambda progress: None,
 ) -> Study:
     """Score, align and tabulate.
 
     grid: all members. refits: those of the chosen β that did not diverge. chosen: the member whose
-    refit is `vae_best`.
+    refit is `vae_best`. report: of the members of fewer factors that are trained for the count.
     """
-    aligned = align(prepared, grid, chosen)
+    aligned = align(prepared, grid, chosen, config)
+    sweep = sweep_factors(prepared, grid, chosen, config, report)
     context = _context(prepared)
     best = _position(refits, grid, chosen)
     fitted = apply.everyone(refits.ensemble)
@@ -71,38 +66,39 @@ def summarise(
         _score_mixture(prepared, refits, rebuilt, config),
         _score(refits, best, "vae_best", "fit", REFIT_SPLITS, config),
     ]
-    joint = Scored("consensus", config.n_factors, "fit", REFIT_SPLITS, factors=aligned.factors)
+    joint = Scored(
+        "consensus", aligned.factors.shape[1], "fit", REFIT_SPLITS, factors=aligned.factors
+    )
     rivals, unfitted = fit_baselines(prepared, config.n_factors)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, prepared.panel.n_assets, SCENARIOS)
+    scored = [*_score_members(grid, config), *vaes, joint, *rivals]
     table = pd.concat(
         [
-            metrics_table(
-                [*_score_members(grid, config), *vaes, joint, *rivals], context, config.root_seed
-            ),
+            metrics_table(scored, context, config.root_seed),
             *_ensemble_rows(prepared, config, grid, refits, best, rivals),
             describe_rows("data", "fit", prepared.values[prepared.split.fit]),
             describe_rows("vae_ensemble", "fit", scenarios),
         ],
         ignore_index=True,
     )
+    columns = _member_columns(prepared, config, grid)
+    members = members_table(table, columns, context.reference is not None)
     notes = [*prepared.panel.notes, *unfitted]
     notes += _refit_notes(refits, grid, chosen, config)
-    notes += study_notes(prepared, config, grid, aligned.presence, aligned.at_chosen)
+    notes += study_notes(prepared, config, grid, aligned)
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     return Study(
-        config={**describe_study(prepared, config, grid, chosen), "notes": notes},
-        members=members_table(
-            table, _member_columns(prepared, config, grid), context.reference is not None
-        ),
+        config={**describe_study(prepared, config, grid, chosen, aligned), "notes": notes},
+        members=members,
         metrics=table,
         history=history_table(prepared, grid),
         comparisons=comparisons_table(vaes, rivals, prepared.split, config.root_seed),
-        factors=_factors_table(prepared, aligned),
-        loadings=_loadings_table(prepared, grid, aligned),
+        factors=factors_table(prepared, aligned),
+        loadings=loadings_table(prepared, grid, aligned),
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
-            **_consensus_arrays(aligned),
+            **consensus_arrays(aligned),
             **drawn_arrays(prepared, aligned.factors, reconstructions, scenarios),
             "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
             "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
@@ -113,29 +109,9 @@ def summarise(
             "members": _saved(apply.everyone(grid.ensemble)),
             "refits": _saved(fitted),
         },
-    )
-
-
-def align(prepared: Prepared, grid: Trained, chosen: int) -> Aligned:
-    """Line up the factors of all members that did not diverge; learned on `fit`."""
-    used = np.asarray(grid.ensemble.ok)
-    factors = np.asarray(grid.evaluation.factors, np.float64)[used]
-    in_fit = factors[:, prepared.split.fit]
-    active = metrics.active_units(in_fit)
-    loadings = np.asarray(grid.evaluation.loadings, np.float64)[used]
-    importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
-    joint = consensus.align_members(in_fit, active, importance)
-    joint = consensus.orient(joint, loadings)
-    betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
-    labels, stability = consensus.stability(joint, in_fit, betas[used])
-    return Aligned(
-        map=joint,
-        used=used,
-        factors=consensus.consensus_factors(joint, factors),
-        stability=stability,
-        at_chosen=stability[np.flatnonzero(labels == betas[chosen])[0]],
-        agreement=consensus.agreement(in_fit, active),
-        presence=(joint.alignment.assignment >= 0).mean(axis=0),
+        n_factors=numbers_table(prepared, sweep, config),
+        spectrum=spectrum_table(prepared, grid, config),
+        rankings=rankings_table(members),
     )
 
 
@@ -326,24 +302,6 @@ def _member_columns(prepared: Prepared, config: StudyConfig, grid: Trained) -> d
     }
 
 
-def _factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
-    dates = pd.Index(prepared.panel.dates, name="date")
-    return pd.DataFrame(aligned.factors, index=dates, columns=_factor_names(aligned))
-
-
-def _loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
-    """The members' mean Jacobians, aligned: returns per standard deviation of a factor."""
-    jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
-    loadings = consensus.consensus_loadings(aligned.map, jacobians)
-    assets = pd.Index(prepared.panel.assets, name="asset")
-    in_returns = loadings * prepared.scaler.scale[:, None]
-    return pd.DataFrame(in_returns, index=assets, columns=_factor_names(aligned))
-
-
-def _factor_names(aligned: Aligned) -> list[str]:
-    return [f"factor {k + 1}" for k in range(aligned.factors.shape[1])]
-
-
 def _covariance_table(
     prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
 ) -> pd.DataFrame:
@@ -358,24 +316,6 @@ def _covariance_table(
 def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray, "date asset"]:
     pca = baselines.fit_pca(prepared.values[prepared.split.fit], n_factors)
     return baselines.reconstruct(pca, prepared.values)
-
-
-def _consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
-    joint = aligned.map
-    return {
-        "stability": aligned.stability,
-        "agreement": aligned.agreement,
-        "consensus_members": np.flatnonzero(aligned.used),
-        "consensus_assignment": joint.alignment.assignment,
-        "consensus_signs": joint.alignment.signs,
-        "consensus_weights": joint.alignment.weights,
-        "consensus_location": joint.location,
-        "consensus_scale": joint.scale,
-        "consensus_spread": joint.spread,
-        "consensus_stability": joint.stability,
-        "consensus_medoid": np.array(joint.medoid),
-        "consensus_presence": aligned.presence,
-    }
 
 
 def _saved(fitted: apply.Fitted) -> dict[str, Any]:

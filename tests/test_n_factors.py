@@ -284,9 +284,17 @@ def test_held_out_number_is_the_fewest_within_the_error_of_the_best():
     assert held_out_number(rng, scores) == 1
 
 
-def test_most_considered_is_fifteen_or_what_the_panel_allows():
-    assert [most_considered(*shape) for shape in [(700, 100), (700, 12), (12, 90)]] == [15, 7, 6]
-    assert most_considered(700, 5) == 0
+def test_most_considered_is_fifteen_or_a_third_of_what_there_is():
+    shapes = [(700, 100), (700, 30), (20, 90), (700, 6), (700, 5), (700, 2)]
+    assert [most_considered(*shape) for shape in shapes] == [15, 10, 6, 1, 0, 0]
+    values = NOISES["Gaussian"](np.random.default_rng(0))[:, :6]
+    assert verdict(table_of(values, most_considered(*values.shape))) == 0
+
+
+@pytest.mark.parametrize("n_assets", [12, 20, 40])
+def test_small_panels_of_noise_have_no_factors_either(n_assets):
+    values = NOISES["Gaussian"](np.random.default_rng(3))[:300, :n_assets]
+    assert verdict(table_of(values, most_considered(*values.shape))) == 0
 
 
 @pytest.mark.parametrize("most", [0, 16])

@@ -36,6 +36,14 @@ def test_shared_factors_survive_and_the_rest_does_not():
         )
 
 
+def test_no_draw_shifts_two_members_alike():
+    """Three copies of one member, 210 dates: equal shifts would bring back a correlation of 1."""
+    member = np.random.default_rng(0).normal(size=(1, 210, 4))
+    copies, active = np.repeat(member, 3, axis=0), np.ones((3, 4), dtype=bool)
+    levels = [chance_stability(np.random.default_rng(s), copies, active) for s in range(5)]
+    assert max(levels) < 0.4
+
+
 def test_autocorrelation_within_members_raises_the_level():
     """Random walks look alike by accident; so they do when shifted in time."""
     rng = np.random.default_rng(0)

@@ -150,8 +150,13 @@ def n_factors_table(
 
 
 def most_considered(n_dates: int, n_assets: int) -> int:
-    """The `most` of a study: 15, or as many as dates and assets allow; below 1 where none are."""
-    return min(MOST, min(n_dates - 1, n_assets) - EDGE_POINTS)
+    """The `most` of a study: 15, and no more than a third of assets and of dates; 0 below 6.
+
+    Information criteria count to the end where `most` comes near the number of eigenvalues: a few
+    that remain leave so little variance that each is a large share of it.
+    """
+    smaller = min(n_dates - 1, n_assets)
+    return max(0, min(MOST, smaller // 3, smaller - EDGE_POINTS))
 
 
 def held_out_gains(

@@ -34,10 +34,11 @@ def chance_stability(
 ) -> float:
     """The stability that alignment finds where members have nothing in common.
 
-    Each of 19 draws shifts every member's factors in time by a circular shift of its own, which
-    keeps what is within a member and breaks what is between them, aligns them anew, and takes the
-    largest stability of a factor. The level is the largest draw: members that are independent reach
-    beyond it in 1 case of 20, with any of their factors.
+    Each of 19 draws shifts every member's factors in time by a circular shift of its own, no two
+    closer than half a member's share of the dates, which keeps what is within a member and breaks
+    what is between them; aligns them anew, and takes the largest stability of a factor. The level
+    is the largest draw: members that are independent reach beyond it in 1 case of 20, with any of
+    their factors.
 
     factors: on the rows aligned on. active: the factors that a member uses.
 
@@ -46,7 +47,11 @@ def chance_stability(
     n_members, n_dates, _ = factors.shape
     if n_members < 2:
         return -1.0
-    shifts = rng.integers(n_dates, size=(CHANCE_DRAWS, n_members))
+    share = n_dates / n_members
+    shifts = [
+        ((rng.permutation(n_members) + 0.5 * rng.random(n_members)) * share).astype(int)
+        for _ in range(CHANCE_DRAWS)
+    ]
     return max(_shifted_stability(factors, active, draw) for draw in shifts)
 
 

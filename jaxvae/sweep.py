@@ -1,0 +1,93 @@
+"""How many factors the ensemble itself has use for: members of 0, 1, …, K factors at the chosen β.
+
+How many factors a member uses is an array among its hyperparameters, so these members run through
+the program that trained the grid; nothing is compiled for them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis import baselines
+from jaxvae.analysis.metrics import active_units
+from jaxvae.ensemble import Members, Progress
+from jaxvae.fitting import Prepared, StudyConfig, Trained, train_members, training_data
+
+MOST_SEEDS = 4
+
+
+class Sweep(NamedTuple):
+    """Members by their number of factors, 0 to K, and seed; NaN for those that diverged.
+
+    log_likelihood: of the validation dates, nats, in standard units.
+    active: factors in use on `fit`.
+    """
+
+    log_likelihood: Float[np.ndarray, "size seed date"]
+    active: Float[np.ndarray, "size seed"]
+
+
+def sweep_factors(
+    prepared: Prepared,
+    grid: Trained,
+    chosen: int,
+    config: StudyConfig,
+    report: Callable[[Progress], None],
+) -> Sweep:
+    """Train the first sound seeds (at most 4) at the chosen β with fewer than K factors, on `train`
+    as the grid was; its own members are those with all K.
+
+    Without factors and conditions a member is a constant, whose best values need no training.
+    """
+    first = chosen - chosen % config.seeds
+    seeds = first + np.flatnonzero(grid.ensemble.ok[first : first + config.seeds])[:MOST_SEEDS]
+    largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
+    parts, smallest = [largest], 0
+    if not prepared.preset.model.n_conditions:
+        parts, smallest = [_without_factors(prepared, largest), largest], 1
+    if smallest < config.n_factors:
+        whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
+        members = _with_factors(whole, range(smallest, config.n_factors))
+        data = training_data(prepared, prepared.split.train.stop)
+        fewer = train_members(prepared, config, data, members, report)
+        parts.insert(smallest, _scored(prepared, fewer))
+    stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Sweep(*(part.reshape(config.n_factors + 1, -1, *part.shape[1:]) for part in stacked))
+
+
+def _with_factors(members: Members, sizes: range) -> Members:
+    """Every member once for each size, with that many of its factors in use, the first ones."""
+    mask = members.hyperparameters.factor_mask
+    copies: Any = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(sizes)), members)
+    used = np.arange(mask.shape[1]) < np.repeat(sizes, len(mask))[:, None]
+    in_use = used.astype(mask.dtype)
+    return copies._replace(hyperparameters=copies.hyperparameters._replace(factor_mask=in_use))
+
+
+def _scored(
+    prepared: Prepared, trained: Trained
+) -> tuple[Float[np.ndarray, "member date"], Float[np.ndarray, " member"]]:
+    """Log-likelihood of the validation dates, and factors in use, member by member."""
+    ok = np.where(trained.ensemble.ok, 1.0, np.nan)
+    likelihood = np.asarray(trained.evaluation.likelihood.value, np.float64)
+    factors = np.asarray(trained.evaluation.factors, np.float64)[:, prepared.split.fit]
+    scores = likelihood[:, prepared.split.validation] * ok[:, None]
+    return scores, active_units(factors).sum(axis=1) * ok
+
+
+def _without_factors(
+    prepared: Prepared, like: tuple[np.ndarray, np.ndarray]
+) -> tuple[Float[np.ndarray, "member date"], Float[np.ndarray, " member"]]:
+    """The likeliest constant with noise of the members' kind, repeated for every seed.
+
+    Batch norm of a constant divides rounding by rounding: trained members would score far below.
+    """
+    shape = prepared.preset.model
+    kind = (shape.noise, shape.noise_variance, shape.likelihood == "student")
+    independent = baselines.fit_independent(prepared.values[prepared.split.train], *kind)
+    validation = prepared.values[prepared.split.validation]
+    scores = baselines.log_likelihood(independent, validation)
+    return np.broadcast_to(scores, like[0].shape), np.zeros_like(like[1])
