@@ -157,7 +157,9 @@ def test_chance_is_the_score_of_members_that_share_nothing(rng):
 def test_rotation_floor_is_that_of_members_turned_at_random(rng):
     truth = rng.normal(size=(400, 4))
     kl = np.array([1.0, 1.0, 0.001, 1.0])
-    found = rotated_udr(rng, truth @ np.diag([5.0, 1.0, 1.0, 0.1]), kl, 200)
+    mixed = truth.copy()
+    mixed[:, kl > 0.01] = truth[:, kl > 0.01] @ [[5.0, 1.0, 1.0], [4.0, 1.0, 0.9], [0.5, 0.0, 0.1]]
+    found = rotated_udr(rng, mixed, kl, 200)
     white = np.linalg.qr(truth[:, kl > 0.01] - truth[:, kl > 0.01].mean(axis=0))[0]
     turned = white @ ortho_group.rvs(3, size=200, random_state=1)
     assert found.mean() == pytest.approx(udr(turned, np.ones((200, 3))).mean(), abs=0.01)

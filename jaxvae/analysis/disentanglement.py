@@ -49,6 +49,10 @@ def dci(
     terms of the authors, who give the error. Linear: what a code says of a factor along a curve is
     for `mutual_information` to see.
 
+    Read the first two only where informativeness is high: of noise the lasso keeps few coefficients
+    or none, and few are concentrated. Five codes that know nothing of five factors score about .8
+    and .5 on average, more than a rotation of the truth.
+
     Source: "A framework for the quantitative evaluation of disentangled representations" (ICLR
     2018).
     """
