@@ -37,7 +37,7 @@ def seed_rows(seeds: Sequence[Scored], context: Context) -> pd.DataFrame:
     rows with fewer than two seeds.
     """
     by_seed = pd.DataFrame([score_values(seed, "test", context) for seed in seeds])
-    values = {}
+    values: dict[str, float] = {}
     for name in [name for name in OVER_SEEDS if name in by_seed and len(seeds) > 1]:
         interval = student_interval(by_seed[name].to_numpy(np.float64))
         values |= {f"{name}_seeds_{end}": value for end, value in interval._asdict().items()}

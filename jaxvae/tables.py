@@ -238,7 +238,7 @@ def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int)
     if learned is None or known is None:
         return {}
     fit, rows = context.split.fit, getattr(context.split, split)
-    levels = {}
+    levels: dict[str, Null] = {}
     for asked in _factor_scores(scored, split):
         rng = np.random.default_rng(root_seed)
         draws = shifted_scores(rng, asked.score, learned, known, fit, rows, asked.n_draws)
