@@ -36,7 +36,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     classical = _classical(prepared, rng)
     sizes = _sizes_table(rng, sweep)
     scores = np.nanmean(sweep.log_likelihood[sizes.factors], axis=1)
-    held_out = int(sizes.factors[held_out_number(rng, scores)])
+    held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())
     rows = [("estimate", *estimate) for estimate in [*classical.items(), ("held_out", held_out)]]
     rows.append(("verdict", "verdict", verdict(classical, held_out)))
     return pd.concat([pd.DataFrame(rows, columns=["kind", "name", "factors"]), sizes])
@@ -49,7 +49,9 @@ def _sizes_table(rng: np.random.Generator, sweep: Sweep) -> pd.DataFrame:
     gains = pd.DataFrame(held_out_gains(rng, scores)).rename(columns={"mean": "gain"})
     sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sound})
     sizes["log_likelihood"] = scores.mean(axis=1)
-    return sizes.join(gains).assign(active_units=np.nanmean(sweep.active[sound], axis=1))
+    active = np.nanmean(sweep.active[sound], axis=1)
+    gains[(active < 0.5) & (sound > 0)] = np.nan
+    return sizes.join(gains).assign(active_units=active)
 
 
 def _classical(prepared: Prepared, rng: np.random.Generator) -> dict[str, int]:

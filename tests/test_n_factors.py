@@ -254,12 +254,17 @@ def held_out_scores(values, sizes, n_fit=500):
     return np.stack([log_likelihood(fit, values[n_fit:]) for fit in fits])
 
 
+def counted(rng, scores, used=None):
+    sizes = np.arange(len(scores))
+    return held_out_number(rng, scores, sizes, np.array(sizes if used is None else used, float))
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("noise", ["Gaussian", "Student-t, ν = 3"])
 def test_held_out_likelihood_finds_no_factor_in_noise(seed, noise):
     rng = np.random.default_rng(seed)
     scores = held_out_scores(NOISES[noise](rng), range(4))
-    assert held_out_number(rng, scores) == 0
+    assert counted(rng, scores) == 0
     assert all(gain.low <= 0 for gain in held_out_gains(rng, scores))
 
 
@@ -269,7 +274,7 @@ def test_held_out_likelihood_counts_planted_factors(seed):
     rng = np.random.default_rng(seed)
     scores = held_out_scores(planted(seed, 16), range(6))
     gains = held_out_gains(rng, scores)
-    assert held_out_number(rng, scores) == 3
+    assert counted(rng, scores) == 3
     assert gains[0] == (0.0, 0.0, 0.0)
     assert gains[3].mean == pytest.approx((scores[3] - scores[0]).mean())
     assert gains[3].low > 0
@@ -281,7 +286,8 @@ def test_held_out_number_is_the_fewest_within_the_error_of_the_best():
     noise = 0.5 * rng.normal(size=200)
     scores = np.stack([shared, shared + 1, shared + 1.01 + noise - noise.mean(), shared])
     assert scores.mean(axis=1).argmax() == 2
-    assert held_out_number(rng, scores) == 1
+    assert counted(rng, scores) == 1
+    assert counted(rng, scores, [0, 0.4, 2, 2]) == 0
 
 
 def test_most_considered_is_fifteen_or_a_third_of_what_there_is():

@@ -9,7 +9,7 @@ from math import ceil
 from statistics import median_low
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxvae.analysis.metrics import Interval, block_bootstrap_interval, standardise_columns
 from jaxvae.errors import OptionError
@@ -172,16 +172,26 @@ def held_out_gains(
     return [block_bootstrap_interval(rng, size - scores[0], length) for size in scores]
 
 
-def held_out_number(rng: np.random.Generator, scores: Float[np.ndarray, "size date"]) -> int:
+def held_out_number(
+    rng: np.random.Generator,
+    scores: Float[np.ndarray, "size date"],
+    sizes: Int[np.ndarray, " size"],
+    used: Float[np.ndarray, " size"],
+) -> int:
     """The fewest factors that are not shown to be worse than the best number on held-out dates.
 
     Worse is a paired gap to the best whose 95 % interval (as in `held_out_gains`) lies below 0. So
     it is 0 unless the best number beats none by more than its error. Where it is the largest number
     tried, there may be more.
+
+    sizes: numbers of factors, ascending from 0. used: how many of them the models use on average; a
+        factor that is not used does not count, as what a model gains without one, by stopping
+        early perhaps, is none of its doing.
     """
     best = scores[int(scores.mean(axis=1).argmax())]
     behind = held_out_gains(rng, np.concatenate([best[None], scores]))[1:]
-    return next(size for size, gap in enumerate(behind) if gap.high >= 0)
+    fewest = next(place for place, gap in enumerate(behind) if gap.high >= 0)
+    return min(int(sizes[fewest]), round(float(used[fewest])))
 
 
 def verdict(table: dict[str, int], held_out: int | None = None) -> int:
