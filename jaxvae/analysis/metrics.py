@@ -63,16 +63,23 @@ def mean_column_r2(
     mean: Float[np.ndarray, " column"],
 ) -> float:
     """Mean over columns of each one's own `r2`, so that every column counts alike."""
-    columns = np.arange(len(mean))[:, None]
-    return float(np.mean([r2(values[:, j], predicted[:, j], mean[j]) for j in columns]))
+    residual = np.nansum((values - predicted) ** 2, axis=0)
+    return float(_explained(residual, np.nansum((values - mean) ** 2, axis=0)).mean())
 
 
 def r2_of_residual(
     residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
 ) -> float:
     """`r2` where only the summed squared error Σ (x − x̂)² is at hand."""
-    total = np.nansum((values - mean) ** 2)
-    return float(1 - residual / total) if total > 0 else 0.0
+    return float(_explained(np.array(residual), np.nansum((values - mean) ** 2)))
+
+
+def _explained(
+    residual: Float[np.ndarray, "*column"], total: Float[np.ndarray, "*column"] | np.float64
+) -> Float[np.ndarray, "*column"]:
+    """1 − residual / total; 0 where nothing varies."""
+    varies = total > 0
+    return np.where(varies, 1 - residual / np.where(varies, total, 1.0), 0.0)
 
 
 def standardise_columns(
@@ -90,10 +97,10 @@ def standardise_columns(
     """
     location = columns.mean(axis=-2)
     centred = columns - location[..., None, :]
-    scale = columns.std(axis=-2)
+    scale = np.sqrt((centred**2).mean(axis=-2))
     moves = scale > CONSTANT_SHARE * np.abs(columns).max(axis=-2)
     scale = np.where(moves, scale, 1.0)
-    return centred / scale[..., None, :] * moves[..., None, :], location, scale
+    return centred * (moves / scale)[..., None, :], location, scale
 
 
 def correlation(
