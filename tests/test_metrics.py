@@ -11,6 +11,7 @@ from jaxvae.analysis.metrics import (
     block_means,
     correlation,
     describe,
+    mean_column_r2,
     mse,
     r2,
     standardise_columns,
@@ -32,6 +33,16 @@ def test_r2_and_mse_pool_over_cells(rng):
     expected = r2_score(centred, (rebuilt - values.mean(0)).ravel())
     assert r2(values, rebuilt, values.mean(0)) == pytest.approx(expected)
     assert mse(values, rebuilt) == pytest.approx(((values - rebuilt) ** 2).mean())
+
+
+def test_columns_count_alike_in_their_mean_r2(rng):
+    values = rng.normal(size=(50, 3)) * [1.0, 100.0, 0.0]
+    rebuilt = values + rng.normal(size=(50, 3))
+    mean = values.mean(axis=0)
+    columns = [slice(k, k + 1) for k in range(3)]
+    each = [r2(values[:, k], rebuilt[:, k], mean[k]) for k in columns]
+    assert mean_column_r2(values, rebuilt, mean) == pytest.approx(np.mean(each))
+    assert each[2] == 0
 
 
 def test_r2_measures_against_the_training_mean(rng):
