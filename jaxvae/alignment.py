@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -13,7 +14,7 @@ from jaxvae.fitting import Prepared, StudyConfig, Trained
 class Judged(NamedTuple):
     """Every consensus factor before any is dropped, and the rule's verdict on it.
 
-    presence: share of the members that have it. stability: over seeds, at the chosen β.
+    presence: share of the members at the chosen β that have it. stability: of these over seeds.
     chance: what the stability of a kept factor exceeds; −1 where there are too few seeds to tell.
     """
 
@@ -30,7 +31,7 @@ class Aligned(NamedTuple):
     so that there is something to look at: `judged` and the study's notes say so.
 
     stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
-    presence: share of those members that have the factor at all.
+    presence: share of the members at the chosen β that have the factor at all.
     """
 
     map: consensus.Consensus
@@ -46,18 +47,17 @@ class Aligned(NamedTuple):
 def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -> Aligned:
     """Line up the factors of all members that did not diverge; learned on `fit`."""
     used = np.asarray(grid.ensemble.ok)
-    factors = np.asarray(grid.evaluation.factors, np.float64)[used]
+    sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
+    factors = np.asarray(sound.evaluation.factors, np.float64)
     in_fit = factors[:, prepared.split.fit]
-    active = metrics.active_units(in_fit)
-    joint = _align(grid, used, in_fit, active)
-    betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
-    labels, stability = consensus.stability(joint, in_fit, betas[used])
-    at_chosen = stability[np.flatnonzero(labels == betas[chosen])[0]]
-    presence = survival.presence(joint)
-    seeds = betas[used] == betas[chosen]
-    rng = np.random.default_rng(config.root_seed)
-    chance = survival.chance_stability(rng, in_fit[seeds], active[seeds])
-    survives = survival.survives(presence, at_chosen, chance)
+    active, quality = metrics.active_units(in_fit), _quality(prepared, sound)
+    joint = _align(sound, in_fit, active, quality)
+    betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
+    labels, stability = consensus.stability(joint, in_fit, betas)
+    chosen_beta = np.float32(config.betas[chosen // config.seeds])
+    at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
+    judged = _judge(joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config)
+    survives = judged.survives
     kept = np.flatnonzero(survives) if survives.any() else at_chosen.argmax(keepdims=True)
     few = consensus.keep(joint, kept)
     return Aligned(
@@ -67,21 +67,43 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
         stability=stability[:, kept],
         at_chosen=at_chosen[kept],
         agreement=consensus.agreement(in_fit, active),
-        presence=presence[kept],
-        judged=Judged(presence, at_chosen, chance, survives),
+        presence=judged.presence[kept],
+        judged=judged,
     )
 
 
+def _quality(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
+    """exp of the mean log-likelihood of a validation date, 1 for the best member: one that is a nat
+    a date worse counts 1/e."""
+    likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)
+    scores = likelihood[:, prepared.split.validation].mean(axis=1)
+    return np.exp(scores - scores.max())
+
+
 def _align(
-    grid: Trained,
-    used: Bool[np.ndarray, " member"],
-    in_fit: Float[np.ndarray, "used date factor"],
-    active: Bool[np.ndarray, "used factor"],
+    sound: Trained,
+    in_fit: Float[np.ndarray, "member date factor"],
+    active: Bool[np.ndarray, "member factor"],
+    quality: Float[np.ndarray, " member"],
 ) -> consensus.Consensus:
     """Largest first, by the variance that members' loadings give a factor; rising with assets."""
-    loadings = np.asarray(grid.evaluation.loadings, np.float64)[used]
+    loadings = np.asarray(sound.evaluation.loadings, np.float64)
     importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
-    return consensus.orient(consensus.align_members(in_fit, active, importance), loadings)
+    joint = consensus.align_members(in_fit, active, importance, quality)
+    return consensus.orient(joint, loadings)
+
+
+def _judge(
+    joint: consensus.Consensus,
+    stability: Float[np.ndarray, " factor"],
+    of_seeds: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seeds: Bool[np.ndarray, " member"],
+    config: StudyConfig,
+) -> Judged:
+    """of_seeds: factors, active and quality of the members at the chosen β."""
+    presence = survival.presence(joint, seeds)
+    chance = survival.chance_stability(np.random.default_rng(config.root_seed), *of_seeds)
+    return Judged(presence, stability, chance, survival.survives(presence, stability, chance))
 
 
 def factor_names(aligned: Aligned) -> list[str]:

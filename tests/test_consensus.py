@@ -75,6 +75,25 @@ def test_runaway_dates_of_single_members_hardly_move_the_consensus():
     assert found > np.median([recovery(member, truth) for member in spoilt]) + 0.3
 
 
+def test_better_members_have_more_voice(rng):
+    """Two parties of unequal quality, in axes turned by 45 degrees, which a mean would blend."""
+    truth = rng.normal(size=(400, 2))
+    turned = truth @ np.array([[1, 1], [-1, 1]]) / np.sqrt(2)
+    good = truth + 0.3 * rng.normal(size=(3, 400, 2))
+    members = np.concatenate([turned + 0.3 * rng.normal(size=(6, 400, 2)), good])
+    quality = np.array([0.05] * 6 + [1.0] * 3)
+    found = {
+        name: recovery(consensus_factors(align_members(members, quality=weights), members), truth)
+        for name, weights in (("equal", None), ("by quality", quality))
+    }
+    assert found["equal"] < 0.85
+    assert found["by quality"] > 0.95
+    consensus = align_members(members, quality=quality)
+    assert consensus.medoid >= 6
+    again = align_members(members, quality=3 * quality)
+    np.testing.assert_allclose(again.alignment.weights, consensus.alignment.weights)
+
+
 def test_trimmed_mean_of_equal_weights_is_scipys(rng):
     columns, weights = rng.normal(size=(20, 30, 2)), np.full((20, 2), 1 / 20)
     for trim in (0.0, 0.1, 0.25, 0.45):

@@ -16,8 +16,8 @@ def members_of(rng, strengths, n_members=8, n_dates=300):
 def judged(rng, members):
     active = np.ones(members.shape[::2], dtype=bool)
     consensus = align_members(members, active)
-    chance = chance_stability(rng, members, active)
-    return survives(presence(consensus), consensus.stability, chance)
+    chance = chance_stability(rng, members, active, np.ones(len(members)))
+    return survives(presence(consensus, np.ones(len(members), bool)), consensus.stability, chance)
 
 
 def test_members_with_nothing_in_common_keep_nothing_in_nineteen_cases_of_twenty():
@@ -40,7 +40,9 @@ def test_no_draw_shifts_two_members_alike():
     """Three copies of one member, 210 dates: equal shifts would bring back a correlation of 1."""
     member = np.random.default_rng(0).normal(size=(1, 210, 4))
     copies, active = np.repeat(member, 3, axis=0), np.ones((3, 4), dtype=bool)
-    levels = [chance_stability(np.random.default_rng(s), copies, active) for s in range(5)]
+    levels = [
+        chance_stability(np.random.default_rng(s), copies, active, np.ones(3)) for s in range(5)
+    ]
     assert max(levels) < 0.4
 
 
@@ -49,8 +51,8 @@ def test_autocorrelation_within_members_raises_the_level():
     rng = np.random.default_rng(0)
     active = np.ones((8, 2), dtype=bool)
     steps = rng.normal(size=(8, 300, 2))
-    white = chance_stability(rng, steps, active)
-    walks = chance_stability(rng, np.cumsum(steps, axis=1), active)
+    white = chance_stability(rng, steps, active, np.ones(8))
+    walks = chance_stability(rng, np.cumsum(steps, axis=1), active, np.ones(8))
     assert white < 0.3 < walks
 
 
@@ -62,11 +64,9 @@ def test_a_factor_of_less_than_half_of_the_members_is_dropped():
 
 def test_one_member_is_judged_by_presence_alone():
     rng = np.random.default_rng(0)
-    members = members_of(rng, [1.0, 1.0], n_members=1)
-    active = np.array([[True, False]])
+    members, active = members_of(rng, [1.0, 1.0], n_members=1), np.array([[True, False]])
     consensus = align_members(members, active)
-    chance = chance_stability(rng, members, active)
-    assert presence(consensus) == pytest.approx([1, 0])
-    np.testing.assert_array_equal(
-        survives(presence(consensus), consensus.stability, chance), [True, False]
-    )
+    chance = chance_stability(rng, members, active, np.ones(1))
+    share = presence(consensus, np.array([True]))
+    assert share == pytest.approx([1, 0])
+    np.testing.assert_array_equal(survives(share, consensus.stability, chance), [True, False])

@@ -28,8 +28,8 @@ class Alignment(NamedTuple):
 
     assignment: the member's factor for each consensus factor, −1 where it has none.
     signs: −1 or 1; 0 where it has none.
-    weights: its share in the consensus factor, in proportion to |correlation|²; over members they
-        sum to 1, or to 0 where no member has the factor.
+    weights: its share in the consensus factor, in proportion to |correlation|² times the member's
+        quality; over members they sum to 1, or to 0 where no member has the factor.
     """
 
     assignment: Int[np.ndarray, "member consensus"]
@@ -62,15 +62,17 @@ def align_members(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None = None,
     importance: Float[np.ndarray, "member factor"] | None = None,
+    quality: Float[np.ndarray, " member"] | None = None,
 ) -> Consensus:
     """Align the members' factors with each other and learn their consensus.
 
-    1. Start from the medoid, the member that agrees most with the others (`agreement`; beyond 128
-       members, with a fixed random 128 of them).
+    1. Start from the medoid, the member of the largest q_i Σ_j q_j a_ij, with q the quality and a
+       the `agreement`: one that agrees with the others (beyond 128 members, with a fixed random
+       128 of them).
     2. Match each member one-to-one, with signs, to the current consensus.
-    3. The consensus becomes the mean of the matched, standardised factors, weighted by their
-       |correlation|² with the consensus before. Go to 2 until assignment and signs stand still,
-       for at most 10 rounds.
+    3. The consensus becomes the mean of the matched, standardised factors, weighted by quality
+       times their |correlation|² with the consensus before. Go to 2 until assignment and signs
+       stand still, for at most 10 rounds.
     4. What they settled on is averaged once more, robustly: `trimmed_mean`.
 
     factors: on the rows to learn from (`fit`).
@@ -78,13 +80,17 @@ def align_members(
         By default all are.
     importance: of each member's factors, such as variance explained; its weighted mean orders the
         consensus factors, largest first. By default they come by stability.
+    quality: what a member's voice counts, positive, such as its held-out likelihood. By default all
+        are equal. Members that share a space turn its axes differently, and a mean over turned axes
+        is none of them; those that describe held-out dates best are turned least.
 
     A factor that the medoid does not use is not in the consensus: it is constant at 0, with
     stability 0, and stands last.
     """
     units = _units(factors, active)
-    medoid = _medoid(units)
-    alignment = _settle(units, medoid)
+    quality = np.ones(len(factors)) if quality is None else quality
+    medoid = _medoid(units, quality)
+    alignment = _settle(units, medoid, quality)
     _, location, scale = standardise_columns(factors)
     average = trimmed_mean(_arranged(units, alignment), alignment.weights, TRIM)
     _, centre, spread = standardise_columns(average)
@@ -253,20 +259,28 @@ def _agreement(
     return np.stack([against_judges(unit) for unit in units])
 
 
-def _medoid(units: Float[np.ndarray, "member date factor"]) -> int:
-    """The member of highest mean agreement; at most 128 judges, so that cost stays linear."""
-    judges = units
+def _medoid(
+    units: Float[np.ndarray, "member date factor"], quality: Float[np.ndarray, " member"]
+) -> int:
+    """The good member of highest agreement with good ones; at most 128 judges, so that cost stays
+    linear."""
+    judges = np.arange(len(units))
     if len(units) > JUDGES:
         # A fixed draw, because an even stride could meet one beta of the grid alone.
-        judges = units[np.random.default_rng(0).choice(len(units), JUDGES, replace=False)]
-    return int(_agreement(units, judges).mean(axis=1).argmax())
+        judges = np.random.default_rng(0).choice(len(units), JUDGES, replace=False)
+    return int((quality * (_agreement(units, units[judges]) @ quality[judges])).argmax())
 
 
-def _settle(units: Float[np.ndarray, "member date factor"], medoid: int) -> Alignment:
+def _settle(
+    units: Float[np.ndarray, "member date factor"],
+    medoid: int,
+    quality: Float[np.ndarray, " member"],
+) -> Alignment:
     """Align with the medoid, then with the mean, until assignment and signs stand still."""
-    alignment = _align(units, units[medoid])
+    alignment = _align(units, units[medoid], quality)
     for _ in range(ROUNDS):
-        last, alignment = alignment, _align(units, _weighted_mean(units, alignment))
+        last = alignment
+        alignment = _align(units, _weighted_mean(units, alignment), quality)
         if all(map(np.array_equal, last[:2], alignment[:2])):
             break
     flips = np.where(alignment.signs[medoid] < 0, -1.0, 1.0)
@@ -274,14 +288,17 @@ def _settle(units: Float[np.ndarray, "member date factor"], medoid: int) -> Alig
 
 
 def _align(
-    units: Float[np.ndarray, "member date factor"], target: Float[np.ndarray, "date factor"]
+    units: Float[np.ndarray, "member date factor"],
+    target: Float[np.ndarray, "date consensus"],
+    quality: Float[np.ndarray, " member"],
 ) -> Alignment:
     target_units, _, _ = standardise_columns(target)
     correlations = units.transpose(0, 2, 1) @ target_units / len(target)
     assignment = assign(np.abs(correlations))
     matched = pick(correlations, assignment)
-    total = (matched**2).sum(axis=0)
-    return Alignment(assignment, np.sign(matched), matched**2 / np.where(total > 0, total, 1.0))
+    voices = matched**2 * quality[:, None]
+    total = voices.sum(axis=0)
+    return Alignment(assignment, np.sign(matched), voices / np.where(total > 0, total, 1.0))
 
 
 def _arranged(

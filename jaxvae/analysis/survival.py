@@ -9,9 +9,11 @@ LEAST_PRESENCE = 0.5
 CHANCE_DRAWS = 19  # one draw more exceeds the largest of them in 1 case of 20
 
 
-def presence(consensus: Consensus) -> Float[np.ndarray, " consensus"]:
-    """Share of the members that have each consensus factor."""
-    return (consensus.alignment.assignment >= 0).mean(axis=0)
+def presence(
+    consensus: Consensus, among: Bool[np.ndarray, " member"]
+) -> Float[np.ndarray, " consensus"]:
+    """Share of some members that have each consensus factor."""
+    return (consensus.alignment.assignment[among] >= 0).mean(axis=0)
 
 
 def survives(
@@ -21,8 +23,9 @@ def survives(
 ) -> Bool[np.ndarray, " consensus"]:
     """Whether at least half of the members have the factor and its stability is above chance.
 
-    stability: of the members at the chosen beta; chance: `chance_stability` of the same members,
-        or −1 where there are too few to tell: then presence alone decides.
+    All three are of the members at the chosen β: larger betas lose weak factors by design, and they
+    should not vote them out. chance: `chance_stability`, or −1 where there are too few members to
+    tell: then presence alone decides.
     """
     return (presence >= LEAST_PRESENCE) & (stability > chance)
 
@@ -31,6 +34,7 @@ def chance_stability(
     rng: np.random.Generator,
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"],
+    quality: Float[np.ndarray, " member"],
 ) -> float:
     """The stability that alignment finds where members have nothing in common.
 
@@ -40,7 +44,7 @@ def chance_stability(
     is the largest draw: members that are independent reach beyond it in 1 case of 20, with any of
     their factors.
 
-    factors: on the rows aligned on. active: the factors that a member uses.
+    factors, active, quality: as in `align_members`, on the rows aligned on.
 
     Returns −1 for fewer than two members, whose stability says nothing.
     """
@@ -52,14 +56,15 @@ def chance_stability(
         ((rng.permutation(n_members) + 0.5 * rng.random(n_members)) * share).astype(int)
         for _ in range(CHANCE_DRAWS)
     ]
-    return max(_shifted_stability(factors, active, draw) for draw in shifts)
+    return max(_shifted_stability(factors, active, quality, draw) for draw in shifts)
 
 
 def _shifted_stability(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"],
+    quality: Float[np.ndarray, " member"],
     shifts: Int[np.ndarray, " member"],
 ) -> float:
     pairs = zip(factors, shifts, strict=True)
     shifted = np.stack([np.roll(member, shift, axis=0) for member, shift in pairs])
-    return float(align_members(shifted, active).stability.max())
+    return float(align_members(shifted, active, quality=quality).stability.max())
