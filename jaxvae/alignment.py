@@ -50,7 +50,7 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
     factors = np.asarray(sound.evaluation.factors, np.float64)
     in_fit = factors[:, prepared.split.fit]
-    active, quality = metrics.active_units(in_fit), _quality(prepared, sound)
+    active, quality = metrics.active_units(in_fit), voices(prepared, sound)
     joint = _align(sound, in_fit, active, quality)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
@@ -72,7 +72,7 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     )
 
 
-def _quality(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
+def voices(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
     """exp of the mean log-likelihood of a validation date, 1 for the best member: one that is a nat
     a date worse counts 1/e."""
     likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)

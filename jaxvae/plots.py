@@ -23,6 +23,7 @@ from jaxvae.plot_factors import (
     matched_factors,
     stability,
 )
+from jaxvae.plot_numbers import n_factors
 from jaxvae.plot_style import (
     DATA,
     MUTED,
@@ -334,7 +335,8 @@ OF_SEVERAL = ("stability", "agreement")
 def all_figures(study: Study) -> dict[str, Figure]:
     """Every figure that the study has the arrays for, by name, in the order of the report."""
     several = int(study.members.ok.sum()) > 1
-    return {
+    figures = {} if study.n_factors is None else {"n_factors": n_factors(study)}
+    return figures | {
         name: draw(study)
         for name, (draw, needed) in FIGURES.items()
         if (needed is None or needed in study.arrays) and (several or name not in OF_SEVERAL)

@@ -27,7 +27,28 @@ from jaxvae.plot_style import (
 )
 from jaxvae.plots import all_figures
 from jaxvae.report_answers import answers
-from jaxvae.report_words import CAPTIONS, MOMENTS, SCORE_COLUMNS, SECTIONS, SETTINGS
+from jaxvae.report_evidence import (
+    Table,
+    consensus_words,
+    estimates,
+    known_factors,
+    losses,
+    rankings,
+    sizes,
+    verdict_words,
+)
+from jaxvae.report_words import (
+    CAPTIONS,
+    KNOWN_NOTE,
+    LOSSES_NOTE,
+    MOMENTS,
+    NUMBERS,
+    REAL,
+    SCORE_COLUMNS,
+    SECTIONS,
+    SETTINGS,
+    TRUST,
+)
 
 BEST_MEMBERS = 10
 EXTREMES = 3
@@ -95,9 +116,10 @@ def _context(study: Study, figures: dict[str, Figure]) -> dict[str, Any]:
         "scores": _scores(study),
         "score_notes": _score_notes(study),
         "factors": _factors(study),
-        "sections": _sections(figures),
-        "moments": _moments(study),
+        "factor_notes": [words for words in [consensus_words(study)] if words],
+        "sections": _sections(study, figures),
         "members": _members(study),
+        "rankings": rankings(study),
         "member_count": len(study.members),
         "settings": _settings(study),
     }
@@ -123,6 +145,7 @@ def _scores(study: Study) -> dict[str, Any]:
         "model": [model_name(study, model) for model in models],
         "log_likelihood": [_likelihood(study, model) for model in models],
         "difference": [_difference(study, model) for model in models],
+        "joint": [_joint_interval(study, model) for model in models],
     }
     for metric in SCORE_COLUMNS:
         if metric not in cells:
@@ -139,13 +162,25 @@ def _likelihood(study: Study, model: str) -> str:
     return f"{value} ± {number(error, 3)}" if np.isfinite(error) else value
 
 
-def _difference(study: Study, model: str) -> str:
+def _comparison(study: Study, model: str) -> pd.Series | None:
     table = study.comparisons
     rows = table[(table.model == "vae_ensemble") & (table.baseline == model)]
-    if rows.empty:
+    return None if rows.empty else rows.iloc[0]
+
+
+def _difference(study: Study, model: str) -> str:
+    row = _comparison(study, model)
+    if row is None:
         return "–"
-    row = rows.iloc[0]
     return f"{number(row.difference, 2, True)} [{number(row.low)}, {number(row.high)}]"
+
+
+def _joint_interval(study: Study, model: str) -> str:
+    """That holds all differences at once; studies of earlier versions have none."""
+    row = _comparison(study, model)
+    if row is None or "low_joint" not in row:
+        return "–"
+    return f"[{number(row.low_joint)}, {number(row.high_joint)}]"
 
 
 def _score_notes(study: Study) -> list[str]:
@@ -162,6 +197,19 @@ def _score_notes(study: Study) -> list[str]:
         "Likelihoods are in nats a date, of standardised returns. A VAE’s is an "
         f"importance-weighted bound from {samples} samples ({effective} effective), ± its "
         "Monte-Carlo standard error; the others’ are exact.",
+        *_best_member_note(study),
+    ]
+
+
+def _best_member_note(study: Study) -> list[str]:
+    p_value = study.metric("vae", "best_member_p_value", "test")
+    if not np.isfinite(p_value):
+        return []
+    lead = number(study.metric("vae", "best_member_lead", "test"), 2, True)
+    return [
+        f"The member that is best on the test dates leads the strongest classical model by {lead} "
+        f"nats a date; picked among {count(len(study.members), 'member')}, so much comes with "
+        f"p = {number(p_value, 3)} where none is better."
     ]
 
 
@@ -205,13 +253,33 @@ def _match_cells(study: Study, factor: int) -> list[str]:
     return [reference_names(study)[known], number(correlation, 2, True)]
 
 
-def _sections(figures: dict[str, Figure]) -> list[dict[str, Any]]:
+def _sections(study: Study, figures: dict[str, Figure]) -> list[dict[str, Any]]:
+    """Title, words, figures and tables of each section that has a figure or table."""
+    words = {NUMBERS: verdict_words(study)}
+    tables = {
+        NUMBERS: [
+            _styled(estimates(study), "text narrow"),
+            _styled(sizes(study)),
+            _styled(losses(study), "text narrow", LOSSES_NOTE),
+        ],
+        REAL: [_styled(known_factors(study), "", KNOWN_NOTE)],
+        TRUST: [_styled(_moments(study))],
+    }
     sections = []
     for title, names in SECTIONS.items():
-        entries = [_figure(name, figures[name]) for name in names if name in figures]
-        if entries:
-            sections.append({"title": title, "figures": entries})
+        section = {
+            "title": title,
+            "words": words.get(title, ""),
+            "figures": [_figure(name, figures[name]) for name in names if name in figures],
+            "tables": [table for table in tables.get(title, []) if table is not None],
+        }
+        if section["figures"] or section["tables"]:
+            sections.append(section)
     return sections
+
+
+def _styled(table: Table | None, kind: str = "narrow", note: str = "") -> Table | None:
+    return None if table is None else {**table, "kind": kind, "note": note}
 
 
 def _figure(name: str, figure: Figure) -> dict[str, Any]:
@@ -244,6 +312,7 @@ def _members(study: Study) -> dict[str, Any]:
         "kl": ("KL", 2),
         "active_units": ("Active factors", 0),
         "beta_noise": ("βσ²", 3),
+        "udr": ("UDR", 2),
         "mcc_test": ("Matched |corr.|", 2),
     }
     table = study.members[study.members.ok]

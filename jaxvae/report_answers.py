@@ -8,7 +8,6 @@ from jaxvae.plot_style import beta_label, count, model_name, number, percent
 
 # Random rotations of three factors agree by .83 on average, of more factors by less.
 STABLE = 0.9
-IN_USE = 0.5
 RELATIONS = {
     "Yes": "more than",
     "No": "less than",
@@ -22,10 +21,10 @@ def answers(study: Study) -> list[dict[str, str]]:
 
 
 def _which(study: Study) -> dict[str, str]:
-    n_factors, in_use = study.config["n_factors"], _in_use(study)
-    found = count(in_use, "factor")
-    if in_use < n_factors:
-        found = f"{in_use} of {count(n_factors, 'factor')} in use"
+    n_factors, kept = study.config["n_factors"], study.factors.shape[1]
+    found = count(n_factors, "factor")
+    if kept < n_factors:
+        found = f"{kept} of {count(n_factors, 'factor')} kept"
     ensemble, pca = (study.metric(model, "r2", "test") for model in ("vae_ensemble", "pca"))
     return {
         "question": "Which latent factors drive the panel?",
@@ -36,26 +35,37 @@ def _which(study: Study) -> dict[str, str]:
     }
 
 
-def _in_use(study: Study) -> int:
-    """Consensus factors that at least half of the members have."""
-    return int((study.arrays["consensus_presence"] >= IN_USE).sum())
-
-
 def _real(study: Study) -> dict[str, str]:
-    steady, n_factors = _steady(study), study.config["n_factors"]
-    marks = [steady == n_factors] if steady is not None else []
-    words = [_stability_words(study, steady)]
+    steady, kept = _steady(study), study.factors.shape[1]
+    marks = [steady == kept] if steady is not None else []
+    words = [_number_words(study), _stability_words(study, steady)]
     if study.config["reference"]:
         above, sentence = _reference_words(study)
         marks, words = [*marks, above], [*words, sentence]
     else:
         words.append("No known factors come with this panel, so nothing else can vouch for them.")
-    if steady is None:
+    if _number(study) == 0:
+        verdict = "Not shown: nothing beyond noise"
+    elif steady is None:
         verdict = "Cannot tell from one seed"
     else:
         word = "Yes" if all(marks) else "In part" if any(marks) or steady else "Not shown"
-        verdict = f"{word}: {steady} of {n_factors} stable"
-    return {"question": "Are they real?", "verdict": verdict, "text": " ".join(words)}
+        verdict = f"{word}: {steady} of {kept} stable"
+    return {"question": "Are they real?", "verdict": verdict, "text": " ".join(words).strip()}
+
+
+def _number(study: Study) -> int | None:
+    """The verdict on the number of factors; None in studies that did not count."""
+    if study.n_factors is None:
+        return None
+    return int(study.n_factors.set_index("name").factors["verdict"])
+
+
+def _number_words(study: Study) -> str:
+    found = _number(study)
+    if found is None:
+        return ""
+    return f"Estimators of the number of factors find {found or 'none'}."
 
 
 def _steady(study: Study) -> int | None:
@@ -68,7 +78,7 @@ def _stability_words(study: Study, steady: int | None) -> str:
     if steady is None:
         return "One seed cannot show whether another would find the same factors."
     return (
-        f"Found again whatever the seed: {steady} of {count(study.config['n_factors'], 'factor')} "
+        f"Found again whatever the seed: {steady} of {count(study.factors.shape[1], 'factor')} "
         f"(mean correlation with the other members’ consensus at least {number(STABLE, 1)}, at "
         f"{beta_label(study.config['chosen']['beta'])})."
     )

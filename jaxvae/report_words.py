@@ -1,15 +1,19 @@
 """The fixed words of the report: its sections, captions and column titles."""
 
+NUMBERS = "How many factors are there?"
+REAL = "Are the factors real?"
+TRUST = "Can the models be trusted?"
 SECTIONS = {
+    NUMBERS: ("n_factors",),
     "Does a VAE find more?": ("comparison", "score_over_beta"),
-    "Are the factors real?": (
+    REAL: (
         "stability",
         "agreement",
         "factor_correlation",
         "matched_factors",
     ),
     "What are the factors?": ("factor_series", "loadings", "decoder_loadings"),
-    "Can the models be trusted?": (
+    TRUST: (
         "explained_variance",
         "training_curves",
         "reconstruction",
@@ -18,6 +22,9 @@ SECTIONS = {
 }
 
 CAPTIONS = {
+    "n_factors": "Left: what members of so many factors, at the chosen β, gain on the validation "
+    "dates over members without any; an open dot is of members that use none of them. Right: what "
+    "each estimator finds; the classical ones see the dates before the test part.",
     "comparison": "Each row sets the VAE against one classical model, date by date, on the test "
     "part: dots right of zero favour the VAE, and an interval that crosses zero leaves it open.",
     "score_over_beta": "A dot is a member, the band spans all seeds; members saw the training "
@@ -55,11 +62,54 @@ SCORE_COLUMNS = {
     "model": "Model",
     "log_likelihood": "Log-likelihood",
     "difference": "Ensemble − model [95 %]",
+    "joint": "All at once [95 %]",
     "r2": "R²",
-    "mcc": "Matched |corr.|",
-    "mcc_chance_95": "by chance (95 %)",
-    "mcc_rotation_floor": "by random rotation",
+}
+
+# By metric: scores against known factors, 1 is best but for the last, in nats.
+KNOWN_SCORES = {
+    "mcc": "Matched |correlation|",
     "subspace_r2": "Subspace R²",
+    "canonical_correlation": "Canonical correlation",
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "dci_informativeness": "DCI informativeness",
+    "mig": "Mutual information gap",
+    "sap": "SAP",
+    "modularity": "Modularity",
+    "mutual_information": "Mutual information, nats",
+}
+KNOWN_NOTE = (
+    "On test dates; what a score learns, such as which factor is matched with which, is learned "
+    "before them. By chance: the 95th percentile over known factors shifted in time, the largest "
+    "of the models’. By random rotation: what the known factors score when turned at random; where "
+    "it says “unmoved” the score sees the space and not its axes. A score is evidence where it "
+    "exceeds both."
+)
+
+CLASSICAL = {
+    "parallel_analysis": ("Parallel analysis", "eigenvalues above those of permuted returns"),
+    "edge_distribution": ("Onatski ED", "gaps between eigenvalues wider than noise leaves"),
+    "bai_ng_ic1": ("Bai–Ng IC1", "variance explained against a penalty"),
+    "bai_ng_ic2": ("Bai–Ng IC2", "the same, the heaviest penalty"),
+    "bai_ng_ic3": ("Bai–Ng IC3", "the same, the lightest penalty"),
+    "eigenvalue_ratio": ("Ahn–Horenstein ER", "the largest ratio of eigenvalues in a row"),
+    "growth_ratio": ("Ahn–Horenstein GR", "the same, of growth in what remains"),
+}
+ESTIMATORS = {
+    "verdict": ("Verdict", "what the estimators add up to"),
+    "held_out": ("VAE ensemble", "the fewest factors not worse than the best on validation dates"),
+    **CLASSICAL,
+}
+LOSSES_NOTE = (
+    "A linear VAE keeps a factor where its variance exceeds β times its noise: signal-to-noise "
+    "above β, from the spectrum of the training dates and the noise that is learned at that β; "
+    "factors are ranked by it. A member carries a factor where its own factors in use explain half "
+    "of its variance."
+)
+CRITERIA = {
+    "log_likelihood_validation": "Validation log-likelihood",
+    "udr": "UDR: agreement with the other seeds, axis by axis",
 }
 
 MOMENTS = {

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.folder import SCHEMA, Study
+from jaxvae.report_words import ESTIMATORS, KNOWN_SCORES
 
 ODD_TICKERS = (
     "<script>alert(1)</script>",
@@ -48,7 +49,9 @@ def make_study(
     tickers=(),
     diverged=(),
     epochs=120,
+    earlier=False,
 ):
+    """earlier: as a version left it that had no counts, no spectrum, no rankings and no rule."""
     rng = np.random.default_rng(0)
     assets = [*tickers, *(f"STOCK_{k:03d}" for k in range(len(tickers), n_assets))]
     labels = [f"sector {k}" for k in rng.integers(0, 10, n_assets)] if sectors else None
@@ -62,8 +65,13 @@ def make_study(
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
         arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
+    config = _config(size, grid, members, reference, diverged)
+    later = {} if earlier else _later_tables(rng, grid, members, n_factors, reference)
+    if not earlier:
+        rule = {"survive": n_factors, "least_presence": 0.5, "chance_stability": 0.11, "trim": 0.25}
+        config["consensus"] = {"factors": n_factors + 1, **rule}
     return Study(
-        config=_config(size, grid, members, reference, diverged),
+        config=config,
         members=members,
         metrics=_metrics(members, n_factors, reference),
         history=_history(rng, members, epochs),
@@ -73,7 +81,36 @@ def make_study(
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
         parameters={},
+        **later,
     )
+
+
+def _later_tables(rng, grid, members, n_factors, reference):
+    answers = dict(zip(ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
+    rows = [("estimate", name, answer) for name, answer in answers.items()]
+    counts = pd.DataFrame(rows, columns=["kind", "name", "factors"])
+    places = np.arange(n_factors + 1)
+    gains = 20.0 * (1 - 0.5**places)
+    sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": places, "gain": gains})
+    sizes = sizes.assign(log_likelihood=gains - 103, low=0.9 * gains, high=1.1 * gains)
+    sizes = sizes.assign(active_units=np.minimum(places, 4.75))
+    noisy = np.geomspace(200, 2, n_factors)
+    spectrum = [
+        (beta, k + 1, level, level > beta, float(level > 1.3 * beta))
+        for beta in grid.betas
+        for k, level in enumerate(noisy / (1 + beta / 4))
+    ]
+    names = ["beta", "factor", "signal_to_noise", "linear", "members"]
+    truth = (0.41, 0.84, 0.79) if reference else (np.nan,) * 3
+    ranked = [
+        (criterion, len(members), 3, *truth) for criterion in ("log_likelihood_validation", "udr")
+    ]
+    titles = ["criterion", "members", "best_member", "correlation", "best_score", "median_score"]
+    return {
+        "n_factors": pd.concat([counts, sizes], ignore_index=True),
+        "spectrum": pd.DataFrame(spectrum, columns=names),
+        "rankings": pd.DataFrame(ranked, columns=titles),
+    }
 
 
 def _world(rng, size):
@@ -120,6 +157,7 @@ def _members(rng, grid, reference, diverged):
     table["active_units"] = np.where(table.beta > 3, 4, 5)
     table["noise_variance"] = 0.29 + 0.01 * off
     table["beta_noise"] = table.beta * table.noise_variance
+    table["udr"] = 0.5 + 0.05 * rng.standard_normal(len(table))
     if reference:
         table["mcc_test"] = 0.80 - 0.03 * off + 0.05 * rng.standard_normal(len(table))
         table["subspace_r2_test"] = 0.93 - 0.01 * off
@@ -153,7 +191,12 @@ def _metrics(members, n_factors, reference):
     if reference:
         for model, mcc in (("consensus", 0.861), ("vae_best", 0.812), ("pca", 0.702)):
             levels = {"mcc_chance_mean": 0.071, "mcc_chance_95": 0.094, "mcc_rotation_floor": 0.728}
-            add(model, "test", mcc=mcc, subspace_r2=0.931, **levels)
+            add(model, "test", mcc=mcc, **levels)
+            for name in [name for name in KNOWN_SCORES if name != "mcc"]:
+                floor = {} if name == "canonical_correlation" else {f"{name}_rotation_floor": 0.35}
+                add(model, "test", **{name: 0.6, f"{name}_chance_95": 0.1, **floor})
+        ends = {"mcc_seeds_mean": 0.80, "mcc_seeds_low": 0.77, "mcc_seeds_high": 0.83}
+        add("vae_ensemble", "test", **ends)
     return pd.DataFrame(rows, columns=["model", "member", "factors", "split", "metric", "value"])
 
 
@@ -179,7 +222,8 @@ def _comparisons():
             middle = difference + shift
             rows.append((model, baseline, "test", middle, middle - 0.55, middle + 0.6))
     names = ["model", "baseline", "split", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(low_joint=table.low - 0.2, high_joint=table.high + 0.2)
 
 
 def _config(size, grid, members, reference, diverged):

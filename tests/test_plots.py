@@ -66,7 +66,7 @@ def test_every_figure_draws_for_any_study(grid):
 
 
 def test_every_figure_says_what_it_shows(drawn):
-    assert list(drawn) == list(plots.FIGURES)
+    assert list(drawn) == ["n_factors", *plots.FIGURES]
     assert_speak(drawn)
 
 
@@ -78,7 +78,7 @@ def assert_speak(figures):
 
 
 def test_a_figure_without_its_arrays_is_left_out():
-    study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200)
+    study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200, earlier=True)
     bare = replace(study, arrays={})
     assert list(plots.all_figures(bare)) == [
         "comparison",
@@ -95,6 +95,43 @@ def test_a_figure_without_its_arrays_is_left_out():
 def test_one_member_has_nobody_to_agree_with():
     figures = plots.all_figures(make_study(n_seeds=1, betas=(1.0,)))
     assert not {"stability", "agreement"} & set(figures)
+
+
+def with_counts(study, **columns):
+    """The same study with other numbers of factors: columns of the sizes' rows, or answers."""
+    table = study.n_factors.copy()
+    for name, values in columns.items():
+        rows = table.kind == "size" if name in table else table.name == name
+        table.loc[rows, name if name in table else "factors"] = values
+    return replace(study, n_factors=table)
+
+
+def test_the_number_of_factors_is_told_with_its_gain():
+    figure = plots.n_factors(make_study())
+    assert message_of(figure) == (
+        "The verdict is 5 factors; 5 gain the most held-out likelihood, "
+        "+19.38 nats a date [17.44, 21.31] over none"
+    )
+    answers = figure.axes[1].collections[0].get_offsets()
+    names = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    shown = dict(zip(names, answers[:, 0], strict=True))
+    assert shown["Ahn–Horenstein ER"] == 5
+    assert shown["Bai–Ng IC1"] == 5
+    assert shown["Bai–Ng IC2"] == 1
+    assert len(shown) == 8
+
+
+def test_no_number_of_factors_gains_on_noise():
+    unused = np.array([0.0, *[np.nan] * 5])
+    levels = np.linspace(-100, -101, 6)
+    study = with_counts(
+        make_study(), verdict=0, held_out=0, gain=unused, low=unused, high=unused,
+        log_likelihood=levels,
+    )  # fmt: skip
+    figure = plots.n_factors(study)
+    assert message_of(figure).startswith("The verdict is 0 factors; no number of them gains")
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
 
 
 def test_titles_fit_the_figure(drawn):

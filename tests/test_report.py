@@ -11,6 +11,16 @@ from example_study import ODD_TICKERS, make_study
 from jaxvae.folder import load_study, save_study
 from jaxvae.report import write_report
 from jaxvae.report_answers import answers
+from jaxvae.report_evidence import (
+    consensus_words,
+    estimates,
+    known_factors,
+    losses,
+    rankings,
+    sizes,
+    verdict_words,
+)
+from jaxvae.report_words import CLASSICAL, KNOWN_SCORES
 
 # With so few assets, each is among the extremes that the table of factors names.
 ODD = {
@@ -101,10 +111,10 @@ def test_tickers_stay_text_in_markdown(odd_folder):
     assert "<" not in text
     for escaped in (r"\$x\_1\$ &amp; \$y", r"=cmd\|'/C calc'!A0", r"a\`b\*c\_d", "株式会社"):
         assert escaped in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows
-    widths = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
-    assert widths == sorted(widths, key=widths.index), "each table has one width"
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 9
+    for rows in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
 
 
 def test_links_of_the_markdown_resolve(odd_folder, tmp_path):
@@ -130,8 +140,9 @@ def test_both_files_say_the_same(odd_folder, page):
         {"reference": False, "sectors": False},
         {"n_factors": 1, "n_seeds": 1, "betas": (1.0,)},
         {"diverged": (1,), "n_factors": 2, "n_reference": 4},
+        {"earlier": True},
     ],
-    ids=["no reference", "one of each", "diverged"],
+    ids=["no reference", "one of each", "diverged", "of an earlier version"],
 )
 def test_any_study_is_told_in_words(grid, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxvae.report.all_figures", lambda study: {})
@@ -148,6 +159,98 @@ def test_a_study_read_back_gives_the_same_bytes(odd_folder, tmp_path):
     write_report(load_study(tmp_path), tmp_path)
     for file in ("report.html", "report.md"):
         assert (tmp_path / file).read_bytes() == (odd_folder / file).read_bytes(), file
+
+
+def rows_of(table):
+    return {row[0]: row[1:] for row in table["rows"]}
+
+
+def test_known_factors_stand_beside_chance_and_rotation():
+    table = known_factors(make_study())
+    assert table["header"] == [
+        "Score", "Consensus factors", "VAE, best member", "PCA, K = 5",
+        "VAE, mean over seeds [95 %]", "By chance (95 %)", "By random rotation",
+    ]  # fmt: skip
+    rows = rows_of(table)
+    assert len(rows) == len(KNOWN_SCORES)
+    assert rows["Matched |correlation|"] == [
+        "0.86", "0.81", "0.70", "0.80 [0.77, 0.83]", "0.09", "0.73",
+    ]  # fmt: skip
+    assert rows["Canonical correlation"][-2:] == ["0.10", "unmoved"]
+    assert known_factors(make_study(reference=False)) is None
+
+
+def test_counts_are_told_with_the_verdict_first():
+    study = make_study()
+    assert estimates(study)["rows"][0] == ["Verdict", "what the estimators add up to", "5"]
+    assert sizes(study)["rows"][1] == ["1", "−93.00", "+10.00 [9.00, 11.00]", "1.0"]
+    assert sizes(study)["rows"][0][2] == "–"
+    assert verdict_words(study).startswith("The verdict is 5 factors: the median of the seven")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"verdict": 0, "held_out": 0}, "no number of factors beats none"),
+        ({"verdict": 0, "held_out": 2, "parallel_analysis": 0}, "no eigenvalue exceeds"),
+    ],
+)
+def test_a_verdict_of_none_says_whose_it_is(found, words):
+    study = make_study()
+    table = study.n_factors.copy()
+    for name, number in found.items():
+        table.loc[table.name == name, "factors"] = number
+    study = replace(study, n_factors=table)
+    assert words in verdict_words(study)
+    answer = answers(study)[1]
+    assert answer["verdict"] == "Not shown: nothing beyond noise"
+
+
+def test_few_assets_leave_held_out_likelihood_to_decide():
+    study = make_study()
+    few = study.n_factors[~study.n_factors.name.isin(CLASSICAL)]
+    study = replace(study, n_factors=few)
+    assert "held-out likelihood alone" in verdict_words(study)
+    assert [row[0] for row in estimates(study)["rows"]] == ["Verdict", "VAE ensemble"]
+
+
+def test_losses_name_the_factors_that_each_beta_costs():
+    study = make_study(betas=(1.0, 8.0))
+    rows = rows_of(losses(study))
+    assert rows["1"] == ["5 of 5", "none", "5.0 [5, 5]", "none"]
+    assert rows["8"] == ["2 of 5", "3 (6.7), 4 (2.1), 5 (0.7)", "4.0 [4, 4]", "3, 4, 5"]
+
+
+def test_rankings_show_the_truth_where_it_is_known():
+    row = rankings(make_study())["rows"][0]
+    assert row == ["Validation log-likelihood", "40", "member 3", "0.41", "0.84", "0.79"]
+    unknown = rankings(make_study(reference=False))
+    assert unknown["header"] == ["Ranked by", "Members", "First"]
+
+
+def test_the_rule_of_the_consensus_is_stated():
+    words = consensus_words(make_study())
+    assert words.startswith("5 of 6 consensus factors kept")
+    assert "at least 50 % of the members" in words
+    assert "independent members reach (0.11)" in words
+    assert consensus_words(make_study(earlier=True)) == ""
+
+
+def test_a_folder_of_an_earlier_version_is_read_and_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxvae.report.all_figures", lambda study: {})
+    study = make_study(**ODD, earlier=True)
+    metrics = study.metrics[~study.metrics.metric.str.contains("seeds|dci|udr|best_member")]
+    comparisons = study.comparisons.drop(columns=["low_joint", "high_joint"])
+    members = study.members.drop(columns="udr")
+    tables = {"metrics": metrics, "comparisons": comparisons, "members": members}
+    save_study(replace(study, parameters={"members": {}, "refits": {}}, **tables), tmp_path)
+    again = load_study(tmp_path)
+    assert again.n_factors is again.spectrum is again.rankings is None
+    write_report(again, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "How many factors are there?" not in text
+    assert "Matched \\|correlation\\|" in text
+    assert "All at once" not in text
 
 
 @pytest.mark.parametrize(
