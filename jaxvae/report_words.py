@@ -98,7 +98,10 @@ CLASSICAL = {
 }
 ESTIMATORS = {
     "verdict": ("Verdict", "what the estimators add up to"),
-    "held_out": ("VAE ensemble", "the fewest factors not worse than the best on validation dates"),
+    "held_out": (
+        "VAE ensemble",
+        "the likeliest on validation dates, if ahead of none",
+    ),
     **CLASSICAL,
 }
 LOSSES_NOTE = (

@@ -76,3 +76,29 @@ def test_notebook_docstring_holds(notebook):
     assert scores["std_decoder_alone"]["max"] < scores["std_residual_noise"]["min"]
     assert scores["std_residual_noise"]["max"] < scores["std_objective_noise"]["min"] < 1
     assert scores["latent_std"]["min"] > 1
+
+
+def results_of(name):
+    results = json.loads((FOLDER / "results" / f"{name}.json").read_text("utf-8"))
+    assert results["quick"] is False
+    return results
+
+
+def test_numbers_of_factors_are_found_from_the_strength_that_the_docstring_states():
+    results = results_of("n_factors")
+    planted = results["classical"]["share_finding_three"]
+    assert planted["16.0"]["verdict"] == planted["32.0"]["verdict"] == 1
+    assert planted["4.0"]["edge_distribution"] == 1
+    noise = results["classical"]["share_finding_none"]
+    assert all(shares["verdict"] == 1 for shares in noise.values())
+    assert all(draw["verdict"] == 3 for draw in results["ensemble"]["planted"])
+    for draw in results["ensemble"]["noise"]:
+        assert draw["verdict"] == 0
+        assert draw["gain"] is None or draw["gain"][1] <= 0
+
+
+def test_the_consensus_leads_the_median_member():
+    leads = results_of("consensus")["lead_over_median_member"]
+    for kind in ("consensus", "before_the_rule"):
+        assert leads[kind]["low"] > 0
+        assert leads[kind]["share_of_draws"] > 0.75

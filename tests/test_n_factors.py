@@ -280,14 +280,18 @@ def test_held_out_likelihood_counts_planted_factors(seed):
     assert gains[3].low > 0
 
 
-def test_held_out_number_is_the_fewest_within_the_error_of_the_best():
+def test_held_out_number_is_the_best_that_beats_none_beyond_its_error():
     rng = np.random.default_rng(0)
-    shared = rng.normal(size=200)
-    noise = 0.5 * rng.normal(size=200)
-    scores = np.stack([shared, shared + 1, shared + 1.01 + noise - noise.mean(), shared])
-    assert scores.mean(axis=1).argmax() == 2
-    assert counted(rng, scores) == 1
-    assert counted(rng, scores, [0, 0.4, 2, 2]) == 0
+    shared, noise = rng.normal(size=200), rng.normal(size=200)
+    gains = np.array([0.0, 0.3, 0.4, 0.2])
+    scores = shared + gains[:, None] + 0.1 * (noise - noise.mean()) * (gains > 0)[:, None]
+    assert counted(rng, scores) == 2
+    assert counted(rng, scores, [0, 1, 1.2, 3]) == 1
+    assert counted(rng, scores, [0, 0, 0.4, 0]) == 0
+    assert counted(rng, np.concatenate([scores[:1] + 0.5, scores[1:]])) == 0
+    unsure = shared + 0.05 * gains[:, None] + (noise - noise.mean()) * (gains > 0)[:, None]
+    assert unsure.mean(axis=1).argmax() == 2
+    assert counted(rng, unsure) == 0
 
 
 def test_most_considered_is_fifteen_or_a_third_of_what_there_is():

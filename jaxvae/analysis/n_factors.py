@@ -178,20 +178,19 @@ def held_out_number(
     sizes: Int[np.ndarray, " size"],
     used: Float[np.ndarray, " size"],
 ) -> int:
-    """The fewest factors that are not shown to be worse than the best number on held-out dates.
+    """The number of highest mean score, where it beats none by more than its error; else 0.
 
-    Worse is a paired gap to the best whose 95 % interval (as in `held_out_gains`) lies below 0. So
-    it is 0 unless the best number beats none by more than its error. Where it is the largest number
-    tried, there may be more.
+    Its error: the 95 % interval of `held_out_gains`. Where the answer is the largest number tried,
+    there may be more.
 
     sizes: numbers of factors, ascending from 0. used: how many of them the models use on average; a
         factor that is not used does not count, as what a model gains without one, by stopping
         early perhaps, is none of its doing.
     """
-    best = scores[int(scores.mean(axis=1).argmax())]
-    behind = held_out_gains(rng, np.concatenate([best[None], scores]))[1:]
-    fewest = next(place for place, gap in enumerate(behind) if gap.high >= 0)
-    return min(int(sizes[fewest]), round(float(used[fewest])))
+    best = int(scores.mean(axis=1).argmax())
+    if not held_out_gains(rng, scores[[0, best]])[1].low > 0:
+        return 0
+    return min(int(sizes[best]), round(float(used[best])))
 
 
 def verdict(table: dict[str, int], held_out: int | None = None) -> int:
