@@ -36,7 +36,7 @@ from jaxvae.analysis.nulls import rotation_floor
 from jaxvae.ensemble import map_members, member_grid, train_ensemble
 from jaxvae.generate import decoded_unit_vectors
 from jaxvae.models import make_batch
-from jaxvae.objective import sample
+from jaxvae.densities import sample
 from jaxvae.panel import fit_scaler
 from jaxvae.presets import build_model, make_preset, notebook_losses
 from jaxvae.state import make_data

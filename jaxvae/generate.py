@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.likelihood import decoder_jacobian, log_likelihood
+from jaxvae.densities import sample, variance
+from jaxvae.likelihood import decoder_jacobians, log_likelihood
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
-from jaxvae.objective import Bound, factor_divergence, sample, variance
+from jaxvae.objective import Bound, factor_divergence
 
 
 class Evaluation(NamedTuple):
@@ -42,7 +43,7 @@ def evaluate(
     error = batch.observed * (batch.values - observation.mean) ** 2
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     share = batch.weights / jnp.sum(batch.weights)
-    jacobian = decoder_jacobian(model, variables, batch, factors)
+    jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     return Evaluation(
         factors=factors,
         kl=factor_divergence(posterior, prior, used),

@@ -2,10 +2,11 @@
 
 An encoder is a poor proposal: trained at β its variance is about β times the posterior's, and below
 β ≈ ½ the weights' variance is infinite. So the encoder's mean is only where a few damped
-Gauss-Newton steps on log p(x, z) start; the proposal for z is a mixture around the mode that they
-reach, with the Gauss-Newton covariance C = (P + JᵀΨ⁻¹J)⁻¹ (J the decoder's Jacobian, Ψ its noise, P
-the prior's precision), and a defensive part that is the prior itself, which bounds the weights
-(Hesterberg 1995). With a linear decoder N(mode, C) is the exact posterior.
+Gauss-Newton steps on log p(x, z) start. A decoder that bends can have a second mode, about where a
+factor changes its sign: the best of these is climbed too. The proposal for z is a mixture around
+the two modes, with the Gauss-Newton covariance C = (P + JᵀΨ⁻¹J)⁻¹ (J the decoder's Jacobian, Ψ its
+noise, P the prior's precision), and a defensive part that is the prior itself, which bounds the
+weights (Hesterberg 1995). With a linear decoder N(mode, C) is the exact posterior.
 """
 
 from typing import NamedTuple
@@ -14,58 +15,92 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.densities import LOG_2PI, log_density, precision, sample, scale_information
 from jaxvae.models.base import Batch, Model, Variables, factors_used
-from jaxvae.objective import (
-    LOG_2PI,
-    Bound,
-    importance_weighted_bound,
-    log_density,
-    precision,
-    sample,
-)
+from jaxvae.objective import Bound, importance_weighted_bound
 
 NEWTON_STEPS = 6
-# Share of the samples from N(mode, C), from N(mode, 4C), and from the prior.
+# Share of the samples from N(mode, C), from N(mode, 4C), half from either mode, and from the prior.
 SHARES = (0.6, 0.25, 0.15)
 SPREADS = (1.0, 2.0)
+MODES = 2
 
 
-class Mode(NamedTuple):
-    """A Gaussian around each row's posterior mode, by mean and the Cholesky factor L of its
-    precision, LLᵀ = P + JᵀΨ⁻¹J."""
+class Modes(NamedTuple):
+    """A Gaussian around each of two modes of a row's posterior, by mean and the Cholesky factor L
+    of its precision, LLᵀ = P + JᵀΨ⁻¹J. The two may be the same."""
 
-    mean: Float[Array, "row factor"]
-    cholesky: Float[Array, "row factor factor"]
+    mean: Float[Array, "mode row factor"]
+    cholesky: Float[Array, "mode row factor factor"]
 
 
 def log_likelihood(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
 ) -> Bound:
     """Each row's log p(x) over its observed cells, in nats, from `n_samples` importance samples.
 
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward.
+    Samples are drawn and weighed one at a time, so that memory does not grow with their number but
+    for one weight a row and sample.
     """
-    mode = posterior_mode(model, variables, batch)
-    draws = _draw(key, mode, model, variables, batch, n_samples)
+    modes = posterior_modes(model, variables, batch)
+    identity = jnp.broadcast_to(jnp.eye(model.n_factors), modes.cholesky.shape)
+    roots = jax.scipy.linalg.solve_triangular(modes.cholesky, identity, lower=True)
+    prior = model.prior(variables, modes.mean[0], batch)
 
     def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
+        factors = factors * factors_used(variables, factors)
         joint = _log_joint(model, variables, batch, factors)
-        return joint - _log_mixture(mode, factors, model, variables, batch, n_samples)
+        return joint - _log_mixture(modes, factors, model, variables, batch, n_samples)
 
-    return importance_weighted_bound(jax.lax.map(log_weight, draws))
+    def around_a_mode(draw: tuple[Key[Array, ""], Array, Array]) -> Float[Array, " row"]:
+        key, mode, spread = draw
+        noise = jax.random.normal(key, modes.mean.shape[1:])
+        return log_weight(modes.mean[mode] + spread * jnp.einsum("rji,rj->ri", roots[mode], noise))
+
+    def from_the_prior(key: Key[Array, ""]) -> Float[Array, " row"]:
+        return log_weight(sample(key, prior))
+
+    of_mode, spreads, n_prior = _strata(n_samples)
+    keys = jax.random.split(key, n_samples)
+    near = (keys[n_prior:], jnp.asarray(of_mode), jnp.asarray(spreads, jnp.float32))
+    weights = (jax.lax.map(around_a_mode, near), jax.lax.map(from_the_prior, keys[:n_prior]))
+    return importance_weighted_bound(jnp.concatenate(weights))
 
 
-def posterior_mode(model: Model, variables: Variables, batch: Batch) -> Mode:
-    """Levenberg-Marquardt steps on log p(x, z) from the encoder's mean; row by row, only a step
-    that climbs is taken, and the damping falls or rises by a factor of ten."""
+def posterior_modes(model: Model, variables: Variables, batch: Batch) -> Modes:
+    """Two modes of log p(x, z) in each row, or the same one twice.
+
+    The first is climbed to from the encoder's mean. The second: each factor of the first in turn
+    changes its sign, the others get one step to adjust, and the highest is climbed from.
+    """
     start = model.encode(variables, batch, False)[0].mean
+    first, _ = _climb(model, variables, batch, start, NEWTON_STEPS)
+    signs = 1.0 - 2.0 * jnp.eye(model.n_factors, dtype=first.dtype)
 
-    def climb(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
+    def adjusted(sign: Float[Array, " factor"]) -> tuple[Array, Array]:
+        return _climb(model, variables, batch, first * sign[None, :], 1)
+
+    mirrored, heights = jax.lax.map(adjusted, signs)
+    highest = jnp.argmax(heights, axis=0)
+    start = jnp.take_along_axis(mirrored, highest[None, :, None], axis=0)[0]
+    second, _ = _climb(model, variables, batch, start, NEWTON_STEPS)
+    precisions = [_gauss_newton(model, variables, batch, mode) for mode in (first, second)]
+    return Modes(jnp.stack([first, second]), jnp.linalg.cholesky(jnp.stack(precisions)))
+
+
+def _climb(
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    start: Float[Array, "row factor"],
+    n_steps: int,
+) -> tuple[Float[Array, "row factor"], Float[Array, " row"]]:
+    """Levenberg-Marquardt steps on log p(x, z), and the height reached; row by row, only a step
+    that climbs is taken, and the damping falls or rises by a factor of ten."""
+
+    def slope(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
         return jax.grad(lambda at: jnp.sum(_log_joint(model, variables, batch, at)))(factors)
 
     def ascend(
@@ -74,8 +109,7 @@ def posterior_mode(model: Model, variables: Variables, batch: Batch) -> Mode:
         mean, height, damping = carry
         curvature = _gauss_newton(model, variables, batch, mean)
         damped = curvature + damping[:, None, None] * jnp.eye(mean.shape[-1])[None]
-        gradient = climb(mean)
-        proposal = mean + jnp.linalg.solve(damped, gradient[..., None])[..., 0]
+        proposal = mean + jnp.linalg.solve(damped, slope(mean)[..., None])[..., 0]
         proposal_height = _log_joint(model, variables, batch, proposal)
         climbs = proposal_height > height
         mean = jnp.where(climbs[:, None], proposal, mean)
@@ -84,21 +118,23 @@ def posterior_mode(model: Model, variables: Variables, batch: Batch) -> Mode:
 
     height = _log_joint(model, variables, batch, start)
     damping = jnp.full_like(height, 0.01)
-    (mean, _, _), _ = jax.lax.scan(ascend, (start, height, damping), None, length=NEWTON_STEPS)
-    return Mode(mean, jnp.linalg.cholesky(_gauss_newton(model, variables, batch, mean)))
+    (mean, height, _), _ = jax.lax.scan(ascend, (start, height, damping), None, length=n_steps)
+    return mean, height
 
 
-def decoder_jacobian(
+def decoder_jacobians(
     model: Model, variables: Variables, batch: Batch, factors: Float[Array, "row factor"]
-) -> Float[Array, "factor row asset"]:
-    """∂E[x | z]/∂z of each row at its own factors."""
+) -> tuple[Float[Array, "factor row asset"], Float[Array, "factor row asset"]]:
+    """Derivatives in z of E[x | z] and of the log of its squared scale, of each row at its own
+    factors."""
 
-    def mean(factors: Float[Array, "row factor"]) -> Float[Array, "row asset"]:
-        return model.decode(variables, factors, batch, False)[0].mean
+    def decode(factors: Float[Array, "row factor"]) -> tuple[Array, Array]:
+        mean, log_scale, *_ = model.decode(variables, factors, batch, False)[0]
+        return mean, log_scale
 
-    def along(direction: Float[Array, " factor"]) -> Float[Array, "row asset"]:
+    def along(direction: Float[Array, " factor"]) -> tuple[Array, Array]:
         tangent = jnp.broadcast_to(direction[None, :], factors.shape)
-        return jax.jvp(mean, (factors,), (tangent,))[1]
+        return jax.jvp(decode, (factors,), (tangent,))[1]
 
     return jax.vmap(along)(jnp.eye(factors.shape[-1], dtype=factors.dtype))
 
@@ -109,11 +145,13 @@ def _gauss_newton(
     """P + JᵀΨ⁻¹J, the curvature of -log p(x, z) with J, Ψ and P taken as constant around z; 1 on
     the diagonal of a factor that is not in use."""
     observation, _ = model.decode(variables, factors, batch, False)
-    jacobian = decoder_jacobian(model, variables, batch, factors)
+    jacobian, scale_jacobian = decoder_jacobians(model, variables, batch, factors)
     weights = batch.observed * precision(observation, batch.values, batch.observed)
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     diagonal = jnp.where(used > 0.0, precision(prior, factors, used), 1.0)
     curvature = jnp.einsum("kra,ra,lra->rkl", jacobian, weights, jacobian)
+    information = batch.observed * scale_information(observation)
+    curvature += jnp.einsum("kra,ra,lra->rkl", scale_jacobian, information, scale_jacobian)
     return curvature + diagonal[..., None] * jnp.eye(factors.shape[-1])[None]
 
 
@@ -127,39 +165,25 @@ def _log_joint(
     return log_prior + log_density(observation, batch.values, batch.observed)
 
 
-def _draw(
-    key: Key[Array, ""],
-    mode: Mode,
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-) -> Float[Array, "sample row factor"]:
-    """Draws from the mixture, component after component; 0 for a factor that is not in use."""
+def _strata(n_samples: int) -> tuple[list[int], list[float], int]:
+    """Mode and spread of each sample that is drawn around one, and how many come from the prior."""
     counts = _stratum_sizes(n_samples)
-    key_mode, key_prior = jax.random.split(key)
-    noise = jax.random.normal(key_mode, (n_samples - counts[-1], *mode.mean.shape))
-    identity = jnp.broadcast_to(jnp.eye(mode.mean.shape[-1]), mode.cholesky.shape)
-    root = jax.scipy.linalg.solve_triangular(mode.cholesky, identity, lower=True)
-    whitened = jnp.einsum("rji,srj->sri", root, noise)
-    spreads = jnp.repeat(
-        jnp.asarray(SPREADS), jnp.asarray(counts[:-1]), total_repeat_length=len(noise)
-    )
-    around = mode.mean[None] + spreads[:, None, None] * whitened
-    prior = model.prior(variables, mode.mean, batch)
-    keys = jax.random.split(key_prior, counts[-1])
-    draws = jnp.concatenate([around, jax.vmap(lambda key: sample(key, prior))(keys)])
-    return draws * factors_used(variables, draws)
+    parts = [(mode, spread) for spread in SPREADS for mode in range(MODES)]
+    of_mode = [mode for (mode, _), n in zip(parts, counts, strict=False) for _ in range(n)]
+    spreads = [spread for (_, spread), n in zip(parts, counts, strict=False) for _ in range(n)]
+    return of_mode, spreads, counts[-1]
 
 
 def _stratum_sizes(n_samples: int) -> tuple[int, ...]:
-    """Whole numbers of samples by component, the first taking what rounding leaves."""
-    rest = [max(1, round(share * n_samples)) for share in SHARES[1:]]
+    """Whole numbers of samples: by spread and mode, then the prior's; at least one each, the first
+    taking what rounding leaves."""
+    shares = [share / MODES for share in SHARES[:-1] for _ in range(MODES)] + [SHARES[-1]]
+    rest = [max(1, round(share * n_samples)) for share in shares[1:]]
     return (n_samples - sum(rest), *rest)
 
 
 def _log_mixture(
-    mode: Mode,
+    modes: Modes,
     factors: Float[Array, "row factor"],
     model: Model,
     variables: Variables,
@@ -169,14 +193,14 @@ def _log_mixture(
     """log density, over the factors in use, of the mixture in the shares that the samples were
     really drawn in."""
     used = factors_used(variables, factors)
-    n_used = jnp.sum(used, axis=-1)
-    offset = jnp.einsum("rji,rj->ri", mode.cholesky, used * (factors - mode.mean))
+    n_used = jnp.sum(used, axis=-1)[None]
+    offset = jnp.einsum("mrji,mrj->mri", modes.cholesky, used[None] * (factors[None] - modes.mean))
     distance = jnp.sum(offset * offset, axis=-1)
-    log_root = jnp.sum(jnp.log(jnp.diagonal(mode.cholesky, axis1=-2, axis2=-1)), axis=-1)
+    log_root = jnp.sum(jnp.log(jnp.diagonal(modes.cholesky, axis1=-2, axis2=-1)), axis=-1)
     log_prior = log_density(model.prior(variables, factors, batch), factors, used)
     parts = [
         log_root - 0.5 * (n_used * LOG_2PI + distance / spread**2) - n_used * jnp.log(spread)
         for spread in SPREADS
     ]
     shares = jnp.log(jnp.asarray(_stratum_sizes(n_samples)) / n_samples)[:, None]
-    return jax.nn.logsumexp(jnp.stack([*parts, log_prior]) + shares, axis=0)
+    return jax.nn.logsumexp(jnp.concatenate([*parts, log_prior[None]]) + shares, axis=0)

@@ -20,7 +20,12 @@ class TrainConfig:
 
     epochs: the most passes over the training rows, and the length of the cosine schedule.
     batch_size: rows a step; the last, shorter batch of an epoch is included.
-    warmup_epochs: β rises linearly from 0 over this many epochs; 0 starts at β.
+    warmup_epochs: β moves linearly over this many epochs from `warmup_start` times its value; 0
+        starts at β.
+    warmup_start: 0 lets factors in before they cost anything (Bowman et al. 2016); above 1 makes
+        each dear at first, so that one curve is preferred to two factors.
+    unfold_epochs: factors come into use one at a time, evenly over this many epochs; 0 starts with
+        all. A lone factor takes the curve that says most, where many at once share it in pieces.
     schedule: learning rate by epoch, "cosine" to 0 or "constant".
     clip_norm: largest global norm of a gradient; None leaves gradients alone.
     weight_decay: decoupled decay of matrices, a unit of learning rate (Loshchilov & Hutter 2019).
@@ -30,12 +35,15 @@ class TrainConfig:
         (Burda et al. 2016).
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
     patience: epochs without a better validation objective after which a member stops and its best
-        epoch is kept; None trains through and keeps the last.
+        epoch is kept, counted from the end of warm-up and unfolding: before it the objective is
+        another one; None trains through and keeps the last.
     """
 
     epochs: int = 200
     batch_size: int = 64
     warmup_epochs: int = 50
+    warmup_start: float = 0.0
+    unfold_epochs: int = 0
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
     weight_decay: float = 0.0
@@ -54,6 +62,8 @@ class TrainConfig:
         if self.reduction not in REDUCTIONS:
             known = ", ".join(REDUCTIONS)
             raise OptionError(f"reduction: {self.reduction!r} is not one of {known}")
+        if not 0 <= self.unfold_epochs <= self.epochs:
+            raise OptionError(f"unfold_epochs: {self.unfold_epochs} must lie in [0, epochs]")
         if not 0 <= self.input_dropout < 1:
             raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
@@ -115,7 +125,7 @@ class TrainState(NamedTuple):
     """A member between two epochs.
 
     best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
-        infinite before the first epoch) and the number of epochs that made them.
+        infinite until warm-up and unfolding are over) and the number of epochs that made them.
     epoch: epochs done.
     ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
     """

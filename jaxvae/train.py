@@ -14,15 +14,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxvae.densities import Gaussian, log_density, sample
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
-from jaxvae.objective import (
-    Gaussian,
-    divergence,
-    importance_weighted_bound,
-    log_density,
-    sample,
-    weighted_mean,
-)
+from jaxvae.objective import divergence, importance_weighted_bound, weighted_mean
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
 
 
@@ -233,7 +227,9 @@ def _pass_over_rows(
         used = jnp.sum(batch.weights) > 0.0
         return _select(used, (new[0], new[1], sums + new[2]), carry)
 
-    start = (state.variables, state.optimiser, jnp.zeros(3, jnp.float32))
+    mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
+    variables = state.variables._replace(factor_mask=mask)
+    start = (variables, state.optimiser, jnp.zeros(3, jnp.float32))
     return jax.lax.fori_loop(0, data.n_batches, body, start)
 
 
@@ -260,13 +256,26 @@ def _schedules(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """β and learning rate of an epoch."""
     done = epoch.astype(jnp.float32)
-    beta = hyperparameters.beta * jnp.minimum(1.0, done / max(config.warmup_epochs, 1))
-    if config.warmup_epochs == 0:
-        beta = hyperparameters.beta
+    beta = hyperparameters.beta
+    if config.warmup_epochs:
+        done_share = jnp.minimum(1.0, done / config.warmup_epochs)
+        beta *= config.warmup_start + (1.0 - config.warmup_start) * done_share
     if config.schedule == "constant":
         return beta, hyperparameters.learning_rate
     decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done / config.epochs))
     return beta, hyperparameters.learning_rate * decay
+
+
+def _open_factors(
+    epoch: Int[Array, ""], factor_mask: Float[Array, " factor"], config: TrainConfig
+) -> Float[Array, " factor"]:
+    """The factors of the mask that an epoch may use: one more after each equal part of the
+    unfolding, all of them from its end on."""
+    n_factors = factor_mask.shape[0]
+    if config.unfold_epochs == 0:
+        return factor_mask
+    n_open = 1 + epoch * n_factors // config.unfold_epochs
+    return factor_mask * (jnp.arange(n_factors) < n_open)
 
 
 def _validation_objective(
@@ -290,13 +299,15 @@ def _keep_best(
     hyperparameters: Hyperparameters,
     config: TrainConfig,
 ) -> TrainState:
-    """Keep the variables of the best epoch; of the last where there is nothing to choose by."""
+    """Keep the variables of the best epoch; of the last where there is nothing to choose by, or β
+    and the factors have not settled yet."""
+    settled = state.epoch >= min(max(config.warmup_epochs, config.unfold_epochs), config.epochs)
     if config.patience is None:
         better = jnp.bool_(True)
     else:
         unjudged = jnp.sum(hyperparameters.validation_weights) == 0.0
-        better = unjudged | (validation < state.best_validation)
-    new = (state.variables, validation, state.epoch)
+        better = ~settled | unjudged | (validation < state.best_validation)
+    new = (state.variables, jnp.where(settled, validation, jnp.inf), state.epoch)
     old = (state.best, state.best_validation, state.best_epoch)
     best, best_validation, best_epoch = _select(better, new, old)
     return state._replace(best=best, best_validation=best_validation, best_epoch=best_epoch)

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from small import DATA, VALUES, linear_gaussian
 
-from jaxvae.likelihood import log_likelihood, posterior_mode
+from jaxvae.densities import Gaussian
+from jaxvae.likelihood import log_likelihood, posterior_modes
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior
-from jaxvae.objective import Gaussian
 
 RUN = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
 ALL = jnp.ones(1)
@@ -59,15 +59,15 @@ def test_a_masked_factor_is_gone(linear):
     assert abs(np.mean(bound.value - exact(one, VALUES))) < 0.01
 
 
-def test_the_mode_is_the_exact_posterior(linear):
+def test_both_modes_are_the_exact_posterior(linear):
     model, variables, loadings, bias, variance = linear
-    find = jax.jit(posterior_mode, static_argnames="model")
-    mode = find(model, variables, DATA.training)
+    find = jax.jit(posterior_modes, static_argnames="model")
+    modes = find(model, variables, DATA.training)
     precision = np.eye(2) + (loadings / variance[:, None]).T @ loadings
     values = np.asarray(DATA.training.values)
     mean = np.linalg.solve(precision, (loadings / variance[:, None]).T @ (values - bias).T).T
-    np.testing.assert_allclose(mode.mean, mean, atol=2e-3)
-    found = mode.cholesky @ jnp.swapaxes(mode.cholesky, 1, 2)
+    found = modes.cholesky @ jnp.swapaxes(modes.cholesky, 2, 3)
+    np.testing.assert_allclose(modes.mean, np.stack([mean, mean]), atol=2e-3)
     np.testing.assert_allclose(found, np.broadcast_to(precision, found.shape), rtol=1e-4, atol=1e-4)
 
 

@@ -20,9 +20,9 @@ from small import (
 )
 
 from jaxvae import train
+from jaxvae.densities import Gaussian
 from jaxvae.errors import OptionError
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior, static_vae
-from jaxvae.objective import Gaussian
 from jaxvae.presets import NOTEBOOK
 from jaxvae.state import TrainConfig, make_data, make_hyperparameters
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.objective import Density, Gaussian
+from jaxvae.densities import Density, Gaussian
 
 Parameters = Any
 Statistics = Any

@@ -6,7 +6,7 @@ from jaxvae.errors import OptionError
 
 NORMALISATIONS = ("batch", "layer", "none")
 DECODERS = ("perceptron", "additive")
-LIKELIHOODS = ("gaussian", "student")
+LIKELIHOODS = ("gaussian", "student", "volatility")
 NOISES = ("asset", "scalar", "fixed")
 
 
@@ -20,12 +20,14 @@ class ModelConfig:
         linear.
     normalisation: "batch", "layer" or "none"; as in the notebook, the decoder's first hidden layer
         goes without.
-    decoder: "perceptron", or "additive": a sum of one curve a factor, which has no rotation.
-    curve_width: hidden units of each factor's curve in an additive decoder.
-    skip: add a linear map beside the network, x to the posterior mean and z to the decoder mean, so
-        that the linear factor model is contained.
-    likelihood: "gaussian", or "student": one mixing variable a row scales factors and noise, with
-        learned degrees of freedom.
+    decoder: "perceptron", or "additive": a sum of one polynomial curve a factor, which fixes the
+        axes.
+    degree: of each factor's curve in an additive decoder; 1 is linear.
+    skip: add a linear map beside the perceptron, x to the posterior mean and z to the decoder mean,
+        so that the linear factor model is contained.
+    likelihood: "gaussian"; "student": one mixing variable a row scales factors and noise, with
+        learned degrees of freedom; or "volatility": the first factor moves the volatility of each
+        asset, and the noise of each asset is Student-t with its own degrees of freedom.
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
@@ -36,17 +38,20 @@ class ModelConfig:
     widths: tuple[int, ...] = (64, 32)
     normalisation: str = "batch"
     decoder: str = "perceptron"
-    curve_width: int = 8
+    degree: int = 3
     skip: bool = False
     likelihood: str = "gaussian"
     noise: str = "asset"
     noise_variance: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.n_factors < 1:
-            raise OptionError(f"factors: {self.n_factors} is too few; ask for at least 1")
-        if self.n_conditions < 0 or self.curve_width < 1:
-            raise OptionError("n_conditions must be at least 0, curve_width at least 1")
+        least = 2 if self.likelihood == "volatility" else 1
+        if self.n_factors < least:
+            raise OptionError(f"factors: {self.n_factors} is too few; ask for at least {least}")
+        if self.n_conditions < 0:
+            raise OptionError(f"n_conditions: {self.n_conditions} is below 0")
+        if self.degree < 1:
+            raise OptionError(f"degree: {self.degree} is too low; at least 1, which is linear")
         if any(width < 1 for width in self.widths):
             raise OptionError(f"widths: {self.widths} holds a width below 1")
         _require_one_of("normalisation", self.normalisation, NORMALISATIONS)

@@ -94,25 +94,26 @@ class Perceptron(nn.Module):
 
 
 class Curves(nn.Module):
-    """The sum of one curve a factor, each through its own hidden layer of smooth units.
+    """The sum of one polynomial curve a factor.
 
-        Σ_k C_k tanh(a_k z_k + b_k),    a_k, b_k of `width` entries, C_k asset × width
+        Σ_k Σ_{d ≤ degree} C_kd He_d(z_k)/√d!
 
-    No unit sees two factors, so turning the factors would change what can be said: up to order,
-    sign and a map of each factor alone the factors are identified where curves are rich enough
-    (Lachapelle et al. 2023, additive decoders). Output weights start at 0, at a linear decoder.
+    in Hermite polynomials, orthonormal under z ~ N(0, 1): |C_kd|² is the variance that degree d of
+    factor k explains. No term sees two factors, so turning them would change what can be said: up
+    to order, sign and a map of each factor alone, factors are identified where curves are rich
+    enough (Lachapelle et al. 2023, additive decoders). All degrees start alike.
     """
 
-    width: int
+    degree: int
     size: int
 
     @nn.compact
     def __call__(self, factors: Float[Array, "row factor"]) -> Float[Array, "row size"]:
         n_factors = factors.shape[-1]
-        slope = self.param("slope", nn.initializers.normal(1.0), (n_factors, self.width))
-        shift = self.param("shift", nn.initializers.normal(1.0), (n_factors, self.width))
-        kernel = self.param(
-            "kernel", nn.initializers.normal(0.1), (n_factors, self.width, self.size)
-        )
-        hidden = jnp.tanh(factors[:, :, None] * slope[None] + shift[None])
-        return jnp.einsum("rkh,khs->rs", hidden, kernel)
+        terms = [jnp.ones_like(factors), factors]
+        for degree in range(2, self.degree + 1):
+            # √d h_d = z h_{d-1} - √(d-1) h_{d-2}, the three-term recurrence of He_d/√d!.
+            last = factors * terms[-1] - (degree - 1) ** 0.5 * terms[-2]
+            terms.append(last * degree**-0.5)
+        columns = jnp.concatenate(terms[1:], axis=-1)
+        return dense(self.size, n_factors, "terms", use_bias=False)(columns)

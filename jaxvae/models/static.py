@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
+from jaxvae.densities import Density, Gaussian, IndependentT, StudentT
 from jaxvae.models.base import Batch, Model, Variables, factors_used, standard_normal_prior
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.layers import Curves, Perceptron, dense
-from jaxvae.objective import Density, Gaussian, StudentT
 
 NOISE_FLOOR = 1e-6
 FIRST_FREEDOM = 10.0
+FIRST_VOLATILITY = 0.5
 # ν - 2, so that returns have a variance; at a million the density is a Gaussian's.
 EXCESS_FREEDOM = (1e-2, 1e6)
 
@@ -22,9 +23,10 @@ EXCESS_FREEDOM = (1e-2, 1e6)
 class Encoder(nn.Module):
     """q(z | x): posterior mean and log-variance of each row's factors.
 
-    Under a Student-t likelihood the row is divided by its own scale c, c² = (1 + Σ x²)/(1 + D), and
-    the posterior multiplied by it: in the linear model the posterior's mean is linear in x and its
-    variance proportional to the row's scale, and c is one that an outlier does not upset.
+    Where rows differ in scale (any likelihood but the Gaussian), the row is divided by its own
+    scale c, c² = (1 + Σ x²)/(1 + D), and ln c given beside it, so that a wild row looks like any
+    other. Under "student" the posterior is multiplied by c again: in the linear model its mean is
+    linear in x and its variance proportional to the row's scale.
     """
 
     config: ModelConfig
@@ -32,8 +34,8 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
         config = self.config
-        scale = _row_scale(batch) if config.likelihood == "student" else None
-        if scale is not None:
+        scale = _row_scale(batch)
+        if config.likelihood != "gaussian":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
         inputs = jnp.concatenate([inputs, batch.conditions], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
@@ -43,7 +45,7 @@ class Encoder(nn.Module):
         if config.skip:
             mean += dense(config.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
         log_variance = dense(config.n_factors, hidden.shape[-1], "log_variance")(hidden)
-        if scale is None:
+        if config.likelihood != "student":
             return Gaussian(mean, log_variance)
         return Gaussian(scale * mean, log_variance + 2.0 * jnp.log(scale))
 
@@ -52,12 +54,19 @@ class Decoder(nn.Module):
     """p(x | z): where each row's returns lie and how they scatter, in standard units.
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
-    Under a Student-t likelihood one s ~ InverseGamma(ν/2, ν/2) a row scales all: z ~ N(0, s I) and
-    x | z, s ~ N(g(z), s Ψ). Integrating s out leaves two Student-t's,
+
+    "gaussian":  x = g(z) + Ψ^½ ε.
+
+    "student":  x = g(z) + √s Ψ^½ ε with z ~ N(0, s I), one s ~ InverseGamma(ν/2, ν/2) a row.
+    Integrating s out leaves two multivariate Student-t's,
 
         z ~ t_ν(0, I),    x | z ~ t_{ν+K}(g(z), Ψ (ν + |z|²)/(ν + K)),
 
     so that with a linear g the returns are multivariate t with scale matrix W Wᵀ + Ψ.
+
+    "volatility":  x_a = exp(½ l_a z_1) [g_a(z_2, …) + Ψ_a^½ ε_a],  ε_a ~ t_{ν_a}. The first factor
+    moves the volatility of every asset by its own loading l_a, as in stochastic volatility; shocks
+    of single assets have tails of their own (Harvey, Ruiz & Shephard 1994).
     """
 
     config: ModelConfig
@@ -71,6 +80,8 @@ class Decoder(nn.Module):
         training: bool,
         n_used: Float[Array, ""],
     ) -> Density:
+        if self.config.likelihood == "volatility":
+            return self._with_volatility(factors, batch, training)
         mean = self._mean(factors, batch, training)
         log_noise = jnp.broadcast_to(self._log_noise()[None, :], mean.shape)
         if self.config.likelihood == "gaussian":
@@ -80,14 +91,26 @@ class Decoder(nn.Module):
         rows = jnp.broadcast_to(freedom + n_used, reach.shape)
         return StudentT(mean, log_noise + jnp.log(reach)[:, None], rows)
 
+    def _with_volatility(
+        self, factors: Float[Array, "row factor"], batch: Batch, training: bool
+    ) -> IndependentT:
+        loadings = self.param(
+            "volatility", nn.initializers.constant(FIRST_VOLATILITY), (self.n_assets,)
+        )
+        moves = factors[:, :1] * loadings[None, :]
+        mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)
+        freedom = _freedom(self.param("log_freedom", _log_first_freedom, (self.n_assets,)))
+        log_scale = self._log_noise()[None, :] + moves
+        return IndependentT(mean, log_scale, jnp.broadcast_to(freedom[None, :], mean.shape))
+
     def _mean(
         self, factors: Float[Array, "row factor"], batch: Batch, training: bool
     ) -> Float[Array, "row asset"]:
         config = self.config
         inputs = jnp.concatenate([factors, batch.conditions], axis=-1)
         if config.decoder == "additive":
-            mean = Curves(config.curve_width, self.n_assets, name="curves")(factors)
-            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(inputs)
+            mean = Curves(config.degree, self.n_assets, name="curves")(factors)
+            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(batch.conditions)
         hidden = Perceptron(
             config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
@@ -105,8 +128,9 @@ class Decoder(nn.Module):
         return jnp.logaddexp(raw, jnp.log(jnp.float32(NOISE_FLOOR)))
 
 
-def freedom_of(variables: Variables) -> Float[Array, "*members"]:
-    """Degrees of freedom ν of a member with a Student-t likelihood."""
+def freedom_of(variables: Variables) -> Float[Array, "*sizes"]:
+    """Degrees of freedom ν of a member: of its "student" likelihood, or one an asset of the noise
+    of its "volatility" likelihood."""
     return _freedom(variables.parameters["decoder"]["log_freedom"])
 
 
@@ -150,7 +174,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         inputs, n_used = factors * mask[None, :], jnp.sum(mask)
         return _apply(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
-    prior = standard_normal_prior if config.likelihood == "gaussian" else standard_t_prior
+    prior = standard_t_prior if config.likelihood == "student" else standard_normal_prior
     return Model(config.n_factors, initialise, encode, decode, prior)
 
 
@@ -194,7 +218,7 @@ def _row_scale(batch: Batch) -> Float[Array, "row 1"]:
     return jnp.sqrt(squares / (1.0 + jnp.sum(batch.observed, axis=-1, keepdims=True)))
 
 
-def _freedom(log_excess: Float[Array, "*members"]) -> Float[Array, "*members"]:
+def _freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*sizes"]:
     """ν = 2 + exp(parameter), within bounds."""
     low, high = EXCESS_FREEDOM
     return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)
