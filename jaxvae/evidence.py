@@ -5,6 +5,7 @@ Nothing here sees the test part but `rankings_table`, whose true scores are of i
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
@@ -34,18 +35,34 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     """
     rng = np.random.default_rng(config.root_seed)
     classical = _classical(prepared, rng)
-    sizes = _sizes_table(rng, sweep)
-    scores = np.nanmean(sweep.log_likelihood[sizes.factors], axis=1)
+    sound, scores = _scores_by_size(sweep)
+    sizes = _sizes_table(rng, sweep, sound, scores)
     held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())
     rows = [("estimate", *estimate) for estimate in [*classical.items(), ("held_out", held_out)]]
     rows.append(("verdict", "verdict", verdict(classical, held_out)))
-    return pd.concat([pd.DataFrame(rows, columns=["kind", "name", "factors"]), sizes])
+    answers = pd.DataFrame(rows, columns=["kind", "name", "factors"])
+    return pd.concat([answers, sizes], ignore_index=True)
 
 
-def _sizes_table(rng: np.random.Generator, sweep: Sweep) -> pd.DataFrame:
-    """A row a number of factors of which a member did not diverge."""
+def _scores_by_size(
+    sweep: Sweep,
+) -> tuple[Int[np.ndarray, " size"], Float[np.ndarray, "size date"]]:
+    """The numbers of factors of which a member did not diverge, and their mean log-likelihoods.
+
+    Members that use none of their factors are members without factors: they join those.
+    """
     sound = np.flatnonzero(~np.isnan(sweep.active).all(axis=1))
     scores = np.nanmean(sweep.log_likelihood[sound], axis=1)
+    scores[0] = sweep.log_likelihood[sweep.active == 0].mean(axis=0)
+    return sound, scores
+
+
+def _sizes_table(
+    rng: np.random.Generator,
+    sweep: Sweep,
+    sound: Int[np.ndarray, " size"],
+    scores: Float[np.ndarray, "size date"],
+) -> pd.DataFrame:
     gains = pd.DataFrame(held_out_gains(rng, scores)).rename(columns={"mean": "gain"})
     sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sound})
     sizes["log_likelihood"] = scores.mean(axis=1)

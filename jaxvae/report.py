@@ -56,7 +56,6 @@ CSS_PIXELS = 96  # an inch, by definition
 SCORED = (
     "vae_ensemble",
     "vae_best",
-    "consensus",
     "factor_analysis_best",
     "factor_analysis",
     "pca_best",
@@ -208,8 +207,8 @@ def _best_member_note(study: Study) -> list[str]:
     lead = number(study.metric("vae", "best_member_lead", "test"), 2, True)
     return [
         f"The member that is best on the test dates leads the strongest classical model by {lead} "
-        f"nats a date; picked among {count(len(study.members), 'member')}, so much comes with "
-        f"p = {number(p_value, 3)} where none is better."
+        f"nats a date. Were none of the {count(len(study.members), 'member')} better, the best of "
+        f"so many would lead by as much with probability {number(p_value, 3)}."
     ]
 
 

@@ -21,7 +21,8 @@ def answers(study: Study) -> list[dict[str, str]]:
 
 
 def _which(study: Study) -> dict[str, str]:
-    n_factors, kept = study.config["n_factors"], study.factors.shape[1]
+    n_factors = study.config["n_factors"]
+    kept = study.config.get("consensus", {}).get("survive", n_factors)
     found = count(n_factors, "factor")
     if kept < n_factors:
         found = f"{kept} of {count(n_factors, 'factor')} kept"

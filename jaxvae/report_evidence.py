@@ -24,7 +24,9 @@ def known_factors(study: Study) -> Table | None:
     names = [name for name in KNOWN_SCORES if np.isfinite(study.metric("consensus", name, "test"))]
     models = [model for model in COMPARED if np.isfinite(study.metric(model, "mcc", "test"))]
     seeds = any(np.isfinite(study.metric("vae_ensemble", f"{n}_seeds_low", "test")) for n in names)
-    header = ["Score", *(model_name(study, model) for model in models)]
+    # No line break within "K = 5".
+    names_of_models = (model_name(study, model).replace(" = ", "\u00a0=\u00a0") for model in models)
+    header = ["Score", *names_of_models]
     header += ["VAE, mean over seeds [95 %]"] if seeds else []
     header += ["By chance (95 %)", "By random rotation"]
     rows = [_known_row(study, name, models, seeds) for name in names]

@@ -84,7 +84,8 @@ KNOWN_NOTE = (
     "before them. By chance: the 95th percentile over known factors shifted in time, the largest "
     "of the models’. By random rotation: what the known factors score when turned at random; where "
     "it says “unmoved” the score sees the space and not its axes. A score is evidence where it "
-    "exceeds both."
+    "exceeds both. DCI disentanglement and completeness ask only how sharply importance is spread, "
+    "so factors that explain almost nothing may reach 1: read them beside informativeness."
 )
 
 CLASSICAL = {

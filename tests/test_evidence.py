@@ -113,6 +113,16 @@ def test_a_size_whose_members_diverged_is_left_out(planted):
     assert np.isfinite(table[table.kind == "size"].gain).all()
 
 
+def test_members_that_use_no_factor_are_members_without_factors(planted):
+    prepared, _, _, sweep = planted
+    likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
+    active[1] = 0
+    table = numbers_table(prepared, Sweep(likelihood, active), CONFIG)
+    none = table[table.kind == "size"].iloc[0]
+    assert none.log_likelihood == pytest.approx(likelihood[:2].mean())
+    assert table[table.kind == "size"].gain.isna().tolist() == [False, True, False, False, False]
+
+
 def test_a_few_assets_are_judged_by_held_out_likelihood_alone():
     """Three assets: no estimator has eigenvalues enough."""
     panel = replace(PANEL, values=PANEL.values[:, :3], assets=PANEL.assets[:3], sectors=None)

@@ -168,7 +168,7 @@ def rows_of(table):
 def test_known_factors_stand_beside_chance_and_rotation():
     table = known_factors(make_study())
     assert table["header"] == [
-        "Score", "Consensus factors", "VAE, best member", "PCA, K = 5",
+        "Score", "Consensus factors", "VAE, best member", "PCA, K\u00a0=\u00a05",
         "VAE, mean over seeds [95 %]", "By chance (95 %)", "By random rotation",
     ]  # fmt: skip
     rows = rows_of(table)
@@ -289,6 +289,14 @@ def test_real_means_stable_and_above_chance_and_rotation(mcc, stability, verdict
     answer = answers(study)[1]
     assert answer["verdict"] == verdict
     assert words in answer["text"]
+
+
+def test_factors_that_did_not_survive_are_not_counted():
+    study = make_study()
+    assert answers(study)[0]["verdict"].startswith("5 factors, ")
+    rule = {**study.config["consensus"], "survive": 0}
+    study = replace(study, config={**study.config, "consensus": rule})
+    assert answers(study)[0]["verdict"].startswith("0 of 5 factors kept")
 
 
 def test_one_seed_cannot_tell_what_is_real():
