@@ -131,7 +131,7 @@ def rankings_table(members: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranking(members: pd.DataFrame, criterion: str) -> tuple[int, int, float, float, float]:
-    best = members.loc[members[criterion].idxmax()]
+    best = members.iloc[int(members[criterion].argmax())]
     if TRUE_SCORE not in members:
         return len(members), int(best.member), np.nan, np.nan, np.nan
     truth = members[TRUE_SCORE]

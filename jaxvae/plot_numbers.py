@@ -1,5 +1,7 @@
 """The figure of the number of factors: the ensemble's own gain, and what every estimator says."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -58,12 +60,12 @@ def _draw_answers(axes: Axes, answers: pd.Series) -> None:
     axes.set_xlim(-0.5, max(5.0, float(answers.max())) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     where = (float(answers["verdict"]), 1.0)
-    style = {"ha": "center", "va": "bottom", "color": MUTED, "fontsize": 8.0}
+    style: dict[str, Any] = {"ha": "center", "va": "bottom", "color": MUTED, "fontsize": 8.0}
     axes.annotate("verdict", where, (0, 1), ("data", "axes fraction"), "offset points", **style)
 
 
 def _message(answers: pd.Series, sizes: pd.DataFrame) -> str:
-    best = sizes.loc[sizes.log_likelihood.idxmax()]
+    best = sizes.iloc[int(sizes.log_likelihood.argmax())]
     verdict = count(int(answers["verdict"]), "factor")
     if not np.isfinite(best.gain) or best.low <= 0:
         words = "no number of them gains held-out likelihood beyond its error"

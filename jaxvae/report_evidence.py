@@ -85,7 +85,9 @@ def losses(study: Study) -> Table | None:
         "Members use: median [range]",
         "Fewer than half carry",
     ]
-    rows = [_losses_row(study, beta, part) for beta, part in study.spectrum.groupby("beta")]
+    table = study.spectrum
+    betas = sorted(table.beta.unique())
+    rows = [_losses_row(study, float(beta), table[table.beta == beta]) for beta in betas]
     return {"header": header, "rows": rows}
 
 
@@ -94,8 +96,9 @@ def _losses_row(study: Study, beta: float, part: pd.DataFrame) -> list[str]:
     used = members.active_units
     words = f"{number(used.median(), 1)} [{number(used.min(), 0)}, {number(used.max(), 0)}]"
     lost = part[~part.linear.astype(bool)]
-    noisy = [f"{row.factor} ({number(row.signal_to_noise, 1)})" for row in lost.itertuples()]
-    missed = [str(row.factor) for row in part.itertuples() if row.members < LOST]
+    levels = zip(lost.factor, lost.signal_to_noise, strict=True)
+    noisy = [f"{factor} ({number(level, 1)})" for factor, level in levels]
+    missed = [str(factor) for factor in part.factor[part.members < LOST]]
     kept = f"{int(part.linear.sum())} of {len(part)}"
     cells = ", ".join(noisy) or "none", words if len(used) else "–", ", ".join(missed) or "none"
     return [f"{beta:g}", kept, *cells]
@@ -108,13 +111,14 @@ def rankings(study: Study) -> Table | None:
     known = study.rankings.correlation.notna().any()
     header = ["Ranked by", "Members", "First"]
     header += ["Rank correlation with matched |corr.|", "Of the first", "Of the median member"]
-    rows = []
-    for row in study.rankings.itertuples():
-        scores = (row.correlation, row.best_score, row.median_score)
-        cells = [CRITERIA[row.criterion], str(row.members), f"member {row.best_member}"]
-        rows.append([*cells, *(number(score) for score in scores)])
+    rows = [_ranking_row(row) for _, row in study.rankings.iterrows()]
     width = len(header) if known else 3
     return {"header": header[:width], "rows": [row[:width] for row in rows]}
+
+
+def _ranking_row(row: pd.Series) -> list[str]:
+    scores = [number(row[name]) for name in ("correlation", "best_score", "median_score")]
+    return [CRITERIA[row.criterion], str(row.members), f"member {row.best_member}", *scores]
 
 
 def verdict_words(study: Study) -> str:

@@ -85,9 +85,23 @@ def _without_factors(
 
     Batch norm of a constant divides rounding by rounding: trained members would score far below.
     """
+    train, validation = (prepared.values[rows] for rows in prepared.split[:2])
     shape = prepared.preset.model
-    kind = (shape.noise, shape.noise_variance, shape.likelihood == "student")
-    independent = baselines.fit_independent(prepared.values[prepared.split.train], *kind)
-    validation = prepared.values[prepared.split.validation]
-    scores = baselines.log_likelihood(independent, validation)
+    if shape.likelihood == "volatility":
+        scores = _independent_tails(train, validation)
+    else:
+        kind = (shape.noise, shape.noise_variance, shape.likelihood == "student")
+        scores = baselines.log_likelihood(baselines.fit_independent(train, *kind), validation)
     return np.broadcast_to(scores, like[0].shape), np.zeros_like(like[1])
+
+
+def _independent_tails(
+    train: Float[np.ndarray, "date asset"], validation: Float[np.ndarray, "later asset"]
+) -> Float[np.ndarray, " later"]:
+    """Every asset a Student-t of its own."""
+    columns = zip(train.T[:, :, None], validation.T[:, :, None], strict=True)
+    by_asset = [
+        baselines.log_likelihood(baselines.fit_multivariate_t(asset), later)
+        for asset, later in columns
+    ]
+    return np.sum(by_asset, axis=0)

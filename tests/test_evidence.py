@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from jaxvae import sweep as sweeps
 from jaxvae.alignment import align
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import StudyConfig, choose, prepare, train_grid
@@ -90,6 +92,32 @@ def test_members_without_factors_are_the_best_constant(planted):
     later = (prepared.values[prepared.split.validation] - train.mean(0)) / train.std(0)
     expected = -0.5 * (later**2 + np.log(2 * np.pi)).sum(axis=1) - np.log(train.std(0)).sum()
     np.testing.assert_allclose(sweep.log_likelihood[0], np.tile(expected, (3, 1)))
+
+
+def test_noise_of_every_likelihood_has_a_constant_of_its_kind():
+    """Student-t: the tails of a date are shared; "volatility": every asset has its own."""
+    rng = np.random.default_rng(0)
+    scores = {}
+    for name, values in (
+        ("shared", rng.normal(size=(400, 30)) / np.sqrt(rng.chisquare(4, size=(400, 1)))),
+        ("own", rng.standard_t(3, size=(400, 30))),
+    ):
+        prepared = prepare(replace(PANEL, values=0.01 * values), CONFIG)
+        for likelihood in ("gaussian", "student", "volatility"):
+            shape = replace(prepared.preset.model, likelihood=likelihood)
+            kind = prepared._replace(preset=prepared.preset._replace(model=shape))
+            like = (np.zeros((3, 56)), np.zeros(3))
+            found, active = sweeps._without_factors(kind, like)
+            assert not active.any()
+            scores[name, likelihood] = found.mean()
+        if name == "own":
+            train, later = (prepared.values[rows] for rows in prepared.split[:2])
+            fits = [stats.t.fit(column) for column in train.T]
+            expected = sum(stats.t.logpdf(x, *fit) for x, fit in zip(later.T, fits, strict=True))
+            assert scores[name, "volatility"] == pytest.approx(expected.mean(), abs=0.01)
+    assert scores["shared", "student"] > scores["shared", "volatility"] + 1
+    assert scores["own", "volatility"] > scores["own", "gaussian"] + 1
+    assert scores["own", "volatility"] > scores["own", "student"]
 
 
 def test_the_sweep_compiles_nothing(planted, caplog):
