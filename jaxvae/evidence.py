@@ -67,7 +67,7 @@ def _sizes_table(
     sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sound})
     sizes["log_likelihood"] = scores.mean(axis=1)
     active = np.nanmean(sweep.active[sound], axis=1)
-    gains[(active < 0.5) & (sound > 0)] = np.nan
+    gains[(active <= 0.5) & (sound > 0)] = np.nan
     return sizes.join(gains).assign(active_units=active)
 
 

@@ -63,7 +63,7 @@ def test_pure_noise_has_no_factors(unplanted):
     assert number(table, "held_out") == 0
     sizes = table[table.kind == "size"].iloc[1:]
     assert ((sizes.low <= 0) | sizes.low.isna()).all()
-    assert (sizes.low.isna() == (sizes.active_units < 0.5)).all()
+    assert (sizes.low.isna() == (sizes.active_units <= 0.5)).all()
 
 
 def test_planted_factors_are_counted(planted):
