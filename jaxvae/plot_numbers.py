@@ -1,7 +1,5 @@
 """The figure of the number of factors: the ensemble's own gain, and what every estimator says."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +9,6 @@ from matplotlib.ticker import MaxNLocator
 from jaxvae.folder import Study
 from jaxvae.plot_style import (
     DATA,
-    MUTED,
     OTHER,
     VAE,
     count,
@@ -21,6 +18,8 @@ from jaxvae.plot_style import (
     tidy,
 )
 from jaxvae.report_words import ESTIMATORS
+
+LEAST_SHOWN = 0.1  # nats a date: what is smaller should look it
 
 
 def n_factors(study: Study) -> Figure:
@@ -46,22 +45,22 @@ def _draw_gains(axes: Axes, sizes: pd.DataFrame) -> None:
     axes.errorbar(sizes.factors, gains, yerr=errors, fmt="o-", color=VAE, ms=6, capsize=0)
     unused = sizes.gain.isna()
     axes.plot(sizes.factors[unused], gains[unused], "o", color=VAE, mfc="white", ms=6, zorder=3)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -LEAST_SHOWN), max(high, LEAST_SHOWN))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_answers(axes: Axes, answers: pd.Series) -> None:
-    tidy(axes, "number of factors", "", "What the estimators say", grid="x")
+    words = "What the estimators say; line: the verdict"
+    tidy(axes, "number of factors", "", words, grid="x")
     names = [name for name in reversed(ESTIMATORS) if name in answers and name != "verdict"]
     places = np.arange(len(names))
     colours = [VAE if name == "held_out" else OTHER for name in names]
-    axes.axvline(answers["verdict"], color=DATA, linewidth=1.4, label="verdict")
+    axes.axvline(answers["verdict"], color=DATA, linewidth=1.4)
     axes.scatter(answers[names], places, c=colours, s=46, zorder=3)
     axes.set_yticks(places, [ESTIMATORS[name][0] for name in names])
     axes.set_xlim(-0.5, max(5.0, float(answers.max())) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    where = (float(answers["verdict"]), 1.0)
-    style: dict[str, Any] = {"ha": "center", "va": "bottom", "color": MUTED, "fontsize": 8.0}
-    axes.annotate("verdict", where, (0, 1), ("data", "axes fraction"), "offset points", **style)
 
 
 def _message(answers: pd.Series, sizes: pd.DataFrame) -> str:
