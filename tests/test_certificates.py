@@ -7,24 +7,30 @@ ensemble together.
 import jax
 import numpy as np
 import pytest
+from linear import (
+    SAMPLED,
+    best_elbo,
+    elbo,
+    linear_model,
+    log_density,
+    solution,
+    train,
+    with_exact_encoder,
+)
 from sklearn.decomposition import FactorAnalysis
 
-from jaxvae import apply
-from jaxvae.ensemble import member_grid, train_ensemble
-from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.state import TrainConfig, make_data
+from jaxvae.analysis.baselines import fit_independent
+from jaxvae.analysis.baselines import log_likelihood as log_likelihood_of
+from jaxvae.analysis.matching import match
+from jaxvae.analysis.n_factors import parallel_analysis
+from jaxvae.models import make_batch
+from jaxvae.panel import fit_scaler
+from jaxvae.state import TrainConfig
+from jaxvae.synthetic import linear_panel
 
 N_ROWS, N_ASSETS, N_FACTORS = 400, 6, 3
-# One draw of z a row and step leaves the parameters about this far, relatively, from the optimum;
-# the ELBO, flat there, is off by its square.
-SAMPLED = 0.01
-CONFIG = TrainConfig(
-    epochs=1500,
-    batch_size=N_ROWS,
-    warmup_epochs=0,
-    clip_norm=None,
-    patience=None,
-)
+BETAS = (1.0, 2.0, 4.0, 10.0)
+PANEL = TrainConfig(epochs=300, batch_size=100, warmup_epochs=0, clip_norm=None, patience=None)
 
 
 def returns():
@@ -37,64 +43,31 @@ def returns():
 
 
 VALUES = returns()
-EIGENVALUES, DIRECTIONS = (part[..., ::-1] for part in np.linalg.eigh(np.cov(VALUES.T, ddof=0)))
+COVARIANCE = np.cov(VALUES.T, ddof=0)
+EIGENVALUES, DIRECTIONS = (part[..., ::-1] for part in np.linalg.eigh(COVARIANCE))
+MODELS = {noise: linear_model(N_FACTORS, N_ASSETS, noise) for noise in ("scalar", "fixed", "asset")}
 
 
-def train(noise, betas, noise_variance=0.5):
-    """Members' linear maps in float64: W, b, Ψ, and each row's posterior mean and variance."""
-    config = ModelConfig(
-        N_FACTORS, widths=(), normalisation="none", noise=noise, noise_variance=noise_variance
-    )
-    model = static_vae(config, N_ASSETS)
-    data = make_data(make_batch(VALUES), make_batch(VALUES[:0]), N_ROWS)
-    members = member_grid((0,), betas, data, model, 2e-2, CONFIG.epochs)
-    ensemble = train_ensemble(jax.random.key(0), data, members, model, CONFIG)
-    return model, ensemble, [_solution(model, ensemble, index) for index in range(len(betas))]
-
-
-def _solution(model, ensemble, index):
-    variables = jax.tree.map(lambda leaf: leaf[index], ensemble.variables)
-    batch = make_batch(VALUES)
-    posterior, _ = model.encode(variables, batch, False)
-    observation, _ = model.decode(variables, posterior.mean, batch, False)
-    decoder = variables.parameters["decoder"]["mean"]
-    parts = (decoder["kernel"].T, decoder["bias"], np.exp(observation.log_variance[0]))
-    return tuple(
-        np.asarray(part, np.float64)
-        for part in (*parts, posterior.mean, np.exp(posterior.log_variance))
-    )
-
-
-def expected_elbo(solution, beta=1.0):
-    """Mean over rows of E_q log p(x | z) - β KL, the expectation over z in closed form."""
-    loadings, bias, noise, mean, variance = solution
-    residual = (VALUES - mean @ loadings.T - bias) ** 2 + variance @ (loadings**2).T
-    likelihood = -0.5 * (np.log(2 * np.pi * noise) + residual / noise).sum(axis=1)
-    kl = 0.5 * (mean**2 + variance - np.log(variance) - 1).sum(axis=1)
-    return (likelihood - beta * kl).mean()
+def solutions(noise, values, betas=(1.0,)):
+    variables, _ = train(MODELS[noise], values, betas)
+    return [solution(MODELS[noise], one, make_batch(values)) for one in variables]
 
 
 @pytest.fixture(scope="module")
 def learned():
-    return train("scalar", (1.0, 2.0, 4.0))[2]
+    return solutions("scalar", VALUES, BETAS[:3])
 
 
 @pytest.fixture(scope="module")
 def fixed():
     """σ² = ½: βσ² is ½, 1, 2 and 5."""
-    return train("fixed", (1.0, 2.0, 4.0, 10.0))[2]
+    return solutions("fixed", VALUES, BETAS)
 
 
 def test_elbo_is_probabilistic_pcas(learned):
     """Tipping & Bishop 1999; at β = 1 the best mean ELBO is the maximum likelihood."""
-    rest = EIGENVALUES[N_FACTORS:].mean()
-    best = -0.5 * (
-        N_ASSETS * np.log(2 * np.pi)
-        + np.log(EIGENVALUES[:N_FACTORS]).sum()
-        + (N_ASSETS - N_FACTORS) * np.log(rest)
-        + N_ASSETS
-    )
-    found = expected_elbo(learned[0])
+    best = best_elbo(COVARIANCE, N_FACTORS)
+    found = elbo(learned[0], VALUES)
     assert found == pytest.approx(best, rel=1e-4)
     assert found <= best + 1e-6 * abs(best)
 
@@ -148,9 +121,99 @@ def test_loading_norms_and_posterior_variances_over_betas(fixed):
 
 
 def test_noise_an_asset_is_factor_analysis():
-    model, ensemble, _ = train("asset", (1.0,))
-    fitted, batch = apply.everyone(ensemble), make_batch(VALUES)
-    said = apply.evaluate(jax.random.key(1), model, fitted, batch, 512)
+    found = solutions("asset", VALUES)[0]
     expected = FactorAnalysis(N_FACTORS, tol=1e-8, max_iter=10_000, svd_method="lapack")
     score = expected.fit(VALUES).score(VALUES)
-    assert np.mean(said.likelihood.value) == pytest.approx(score, abs=0.02)
+    assert log_density(found, VALUES).mean() == pytest.approx(score, abs=0.02)
+
+
+def test_the_notebooks_panel_is_factor_analysis():
+    """In nats a date, of 100 assets; and the axes are those that a diagonal posterior asks for."""
+    panel, _ = linear_panel(42)
+    values = fit_scaler(panel.values).standardise(panel.values)
+    model = linear_model(5, panel.n_assets)
+    variables, _ = train(model, values, config=PANEL, tile_width=1)
+    found = solution(model, variables[0], make_batch(values))
+    score = FactorAnalysis(5, svd_method="lapack").fit(values).score(values)
+    likelihood = log_density(found, values).mean()
+    assert score - 0.1 < likelihood < score + 0.01
+    assert largest_overlap(found) < 0.2
+
+
+def largest_overlap(found):
+    """The largest |cosine| between two columns of Ψ^-½ W."""
+    units = found.loadings / np.sqrt(found.noise)[:, None]
+    units = units / np.linalg.norm(units, axis=0)
+    return np.abs(units.T @ units - np.eye(units.shape[1])).max()
+
+
+def test_training_takes_the_axes_of_a_diagonal_posterior(learned):
+    """Off the diagonal, Wᵀ Ψ⁻¹ W is 0 (Rolínek et al. 2019)."""
+    assert largest_overlap(learned[0]) < 2 * SAMPLED
+
+
+@pytest.fixture(scope="module")
+def turned(learned):
+    """The trained member with W → W Q, Q an even reflection, and its best diagonal posterior."""
+    reflection = np.eye(N_FACTORS) - 2 / N_FACTORS
+    model, batch = MODELS["scalar"], make_batch(VALUES)
+    variables = model.initialise(jax.random.key(0), batch)
+    loadings, bias, noise = learned[0].loadings, learned[0].bias[0], learned[0].noise
+    variables = with_exact_encoder(variables, loadings @ reflection, bias, noise)
+    return solution(model, variables, batch)
+
+
+def test_rotation_leaves_the_likelihood_and_moves_the_factors(learned, turned):
+    """Locatello et al. 2019: no likelihood tells W from W Q."""
+    before, after = (log_density(found, VALUES) for found in (learned[0], turned))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    assert match(turned.mean, learned[0].mean).correlations.mean() < 0.9
+
+
+def test_rotation_costs_a_diagonal_posterior_what_it_leaves_out(learned, turned):
+    """KL(q ‖ p(z | x)) = ½ [Σ ln P_kk - ln det P] with P = I + Wᵀ Ψ⁻¹ W."""
+    loadings = turned.loadings
+    precision = np.eye(N_FACTORS) + (loadings / turned.noise[:, None]).T @ loadings
+    cost = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
+    likelihood = log_density(turned, VALUES).mean()
+    assert cost > 0.1
+    assert elbo(turned, VALUES) == pytest.approx(likelihood - cost, abs=1e-4)
+    assert elbo(learned[0], VALUES) == pytest.approx(likelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("noise", ["scalar", "asset"])
+def test_noiseless_returns_take_the_noise_to_its_floor(noise):
+    """Rank two: Dai & Wipf 2019; finite throughout, as `train` asserts."""
+    values = returns()[:, :2] @ np.random.default_rng(1).normal(size=(2, N_ASSETS))
+    found = solutions(noise, values / values.std(axis=0))[0]
+    assert all(np.isfinite(part).all() for part in found)
+    assert found.noise.max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def noise_only():
+    """80 rows of pure noise (each five times over), a member trained on them, and fresh rows."""
+    rng = np.random.default_rng(11)
+    few, fresh = rng.normal(size=(80, N_ASSETS)), rng.normal(size=(2000, N_ASSETS))
+    model = MODELS["scalar"]
+    variables, _ = train(model, np.tile(few, (5, 1)))
+    return few, fresh, [solution(model, variables[0], make_batch(rows)) for rows in (few, fresh)]
+
+
+def test_pure_noise_has_the_active_factors_that_its_sample_asks_for(noise_only):
+    """λ_k > σ² in the sample, whatever the population: as form 3 has it."""
+    few, _, (found, _) = noise_only
+    eigenvalues = np.linalg.eigvalsh(np.cov(few.T, ddof=0))[::-1]
+    rest = eigenvalues[N_FACTORS:].mean()
+    expected = 1 - rest / eigenvalues[:N_FACTORS]
+    assert (expected > 0.01).all()
+    np.testing.assert_allclose(np.sort(found.mean.var(axis=0))[::-1], expected, atol=0.02)
+
+
+def test_no_factor_of_pure_noise_survives(noise_only):
+    """Neither parallel analysis nor held-out likelihood is taken in."""
+    few, fresh, (_, held_out) = noise_only
+    assert parallel_analysis(few, 1, np.random.default_rng(0)) == 0
+    none = fit_independent(few, "scalar", 0.5, student=False)
+    gain = log_density(held_out, fresh) - log_likelihood_of(none, fresh)
+    assert gain.mean() < 0
