@@ -66,26 +66,22 @@ def summarise(
         _score_mixture(prepared, refits, rebuilt, config),
         _score(refits, best, "vae_best", "fit", REFIT_SPLITS, config),
     ]
-    joint = Scored(
-        "consensus", aligned.factors.shape[1], "fit", REFIT_SPLITS, factors=aligned.factors
-    )
+    n_kept = aligned.factors.shape[1]
+    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     rivals, unfitted = fit_baselines(prepared, config.n_factors)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, prepared.panel.n_assets, SCENARIOS)
     scored = [*_score_members(grid, config), *vaes, joint, *rivals]
-    table = pd.concat(
-        [
-            metrics_table(scored, context, config.root_seed),
-            *_ensemble_rows(prepared, config, grid, refits, best, rivals),
-            describe_rows("data", "fit", prepared.values[prepared.split.fit]),
-            describe_rows("vae_ensemble", "fit", scenarios),
-        ],
-        ignore_index=True,
-    )
+    parts = [
+        metrics_table(scored, context, config.root_seed),
+        *_ensemble_rows(prepared, config, grid, refits, best, rivals),
+        describe_rows("data", "fit", prepared.values[prepared.split.fit]),
+        describe_rows("vae_ensemble", "fit", scenarios),
+    ]
+    table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid)
     members = members_table(table, columns, context.reference is not None)
-    notes = [*prepared.panel.notes, *unfitted]
-    notes += _refit_notes(refits, grid, chosen, config)
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, grid, chosen, config)]
     notes += study_notes(prepared, config, grid, aligned)
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     return Study(
@@ -100,15 +96,9 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **drawn_arrays(prepared, aligned.factors, reconstructions, scenarios),
-            "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
-            "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
-            "scaler_mean": prepared.scaler.mean,
-            "scaler_scale": prepared.scaler.scale,
+            **_saved_arrays(prepared, refits, best),
         },
-        parameters={
-            "members": _saved(apply.everyone(grid.ensemble)),
-            "refits": _saved(fitted),
-        },
+        parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
         n_factors=numbers_table(prepared, sweep, config),
         spectrum=spectrum_table(prepared, grid, config),
         rankings=rankings_table(members),
@@ -316,6 +306,16 @@ def _covariance_table(
 def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray, "date asset"]:
     pca = baselines.fit_pca(prepared.values[prepared.split.fit], n_factors)
     return baselines.reconstruct(pca, prepared.values)
+
+
+def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:
+    """Loadings of the best refit, in its own order, and the scaler."""
+    return {
+        "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
+        "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
+        "scaler_mean": prepared.scaler.mean,
+        "scaler_scale": prepared.scaler.scale,
+    }
 
 
 def _saved(fitted: apply.Fitted) -> dict[str, Any]:
