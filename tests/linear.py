@@ -3,6 +3,7 @@
 x ~ N(W z + b, Ψ),   z ~ N(0, I),   so   x ~ N(b, W Wᵀ + Ψ)
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from jaxvae.densities import log_density as log_density_of
+from jaxvae.densities import sample
 from jaxvae.ensemble import member_grid, train_ensemble
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import ModelConfig, factors_used, make_batch, static_vae
 from jaxvae.state import TrainConfig, make_data
 
 # One draw of z a row and step leaves the parameters about this far, relatively, from the optimum;
@@ -118,3 +121,19 @@ def with_exact_encoder(variables, loadings, bias, noise):
     parts = {"encoder": {**variables.parameters["encoder"], **encoder}, "decoder": decoder}
     single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), parts)
     return variables._replace(parameters=single)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "n_samples"))
+def encoder_weights(key, model, variables, batch, n_samples):
+    """ln p(x, z) - ln q(z | x) at draws from the encoder, sample × row."""
+    posterior, _ = model.encode(variables, batch, False)
+    used = factors_used(variables, posterior.mean)
+
+    def weight(key):
+        factors = sample(key, posterior)
+        observation, _ = model.decode(variables, factors, batch, False)
+        joint = log_density_of(observation, batch.values, batch.observed)
+        joint += log_density_of(model.prior(variables, factors, batch), factors, used)
+        return joint - log_density_of(posterior, factors, used)
+
+    return jax.lax.map(weight, jax.random.split(key, n_samples))

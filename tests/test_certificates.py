@@ -11,6 +11,7 @@ from linear import (
     SAMPLED,
     best_elbo,
     elbo,
+    encoder_weights,
     linear_model,
     log_density,
     solution,
@@ -23,13 +24,15 @@ from jaxvae.analysis.baselines import fit_independent
 from jaxvae.analysis.baselines import log_likelihood as log_likelihood_of
 from jaxvae.analysis.matching import match
 from jaxvae.analysis.n_factors import parallel_analysis
+from jaxvae.likelihood import log_likelihood
 from jaxvae.models import make_batch
+from jaxvae.objective import importance_weighted_bound
 from jaxvae.panel import fit_scaler
 from jaxvae.state import TrainConfig
 from jaxvae.synthetic import linear_panel
 
 N_ROWS, N_ASSETS, N_FACTORS = 400, 6, 3
-BETAS = (1.0, 2.0, 4.0, 10.0)
+BETAS, SMALL_BETA = (1.0, 2.0, 4.0, 10.0), 0.1
 PANEL = TrainConfig(epochs=300, batch_size=100, warmup_epochs=0, clip_norm=None, patience=None)
 
 
@@ -59,9 +62,14 @@ def learned():
 
 
 @pytest.fixture(scope="module")
-def fixed():
+def with_fixed_noise():
+    return train(MODELS["fixed"], VALUES, (*BETAS, SMALL_BETA), tile_width=5)[0]
+
+
+@pytest.fixture(scope="module")
+def fixed(with_fixed_noise):
     """σ² = ½: βσ² is ½, 1, 2 and 5."""
-    return solutions("fixed", VALUES, BETAS)
+    return [solution(MODELS["fixed"], one, make_batch(VALUES)) for one in with_fixed_noise[:-1]]
 
 
 def test_elbo_is_probabilistic_pcas(learned):
@@ -94,7 +102,7 @@ def test_learned_noise_is_the_expected_squared_error(learned):
 
 def test_learned_noise_over_betas_solves_its_equation(learned):
     """σ² = Σ_{j>k} λ_j/(D - βk) with λ_k > βσ² ≥ λ_{k+1}, k factors active."""
-    for beta, (_, _, noise, mean, _) in zip((1.0, 2.0, 4.0), learned, strict=True):
+    for beta, (_, _, noise, mean, _) in zip(BETAS[:3], learned, strict=True):
         active = int((mean.var(axis=0) > 0.01).sum())
         expected = EIGENVALUES[active:].sum() / (N_ASSETS - beta * active)
         assert active == 0 or EIGENVALUES[active - 1] > beta * expected
@@ -104,14 +112,14 @@ def test_learned_noise_over_betas_solves_its_equation(learned):
 
 def test_active_factors_over_betas_are_known_exactly(fixed):
     """Factor j is in use if and only if λ_j > βσ²."""
-    for beta, (_, _, _, mean, _) in zip((1.0, 2.0, 4.0, 10.0), fixed, strict=True):
+    for beta, (_, _, _, mean, _) in zip(BETAS, fixed, strict=True):
         expected = int((EIGENVALUES[:N_FACTORS] > 0.5 * beta).sum())
         assert int((mean.var(axis=0) > 0.01).sum()) == expected
 
 
 def test_loading_norms_and_posterior_variances_over_betas(fixed):
     """‖w_j‖² = λ_j - βσ² and variance βσ²/λ_j."""
-    for beta, (loadings, _, _, _, variance) in zip((1.0, 2.0, 4.0, 10.0), fixed, strict=True):
+    for beta, (loadings, _, _, _, variance) in zip(BETAS, fixed, strict=True):
         order = np.argsort(-(loadings**2).sum(axis=0))
         strong = EIGENVALUES[:N_FACTORS]
         norms = np.maximum(strong - 0.5 * beta, 0.0)
@@ -217,3 +225,20 @@ def test_no_factor_of_pure_noise_survives(noise_only):
     none = fit_independent(few, "scalar", 0.5, student=False)
     gain = log_density(held_out, fresh) - log_likelihood_of(none, fresh)
     assert gain.mean() < 0
+
+
+def test_likelihood_at_a_small_beta_does_not_trust_the_encoder(with_fixed_noise):
+    """Trained at β = .1 the encoder is ten times too sure: its weights' variance is infinite, and
+    their error more than they say."""
+    model, variables, batch = MODELS["fixed"], with_fixed_noise[-1], make_batch(VALUES)
+    exact = log_density(solution(model, variables, batch), VALUES)
+    run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
+    key = jax.random.key(0)
+    sound = run(key, model, variables, batch, n_samples=512)
+    plain = importance_weighted_bound(encoder_weights(key, model, variables, batch, 512))
+    error, plain_error = (np.asarray(bound.value) - exact for bound in (sound, plain))
+    assert (np.abs(error) < 5 * np.asarray(sound.standard_error)).all()
+    assert abs(error.mean()) < 0.01
+    assert np.min(sound.effective_samples) > 256
+    assert plain_error.mean() < -0.3
+    assert np.mean(np.abs(plain_error) > 2 * np.asarray(plain.standard_error)) > 0.5
