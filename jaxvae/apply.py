@@ -1,9 +1,6 @@
 """What fitted members say, over the member axis: evaluate, encode, reconstruct, draw, covariance.
 
 `generate` knows one member; here its functions run over all of them, compiled once a model.
-
-They run on one device: XLA's CPU devices share a pool of threads, on which batched LAPACK calls
-from several of them wait for each other for ever.
 """
 
 import functools
@@ -80,7 +77,7 @@ def covariance(
 
 
 def _over(function: Function, fitted: Fitted, shared: Any) -> Any:
-    return map_members(function, fitted, shared, devices=tuple(jax.local_devices()[:1]))
+    return map_members(function, fitted, shared)
 
 
 def _blank(n_rows: int, n_assets: int) -> Batch:

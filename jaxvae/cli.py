@@ -112,7 +112,10 @@ def _add_study(commands: Any) -> None:
         "--factors", type=int, default=5, metavar="K", help="latent factors (default: 5)"
     )
     grid.add_argument(
-        "--model", default="static", metavar="NAME", help="static or linear (default: static)"
+        "--model",
+        default="static",
+        metavar="NAME",
+        help="static, linear, additive, student or volatility (default: static)",
     )
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")

@@ -47,7 +47,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
 def _scores_by_size(
     sweep: Sweep,
 ) -> tuple[Int[np.ndarray, " size"], Float[np.ndarray, "size date"]]:
-    """The numbers of factors of which a member did not diverge, and their mean log-likelihoods.
+    """The sizes, by their place, of which a member did not diverge; their mean log-likelihoods.
 
     Members that use none of their factors are members without factors: they join those.
     """
@@ -64,7 +64,7 @@ def _sizes_table(
     scores: Float[np.ndarray, "size date"],
 ) -> pd.DataFrame:
     gains = pd.DataFrame(held_out_gains(rng, scores)).rename(columns={"mean": "gain"})
-    sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sound})
+    sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sweep.sizes[sound]})
     sizes["log_likelihood"] = scores.mean(axis=1)
     active = np.nanmean(sweep.active[sound], axis=1)
     gains[(active <= 0.5) & (sound > 0)] = np.nan

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.cholesky import cholesky, inverse_lower, solve
 from jaxvae.densities import LOG_2PI, log_density, precision, sample, scale_information
 from jaxvae.models.base import Batch, Model, Variables, factors_used
 from jaxvae.objective import Bound, importance_weighted_bound
@@ -45,8 +46,7 @@ def log_likelihood(
     for one weight a row and sample.
     """
     modes = posterior_modes(model, variables, batch)
-    identity = jnp.broadcast_to(jnp.eye(model.n_factors), modes.cholesky.shape)
-    roots = jax.scipy.linalg.solve_triangular(modes.cholesky, identity, lower=True)
+    roots = inverse_lower(modes.cholesky)
     prior = model.prior(variables, modes.mean[0], batch)
 
     def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
@@ -87,7 +87,7 @@ def posterior_modes(model: Model, variables: Variables, batch: Batch) -> Modes:
     start = jnp.take_along_axis(mirrored, highest[None, :, None], axis=0)[0]
     second, _ = _climb(model, variables, batch, start, NEWTON_STEPS)
     precisions = [_gauss_newton(model, variables, batch, mode) for mode in (first, second)]
-    return Modes(jnp.stack([first, second]), jnp.linalg.cholesky(jnp.stack(precisions)))
+    return Modes(jnp.stack([first, second]), cholesky(jnp.stack(precisions)))
 
 
 def _climb(
@@ -109,7 +109,7 @@ def _climb(
         mean, height, damping = carry
         curvature = _gauss_newton(model, variables, batch, mean)
         damped = curvature + damping[:, None, None] * jnp.eye(mean.shape[-1])[None]
-        proposal = mean + jnp.linalg.solve(damped, slope(mean)[..., None])[..., 0]
+        proposal = mean + solve(damped, slope(mean))
         proposal_height = _log_joint(model, variables, batch, proposal)
         climbs = proposal_height > height
         mean = jnp.where(climbs[:, None], proposal, mean)

@@ -66,6 +66,7 @@ def factor_divergence(
         spread = jnp.exp(0.5 * posterior.log_variance)
         at_reach = prior.mean + jnp.sqrt(reach * reach + spread * spread)
         prior = Gaussian(prior.mean, -jnp.log(precision(prior, at_reach, used)))
+    assert isinstance(prior, Gaussian)
     return used * kl_divergence(posterior, prior)
 
 

@@ -13,6 +13,7 @@ Report = Callable[[str, Progress | None], None]
 STAGES = {
     "train": "Training the ensemble",
     "refit": "Refitting the chosen β",
+    "count": "Counting factors",
     "score": "Aligning and scoring",
     "report": "Drawing the report",
 }

@@ -16,6 +16,7 @@ from jaxvae.fitting import StudyConfig
 from jaxvae.folder import Study, load_study, new_folder, save_study, writing
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Panel, Scaler
+from jaxvae.sweep import sweep_factors
 
 
 def run_study(
@@ -29,10 +30,11 @@ def run_study(
     1. Split by time; standardise by mean and standard deviation of `fit`.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
     3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
-    4. Align all members' factors; fit the classical baselines; score everything on `test`.
+    4. Train members with fewer factors at that β, to count how many are of use on `validation`.
+    5. Align all members' factors; fit the classical baselines; score everything on `test`.
 
-    on_progress: called with the stage ("train", "refit", "score") and where it stands, None where
-        that is not known.
+    on_progress: called with the stage ("train", "refit", "count", "score") and where it stands,
+        None where that is not known.
 
     Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
     """
@@ -46,8 +48,9 @@ def run_study(
     grid = fitting.train_grid(prepared, config, report("train"))
     chosen = fitting.choose(grid, prepared.split, config)
     refits = fitting.refit(prepared, grid, chosen, config, report("refit"))
+    sweep = sweep_factors(prepared, grid, chosen, config, report("count"))
     on_progress("score", None)
-    return summary.summarise(prepared, config, grid, refits, chosen)
+    return summary.summarise(prepared, config, grid, refits, sweep, chosen)
 
 
 def write_study(study: Study, folder: str | Path) -> None:
@@ -141,4 +144,5 @@ def _consensus(study: Study) -> consensus.Consensus:
         saved["spread"],
         saved["stability"],
         int(saved["medoid"]),
+        float(saved.get("trim", 0.0)),
     )

@@ -1,6 +1,5 @@
 """From trained members to the tables and arrays of a `Study`; opens the test part."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +15,6 @@ from jaxvae.analysis import baselines, metrics
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.describe import describe_study, study_notes
 from jaxvae.drawn import drawn_arrays
-from jaxvae.ensemble import Progress
 from jaxvae.ensemble_scores import best_member_rows, seed_rows, udr_rows
 from jaxvae.errors import DataError
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
@@ -24,7 +22,7 @@ from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
 from jaxvae.objective import Bound
 from jaxvae.presets import notebook_losses
-from jaxvae.sweep import sweep_factors
+from jaxvae.sweep import Sweep
 from jaxvae.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,
@@ -48,16 +46,15 @@ def summarise(
     config: StudyConfig,
     grid: Trained,
     refits: Trained,
+    sweep: Sweep,
     chosen: int,
-    report: Callable[[Progress], None] = lambda progress: None,
 ) -> Study:
     """Score, align and tabulate.
 
-    grid: all members. refits: those of the chosen β that did not diverge. chosen: the member whose
-    refit is `vae_best`. report: of the members of fewer factors that are trained for the count.
+    grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
+    fewer factors. chosen: the member whose refit is `vae_best`.
     """
     aligned = align(prepared, grid, chosen, config)
-    sweep = sweep_factors(prepared, grid, chosen, config, report)
     context = _context(prepared)
     best = _position(refits, grid, chosen)
     fitted = apply.everyone(refits.ensemble)

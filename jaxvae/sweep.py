@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
@@ -17,15 +17,18 @@ from jaxvae.ensemble import Members, Progress
 from jaxvae.fitting import Prepared, StudyConfig, Trained, train_members, training_data
 
 MOST_SEEDS = 4
+MOST_SIZES = 6
 
 
 class Sweep(NamedTuple):
-    """Members by their number of factors, 0 to K, and seed; NaN for those that diverged.
+    """Members by their number of factors and seed; NaN for those that diverged.
 
+    sizes: the numbers of factors, 0 first and K last (`sizes_tried`).
     log_likelihood: of the validation dates, nats, in standard units.
     active: factors in use on `fit`.
     """
 
+    sizes: Int[np.ndarray, " size"]
     log_likelihood: Float[np.ndarray, "size seed date"]
     active: Float[np.ndarray, "size seed"]
 
@@ -45,20 +48,27 @@ def sweep_factors(
     first = chosen - chosen % config.seeds
     seeds = first + np.flatnonzero(grid.ensemble.ok[first : first + config.seeds])[:MOST_SEEDS]
     largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
-    parts, smallest = [largest], 0
+    sizes, parts, n_known = sizes_tried(config.n_factors), [largest], 0
     if not prepared.preset.model.n_conditions:
-        parts, smallest = [_without_factors(prepared, largest), largest], 1
-    if smallest < config.n_factors:
+        parts, n_known = [_without_factors(prepared, largest), largest], 1
+    if len(trained := sizes[n_known:-1]):
         whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
-        members = _with_factors(whole, range(smallest, config.n_factors))
         data = training_data(prepared, prepared.split.train.stop)
-        fewer = train_members(prepared, config, data, members, report)
-        parts.insert(smallest, _scored(prepared, fewer))
+        fewer = train_members(prepared, config, data, _with_factors(whole, trained), report)
+        parts.insert(n_known, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Sweep(*(part.reshape(config.n_factors + 1, -1, *part.shape[1:]) for part in stacked))
+    return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))
 
 
-def _with_factors(members: Members, sizes: range) -> Members:
+def sizes_tried(most: int) -> Int[np.ndarray, " size"]:
+    """0, then every number of factors up to `most`; beyond 6, six at even ratios."""
+    tried = np.arange(1, most + 1)
+    if most > MOST_SIZES:
+        tried = np.unique(np.round(np.geomspace(1, most, MOST_SIZES)).astype(int))
+    return np.concatenate([[0], tried])
+
+
+def _with_factors(members: Members, sizes: Int[np.ndarray, " size"]) -> Members:
     """Every member once for each size, with that many of its factors in use, the first ones."""
     mask = members.hyperparameters.factor_mask
     copies: Any = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(sizes)), members)

@@ -13,7 +13,7 @@ from jaxvae import sweep as sweeps
 from jaxvae.alignment import align
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import StudyConfig, choose, prepare, train_grid
-from jaxvae.sweep import Sweep, sweep_factors
+from jaxvae.sweep import Sweep, sizes_tried, sweep_factors
 from jaxvae.synthetic import linear_panel
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 30.0), n_factors=4, epochs=60, likelihood_samples=32)
@@ -135,7 +135,7 @@ def test_a_size_whose_members_diverged_is_left_out(planted):
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     likelihood[1], active[1] = np.nan, np.nan
     likelihood[2, 0], active[2, 0] = np.nan, np.nan
-    table = numbers_table(prepared, Sweep(likelihood, active), CONFIG)
+    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active), CONFIG)
     assert table[table.kind == "size"].factors.tolist() == [0, 2, 3, 4]
     assert number(table, "held_out") == 2
     assert np.isfinite(table[table.kind == "size"].gain).all()
@@ -145,7 +145,7 @@ def test_members_that_use_no_factor_are_members_without_factors(planted):
     prepared, _, _, sweep = planted
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     active[1] = 0
-    table = numbers_table(prepared, Sweep(likelihood, active), CONFIG)
+    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active), CONFIG)
     none = table[table.kind == "size"].iloc[0]
     assert none.log_likelihood == pytest.approx(likelihood[:2].mean())
     assert table[table.kind == "size"].gain.isna().tolist() == [False, True, False, False, False]
@@ -227,3 +227,9 @@ def test_where_no_factor_survives_the_steadiest_is_kept(planted):
     assert not aligned.judged.survives.any()
     assert aligned.factors.shape == (400, 1)
     assert aligned.at_chosen[0] == aligned.judged.stability.max()
+
+
+def test_few_sizes_are_all_tried_and_many_at_even_ratios():
+    np.testing.assert_array_equal(sizes_tried(4), [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(sizes_tried(12), [0, 1, 2, 3, 4, 7, 12])
+    assert sizes_tried(1).tolist() == [0, 1]

@@ -29,6 +29,13 @@ def planted_model(truth: Truth, scaler: Scaler) -> Model:
     location = jnp.asarray(scaler.mean / scaler.scale, jnp.float32)
     log_noise = jnp.asarray(2.0 * np.log(truth.noise_scale / scaler.scale), jnp.float32)
 
+    slopes = truth.loadings * truth.volatilities * spread
+    weighted = slopes / truth.noise_scale[:, None] ** 2
+    projection = jnp.asarray(
+        scaler.scale[:, None] * weighted @ np.linalg.inv(np.eye(n_factors) + weighted.T @ slopes),
+        jnp.float32,
+    )
+
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         del key, batch
         return Variables({}, {}, jnp.ones(n_factors, jnp.float32))
@@ -38,10 +45,8 @@ def planted_model(truth: Truth, scaler: Scaler) -> Model:
     ) -> tuple[Gaussian, Variables]:
         """The linear part's exact posterior mean: where the search for the mode starts."""
         del training
-        weighted = linear * spread * volatilities[None, :] * jnp.exp(-log_noise)[:, None]
-        precision = jnp.eye(n_factors) + weighted.T @ linear * spread * volatilities[None, :]
         centred = (batch.values + location[None, :]) * batch.observed
-        mean = jnp.linalg.solve(precision, (centred @ weighted).T).T
+        mean = centred @ projection
         return Gaussian(mean, jnp.zeros_like(mean)), variables
 
     def decode(
