@@ -33,10 +33,10 @@ from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca, reconst
 from jaxvae.analysis.matching import match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, mse, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_floor
+from jaxvae.densities import sample
 from jaxvae.ensemble import map_members, member_grid, train_ensemble
 from jaxvae.generate import decoded_unit_vectors
 from jaxvae.models import make_batch
-from jaxvae.densities import sample
 from jaxvae.panel import fit_scaler
 from jaxvae.presets import build_model, make_preset, notebook_losses
 from jaxvae.state import make_data

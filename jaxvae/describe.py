@@ -41,6 +41,8 @@ def study_notes(
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.judged)
+    if prepared.preset.model.likelihood == "volatility":
+        notes += _volatility_notes(aligned)
     for k, steady in enumerate(aligned.at_chosen):
         if steady < WEAK and config.seeds >= FEW_SEEDS:
             notes.append(
@@ -48,6 +50,16 @@ def study_notes(
                 f"others' consensus at {steady:.2f} on average."
             )
     return notes
+
+
+def _volatility_notes(aligned: Aligned) -> list[str]:
+    """Which consensus factor is the members' first, the one that moves volatility."""
+    shares = (aligned.map.alignment.assignment == 0).mean(axis=0)
+    return [
+        f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
+        "nothing."
+        for k in np.flatnonzero(shares > WEAK)
+    ]
 
 
 def _dropped_notes(judged: Judged) -> list[str]:

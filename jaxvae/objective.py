@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.densities import LOG_2PI, Density, Gaussian, StudentT, log_density, precision
+from jaxvae.densities import LOG_2PI, Density, Gaussian, log_density, precision
 
 
 class Bound(NamedTuple):
@@ -61,12 +61,11 @@ def factor_divergence(
     A Student-t prior stands as the Gaussian that it is once its mixing variable is known, at the
     expected precision (ν+n)/(ν+E_q δ): the terms of the variational bound, which are not negative.
     """
-    if isinstance(prior, StudentT):
+    if not isinstance(prior, Gaussian):
         reach = posterior.mean - prior.mean
         spread = jnp.exp(0.5 * posterior.log_variance)
         at_reach = prior.mean + jnp.sqrt(reach * reach + spread * spread)
         prior = Gaussian(prior.mean, -jnp.log(precision(prior, at_reach, used)))
-    assert isinstance(prior, Gaussian)
     return used * kl_divergence(posterior, prior)
 
 

@@ -53,7 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
     "linear": {"epochs": 300, "warmup_epochs": 0},
-    "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0},
+    "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
 }

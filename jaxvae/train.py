@@ -275,7 +275,7 @@ def _open_factors(
     if config.unfold_epochs == 0:
         return factor_mask
     n_open = 1 + epoch * n_factors // config.unfold_epochs
-    return factor_mask * (jnp.arange(n_factors) < n_open)
+    return jnp.where(jnp.arange(n_factors) < n_open, factor_mask, 0.0)
 
 
 def _validation_objective(

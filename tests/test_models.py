@@ -7,8 +7,8 @@ import pytest
 
 from jaxvae.errors import OptionError
 from jaxvae.models import ModelConfig, make_batch, static_vae, take_rows
-from jaxvae.models.layers import BATCH_NORM_MOMENTUM, EPSILON, BatchNorm
-from jaxvae.presets import NOTEBOOK, make_preset
+from jaxvae.models.layers import BATCH_NORM_MOMENTUM, EPSILON, BatchNorm, Curves
+from jaxvae.presets import MODELS, NOTEBOOK, make_preset
 
 RNG = np.random.default_rng(1)
 
@@ -126,3 +126,93 @@ def test_unknown_presets_and_models_are_refused(wrong, words):
     arguments = {"name": "default", "n_factors": 2, **wrong}
     with pytest.raises(OptionError, match=words):
         make_preset(arguments.pop("name"), **arguments)
+
+
+def mixed_curvature(config):
+    """∂²E[x | z]/∂z_1 ∂z_2 of an untrained decoder at a point."""
+    model, batch = static_vae(config, 5), make_batch(np.zeros((1, 5)))
+    variables = model.initialise(jax.random.key(0), batch)
+
+    def mean(factors):
+        return model.decode(variables, factors[None, :], batch, False)[0].mean[0]
+
+    return np.asarray(jax.jacfwd(jax.jacrev(mean))(jnp.array([0.4, -0.7, 1.1])))
+
+
+def test_no_term_of_an_additive_decoder_sees_two_factors():
+    config = ModelConfig(n_factors=3, decoder="additive", normalisation="none", degree=3)
+    curvature = mixed_curvature(config)
+    assert np.abs(curvature[:, range(3), range(3)]).min() > 1e-3
+    off = ~np.eye(3, dtype=bool)
+    assert not curvature[:, off].any()
+    tangled = mixed_curvature(ModelConfig(n_factors=3, widths=(8, 8), normalisation="layer"))
+    assert np.abs(tangled[:, off]).max() > 1e-3
+
+
+def test_curves_are_orthonormal_polynomials():
+    """Under N(0, 1), by Gauss-Hermite quadrature; the kernel shows each term by itself."""
+    points, weights = np.polynomial.hermite_e.hermegauss(12)
+    curves = Curves(degree=4, size=4)
+    kernel = {"params": {"terms": {"kernel": jnp.eye(4)}}}
+    terms = np.asarray(curves.apply(kernel, jnp.asarray(points, jnp.float32)[:, None]))
+    products = terms.T * weights / weights.sum() @ terms
+    np.testing.assert_allclose(products, np.eye(4), atol=1e-4)
+    np.testing.assert_allclose(terms[:, 1], (points**2 - 1) / np.sqrt(2), rtol=1e-4, atol=1e-4)
+
+
+def test_a_curve_of_degree_one_is_a_line():
+    curvature = mixed_curvature(ModelConfig(n_factors=3, decoder="additive", degree=1))
+    assert not curvature.any()
+
+
+def heavy(likelihood, values):
+    config = ModelConfig(n_factors=2, widths=(4,), normalisation="none", likelihood=likelihood)
+    model, batch = static_vae(config, 5), make_batch(values)
+    return model, batch, model.initialise(jax.random.key(0), batch)
+
+
+def test_a_students_posterior_grows_with_its_row():
+    """Ten times the row: ten times the mean and the standard deviation, but for the cell added."""
+    row = 1e3 * RNG.normal(size=(1, 5))
+    model, batch, variables = heavy("student", np.concatenate([row, 10 * row]))
+    head = variables.parameters["encoder"]["hidden"]["dense_0"]["kernel"]
+    variables.parameters["encoder"]["hidden"]["dense_0"]["kernel"] = head.at[-1].set(0.0)
+    posterior, _ = model.encode(variables, batch, False)
+    np.testing.assert_allclose(posterior.mean[1], 10 * posterior.mean[0], rtol=1e-3)
+    gap = posterior.log_variance[1] - posterior.log_variance[0]
+    np.testing.assert_allclose(gap, 2 * np.log(10), rtol=1e-3)
+
+
+def test_the_first_factor_of_a_volatility_model_scales_mean_and_noise():
+    model, batch, variables = heavy("volatility", np.zeros((2, 5)))
+    calm, wild = jnp.array([[0.0, 0.8], [2.0, 0.8]])
+    density, _ = model.decode(variables, jnp.stack([calm, wild]), batch, False)
+    loadings = variables.parameters["decoder"]["volatility"]
+    ratio = np.exp(np.asarray(loadings))
+    np.testing.assert_allclose(density.mean[1], density.mean[0] * ratio, rtol=1e-4)
+    gap = density.log_scale[1] - density.log_scale[0]
+    np.testing.assert_allclose(gap, 2.0 * loadings, rtol=1e-4)
+
+
+def test_conditions_reach_encoder_and_decoder():
+    config = ModelConfig(n_factors=2, n_conditions=1, widths=(), normalisation="none")
+    model = static_vae(config, 3)
+    batch = make_batch(np.zeros((2, 3)), conditions=np.array([[0.0], [1.0]]))
+    variables = model.initialise(jax.random.key(0), batch)
+    posterior, _ = model.encode(variables, batch, False)
+    density, _ = model.decode(variables, jnp.zeros((2, 2)), batch, False)
+    assert not np.allclose(posterior.mean[0], posterior.mean[1])
+    assert not np.allclose(density.mean[0], density.mean[1])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_of_the_command_line_is_a_preset(model):
+    preset = make_preset("default", n_factors=3, epochs=40, model=model)
+    assert preset.model.n_factors == 3
+    assert preset.train.epochs == 40
+    assert preset.train.unfold_epochs == (25 if model == "additive" else 0)
+
+
+def test_the_notebook_has_its_own_network_only():
+    with pytest.raises(OptionError, match="notebook"):
+        make_preset("notebook", n_factors=5, model="additive")

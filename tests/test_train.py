@@ -1,5 +1,8 @@
 """One member: schedules, row weights, early stopping, divergence, models of the user's own."""
 
+import functools
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ from small import (
     DATA,
     FIT,
     HYPERPARAMETERS,
+    MODEL,
     N_ASSETS,
     N_TRAIN,
     ROOT,
@@ -96,6 +100,60 @@ def test_a_masked_factor_carries_nothing():
     first = start.variables.parameters["decoder"]["skip"]["kernel"]
     assert not np.allclose(moved[0], first[0])
     np.testing.assert_array_equal(moved[1], first[1])
+
+
+def test_factors_unfold_one_at_a_time():
+    config = replace(CONFIG, unfold_epochs=20)
+    mask = jnp.ones(4)
+    open_ones = [int(train._open_factors(jnp.int32(e), mask, config).sum()) for e in range(25)]
+    assert open_ones == [1] * 5 + [2] * 5 + [3] * 5 + [4] * 10
+
+
+def test_a_factor_that_is_not_open_yet_does_not_move():
+    config = replace(CONFIG, unfold_epochs=40, epochs=40)
+    hyperparameters = HYPERPARAMETERS._replace(last_epoch=jnp.int32(5))
+    fit = jax.jit(functools.partial(train.fit, model=MODEL, config=config))
+    state, _ = fit(ROOT, DATA, hyperparameters)
+    start, _ = fit(ROOT, DATA, HYPERPARAMETERS._replace(last_epoch=jnp.int32(0)))
+    moved, first = (one.variables.parameters["decoder"]["skip"]["kernel"] for one in (state, start))
+    assert not np.allclose(moved[0], first[0])
+    np.testing.assert_array_equal(moved[1], first[1])
+
+
+def test_no_epoch_before_the_schedules_have_settled_is_chosen():
+    """Validation losses of the warm-up are of another objective, however small."""
+    state = train.init(ROOT, DATA, HYPERPARAMETERS, MODEL, CONFIG)
+    kept = []
+    for epoch, loss in ((9, 1.0), (10, 3.0), (11, 2.0), (12, 2.5)):
+        state = state._replace(epoch=jnp.int32(epoch))
+        state = train._keep_best(state, jnp.float32(loss), HYPERPARAMETERS, CONFIG)
+        kept.append(int(state.best_epoch))
+    assert kept == [9, 10, 11, 11]
+    assert CONFIG.warmup_epochs == 10
+
+
+def test_beta_may_fall_to_its_value():
+    config = replace(CONFIG, warmup_epochs=10, warmup_start=3.0)
+    betas = [
+        float(train._schedules(jnp.int32(e), HYPERPARAMETERS, config)[0]) for e in (0, 5, 10, 30)
+    ]
+    np.testing.assert_allclose(betas, [3.0, 2.0, 1.0, 1.0], rtol=1e-5)
+
+
+def test_more_samples_give_a_tighter_bound(fitted):
+    """And at one sample the importance-weighted form is the plain one on average."""
+    state, _ = fitted
+    totals = {}
+    for n_samples in (1, 2, 50):
+        config = replace(CONFIG, n_samples=n_samples)
+        terms = jax.jit(
+            lambda key, config=config: train.row_terms(
+                key, state.best, DATA.validation, jnp.float32(1.0), MODEL, config, False
+            )[0]
+        )
+        keys = jax.random.split(jax.random.key(3), 40)
+        totals[n_samples] = float(np.mean([np.mean(terms(key).total) for key in keys]))
+    assert totals[50] < totals[2] < totals[1]
 
 
 def test_a_diverging_member_is_frozen_at_its_last_good_epoch():
@@ -208,6 +266,8 @@ def test_noiseless_data_reach_the_floor_and_no_nan():
         ({"schedule": "step"}, "schedule: 'step'"),
         ({"reduction": "max"}, "reduction: 'max'"),
         ({"patience": 0}, "patience: 0"),
+        ({"n_samples": 0}, "n_samples: 0"),
+        ({"unfold_epochs": 900}, "unfold_epochs: 900"),
         ({"input_dropout": 1.0}, "input_dropout: 1.0"),
     ],
 )
