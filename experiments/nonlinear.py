@@ -22,7 +22,11 @@ What did not work, on draws 1 to 3: perceptron decoders (matched correlation .6)
 networks, with all factors from the start or one at a time (.6 to .7); K = 5 with cubic curves (.7
 to .85: in one panel of two, two factors lie down in the plane of one curve and neither lets go); a
 high β that falls (always the same such solution). Room for a few factors more than were planted,
-and one factor at a time, let each find its whole curve before the next can take half of it.
+and one factor at a time, let each find its whole curve before the next can take half of it. Even so
+a seed in two ends in such a plane; it shows in the likelihood of the dates trained on, by a nat or
+two, which is how the best of the 16 refits is told. Taking the refit of the seed that validation
+liked best instead, among 8 seeds, gave .82 on average over the five draws reported, and .67 on one:
+a first run that decided this rule, after draws 4 to 7 had shown the reason.
 """
 
 import dataclasses
@@ -41,9 +45,8 @@ from jaxvae.study import run_study
 from jaxvae.synthetic import linear_panel, nonlinear_panel
 
 DRAWS = (42, 43, 44, 45, 46)
-BETAS = (1.0, 1.5, 2.0)
-ADDITIVE = StudyConfig(seeds=8, betas=BETAS, n_factors=8, model="additive")
-LINEAR = StudyConfig(seeds=8, betas=BETAS, n_factors=5, model="linear")
+ADDITIVE = StudyConfig(seeds=16, betas=(1.5, 2.0), n_factors=8, model="additive")
+LINEAR = StudyConfig(seeds=8, betas=(1.0, 1.5, 2.0), n_factors=5, model="linear")
 ORACLE_SAMPLES = 2000
 
 
@@ -96,6 +99,21 @@ def row(panel, truth, config, n_samples):
 def over_draws(rows, name):
     values = [one[name] if name in one else one["best_member"][name] for one in rows]
     return {"mean": float(np.mean(values)), "min": min(values), "max": max(values)}
+
+
+def table_rows(results):
+    """The README's table: a row a study, log-likelihoods in nats a test date."""
+    studies = [(f"nonlinear, {draw}", one) for draw, one in results["nonlinear"].items()]
+    studies += [(f"linear, `{name}`", one) for name, one in results["linear"].items()]
+    rows = []
+    for name, one in studies:
+        scores = [one[key] for key in ("vae_ensemble", "factor_analysis_best")]
+        cells = [f"{score:.2f}" for score in (*scores, one["oracle"]["log_likelihood"])]
+        for metric in ("mcc", "subspace_r2"):
+            pair = (one[key][metric] for key in ("best_member", "factor_analysis"))
+            cells.append(" / ".join(f"{score:.2f}" for score in pair))
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [row.replace("-", "−") for row in rows]
 
 
 def main():

@@ -191,8 +191,8 @@ def _score_notes(study: Study) -> list[str]:
         "validation dates was chosen "
         f"({beta_label(chosen['beta'])}; its best member: seed {chosen['seed']}, "
         f"{count(chosen['best_epoch'], 'epoch')}) and its seeds refitted on training and "
-        "validation dates together; the baselines saw the same dates. The test dates were opened "
-        "once, for the figures shown here.",
+        "validation dates together; the best VAE is the refit likeliest there. The baselines saw "
+        "the same dates. The test dates were opened once, for the figures shown here.",
         "Likelihoods are in nats a date, of standardised returns. A VAE’s is an "
         f"importance-weighted bound from {samples} samples ({effective} effective), ± its "
         "Monte-Carlo standard error; the others’ are exact.",

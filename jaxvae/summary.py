@@ -52,11 +52,11 @@ def summarise(
     """Score, align and tabulate.
 
     grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
-    fewer factors. chosen: the member whose refit is `vae_best`.
+    fewer factors. chosen: the member that validation chose, and its β with it.
     """
     aligned = align(prepared, grid, chosen, config)
     context = _context(prepared)
-    best = _position(refits, grid, chosen)
+    best = likeliest(prepared, refits)
     fitted = apply.everyone(refits.ensemble)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
     vaes = [
@@ -78,11 +78,13 @@ def summarise(
     table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid)
     members = members_table(table, columns, context.reference is not None)
-    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, grid, chosen, config)]
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
     notes += study_notes(prepared, config, grid, aligned)
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
+    described = describe_study(prepared, config, grid, chosen, aligned)
+    described["chosen"]["refit_seed"] = int(refits.ensemble.members.seed[best])
     return Study(
-        config={**describe_study(prepared, config, grid, chosen, aligned), "notes": notes},
+        config={**described, "notes": notes},
         members=members,
         metrics=table,
         history=history_table(prepared, grid),
@@ -152,24 +154,20 @@ def _context(prepared: Prepared) -> Context:
     return Context(prepared.values, prepared.split, known)
 
 
-def _position(refits: Trained, grid: Trained, chosen: int) -> int:
-    """Where the chosen member's seed stands among the refits; 0 if its refit diverged."""
-    same = refits.ensemble.members.seed == grid.ensemble.members.seed[chosen]
-    return int(np.argmax(same))
+def likeliest(prepared: Prepared, refits: Trained) -> int:
+    """The refit with the highest log-likelihood on `fit`: `vae_best`.
+
+    A seed's refit need not end in the optimum that its training on fewer dates found; optima differ
+    by more than the same network overfits.
+    """
+    scores = np.asarray(refits.evaluation.likelihood.value, np.float64)
+    return int(np.argmax(scores[:, prepared.split.fit].mean(axis=1)))
 
 
-def _refit_notes(refits: Trained, grid: Trained, chosen: int, config: StudyConfig) -> list[str]:
+def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
     """What the report must say where refits diverged and were left out."""
-    seeds = refits.ensemble.members.seed.tolist()
-    notes = []
-    if len(seeds) < config.seeds:
-        lost = config.seeds - len(seeds)
-        notes.append(f"{lost} of {config.seeds} refits diverged and were left out.")
-    if (seed := int(grid.ensemble.members.seed[chosen])) not in seeds:
-        notes.append(
-            f"Seed {seed}, chosen on validation, is among them: seed {seeds[0]} stands in."
-        )
-    return notes
+    lost = config.seeds - len(refits.ensemble.members.seed)
+    return [f"{lost} of {config.seeds} refits diverged and were left out."] if lost else []
 
 
 def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:

@@ -103,3 +103,16 @@ def test_a_nonlinear_decoder_agrees_with_quadrature():
     gap = np.abs(np.asarray(bound.value) - truth)
     assert (gap < 5 * np.asarray(bound.standard_error) + 1e-3).all()
     assert np.median(gap) < 0.05
+
+
+def test_memory_does_not_grow_with_the_samples():
+    """But for one weight a row and sample, here twice: as they come and put together."""
+    model, variables, *_ = linear_gaussian()
+    batch = make_batch(np.tile(VALUES, (20, 1)))
+    key = jax.random.key(0)
+    sizes = {}
+    for n_samples in (32, 1024):
+        program = RUN.lower(key, model, variables, batch, n_samples=n_samples).compile()
+        sizes[n_samples] = program.memory_analysis().temp_size_in_bytes
+    weights = 4 * (1024 - 32) * len(batch.values)
+    assert sizes[1024] - sizes[32] < 3.5 * weights

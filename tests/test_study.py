@@ -154,7 +154,8 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
     altered = run_study(replace(PANEL, values=values), CONFIG)
     assert same_bits(altered.parameters, study.parameters)
     assert altered.config["chosen"] == study.config["chosen"]
-    for table in ("history", "loadings", "covariance"):
+    assert altered.config["factor_names"] == study.config["factor_names"]
+    for table in ("history", "loadings", "covariance", "n_factors", "spectrum"):
         pd.testing.assert_frame_equal(
             getattr(altered, table), getattr(study, table), check_exact=True
         )
@@ -162,6 +163,25 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
     after = altered.metrics[altered.metrics.split != "test"]
     pd.testing.assert_frame_equal(after, before, check_exact=True)
     assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
+
+
+@pytest.mark.parametrize("model", ["linear", "additive", "student", "volatility"])
+def test_every_model_goes_from_panel_to_scenarios(model, tmp_path):
+    config = replace(CONFIG, model=model, seeds=2, betas=(1.0,), epochs=20)
+    study = run_study(PANEL, config)
+    assert study.members.ok.all()
+    for name in ("vae_best", "vae_ensemble"):
+        assert np.isfinite(study.metric(name, "log_likelihood", "test"))
+    write_study(study, tmp_path / model)
+    again = load_study(tmp_path / model)
+    assert again.config["model_config"]["likelihood"] == study.config["model_config"]["likelihood"]
+    np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
+    draws = scenarios(again, 4000).to_numpy()
+    assert np.isfinite(draws).all()
+    spread = draws.std(axis=0) / PANEL.values[:N_FIT].std(axis=0)
+    assert 0.5 < np.median(spread) < 2.0
+    moves = [note for note in study.config["notes"] if "moves the volatility" in note]
+    assert len(moves) <= (model == "volatility")
 
 
 def test_a_study_comes_back_whole(study, folder):
@@ -319,15 +339,27 @@ def test_a_batch_is_clamped_to_the_training_rows():
     assert prepare(short, CONFIG).preset.train.batch_size == 33
 
 
-def test_refits_that_diverged_are_noted():
+@pytest.fixture(scope="module")
+def refits():
     prepared = prepare(PANEL, CONFIG)
     grid = train_grid(prepared, CONFIG, lambda progress: None)
-    refits = refit(prepared, grid, 1, CONFIG, lambda progress: None)
-    assert summary._refit_notes(refits, grid, 1, CONFIG) == []
-    lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits)
-    first, second = summary._refit_notes(lost, grid, 1, CONFIG)
-    assert first.startswith("1 of 3 refits diverged")
-    assert second.startswith("Seed 1, chosen on validation")
+    return prepared, refit(prepared, grid, 1, CONFIG, lambda progress: None)
+
+
+def test_refits_that_diverged_are_noted(refits):
+    assert summary._refit_notes(refits[1], CONFIG) == []
+    lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits[1])
+    (note,) = summary._refit_notes(lost, CONFIG)
+    assert note.startswith("1 of 3 refits diverged")
+
+
+def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
+    """However well another does on test dates."""
+    prepared, trained = refits
+    scores = np.zeros((3, PANEL.n_dates), np.float32)
+    scores[1, :N_FIT], scores[2, N_FIT:] = 1.0, 9.0
+    evaluation = trained.evaluation._replace(likelihood=Bound(scores, scores, scores))
+    assert summary.likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
 
 
 def test_too_many_factors_for_the_assets():
