@@ -57,7 +57,8 @@ def train(model, values, betas=(1.0,), config=FULL_BATCH, conditions=None, tile_
     )
     assert ensemble.ok.all()
     each = range(len(betas))
-    return [jax.tree.map(lambda leaf, k=k: leaf[k], ensemble.variables) for k in each], ensemble
+    variables = jax.tree.map(jnp.asarray, ensemble.variables)
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], variables) for k in each], ensemble
 
 
 def solution(model, variables, batch):
