@@ -72,22 +72,33 @@ def log_likelihood(
 def posterior_modes(model: Model, variables: Variables, batch: Batch) -> Modes:
     """Two modes of log p(x, z) in each row, or the same one twice.
 
-    The first is climbed to from the encoder's mean. The second: each factor of the first in turn
-    changes its sign, the others get one step to adjust, and the highest is climbed from.
+    The first is climbed to from the encoder's mean, the second from the first's best mirror image.
     """
+
+    def climb_and_mirror(
+        start: Float[Array, "row factor"], _: None
+    ) -> tuple[Float[Array, "row factor"], Float[Array, "row factor"]]:
+        mode, _height = _climb(model, variables, batch, start, NEWTON_STEPS)
+        return _best_mirror(model, variables, batch, mode), mode
+
     start = model.encode(variables, batch, False)[0].mean
-    first, _ = _climb(model, variables, batch, start, NEWTON_STEPS)
-    signs = 1.0 - 2.0 * jnp.eye(model.n_factors, dtype=first.dtype)
+    _, modes = jax.lax.scan(climb_and_mirror, start, None, length=MODES)
+    precisions = jax.lax.map(lambda mode: _gauss_newton(model, variables, batch, mode), modes)
+    return Modes(modes, cholesky(precisions))
+
+
+def _best_mirror(
+    model: Model, variables: Variables, batch: Batch, mode: Float[Array, "row factor"]
+) -> Float[Array, "row factor"]:
+    """Each factor in turn changes its sign and the others get one step to adjust; the highest."""
+    signs = 1.0 - 2.0 * jnp.eye(model.n_factors, dtype=mode.dtype)
 
     def adjusted(sign: Float[Array, " factor"]) -> tuple[Array, Array]:
-        return _climb(model, variables, batch, first * sign[None, :], 1)
+        return _climb(model, variables, batch, mode * sign[None, :], 1)
 
     mirrored, heights = jax.lax.map(adjusted, signs)
     highest = jnp.argmax(heights, axis=0)
-    start = jnp.take_along_axis(mirrored, highest[None, :, None], axis=0)[0]
-    second, _ = _climb(model, variables, batch, start, NEWTON_STEPS)
-    precisions = [_gauss_newton(model, variables, batch, mode) for mode in (first, second)]
-    return Modes(jnp.stack([first, second]), cholesky(jnp.stack(precisions)))
+    return jnp.take_along_axis(mirrored, highest[None, :, None], axis=0)[0]
 
 
 def _climb(

@@ -165,8 +165,8 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
     assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
 
 
-@pytest.mark.parametrize("model", ["linear", "additive", "student", "volatility"])
-def test_every_model_goes_from_panel_to_scenarios(model, tmp_path):
+@pytest.mark.parametrize("model", ["additive", "volatility"])
+def test_other_models_go_from_panel_to_scenarios(model, tmp_path):
     config = replace(CONFIG, model=model, seeds=2, betas=(1.0,), epochs=20)
     study = run_study(PANEL, config)
     assert study.members.ok.all()
