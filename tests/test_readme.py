@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 EXPERIMENTS = ROOT / "experiments"
@@ -36,25 +38,35 @@ def test_every_file_on_the_map_exists():
         assert list(ROOT.glob(path.rstrip("/"))), name
 
 
-def test_the_results_table_is_the_jsons(monkeypatch):
+def results(name):
+    return json.loads((EXPERIMENTS / "results" / f"{name}.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", ["panels", "nonlinear"])
+def test_the_results_tables_are_the_jsons(name, monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    panels = importlib.import_module("panels")
-    results = json.loads((EXPERIMENTS / "results" / "panels.json").read_text("utf-8"))
-    assert results["quick"] is False
-    for row in panels.table_rows(results):
+    experiment = importlib.import_module(name)
+    assert results(name)["quick"] is False
+    for row in experiment.table_rows(results(name)):
         assert row in README
 
 
 def test_the_prose_quotes_the_jsons():
-    folder = EXPERIMENTS / "results"
-    panels = json.loads((folder / "panels.json").read_text("utf-8"))["panels"]
-    seeds = json.loads((folder / "notebook.json").read_text("utf-8"))["over_seeds"]
-    consensus = panels["nonlinear"]["test"]["consensus"]
+    panels, seeds = results("panels")["panels"], results("notebook")["over_seeds"]
+    consensus = panels["nonlinear"]["static"]["test"]["consensus"]
+    draws, rows = results("nonlinear")["over_draws"], results("certificates")["rows"]
+    leads = results("consensus")["lead_over_median_member"]
+    spread = panels["linear"]["static"]["generated_std_over_data"]
     prose = " ".join(README.split())
     for sentence in (
         f"match the true ones at {consensus['mcc']:.2f}, below the "
         f"{consensus['mcc_rotation_floor']:.2f} of a random rotation",
-        f"have {panels['linear']['generated_std_over_data']:.2f} times the data's",
+        f"have {spread:.2f} times the data's",
+        f"closes {draws['gap_closed']['mean']:.2f} of the gap",
+        f"matched correlation is {draws['mcc']['mean']:.2f} on average",
+        f"{sum(row['holds'] for row in rows)} of {len(rows)} comparisons",
+        f"median member by {leads['before_the_rule']['mean']:+.3f}",
+        f"{leads['consensus']['mean']:+.3f} [{leads['consensus']['low']:.3f}",
         f"explains {seeds['r2_sampled']['mean']:.3f} of the variance",
         f"and {seeds['r2_mean']['mean']:.3f} from the posterior mean",
         f"one-to-one they average {seeds['one_to_one_correlation']['mean']:.2f}",
@@ -63,8 +75,12 @@ def test_the_prose_quotes_the_jsons():
 
 
 def test_generated_returns_are_calibrated_on_the_default_panel():
-    results = json.loads((EXPERIMENTS / "results" / "panels.json").read_text("utf-8"))
-    assert 0.95 < results["panels"]["linear"]["generated_std_over_data"] < 1.05
+    default = results("panels")["panels"]["linear"]["static"]
+    assert 0.95 < default["generated_std_over_data"] < 1.05
+
+
+def test_every_certificate_holds():
+    assert all(row["holds"] for row in results("certificates")["rows"])
 
 
 def test_the_default_preset_is_what_the_experiment_chose(monkeypatch):
@@ -72,9 +88,9 @@ def test_the_default_preset_is_what_the_experiment_chose(monkeypatch):
 
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     networks = importlib.import_module("defaults").NETWORKS
-    results = json.loads((EXPERIMENTS / "results" / "defaults.json").read_text("utf-8"))
-    assert results["quick"] is False
-    best = results["ranking"][0]
+    defaults = results("defaults")
+    assert defaults["quick"] is False
+    best = defaults["ranking"][0]
     settings, _ = networks[best["network"]]
     for name, value in settings.items():
         assert getattr(DEFAULT.model, name) == value
