@@ -122,7 +122,7 @@ def curve(form, members, optima):
 
 def on_the_panel(values, epochs):
     """Forms 1 to 3, and 8, on the notebook's panel. Its first two eigenvalues, 32.3 and 26.0, are
-    too close for directions one by one: turning them into each other costs 0.01 nat a date."""
+    too close for directions one by one: turning them into each other costs .005 nats a date."""
     pca = fit_pca(values, N_FACTORS)
     for noise, form in (("scalar", "3"), ("fixed", "2")):
         members = members_on(values, epochs, betas=PANEL_BETAS, noise=noise)

@@ -187,6 +187,7 @@ def train_members(
     members: Members,
     report: Callable[[Progress], None],
 ) -> Trained:
+    """Train members on the data and evaluate them on all dates of the panel."""
     root = jax.random.key(config.root_seed)
     model, train_config = prepared.model, prepared.preset.train
     ensemble = train_ensemble(root, data, members, model, train_config, on_progress=report)
