@@ -27,8 +27,9 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Rows are dates, in order: the last fifth of them stops the training and is not trained on.
 
     n_components: latent factors. beta: weight of the KL term. preset: "default" or "notebook".
-    epochs: the most epochs; by default the preset's. n_samples: importance samples a date in
-    `score_samples`. random_state: seed of every random number.
+    model: as `jaxvae study --model` names them. epochs: the most epochs; by default the model's.
+    n_samples: importance samples a date in `score_samples`. random_state: seed of every random
+    number.
 
     Attributes after `fit`: `model_`, `variables_`, `scaler_`, `loadings_` (feature × component: the
     decoder's mean Jacobian, units of X per unit of a factor), `n_features_in_`.
@@ -40,6 +41,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         *,
         beta: float = 1.0,
         preset: str = "default",
+        model: str = "static",
         epochs: int | None = None,
         n_samples: int = 128,
         random_state: int = 0,
@@ -47,6 +49,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_components = n_components
         self.beta = beta
         self.preset = preset
+        self.model = model
         self.epochs = epochs
         self.n_samples = n_samples
         self.random_state = random_state
@@ -57,7 +60,9 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises ValueError on a column that does not vary, and where the training diverges.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
-        preset = make_preset(self.preset, n_factors=self.n_components, epochs=self.epochs)
+        preset = make_preset(
+            self.preset, n_factors=self.n_components, epochs=self.epochs, model=self.model
+        )
         check_grid((0,), (self.beta,))
         if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
             raise DataError("X has a column that does not vary; leave it out")
