@@ -1,6 +1,6 @@
 """Does a VAE beat the best linear model where returns bend with their factors?
 
-Command: python experiments/nonlinear.py   (about eight minutes on 2 cores; --quick: a minute)
+Command: python experiments/nonlinear.py   (about eight minutes on 2 cores; --quick: under a minute)
 
 Five draws of the nonlinear planted panel (seeds 42 to 46) and one of the linear (42), each a study
 as `jaxvae study` makes it: the model `additive` (a sum of one cubic curve a factor, factors coming
@@ -128,7 +128,7 @@ def main():
     if arguments.quick:
         draws, n_samples, size = DRAWS[:1], 64, {"n_dates": 150, "n_assets": 12, "n_factors": 2}
         small = {"seeds": 2, "betas": (1.0,), "n_factors": 2, "epochs": 20}
-        configs = {name: dataclasses.replace(one, **small) for name, one in configs.items()}
+        configs = {"additive": dataclasses.replace(ADDITIVE, **small)}
     nonlinear = {}
     for draw in draws:
         nonlinear[draw] = row(*nonlinear_panel(draw, **size), configs["additive"], n_samples)

@@ -58,7 +58,7 @@ def studies(quick):
     """Panels and the configurations of their studies."""
     if quick:
         panel = linear_panel(42, n_dates=150, n_assets=12, n_factors=2)[0]
-        yield panel, [replace(QUICK, model=name) for name in ("static", "volatility")]
+        yield panel, [QUICK]
         return
     for name, configs in PANELS.items():
         yield load_named(name), configs
