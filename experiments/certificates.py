@@ -1,6 +1,6 @@
 """Does the trained program reach what is known in closed form?
 
-Command: python experiments/certificates.py   (about three minutes on one core; --quick: under a minute)
+Command: python experiments/certificates.py   (about three minutes on one core; --quick: half a one)
 
 Linear VAEs have known optima. Each row of the result names a form, a claim, what was measured, what
 the closed form says and their largest difference: probabilistic PCA's likelihood, directions and
