@@ -165,15 +165,15 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
     assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
 
 
-@pytest.mark.parametrize("model", ["additive", "volatility"])
-def test_other_models_go_from_panel_to_scenarios(model, tmp_path):
-    config = replace(CONFIG, model=model, seeds=2, betas=(1.0,), epochs=20)
+def test_another_model_goes_from_panel_to_scenarios(tmp_path):
+    """The one whose factors are not all of a kind, and whose noise is not Gaussian."""
+    config = replace(CONFIG, model="volatility", seeds=2, betas=(1.0,), epochs=20)
     study = run_study(PANEL, config)
     assert study.members.ok.all()
     for name in ("vae_best", "vae_ensemble"):
         assert np.isfinite(study.metric(name, "log_likelihood", "test"))
-    write_study(study, tmp_path / model)
-    again = load_study(tmp_path / model)
+    write_study(study, tmp_path / "heavy")
+    again = load_study(tmp_path / "heavy")
     assert again.config["model_config"]["likelihood"] == study.config["model_config"]["likelihood"]
     np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
     draws = scenarios(again, 4000).to_numpy()
@@ -181,7 +181,7 @@ def test_other_models_go_from_panel_to_scenarios(model, tmp_path):
     spread = draws.std(axis=0) / PANEL.values[:N_FIT].std(axis=0)
     assert 0.5 < np.median(spread) < 2.0
     moves = [note for note in study.config["notes"] if "moves the volatility" in note]
-    assert len(moves) <= (model == "volatility")
+    assert len(moves) <= 1
 
 
 def test_a_study_comes_back_whole(study, folder):
