@@ -14,7 +14,7 @@ returns compares with the data's. The betas, epochs and baselines' K were chosen
 test part was opened once. The figures are in results/panels.json.
 
 The goal on the real panels is to beat the multivariate t with an interval clear of zero. `student`
-contains it, with a factor structure in place of the full scatter: level with it on `sp500`, ahead
+contains it, with a factor structure in place of the full scatter: .05 behind it on `sp500`, ahead
 on `french` with an interval that just reaches zero. `volatility` is clear of it on `sp500` (+.74):
 with tails of each asset's own beside a volatility that all share, a shock to one company says
 little about the others. On `french`, portfolios of many companies and 573 months to fit them, it is

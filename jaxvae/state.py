@@ -20,10 +20,8 @@ class TrainConfig:
 
     epochs: the most passes over the training rows, and the length of the cosine schedule.
     batch_size: rows a step; the last, shorter batch of an epoch is included.
-    warmup_epochs: β moves linearly over this many epochs from `warmup_start` times its value; 0
-        starts at β.
-    warmup_start: 0 lets factors in before they cost anything (Bowman et al. 2016); above 1 makes
-        each dear at first, so that one curve is preferred to two factors.
+    warmup_epochs: β rises linearly from 0 over this many epochs, so that factors are let in before
+        they cost anything (Bowman et al. 2016); 0 starts at β.
     unfold_epochs: factors come into use one at a time, evenly over this many epochs; 0 starts with
         all. A lone factor takes the curve that says most, where many at once share it in pieces.
     schedule: learning rate by epoch, "cosine" to 0 or "constant".
@@ -42,7 +40,6 @@ class TrainConfig:
     epochs: int = 200
     batch_size: int = 64
     warmup_epochs: int = 50
-    warmup_start: float = 0.0
     unfold_epochs: int = 0
     schedule: str = "cosine"
     clip_norm: float | None = 1.0

@@ -258,8 +258,7 @@ def _schedules(
     done = epoch.astype(jnp.float32)
     beta = hyperparameters.beta
     if config.warmup_epochs:
-        done_share = jnp.minimum(1.0, done / config.warmup_epochs)
-        beta *= config.warmup_start + (1.0 - config.warmup_start) * done_share
+        beta *= jnp.minimum(1.0, done / config.warmup_epochs)
     if config.schedule == "constant":
         return beta, hyperparameters.learning_rate
     decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done / config.epochs))

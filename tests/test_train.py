@@ -132,14 +132,6 @@ def test_no_epoch_before_the_schedules_have_settled_is_chosen():
     assert CONFIG.warmup_epochs == 10
 
 
-def test_beta_may_fall_to_its_value():
-    config = replace(CONFIG, warmup_epochs=10, warmup_start=3.0)
-    betas = [
-        float(train._schedules(jnp.int32(e), HYPERPARAMETERS, config)[0]) for e in (0, 5, 10, 30)
-    ]
-    np.testing.assert_allclose(betas, [3.0, 2.0, 1.0, 1.0], rtol=1e-5)
-
-
 def test_more_samples_give_a_tighter_bound(fitted):
     """And at one sample the importance-weighted form is the plain one on average."""
     state, _ = fitted
