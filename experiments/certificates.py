@@ -49,7 +49,7 @@ from jaxvae.models.planted import planted_model
 from jaxvae.panel import fit_scaler
 from jaxvae.state import TrainConfig
 from jaxvae.synthetic import linear_panel, nonlinear_panel
-from jaxvae.train import row_terms
+from jaxvae.train import draw_noise, row_terms
 
 STRENGTHS = (20.0, 8.0, 3.2, 1.3, 0.6)
 BETAS = (1.0, 0.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
@@ -238,7 +238,8 @@ def encoder_bound(member, values, n_samples):
     """Mean L_k as training has it, from the encoder's own draws."""
     config, beta = TrainConfig(n_samples=n_samples), jnp.float32(1.0)
     batch = make_batch(values)
-    terms, _ = BOUND(KEY, member.variables, batch, beta, member.model, config, False)
+    noise = draw_noise(KEY, len(values), member.model, config)
+    terms, _ = BOUND(noise, member.variables, batch, beta, member.model, config, False)
     return -float(np.mean(terms.total))
 
 
@@ -326,7 +327,7 @@ def all_rows(quick):
     panel, truth = linear_panel(42)
     values = fit_scaler(panel.values).standardise(panel.values)
     epochs = 10 if quick else 1000
-    yield from principal(separated(), 2 * epochs)
+    yield from principal(separated(), 4 * epochs)
     yield from planted(300)
     if quick:
         return

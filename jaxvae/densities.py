@@ -54,8 +54,7 @@ def sample(key: Key[Array, ""], density: Density) -> Float[Array, "*rows size"]:
     A Student-t's mixing variable is drawn as (ν/2)/Gamma(ν/2), through which gradients pass too.
     """
     if isinstance(density, Gaussian):
-        noise = jax.random.normal(key, density.mean.shape, density.mean.dtype)
-        return density.mean + jnp.exp(0.5 * density.log_variance) * noise
+        return move(jax.random.normal(key, density.mean.shape, density.mean.dtype), density)
     key_noise, key_mixing = jax.random.split(key)
     half = 0.5 * density.freedom
     mixing = half / jax.random.gamma(key_mixing, half, dtype=density.mean.dtype)
@@ -63,6 +62,22 @@ def sample(key: Key[Array, ""], density: Density) -> Float[Array, "*rows size"]:
     return density.mean + jnp.exp(0.5 * density.log_scale) * noise * jnp.sqrt(
         _by_variable(density, mixing)
     )
+
+
+def standard_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Independent draws from N(0, 1), by pairs √(-2 ln u) (cos 2πv, sin 2πv) of uniform u and v
+    (Box & Muller 1958): on a CPU in half the time of JAX's own, which invert the error function."""
+    half = -(-math.prod(shape) // 2)
+    uniform = jax.random.uniform(key, (2, half), jnp.float32)
+    # 1 - u lies in (0, 1].
+    radius, angle = jnp.sqrt(-2.0 * jnp.log1p(-uniform[0])), 2.0 * jnp.pi * uniform[1]
+    pairs = jnp.concatenate([radius * jnp.cos(angle), radius * jnp.sin(angle)])
+    return pairs[: math.prod(shape)].reshape(shape)
+
+
+def move(noise: Float[Array, "*rows size"], density: Gaussian) -> Float[Array, "*rows size"]:
+    """μ + σε: standard normal noise moved to a Gaussian."""
+    return density.mean + jnp.exp(0.5 * density.log_variance) * noise
 
 
 def log_density(

@@ -14,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.densities import Gaussian, log_density, sample
+from jaxvae.densities import Gaussian, log_density, move, standard_normal
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import divergence, importance_weighted_bound, weighted_mean
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
@@ -28,11 +28,11 @@ def init(
     config: TrainConfig,
 ) -> TrainState:
     """An untrained member."""
-    variables = model.initialise(key, data.training)
+    variables = model.initialise(key, take_rows(data.training, slice(None)))
     variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
         variables=variables,
-        optimiser=_optimiser(variables.parameters, config).init(
+        optimiser=_optimiser(variables.parameters, config, True).init(
             ravel_pytree(variables.parameters)[0]
         ),
         best=variables,
@@ -41,6 +41,24 @@ def init(
         epoch=jnp.int32(0),
         ok=jnp.bool_(True),
     )
+
+
+class Noise(NamedTuple):
+    """The random numbers of a pass over a batch.
+
+    factors: standard normal, one a draw of z, the draws of a row a batch's length apart.
+    key_dropout: what hides cells from the encoder.
+    """
+
+    factors: Float[Array, "draw factor"]
+    key_dropout: Key[Array, ""]
+
+
+def draw_noise(key: Key[Array, ""], n_rows: int, model: Model, config: TrainConfig) -> Noise:
+    """The noise of a batch of so many rows."""
+    key_factors, key_dropout = jax.random.split(key)
+    shape = (n_rows * config.n_samples, model.n_factors)
+    return Noise(standard_normal(key_factors, shape), key_dropout)
 
 
 class Terms(NamedTuple):
@@ -52,7 +70,7 @@ class Terms(NamedTuple):
 
 
 def row_terms(
-    key: Key[Array, ""],
+    noise: Noise,
     variables: Variables,
     batch: Batch,
     beta: Float[Array, ""],
@@ -66,14 +84,13 @@ def row_terms(
     -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
     and reconstruction and KL are means over the samples.
     """
-    key_factors, key_dropout = jax.random.split(key)
     hidden = training and config.input_dropout > 0.0
-    seen = _hide_cells(key_dropout, batch, config.input_dropout) if hidden else batch
+    seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
     if config.n_samples > 1:
         rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
         batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
-    factors = sample(key_factors, posterior)
+    factors = move(noise.factors, posterior)
     observation, variables = model.decode(variables, factors, batch, training)
     reconstruction = -log_density(observation, batch.values, batch.observed)
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
@@ -87,38 +104,53 @@ def row_terms(
     return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
 
 
+class Moving(NamedTuple):
+    """What a step moves: the parameters as one flat vector, so that an update is a few large
+    operations instead of a few for every layer; running statistics; the optimiser's state."""
+
+    parameters: Float[Array, " parameter"]
+    statistics: Any
+    optimiser: Any
+
+
 def step(
-    key: Key[Array, ""],
-    variables: Variables,
-    optimiser: Any,
+    noise: Noise,
+    moving: Moving,
     batch: Batch,
     beta: Float[Array, ""],
     learning_rate: Float[Array, ""],
+    variables: Variables,
     model: Model,
     config: TrainConfig,
-) -> tuple[Variables, Any, Float[Array, " 3"]]:
-    """One step of Adam (Kingma & Ba 2015) on one batch.
+) -> tuple[Moving, Float[Array, " 3"]]:
+    """One step of Adam (Kingma & Ba 2015) on one batch; none where its weights are all 0.
 
-    Returns the moved variables and optimiser state, and the batch's sums of total, reconstruction
-    and KL in nats.
+    variables: the member's, for the shape of its parameters and its factor mask.
+
+    Returns what has moved, and the batch's sums of total, reconstruction and KL in nats.
     """
+    unravel = ravel_pytree(variables.parameters)[1]
+    now = variables._replace(statistics=moving.statistics)
 
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
-        now = variables._replace(parameters=parameters)
-        terms, moved = row_terms(key, now, batch, beta, model, config, True)
+        at = now._replace(parameters=parameters)
+        terms, moved = row_terms(noise, at, batch, beta, model, config, True)
         sums = jnp.stack([batch.weights @ term for term in terms])
         mean = config.reduction == "mean"
         value = weighted_mean(terms.total, batch.weights) if mean else sums[0]
         return value, (moved.statistics, sums)
 
-    gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(variables.parameters)
-    flat, unravel = ravel_pytree(variables.parameters)
+    gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(unravel(moving.parameters))
+    used = jnp.any(batch.weights > 0.0)
+    update = _optimiser(variables.parameters, config, used).update
     # Optax mixes integer counts with floats, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
-        update = _optimiser(variables.parameters, config).update
-        direction, optimiser = update(ravel_pytree(gradients)[0], optimiser, flat)
-    parameters = unravel(flat - learning_rate * direction)
-    return Variables(parameters, statistics, variables.factor_mask), optimiser, sums
+        direction, optimiser = update(
+            ravel_pytree(gradients)[0], moving.optimiser, moving.parameters
+        )
+    change = jnp.where(used, learning_rate * direction, 0.0)
+    statistics = _select(used, statistics, moving.statistics)
+    return Moving(moving.parameters - change, statistics, optimiser), sums
 
 
 def epoch(
@@ -193,10 +225,16 @@ def is_running(
     return running & (state.epoch - state.best_epoch < config.patience)
 
 
-def _optimiser(parameters: Any, config: TrainConfig) -> optax.GradientTransformation:
-    """Clipping, Adam's direction and weight decay, over the parameters as one flat vector: a few
-    large operations a step instead of a few for every layer."""
-    parts = [optax.scale_by_adam()]
+def _optimiser(
+    parameters: Any, config: TrainConfig, used: Bool[Array, ""] | bool
+) -> optax.GradientTransformation:
+    """Clipping, Adam's direction and weight decay, over a flat vector of parameters.
+
+    Where a batch is not used the moments decay by 1 and take in nothing, which costs no pass over
+    them; the direction is then undefined.
+    """
+    b1, b2 = jnp.where(used, 0.9, 1.0), jnp.where(used, 0.999, 1.0)
+    parts = [optax.scale_by_adam(b1, b2)]
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.weight_decay:
@@ -217,20 +255,32 @@ def _pass_over_rows(
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
     rows, weights = _shuffle(key_shuffle, hyperparameters.row_weights, config.batch_size)
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
-
-    def body(index: Int[Array, ""], carry: Any) -> Any:
-        variables, optimiser, sums = carry
-        batch = take_rows(data.training, rows[index])
-        batch = batch._replace(weights=batch.weights * weights[index])
-        key_step = jax.random.fold_in(key_noise, index)
-        new = step(key_step, variables, optimiser, batch, beta, learning_rate, model, config)
-        used = jnp.sum(batch.weights) > 0.0
-        return _select(used, (new[0], new[1], sums + new[2]), carry)
+    noise = _noise_by_batch(key_noise, len(rows), model, config)
 
     mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
     variables = state.variables._replace(factor_mask=mask)
-    start = (variables, state.optimiser, jnp.zeros(3, jnp.float32))
-    return jax.lax.fori_loop(0, data.n_batches, body, start)
+
+    def body(index: Int[Array, ""], carry: tuple[Moving, Array]) -> tuple[Moving, Array]:
+        moving, sums = carry
+        batch = take_rows(data.training, rows[index])
+        batch = batch._replace(weights=batch.weights * weights[index])
+        drawn = jax.tree.map(lambda leaf: leaf[index], noise)
+        moving, more = step(drawn, moving, batch, beta, learning_rate, variables, model, config)
+        return moving, sums + more
+
+    flat, unravel = ravel_pytree(variables.parameters)
+    start = Moving(flat, variables.statistics, state.optimiser), jnp.zeros(3, jnp.float32)
+    moving, sums = jax.lax.fori_loop(0, data.n_batches, body, start)
+    variables = Variables(unravel(moving.parameters), moving.statistics, mask)
+    return variables, moving.optimiser, sums
+
+
+def _noise_by_batch(
+    key: Key[Array, ""], n_batches: int, model: Model, config: TrainConfig
+) -> Noise:
+    """An epoch's noise, drawn at once: many small draws cost more than a large one."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n_batches))
+    return jax.vmap(lambda key: draw_noise(key, config.batch_size, model, config))(keys)
 
 
 def _shuffle(
@@ -239,16 +289,30 @@ def _shuffle(
     """Rows in random order, those in use first, cut into batches.
 
     A short batch is filled with its first row at weight 0, so that nothing in it is a row that is
-    not in use, nor one that batch norm has not seen.
+    not in use, nor one that batch norm has not seen; an empty one with the first of all.
     """
     n_rows = row_weights.shape[0]
     n_batches = math.ceil(n_rows / batch_size)
-    rank = jnp.where(row_weights > 0.0, jax.random.uniform(key, (n_rows,)), 2.0)
-    order = jnp.argsort(rank).astype(jnp.int32)
+    order = _random_order(key, row_weights > 0.0)
     padding = (0, n_batches * batch_size - n_rows)
     rows = jnp.pad(order, padding).reshape(n_batches, batch_size)
     weights = jnp.pad(row_weights[order], padding).reshape(n_batches, batch_size)
-    return jnp.where(weights > 0.0, rows, rows[:, :1]), weights
+    filling = jnp.where(weights[:, :1] > 0.0, rows[:, :1], order[0])
+    return jnp.where(weights > 0.0, rows, filling), weights
+
+
+def _random_order(key: Key[Array, ""], used: Bool[Array, " row"]) -> Int[Array, " row"]:
+    """Row indices, those in use first and in random order.
+
+    A row's index stands in the low bits of its random number, so that numbers are sorted alone,
+    which is many times faster than sorting pairs; the bits above decide, ties are in order.
+    """
+    n_rows = used.shape[0]
+    low = jnp.uint32((1 << max(1, (n_rows - 1).bit_length())) - 1)
+    drawn = jax.random.bits(key, (n_rows,)) >> 1 & ~low
+    unused = jnp.uint32(1 << 31)
+    rank = jnp.where(used, drawn, unused) | jnp.arange(n_rows, dtype=jnp.uint32)
+    return (jnp.sort(rank) & low).astype(jnp.int32)
 
 
 def _schedules(
@@ -287,7 +351,9 @@ def _validation_objective(
 ) -> Float[Array, ""]:
     """The objective at the full β on the validation rows, with the same noise at every epoch."""
     beta = hyperparameters.beta
-    terms, _ = row_terms(key, variables, data.validation, beta, model, config, training=False)
+    batch = take_rows(data.validation, slice(None))
+    noise = draw_noise(key, len(batch.values), model, config)
+    terms, _ = row_terms(noise, variables, batch, beta, model, config, training=False)
     weights = data.validation.weights * hyperparameters.validation_weights
     return weighted_mean(terms.total, weights)
 

@@ -21,7 +21,7 @@ from jaxvae.state import TrainConfig, make_data
 # the ELBO, flat there, is off by its square.
 SAMPLED = 0.01
 FULL_BATCH = TrainConfig(
-    epochs=1500, batch_size=400, warmup_epochs=0, clip_norm=None, patience=None
+    epochs=3000, batch_size=400, warmup_epochs=0, clip_norm=None, patience=None
 )
 
 

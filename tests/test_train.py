@@ -138,9 +138,16 @@ def test_more_samples_give_a_tighter_bound(fitted):
     totals = {}
     for n_samples in (1, 2, 50):
         config = replace(CONFIG, n_samples=n_samples)
+        n_rows = len(DATA.validation.values)
         terms = jax.jit(
-            lambda key, config=config: train.row_terms(
-                key, state.best, DATA.validation, jnp.float32(1.0), MODEL, config, False
+            lambda key, config=config, n_rows=n_rows: train.row_terms(
+                train.draw_noise(key, n_rows, MODEL, config),
+                state.best,
+                DATA.validation,
+                jnp.float32(1.0),
+                MODEL,
+                config,
+                False,
             )[0]
         )
         keys = jax.random.split(jax.random.key(3), 40)
@@ -187,13 +194,14 @@ def test_one_step_is_the_notebooks_in_torch():
     # Draws without noise, so that both programs see the same factors.
     head = variables.parameters["encoder"]["log_variance"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.full(5, -40.0)
-    flat, _ = ravel_pytree(variables.parameters)
-    optimiser = train._optimiser(variables.parameters, NOTEBOOK.train).init(flat)
+    flat, unravel = ravel_pytree(variables.parameters)
+    optimiser = train._optimiser(variables.parameters, NOTEBOOK.train, True).init(flat)
+    moving = train.Moving(flat, variables.statistics, optimiser)
     step = jax.jit(train.step, static_argnames=("model", "config"))
+    noise = train.draw_noise(ROOT, 40, model, NOTEBOOK.train)
     rates = (jnp.float32(0.1), jnp.float32(1e-3))
-    moved, _, sums = step(
-        ROOT, variables, optimiser, batch, *rates, model=model, config=NOTEBOOK.train
-    )
+    after, sums = step(noise, moving, batch, *rates, variables, model=model, config=NOTEBOOK.train)
+    moved = Variables(unravel(after.parameters), after.statistics, variables.factor_mask)
     expected, losses = one_step(torch, variables, values, beta=0.1)
     constant = 40 * 50 * np.log(np.pi)
     np.testing.assert_allclose(np.array(sums) - [constant, constant, 0], losses, rtol=2e-4)

@@ -44,6 +44,16 @@ assert largest_error(compiler_options=compiler_options("cpu")) < 1e-5
     assert done.returncode == 0, done.stderr
 
 
+def test_products_are_right_in_every_layout():
+    """They stay with the library whose reductions are wrong."""
+    rng = np.random.default_rng(1)
+    left, right = (rng.normal(size=(3, 300, 200)).astype(np.float32) for _ in range(2))
+    for layout in ("mij,mkj->mik", "mij,mik->mjk", "mij,nij->mn"):
+        product = jax.jit(lambda a, b, layout=layout: jnp.einsum(layout, a, b))
+        expected = np.einsum(layout, left.astype(float), right.astype(float))
+        np.testing.assert_allclose(product(left, right), expected, rtol=1e-4, atol=2e-2)
+
+
 def test_a_gpu_takes_no_option_of_a_cpus():
     assert compiler_options("gpu") == {}
 

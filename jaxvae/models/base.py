@@ -89,9 +89,10 @@ def make_batch(
     )
 
 
-def take_rows(batch: Batch, rows: Array) -> Batch:
-    """The batch's rows at the given indices."""
-    return Batch(*(field[rows] for field in batch))
+def take_rows(batch: Batch, rows: Array | slice) -> Batch:
+    """The batch's rows at the given indices, with `observed` cell by cell."""
+    taken = Batch(*(field[rows] for field in batch))
+    return taken._replace(observed=jnp.broadcast_to(taken.observed, taken.values.shape))
 
 
 def standard_normal_prior(

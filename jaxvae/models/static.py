@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.densities import Density, Gaussian, IndependentT, StudentT
 from jaxvae.models.base import Batch, Model, Variables, factors_used, standard_normal_prior
 from jaxvae.models.config import ModelConfig
-from jaxvae.models.layers import Curves, Perceptron, dense
+from jaxvae.models.layers import Affine, Curves, Perceptron, dense, drawn, together
 
 NOISE_FLOOR = 1e-6
 FIRST_FREEDOM = 10.0
@@ -41,10 +40,13 @@ class Encoder(nn.Module):
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
-        mean = dense(config.n_factors, hidden.shape[-1], "mean")(hidden)
+        heads = [
+            Affine(config.n_factors, name=name)(hidden.shape[-1])
+            for name in ("mean", "log_variance")
+        ]
+        mean, log_variance = together(hidden, heads)
         if config.skip:
             mean += dense(config.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
-        log_variance = dense(config.n_factors, hidden.shape[-1], "log_variance")(hidden)
         if config.likelihood != "student":
             return Gaussian(mean, log_variance)
         return Gaussian(scale * mean, log_variance + 2.0 * jnp.log(scale))
@@ -143,14 +145,13 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
     encoder, decoder = Encoder(config), Decoder(config, n_assets)
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        key_encoder, key_decoder = jax.random.split(key)
         mask = jnp.ones(config.n_factors, batch.values.dtype)
         factors = jnp.zeros((batch.values.shape[0], config.n_factors), batch.values.dtype)
-        first = encoder.init(key_encoder, batch.values, batch, True)
-        second = decoder.init(key_decoder, factors, batch, True, jnp.sum(mask))
+        first = encoder.init(key, batch.values, batch, True)
+        second = decoder.init(key, factors, batch, True, jnp.sum(mask))
         parts = {"encoder": first, "decoder": second}
         return Variables(
-            {name: part["params"] for name, part in parts.items()},
+            drawn(key, {name: part["params"] for name, part in parts.items()}),
             {name: part.get("statistics", {}) for name, part in parts.items()},
             mask,
         )
