@@ -34,13 +34,14 @@ from jaxvae.analysis.matching import match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, mse, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_floor
 from jaxvae.densities import sample
-from jaxvae.ensemble import map_members, member_grid, train_ensemble
+from jaxvae.ensemble import member_grid, train_ensemble
 from jaxvae.generate import decoded_unit_vectors
 from jaxvae.models import make_batch
 from jaxvae.panel import fit_scaler
 from jaxvae.presets import build_model, make_preset, notebook_losses
 from jaxvae.state import make_data
 from jaxvae.synthetic import linear_panel
+from jaxvae.tiles import map_members
 
 BETA, K, N_SCENARIOS = 0.1, 5, 500
 ASSETS, CORRELATED, DATE = (0, 25, 50, 75), 20, "date, counted from the first"

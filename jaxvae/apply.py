@@ -4,7 +4,6 @@
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 
 from jaxvae import generate
-from jaxvae.ensemble import Ensemble, map_members
+from jaxvae.ensemble import Ensemble
 from jaxvae.generate import Evaluation
 from jaxvae.models.base import Batch, Model, Variables, make_batch
-
-Function = Callable[[Any, Any], Any]
+from jaxvae.tiles import Function, map_members
 
 
 class Fitted(NamedTuple):
@@ -33,10 +31,16 @@ def everyone(ensemble: Ensemble) -> Fitted:
 
 
 def evaluate(
-    key: Key[Array, ""], model: Model, fitted: Fitted, batch: Batch, n_samples: int
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    batch: Batch,
+    n_samples: int,
+    tile_width: int | None = None,
 ) -> Evaluation:
     """`generate.evaluate` of every member, all with the same draws."""
-    return _over(_evaluator(model, n_samples), fitted, (key, batch))
+    function, shared = _evaluator(model, n_samples), (key, batch)
+    return map_members(function, fitted, shared, tile_width=tile_width)
 
 
 def encode(model: Model, fitted: Fitted, batch: Batch) -> Float[np.ndarray, "member row factor"]:

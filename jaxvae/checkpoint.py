@@ -1,48 +1,159 @@
-"""Nested dicts of arrays on disk, as safetensors: numbers and names, no code."""
+"""Nested dicts of arrays on disk, as safetensors: numbers and names, no code.
 
+A file appears whole or not at all (temporary file, fsync, rename, fsync of the folder) and carries
+a checksum and notes on what it belongs to.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from jaxvae.errors import FolderError
 
+SCHEMA = 1
+# One entry of the file's metadata: safetensors writes several in random order.
+MARKS = "jaxvae"
 SEPARATOR = "/"
+PLAIN = re.compile(r"[^/\\.\0][^/\\\0]*")
 
 
-def save_tree(tree: dict[str, Any], path: Path) -> None:
-    """Write a nested dict of arrays; an array's name is its path of keys."""
-    path.write_bytes(save(dict(_flatten(tree, ""))))
+class Checkpoint(NamedTuple):
+    """What a file holds: a nested dict of arrays, and notes by name."""
+
+    tree: dict[str, Any]
+    notes: dict[str, str]
+
+
+def save_tree(tree: dict[str, Any], path: Path, notes: dict[str, str] | None = None) -> None:
+    """Write a nested dict of arrays; an array's name is its path of keys.
+
+    Raises OSError where the system refuses; what stood at the path before is then untouched.
+    """
+    leaves = dict(_flatten(tree, ""))
+    arrays = {name: leaf for name, leaf in leaves.items() if not isinstance(leaf, dict)}
+    text = json.dumps([notes or {}, sorted(leaves.keys() - arrays)], sort_keys=True)
+    marks = {"schema": SCHEMA, "checksum": _checksum(arrays, text), "text": text}
+    write_whole(path, save(arrays, metadata={MARKS: json.dumps(marks)}))
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """Read a nested dict of arrays back; dicts that held no array come back missing.
+    """Read a nested dict of arrays back.
 
-    Raises FolderError where the file is missing or damaged.
+    Raises FolderError where the file is missing, damaged or of a newer schema.
     """
+    return load_checkpoint(path).tree
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """`load_tree`, with the notes."""
     try:
-        flat = load_file(path)
+        if path.is_symlink():
+            raise FolderError(f"{path} is a symbolic link; a checkpoint is a plain file")
+        content = path.read_bytes()
+        arrays = load(content)
     except FileNotFoundError as error:
-        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
-    except (OSError, SafetensorError, ValueError) as error:
+        raise FolderError(f"{path} is missing; the folder is not whole") from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
+    schema, checksum, text = _read_marks(content, path)
+    if schema > SCHEMA:
+        raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
+    if checksum != _checksum(arrays, text):
+        raise FolderError(f"{path} is damaged: its contents do not have the checksum it names")
+    notes, empty = json.loads(text)
+    return Checkpoint(_nest(arrays | {name: {} for name in empty}, path), notes)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole, also after a power cut, or as it was before."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last."""
+    if os.name == "nt":  # Windows opens no folders.
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def as_tree(value: Any) -> Any:
+    """NamedTuples, at any depth, as dicts of their fields."""
+    if hasattr(value, "_fields"):
+        return {name: as_tree(part) for name, part in zip(value._fields, value, strict=True)}
+    return value
+
+
+def from_tree(kind: type, tree: dict[str, Any]) -> Any:
+    """The NamedTuple that `as_tree` took apart; the type of a field says how to rebuild it.
+
+    Raises KeyError where one is missing.
+    """
+    hints = get_type_hints(kind).items()
+    return kind(
+        **{n: from_tree(h, tree[n]) if hasattr(h, "_fields") else tree[n] for n, h in hints}
+    )
+
+
+def _read_marks(content: bytes, path: Path) -> tuple[int, str, str]:
+    """Schema, checksum, notes with the names of empty dicts; of content that is safetensors."""
+    size = int.from_bytes(content[:8], "little")
+    try:
+        marks = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][MARKS])
+        return int(marks["schema"]), str(marks["checksum"]), str(marks["text"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FolderError(f"{path} is damaged: it is no checkpoint of jaxvae") from error
+
+
+def _checksum(arrays: dict[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode(errors="replace"))
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, np.ndarray | dict]]:
+    """Arrays and empty dicts by their paths."""
+    for key, value in tree.items():
+        if not isinstance(value, dict):
+            yield f"{prefix}{key}", np.asarray(value, order="C")
+        elif value:
+            yield from _flatten(value, f"{prefix}{key}{SEPARATOR}")
+        else:
+            yield f"{prefix}{key}", {}
+
+
+def _nest(leaves: dict[str, Any], path: Path) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for name, array in flat.items():
-        *parents, last = name.split(SEPARATOR)
+    for name, leaf in leaves.items():
+        *parents, last = parts = name.split(SEPARATOR)
+        above = (SEPARATOR.join(parents[:depth]) for depth in range(1, len(parts)))
+        if not all(PLAIN.fullmatch(part) for part in parts) or any(key in leaves for key in above):
+            raise FolderError(f"{path} is damaged: it names an array {name!r}")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[last] = array
+        node[last] = leaf
     return tree
-
-
-def _flatten(tree: dict[str, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
-    pairs = []
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            pairs += _flatten(value, f"{prefix}{key}{SEPARATOR}")
-        else:
-            pairs.append((f"{prefix}{key}", np.asarray(value, order="C")))
-    return pairs

@@ -1,14 +1,12 @@
 """The command line: parses, calls, prints. Progress and log go to standard error.
 
 Exit codes: 0 done; 1 the data, a run folder or a missing extra is at fault; 2 an option is at
-fault; 130 interrupted.
+fault; 130 interrupted, to be resumed.
 """
 
 import argparse
 import os
-import signal
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
+from jaxvae.interrupts import INTERRUPTED, say
 
-INTERRUPTED = 130
 DATA_NAMES = ("linear", "nonlinear", "sp500", "french")
 
 
@@ -37,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JaxvaeError as error:
         if debug:
             raise
-        _say(f"jaxvae: {' '.join(str(error).split())}")
+        say(f"jaxvae: {' '.join(str(error).split())}")
         return error.exit_code
-    except KeyboardInterrupt:
-        _say("jaxvae: interrupted; nothing was written")
+    except KeyboardInterrupt as interrupt:
+        say(f"jaxvae: interrupted; {interrupt or 'nothing was written'}")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> NoReturn:
-    """`main` as a program. After an interrupt it leaves without the interpreter's farewell, in
-    which XLA's compiler threads, still at work, would crash."""
+    """`main` as a program. Where something went wrong it leaves without the interpreter's farewell,
+    in which XLA's compiler threads, still at work, would crash, and JAX's distributed runtime would
+    wait minutes for the other processes."""
     code = main()
-    if code == INTERRUPTED:
+    if code:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -72,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scenarios(commands)
     _add_encode(commands)
     _add_report(commands)
+    _add_gather(commands)
     return parser
 
 
@@ -122,11 +122,40 @@ def _add_study(commands: Any) -> None:
     grid.add_argument(
         "--seed", type=int, default=0, metavar="S", help="root of all random numbers (default: 0)"
     )
+    _add_engine(parser)
     out = parser.add_argument_group("output")
     out.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/…)")
+    out.add_argument("--resume", action="store_true", help="go on with the unfinished run in --out")
     out.add_argument("--quiet", action="store_true", help="no progress")
     out.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_study)
+
+
+def _add_engine(parser: Any) -> None:
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--tile-width",
+        type=int,
+        metavar="N",
+        help="members at once on each device (default: 4 on a CPU)",
+    )
+    engine.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="of several processes that share the study in --out, or auto on a cluster that says",
+    )
+    engine.add_argument("--processes", type=int, metavar="N", help="how many share the study")
+    engine.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+
+
+def _add_gather(commands: Any) -> None:
+    parser = commands.add_parser(
+        "gather", help="finish a study whose members a job array has trained"
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the study's folder")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_gather)
 
 
 def _add_scenarios(commands: Any) -> None:
@@ -158,42 +187,15 @@ def _add_report(commands: Any) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from jaxvae.folder import new_folder, require_new
+    from jaxvae.cli_study import study
 
-    out = options.out or Path("runs") / f"{_label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    require_new(out)
-    interrupts = _Interrupts()
-    with new_folder(out) as partial:
-        from jaxvae import progress
-        from jaxvae.fitting import StudyConfig
-        from jaxvae.study import fill_folder, run_study
+    study(options)
 
-        config = StudyConfig(
-            seeds=options.seeds,
-            betas=tuple(options.betas),
-            n_factors=options.factors,
-            preset=options.preset,
-            model=options.model,
-            epochs=options.epochs,
-            root_seed=options.seed,
-        )
-        panel = _load_panel(options)
-        _use_all_cores()
-        with progress.shown(quiet=options.quiet) as show:
 
-            def on_progress(stage: str, where: Any) -> None:
-                interrupts.check()
-                show(stage, where)
+def _gather(options: argparse.Namespace) -> None:
+    from jaxvae.cli_study import gather
 
-            study = run_study(panel, config, on_progress=on_progress)
-            study.config["source"] = _source(options)
-            on_progress("report", None)
-            fill_folder(study, partial)
-            interrupts.check()
-    for note in study.config["notes"]:
-        _say(f"note: {note}")
-    print(progress.closing_lines(study))
-    print(out / "report.html")
+    gather(options)
 
 
 def _scenarios(options: argparse.Namespace) -> None:
@@ -226,66 +228,6 @@ def _report(options: argparse.Namespace) -> None:
     print(options.folder / "report.html")
 
 
-def _load_panel(options: argparse.Namespace) -> Any:
-    """The panel that the options name."""
-    if options.tickers:
-        return _download_panel(options)
-    if options.start or options.end:
-        raise OptionError("--start and --end go with --tickers; add it or leave them out")
-    data = "linear" if options.data is None else options.data
-    if data in DATA_NAMES:
-        _refuse_with(options, f"--data {data}", ("kind", "missing", "sectors"))
-        from jaxvae.market import load_named
-
-        return load_named(data)
-    from jaxvae.reading import read_panel
-
-    return read_panel(
-        data,
-        kind=options.kind or "returns",
-        missing=options.missing,
-        sectors=options.sectors,
-        n_factors=options.factors,
-    )
-
-
-def _download_panel(options: argparse.Namespace) -> Any:
-    from jaxvae.market import load_tickers
-
-    _refuse_with(options, "--tickers", ("data", "kind", "sectors"))
-    return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
-
-
-def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise OptionError(f"--{name} does not go with {what}; leave one of them out")
-
-
-def _source(options: argparse.Namespace) -> dict[str, Any]:
-    """Where the data came from, as the options say; a file by its name, without its folder."""
-    names = ("kind", "missing", "tickers", "start", "end")
-    source = {name: getattr(options, name) for name in names}
-    files = {"data": options.data or "linear", "sectors": options.sectors}
-    return {name: path and Path(path).name for name, path in files.items()} | source
-
-
-def _label(options: argparse.Namespace) -> str:
-    """What the default folder is called after."""
-    if options.tickers:
-        return "tickers"
-    name = Path("linear" if options.data is None else options.data).name.split(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
-
-
-def _use_all_cores() -> None:
-    """One XLA device a core, unless the user says how many: XLA threads small products badly."""
-    import jax
-
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
-
-
 def _write_table(table: Any, out: Path | None) -> None:
     """To standard output, or to a new file, which appears whole or not at all."""
     from jaxvae.folder import writing
@@ -313,27 +255,5 @@ def _require_new_file(out: Path | None) -> None:
             raise FolderError(f"--out: {out.parent} is no folder; make it first")
 
 
-class _Interrupts:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and are remembered: where Python loses the
-    exception, as in a callback, the next check raises it again."""
-
-    def __init__(self) -> None:
-        self.seen = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def check(self) -> None:
-        if self.seen:
-            raise KeyboardInterrupt
-
-    def _handle(self, number: int, frame: Any) -> NoReturn:
-        self.seen = True
-        raise KeyboardInterrupt
-
-
 def _warn_in_a_line(message: Any, *where: Any) -> None:
-    _say(f"jaxvae: warning: {' '.join(str(message).split())}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    say(f"jaxvae: warning: {' '.join(str(message).split())}")

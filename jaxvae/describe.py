@@ -11,10 +11,11 @@ import numpy as np
 from jaxvae.alignment import Aligned, Judged, describe_consensus, factor_names
 from jaxvae.analysis.survival import LEAST_PRESENCE
 from jaxvae.drawn import shown_assets
-from jaxvae.ensemble import CHUNK_EPOCHS, TILE_WIDTH
+from jaxvae.ensemble import CHUNK_EPOCHS
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import SCHEMA
-from jaxvae.panel import panel_hash
+from jaxvae.panel import Panel, panel_hash
+from jaxvae.tiles import resolve_width
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
@@ -101,11 +102,7 @@ def describe_study(
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
-        "tile_width": TILE_WIDTH,
-        "chunk_epochs": CHUNK_EPOCHS,
-        "device": _describe_device(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        **_describe_engine(config),
         "data_hash": panel_hash(panel),
         "model_config": asdict(preset.model),
         "train_config": asdict(preset.train),
@@ -124,6 +121,22 @@ def describe_study(
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
         "factor_names": factor_names(aligned),
         "consensus": describe_consensus(aligned),
+    }
+
+
+def run_facts(panel: Panel, config: StudyConfig) -> dict[str, Any]:
+    """All that the bits of a study depend on: settings, data, versions, device and tiles."""
+    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
+    return {**settings, "data": panel_hash(panel), **_describe_engine(config)}
+
+
+def _describe_engine(config: StudyConfig) -> dict[str, Any]:
+    return {
+        "tile_width": resolve_width(config.tile_width, tuple(jax.local_devices())),
+        "chunk_epochs": CHUNK_EPOCHS,
+        "device": _describe_device(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
     }
 
 

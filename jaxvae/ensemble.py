@@ -1,9 +1,8 @@
-"""Many members at once: the member axis, tiles of fixed width, devices.
+"""Many members at once: the table of members, and their training tile by tile.
 
-`train` and `likelihood` know one member; here `vmap` puts the axis around them and `shard_map`
-cuts it over the devices, with no communication between them. A host loop walks over tiles of
-members and, within a tile, over chunks of epochs: one compiled program, bounded memory, progress at
-each edge.
+`train` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
+host loop walks over tiles of members and, within a tile, over chunks of epochs: one compiled
+program, bounded memory, and at each edge progress, a checkpoint and a chance to stop.
 """
 
 import functools
@@ -14,17 +13,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jaxvae import train
-from jaxvae.errors import OptionError
+from jaxvae.errors import FolderError, OptionError
 from jaxvae.models.base import Model, Variables
-from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
-from jaxvae.xla import compiler_options
+from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
+from jaxvae.store import InMemory, TileState
+from jaxvae.tiles import (
+    Devices,
+    Function,
+    concatenate,
+    pad,
+    resolve_width,
+    take,
+    tile_program,
+    tiles,
+)
 
-TILE_WIDTH = 4
 CHUNK_EPOCHS = 20
 
 
@@ -123,82 +129,102 @@ def train_ensemble(
     model: Model,
     config: TrainConfig,
     *,
-    tile_width: int = TILE_WIDTH,
-    devices: tuple[jax.Device, ...] | None = None,
+    tile_width: int | None = None,
+    devices: Devices | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Ensemble:
+    finish: Callable[[Ensemble], Any] = lambda ensemble: ensemble,
+    stage: InMemory | None = None,
+) -> Any:
     """Train every member.
 
-    tile_width: members at once on each device. A member's bits depend on it, and on nothing else of
-        the grid.
-    on_progress: called at the edge of every chunk; what it raises ends the run.
+    tile_width: members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
+        bits depend on it, and on nothing else of the grid.
+    on_progress: called at the edge of every chunk; what it raises ends the run, a KeyboardInterrupt
+        once the tile's state is kept.
+    finish: makes of a trained tile what is to be kept of it, arrays with the member axis first; by
+        default all. Memory holds one tile and what is kept.
+    stage: where that goes and what is there already; by default memory.
 
-    Raises OptionError unless `root` is a typed threefry key: under `vmap`, `rbg` keys draw a whole
-    batch from its first key.
+    Returns what was kept, joined along the member axis: an `Ensemble` unless `finish` says else.
+
+    Raises OptionError unless `root` is a typed threefry key (under `vmap`, `rbg` keys draw a whole
+    batch from its first key), and where a tile takes more memory than is free.
     """
     _require_threefry(root)
     devices = tuple(jax.local_devices()) if devices is None else devices
-    n_members = len(members.seed)
-    parts = []
-    for first in range(0, n_members, tile_width * len(devices)):
-        last = min(first + tile_width * len(devices), n_members)
+    tile_width = resolve_width(tile_width, devices)
+    stage, n_members = stage or InMemory(), len(members.seed)
+    cut = tiles(n_members, tile_width * len(devices))
+    run = _Run(root, compact(data), model, config, tile_width, devices, stage)
+    for index, rows in enumerate(cut):
 
-        def report(epoch: int, first: int = first, last: int = last) -> None:
-            on_progress(Progress(first, last - first, n_members, epoch, config.epochs))
+        def report(epoch: int, rows: slice = rows) -> None:
+            size = rows.stop - rows.start
+            on_progress(Progress(rows.start, size, n_members, epoch, config.epochs))
 
-        tile = _take(members, slice(first, last))
-        parts.append(_train_tile(root, data, tile, model, config, tile_width, devices, report))
-    return _concatenate(parts)
-
-
-def map_members(
-    function: Callable[[Any, Any], Any],
-    by_member: Any,
-    shared: Any,
-    *,
-    tile_width: int = TILE_WIDTH,
-    devices: tuple[jax.Device, ...] | None = None,
-) -> Any:
-    """`function(member's slice, shared)` for every member, tile by tile; host arrays come back.
-
-    `function` must be one object from call to call (cache what makes it), or it compiles anew.
-    """
-    devices = tuple(jax.local_devices()) if devices is None else devices
-    program = _program(function, devices)
-    width = tile_width * len(devices)
-    n_members = len(jax.tree.leaves(by_member)[0])
-    parts = []
-    for first in range(0, n_members, width):
-        tile = _take(by_member, slice(first, min(first + width, n_members)))
-        size = len(jax.tree.leaves(tile)[0])
-        parts.append(_take(jax.device_get(program(_pad(tile, width), shared)), slice(0, size)))
-    return _concatenate(parts)
+        if not stage.owns(index):
+            continue
+        if stage.get(index) is None:
+            stage.put(index, finish(_train_tile(run, index, take(members, rows), report)))
+        report(config.epochs)
+    stage.wait(len(cut))
+    return concatenate([stage.get(index) for index in range(len(cut))])
 
 
-def _train_tile(
-    root: Key[Array, ""],
-    data: Data,
-    tile: Members,
-    model: Model,
-    config: TrainConfig,
-    tile_width: int,
-    devices: tuple[jax.Device, ...],
-    report: Callable[[int], None],
-) -> Ensemble:
-    size, shared = len(tile.seed), (root, data)
-    padded = _pad(tile, tile_width * len(devices))
+class _Run(NamedTuple):
+    """What the tiles of a run share."""
+
+    root: Key[Array, ""]
+    data: Data
+    model: Model
+    config: TrainConfig
+    tile_width: int
+    devices: Devices
+    stage: InMemory
+
+
+def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], None]) -> Ensemble:
+    """From the start, or from where the stage has it, to the last epoch of the last member."""
+    config, stage = run.config, run.stage
+    size, shared = len(tile.seed), (run.root, run.data)
+    padded = pad(tile, run.tile_width * len(run.devices))
     padded.hyperparameters.last_epoch[size:] = 0
-    start = _program(_starter(model, config), devices)
-    advance = _program(_advancer(model, config), devices)
-    state, history = start(padded, shared), []
-    for epoch in range(0, config.epochs, CHUNK_EPOCHS):
+    advance = tile_program(_advancer(run.model, config), run.devices)
+    state = tile_program(_starter(run.model, config), run.devices)(padded, shared)
+    kept = stage.state(index)
+    epoch, state, history = (0, state, []) if kept is None else _restored(kept, state)
+    while epoch < config.epochs:
         state, losses, running = advance((padded, state), shared)
         history.append(jax.device_get(losses))
-        any_running = np.any(running)
-        report(min(epoch + CHUNK_EPOCHS, config.epochs) if any_running else config.epochs)
-        if not any_running:
+        epoch = min(epoch + CHUNK_EPOCHS, config.epochs)
+        if not np.any(running):
             break
-    return _take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
+        frozen = functools.partial(_kept, epoch, state, history)
+        try:
+            report(epoch)
+        except KeyboardInterrupt:
+            stage.keep(index, epoch, frozen, now=True)
+            raise
+        if epoch < config.epochs:
+            stage.keep(index, epoch, frozen, now=False)
+    return take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
+
+
+def _kept(epoch: int, state: TrainState, history: list[Losses]) -> TileState:
+    leaves = {f"{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    losses = (np.concatenate(chunks, axis=1) for chunks in zip(*history, strict=True))
+    return TileState(epoch, leaves, dict(zip(Losses._fields, losses, strict=True)))
+
+
+def _restored(kept: TileState, like: TrainState) -> tuple[int, TrainState, list[Losses]]:
+    """A kept state, in the shape of one that was just started."""
+    fresh, structure = jax.tree.flatten(like)
+    found = [kept.leaves.get(f"{i}") for i in range(len(fresh))]
+    for leaf, known in zip(found, fresh, strict=True):
+        if leaf is None or (leaf.shape, leaf.dtype) != (known.shape, known.dtype):
+            raise FolderError("the checkpoint holds the state of another model")
+    history = [Losses(**kept.losses)]
+    return kept.epoch, jax.tree.unflatten(structure, found), history
 
 
 def _finish(members: Members, state: Any, history: list[Losses], config: TrainConfig) -> Ensemble:
@@ -217,7 +243,7 @@ def _finish(members: Members, state: Any, history: list[Losses], config: TrainCo
 
 
 @functools.cache
-def _starter(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
+def _starter(model: Model, config: TrainConfig) -> Function:
     def start(member: Members, shared: tuple[Key[Array, ""], Data]) -> TrainState:
         root, data = shared
         key = member_key(root, member.seed, member.hyperparameters.beta)
@@ -228,7 +254,7 @@ def _starter(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
 
 
 @functools.cache
-def _advancer(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
+def _advancer(model: Model, config: TrainConfig) -> Function:
     def advance(
         of_member: tuple[Members, TrainState], shared: tuple[Key[Array, ""], Data]
     ) -> tuple[TrainState, Losses, Bool[Array, ""]]:
@@ -244,41 +270,6 @@ def _advancer(model: Model, config: TrainConfig) -> Callable[[Any, Any], Any]:
     return advance
 
 
-@functools.cache
-def _program(
-    function: Callable[[Any, Any], Any], devices: tuple[jax.Device, ...]
-) -> Callable[[Any, Any], Any]:
-    """The function over a tile: `vmap` within a device, the tile cut over the devices."""
-    mesh = Mesh(np.array(devices), ("member",))
-    over_members = jax.vmap(function, in_axes=(0, None))
-    over_tile = jax.shard_map(
-        over_members,
-        mesh=mesh,
-        in_specs=(P("member"), P()),
-        out_specs=P("member"),
-        check_vma=False,
-    )
-    return jax.jit(over_tile, compiler_options=compiler_options(devices[0].platform))
-
-
 def _require_threefry(root: Array) -> None:
     if not jnp.issubdtype(root.dtype, jax.dtypes.prng_key) or "fry" not in str(root.dtype):
         raise OptionError(f"root: {root.dtype} is no threefry key; use jax.random.key(seed)")
-
-
-def _take(tree: Any, rows: slice) -> Any:
-    return jax.tree.map(lambda leaf: leaf[rows], tree)
-
-
-def _pad(tree: Any, width: int) -> Any:
-    """Repeat the last member up to the width; copies, so that callers may write."""
-
-    def pad(leaf: np.ndarray) -> np.ndarray:
-        missing = np.repeat(leaf[-1:], width - len(leaf), axis=0)
-        return np.concatenate([np.asarray(leaf), missing])
-
-    return jax.tree.map(pad, tree)
-
-
-def _concatenate(parts: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

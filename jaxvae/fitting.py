@@ -30,6 +30,7 @@ from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
 from jaxvae.reading.checks import check_panel
 from jaxvae.state import Data, make_data
+from jaxvae.store import InMemory
 
 DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # The evaluation's key is folded out of the root by a number that is no member's seed.
@@ -44,6 +45,8 @@ class StudyConfig:
     preset, model, epochs: as `presets.make_preset` takes them.
     root_seed: every random number of the study comes from it.
     likelihood_samples: importance samples a date for log p(x).
+    tile_width: members at once on each device, by default what suits it; floats may differ in the
+        last place between widths.
     """
 
     seeds: int = 8
@@ -54,12 +57,14 @@ class StudyConfig:
     epochs: int | None = None
     root_seed: int = 0
     likelihood_samples: int = 128
+    tile_width: int | None = None
 
     def __post_init__(self) -> None:
         for option, value, least in (
             ("--seeds", self.seeds, 1),
             ("--factors", self.n_factors, 1),
             ("likelihood_samples", self.likelihood_samples, 8),
+            ("--tile-width", 1 if self.tile_width is None else self.tile_width, 1),
         ):
             if value < least:
                 raise OptionError(f"{option}: {value} is too few; at least {least}")
@@ -137,7 +142,10 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
 
 
 def train_grid(
-    prepared: Prepared, config: StudyConfig, report: Callable[[Progress], None]
+    prepared: Prepared,
+    config: StudyConfig,
+    report: Callable[[Progress], None],
+    stage: InMemory | None = None,
 ) -> Trained:
     """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
     n_train = prepared.split.train.stop
@@ -151,7 +159,7 @@ def train_grid(
         prepared.preset.train.epochs,
     )
     members.hyperparameters.row_weights[:, n_train:] = 0.0
-    trained = train_members(prepared, config, data, members, report)
+    trained = train_members(prepared, config, data, members, report, stage)
     if not trained.ensemble.ok.any():
         raise DataError("every member diverged: look for outliers in the data")
     return trained
@@ -163,6 +171,7 @@ def refit(
     chosen: int,
     config: StudyConfig,
     report: Callable[[Progress], None],
+    stage: InMemory | None = None,
 ) -> Trained:
     """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
     diverge are left out."""
@@ -173,7 +182,7 @@ def refit(
     members.hyperparameters.validation_weights[:] = 0.0
     members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
     data = training_data(prepared, prepared.split.fit.stop)
-    trained = train_members(prepared, config, data, members, report)
+    trained = train_members(prepared, config, data, members, report, stage)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
@@ -186,16 +195,31 @@ def train_members(
     data: Data,
     members: Members,
     report: Callable[[Progress], None],
+    stage: InMemory | None = None,
 ) -> Trained:
-    """Train members on the data and evaluate them on all dates of the panel."""
+    """Train members on the data and evaluate them on all dates of the panel, tile by tile; stage:
+    where finished tiles and the state of the one in work are kept, by default memory."""
     root = jax.random.key(config.root_seed)
-    model, train_config = prepared.model, prepared.preset.train
-    ensemble = train_ensemble(root, data, members, model, train_config, on_progress=report)
-    everyone = apply.everyone(ensemble)
     key = jax.random.fold_in(root, EVALUATION_STREAM)
-    n_samples = config.likelihood_samples
-    evaluation = apply.evaluate(key, model, everyone, prepared.batch, n_samples)
-    return Trained(ensemble, evaluation)
+    model, width = prepared.model, config.tile_width
+
+    def evaluated(ensemble: Ensemble) -> Trained:
+        everyone, n_samples = apply.everyone(ensemble), config.likelihood_samples
+        said = apply.evaluate(key, model, everyone, prepared.batch, n_samples, tile_width=width)
+        return Trained(ensemble, said)
+
+    trained: Trained = train_ensemble(
+        root,
+        data,
+        members,
+        model,
+        prepared.preset.train,
+        tile_width=width,
+        on_progress=report,
+        finish=evaluated,
+        stage=stage,
+    )
+    return trained
 
 
 def saved_model(config: dict[str, Any]) -> Model:

@@ -67,7 +67,7 @@ def _score_lines(study: Study) -> Iterator[str]:
 @contextmanager
 def _bars() -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (
@@ -75,10 +75,10 @@ def _bars() -> Iterator[Report]:
         BarColumn(),
         TextColumn("{task.fields[text]:<30}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
+        pace = _Pace()
 
         def report(stage: str, progress: Progress | None) -> None:
             if stage not in tasks:
@@ -86,9 +86,13 @@ def _bars() -> Iterator[Report]:
                     bars.stop_task(task)
                 tasks[stage] = bars.add_task(STAGES[stage], total=None, text="")
             if progress is not None:
-                total, done = progress.members, _members_done(progress)
-                text = f"{done} of {total} members, epoch {progress.epoch}"
-                bars.update(tasks[stage], total=total, completed=done, text=text)
+                done, text = _members_done(progress), f"epoch {progress.epoch}, "
+                bars.update(
+                    tasks[stage],
+                    total=progress.members,
+                    completed=done,
+                    text=f"{done:.0f} of {progress.members} members, {text}{pace(stage, progress)}",
+                )
 
         yield report
 
@@ -99,17 +103,18 @@ class _Lines:
     def __init__(self) -> None:
         self.last = -float("inf")
         self.started = time.monotonic()
+        self.pace = _Pace()
 
     def __call__(self, stage: str, progress: Progress | None) -> None:
         if progress is None:
             self._say(STAGES[stage])
             return
-        finished = _members_done(progress) == progress.members
+        finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
         if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not finished:
             return
         self._say(
-            f"{STAGES[stage]}: {_members_done(progress)} of {progress.members} members, "
-            f"epoch {progress.epoch} of {progress.epochs}"
+            f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "
+            f"epoch {progress.epoch} of {progress.epochs}, {pace}".rstrip(", ")
         )
 
     def _say(self, text: str) -> None:
@@ -118,6 +123,22 @@ class _Lines:
             print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
 
 
-def _members_done(progress: Progress) -> int:
-    """Members finished, those in work by the share of their epochs."""
-    return progress.done + int(progress.in_work * progress.epoch / progress.epochs)
+class _Pace:
+    """Members a second and time left, counted from a stage's first edge on, so that neither what
+    was done before nor compiling is in them."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, stage: str, progress: Progress) -> str:
+        now, done = time.monotonic(), _members_done(progress)
+        begun, before = self.first.setdefault(stage, (now, done))
+        if done <= before or now <= begun:
+            return ""
+        rate = (done - before) / (now - begun)
+        return f"{rate:.2g} a second, {(progress.members - done) / rate:.0f} s left"
+
+
+def _members_done(progress: Progress) -> float:
+    """Members finished, and those in work by the share of their epochs."""
+    return progress.done + progress.in_work * progress.epoch / progress.epochs

@@ -12,10 +12,11 @@ from jaxvae import apply, fitting, summary
 from jaxvae.analysis import consensus
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
-from jaxvae.fitting import StudyConfig
+from jaxvae.fitting import StudyConfig, Trained
 from jaxvae.folder import Study, load_study, new_folder, save_study, writing
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Panel, Scaler
+from jaxvae.store import InMemory
 from jaxvae.sweep import sweep_factors
 
 
@@ -24,6 +25,7 @@ def run_study(
     config: StudyConfig | None = None,
     *,
     on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
+    stage: Callable[[str, type], InMemory | None] = lambda name, kind: None,
 ) -> Study:
     """The whole pipeline on one panel: a panel of returns in, a `Study` out.
 
@@ -35,6 +37,8 @@ def run_study(
 
     on_progress: called with the stage ("train", "refit", "count", "score") and where it stands,
         None where that is not known.
+    stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
+        folder; by default memory.
 
     Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
     """
@@ -45,10 +49,12 @@ def run_study(
         return lambda progress: on_progress(stage, progress)
 
     on_progress("train", None)
-    grid = fitting.train_grid(prepared, config, report("train"))
+    grid = fitting.train_grid(prepared, config, report("train"), stage("train", Trained))
     chosen = fitting.choose(grid, prepared.split, config)
-    refits = fitting.refit(prepared, grid, chosen, config, report("refit"))
-    sweep = sweep_factors(prepared, grid, chosen, config, report("count"))
+    kept = stage("refit", Trained)
+    refits = fitting.refit(prepared, grid, chosen, config, report("refit"), kept)
+    kept = stage("count", Trained)
+    sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
     return summary.summarise(prepared, config, grid, refits, sweep, chosen)
 

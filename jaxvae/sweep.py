@@ -15,6 +15,7 @@ from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
 from jaxvae.ensemble import Members, Progress
 from jaxvae.fitting import Prepared, StudyConfig, Trained, train_members, training_data
+from jaxvae.store import InMemory
 
 MOST_SEEDS = 4
 MOST_SIZES = 6
@@ -39,6 +40,7 @@ def sweep_factors(
     chosen: int,
     config: StudyConfig,
     report: Callable[[Progress], None],
+    stage: InMemory | None = None,
 ) -> Sweep:
     """Train the first sound seeds (at most 4) at the chosen β with fewer than K factors, on `train`
     as the grid was; its own members are those with all K.
@@ -54,7 +56,7 @@ def sweep_factors(
     if len(trained := sizes[n_known:-1]):
         whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
         data = training_data(prepared, prepared.split.train.stop)
-        fewer = train_members(prepared, config, data, _with_factors(whole, trained), report)
+        fewer = train_members(prepared, config, data, _with_factors(whole, trained), report, stage)
         parts.insert(n_known, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))

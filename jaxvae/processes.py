@@ -1,0 +1,99 @@
+"""Several processes on one study: through JAX's distributed runtime, or as a job array.
+
+Each process trains the tiles that are its own on its own devices and leaves them in the study's
+folder, which all must see. No program talks to another process. With a coordinator the processes
+wait for each other's tiles at the end of each stage, and the first one writes the study; in a job
+array each ends after its share of the grid, and `jaxvae gather` does the rest.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxvae.errors import FolderError, OptionError
+
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_SAVE = 60.0
+
+
+class Processes(NamedTuple):
+    """process: this one, counted from 0. processes: how many. coordinator: its address, "auto" for
+    what the cluster says, None in a job array or where there is one process."""
+
+    process: int = 0
+    processes: int = 1
+    coordinator: str | None = None
+
+
+class ShareDone(Exception):
+    """This process has done its share; another does the rest."""
+
+
+def parse_processes(
+    coordinator: str | None, processes: int | None, process: int | None
+) -> Processes:
+    """The options as given. Raises OptionError where they do not make sense together."""
+    if coordinator == "auto":
+        if processes is not None or process is not None:
+            raise OptionError("--coordinator auto: the cluster says --processes and --process")
+        return Processes(coordinator=coordinator)
+    if (processes is None) != (process is None):
+        raise OptionError("--processes and --process go together; give both or neither")
+    if processes is None or process is None:
+        if coordinator is not None:
+            raise OptionError("--coordinator: give --processes and --process too, or auto")
+        return Processes()
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise OptionError(f"--coordinator: {coordinator!r} is neither HOST:PORT nor auto")
+    if not 0 <= process < processes:
+        raise OptionError(f"--process: {process} must lie between 0 and {processes - 1}")
+    return Processes(process, processes, coordinator)
+
+
+def connect(processes: Processes) -> Processes:
+    """Join the distributed runtime, before JAX is used; who this process is.
+
+    Raises FolderError where JAX finds no runtime to join; it aborts where it cannot be reached.
+    """
+    if processes.coordinator is None:
+        return processes
+    import jax
+
+    # It would take SIGTERM for itself.
+    jax.config.update("jax_enable_preemption_service", False)
+    auto = processes.coordinator == "auto"
+    try:
+        if auto:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(
+                processes.coordinator, processes.processes, processes.process
+            )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FolderError(f"--coordinator: {processes.coordinator}: {reason}") from error
+    return processes._replace(process=jax.process_index(), processes=jax.process_count())
+
+
+def await_others(processes: Processes, done: Callable[[], bool], check: Callable[[], None]) -> None:
+    """Come back once what the others do is done; `check` may raise in the meantime.
+
+    Raises ShareDone in a job array, whose processes do not wait for each other.
+    """
+    if processes.processes == 1:
+        return
+    if processes.coordinator is None:
+        raise ShareDone
+    while not done():
+        check()
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def leave_last(processes: Processes, is_at_work: Callable[[int], bool]) -> None:
+    """Where the coordinator runs, give the others time to save: JAX ends them with it."""
+    if processes.coordinator is None or processes.process > 0:
+        return
+    deadline, others = time.monotonic() + SECONDS_TO_SAVE, range(1, processes.processes)
+    while any(is_at_work(other) for other in others) and time.monotonic() < deadline:
+        time.sleep(SECONDS_BETWEEN_LOOKS)

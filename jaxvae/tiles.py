@@ -1,0 +1,157 @@
+"""A function of one member over a tile of them: `vmap` within a device, `shard_map` over devices.
+
+Devices do not talk to each other. A program is compiled once for each set of shapes, and the memory
+that it takes is looked at before it runs.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxvae.errors import OptionError
+from jaxvae.xla import compiler_options
+
+# Members at once on a device. A CPU's caches hold few; an accelerator wants many.
+TILE_WIDTHS = {"cpu": 4}
+WIDE = 256
+Function = Callable[[Any, Any], Any]
+Devices = tuple[jax.Device, ...]
+
+
+class TileProgram:
+    """`function(member, shared)` for every member of a tile, the tile cut over the devices."""
+
+    def __init__(self, function: Function, devices: Devices) -> None:
+        mesh = Mesh(np.array(devices), ("member",))
+        over_tile = jax.shard_map(
+            jax.vmap(function, in_axes=(0, None)),
+            mesh=mesh,
+            in_specs=(P("member"), P()),
+            out_specs=P("member"),
+            check_vma=False,
+        )
+        options = compiler_options(devices[0].platform, len(devices))
+        self.jitted = jax.jit(over_tile, compiler_options=options)
+        self.devices = devices
+        self.compiled: dict[Any, Any] = {}
+
+    def __call__(self, tile: Any, shared: Any) -> Any:
+        leaves, structure = jax.tree.flatten((tile, shared))
+        shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        if shapes not in self.compiled:
+            compiled = self.jitted.lower(tile, shared).compile()
+            require_memory(compiled, self.devices, _width(tile) // len(self.devices))
+            self.compiled[shapes] = compiled
+        return self.compiled[shapes](tile, shared)
+
+
+@functools.cache
+def tile_program(function: Function, devices: Devices) -> TileProgram:
+    """The program of a function; the same object for equal arguments."""
+    return TileProgram(function, devices)
+
+
+def map_members(
+    function: Function,
+    by_member: Any,
+    shared: Any,
+    *,
+    tile_width: int | None = None,
+    devices: Devices | None = None,
+) -> Any:
+    """`function(member's slice, shared)` for every member, tile by tile; host arrays come back.
+
+    `function` must be one object from call to call (cache what makes it), or it compiles anew.
+    """
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    program = tile_program(function, devices)
+    width = resolve_width(tile_width, devices) * len(devices)
+    parts = []
+    for rows in tiles(_width(by_member), width):
+        tile = take(by_member, rows)
+        outputs = jax.device_get(program(pad(tile, width), shared))
+        parts.append(take(outputs, slice(0, _width(tile))))
+    return concatenate(parts)
+
+
+def resolve_width(tile_width: int | None, devices: Devices) -> int:
+    """The width asked for, or the constant for the devices' platform.
+
+    Raises OptionError on a width below 1.
+    """
+    if tile_width is None:
+        return TILE_WIDTHS.get(devices[0].platform, WIDE)
+    if tile_width < 1:
+        raise OptionError(f"--tile-width: {tile_width} is too few; at least 1")
+    return tile_width
+
+
+def tiles(n_members: int, width: int) -> list[slice]:
+    """Consecutive members, so many at a time; the last tile may have fewer."""
+    starts = range(0, n_members, width)
+    return [slice(start, min(start + width, n_members)) for start in starts]
+
+
+def take(tree: Any, rows: slice) -> Any:
+    """Some members of a tree with the member axis first."""
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
+
+
+def pad(tree: Any, width: int) -> Any:
+    """Repeat the last member up to the width; copies, so that callers may write."""
+
+    def longer(leaf: np.ndarray) -> np.ndarray:
+        missing = np.repeat(leaf[-1:], width - len(leaf), axis=0)
+        return np.concatenate([np.asarray(leaf), missing])
+
+    return jax.tree.map(longer, tree)
+
+
+def concatenate(parts: Sequence[Any]) -> Any:
+    """Trees joined along the member axis."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def require_memory(compiled: Any, devices: Devices, width: int) -> None:
+    """OptionError where a compiled program takes more memory than is at hand."""
+    needed, free = _bytes_needed(compiled), _bytes_free(devices)
+    if needed is None or free is None or needed <= free:
+        return
+    fits = int(width * free / needed)
+    advice = f"set it to {fits}" if fits else "take fewer assets, dates or factors"
+    raise OptionError(
+        f"--tile-width: {width} members at once need {needed / 1e9:,.1f} GB a device, "
+        f"{free / 1e9:,.1f} GB are free; {advice}"
+    )
+
+
+def _bytes_needed(compiled: Any) -> int | None:
+    """What a program takes on each device: arguments, results and what lies between."""
+    sizes = compiled.memory_analysis()
+    if sizes is None:
+        return None
+    parts = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
+    return int(sum(getattr(sizes, part) for part in parts))
+
+
+def _bytes_free(devices: Devices) -> int | None:
+    """What each device has left: of its own memory, or of the host's that CPU devices share."""
+    statistics = devices[0].memory_stats()
+    if statistics:
+        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return 1024 * kilobytes // len(devices)
+
+
+def _width(tree: Any) -> int:
+    return len(jax.tree.leaves(tree)[0])
