@@ -1,6 +1,6 @@
 """What does a member cost as members, assets, dates and devices grow?
 
-Command: python benchmarks/scaling.py   (at most fifteen minutes on 2 idle cores; --quick: half a
+Command: python benchmarks/scaling.py   (at most eight minutes on 2 idle cores; --quick: half a
 minute)
 
 The tile engine trains the notebook's network for a chunk of 20 epochs, one thing varied at a time:
@@ -26,7 +26,7 @@ from typing import Any
 
 from measure import RESULTS, available_memory_mb, n_cores, ran_on, run_part, write_json
 
-BUDGET, POINT_SECONDS, MEMORY_SHARE, FLAT_FROM = 900.0, 300.0, 0.8, 16
+BUDGET, POINT_SECONDS, MEMORY_SHARE, FLAT_FROM = 480.0, 150.0, 0.8, 16
 BASE = {"epochs": 20, "members": 16, "seeds": 1, "n_fresh": 1}
 AXES = {"assets": "n_assets", "dates": "n_dates", "members": "members"}
 

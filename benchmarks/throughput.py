@@ -1,17 +1,19 @@
 """How fast are members trained, beside PyTorch's loop, a hand-batched PyTorch, and pythae?
 
-Command: python benchmarks/throughput.py   (twenty minutes on 2 idle cores; --quick: half a minute)
+Command: python benchmarks/throughput.py   (ten minutes a round on 2 idle cores; --quick: half
+a minute)
 
 Every row trains the notebook's network on the notebook's panel and schedule: 200 epochs of 16
 batches, the last one short, float32. The peers come with the extra `bench`; on Linux install
 PyTorch's build without CUDA first. A peer that is not installed is skipped, and said to be.
 
-Every row runs in a process of its own, all rows in each of three rounds, in turn forwards and
-backwards, and ratios are taken within a round. A process compiles into an empty cache ("cold"), a
-second one reads that cache ("from cache"); lowering, compiling and running are timed apart. PyTorch
-runs with the number of threads that was faster in a trial just before. A row that trains one member
-at a time is timed by the member, the others by all 64. Sixteen seeds of each row reconstruct 10,000
-fresh dates; a row whose mean error is more than 1 % from the notebook loop's is void.
+Every row runs in a process of its own. Rounds, where there are several, take all rows in turn
+forwards and backwards; ratios are taken within a round. A process compiles into an empty cache
+("cold"), a second one reads that cache ("from cache"); lowering, compiling and running are timed
+apart. PyTorch runs with the number of threads that was faster in a trial just before. A row that
+trains one member at a time is timed by the member, the others by all 64. Sixteen seeds of each row
+reconstruct 10,000 fresh dates; a row whose mean error is more than 1 % from the notebook loop's is
+void.
 
 FLOPs are those of the matrix products, counted on the notebook's rows: the padding of jaxvae's
 short batch is no work done. Their peak is a measured matrix product of 2,048² on the same cores.

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"jaxvae: {' '.join(str(error).split())}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        say(f"jaxvae: interrupted; {interrupt or 'nothing was written'}")
+        say(f"jaxvae: interrupted; {str(interrupt) or 'nothing was written'}")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,11 +1,46 @@
 """Shapes are checked at run time, broadcasting of ranks raises, dtypes are strict; two devices."""
 
+import os
+
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("jaxvae", "beartype.beartype")
+# Here, so that processes which the tests start have two as well.
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 
 import jax  # noqa: E402
 
-jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory):
+    """One for all processes that the tests start; the tests' own has none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def returns_csv(tmp_path_factory):
+    from jaxvae.synthetic import linear_panel
+
+    path = tmp_path_factory.mktemp("data") / "returns.csv"
+    panel, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
+    panel.to_frame().to_csv(path, index_label="date")
+    return path
+
+
+@pytest.fixture(scope="session")
+def unbroken(compilation_cache, returns_csv, tmp_path_factory):
+    """The folder of `launch.STUDY`, made without a break, in one process."""
+    from launch import STUDY, ended, launch_command
+
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    words = ["study", *STUDY, "--data", returns_csv, "--out", folder]
+    assert ended(launch_command(folder.with_name("log"), *words)) == 0
+    return folder

@@ -1,14 +1,21 @@
 """The command line: what it writes, what it refuses, with which exit code and in one line."""
 
+import json
 import os
+import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from launch import contents
 
 from jaxvae.cli import main
 from jaxvae.synthetic import linear_panel
@@ -159,33 +166,147 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(csv, tmp_path, capsy
     assert all(any(stage in line for line in lines) for stage in stages)
 
 
-def start(*arguments, folder):
-    return subprocess.Popen(
-        [sys.executable, "-m", "jaxvae", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+# Runs that are stopped; in processes of their own in test_interrupts.py
+
+
+class Tile(NamedTuple):
+    values: np.ndarray
+
+
+def interrupted(keep):
+    """A study that is interrupted as it begins, or once a tile is kept."""
+
+    def run_study(panel, config, on_progress, stage):
+        if keep:
+            stage("train", Tile).put(0, Tile(np.ones(2)))
+        os.kill(os.getpid(), signal.SIGTERM)
+        on_progress("train", None)
+
+    return run_study
+
+
+@pytest.fixture
+def stopped(csv, tmp_path, monkeypatch, capsys):
+    """The folder of a run that was stopped after a tile, and the words that began it."""
+    words = ["study", "--data", str(csv), "--out", str(tmp_path / "runs" / "a run"), *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxvae.study.run_study", interrupted(keep=True))
+        patch.setattr(sys, "argv", ["jaxvae", *words])
+        assert main(words) == 130
+    return tmp_path / "runs" / "a run", words
+
+
+def test_an_interrupt_before_anything_was_kept_leaves_nothing(csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jaxvae.study.run_study", interrupted(keep=False))
+    out = tmp_path / "runs" / "study"
+    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert code == 130
+    assert lines[1:] == ["jaxvae: interrupted; nothing was written"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_after_that_leaves_the_folder_and_says_how_to_go_on(stopped, capsys):
+    folder, words = stopped
+    assert (folder / "work" / "train" / "tile-00000.safetensors").exists()
+    last = capsys.readouterr().err.splitlines()[-1]
+    start = "jaxvae: interrupted; go on with: jaxvae "
+    assert shlex.split(last.removeprefix(start)) == [*words, "--resume"]
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "awaited"),
-    [(signal.SIGINT, "epoch"), (signal.SIGTERM, "epoch"), (signal.SIGINT, "Training")],
-    ids=["int", "term", "int while compiling"],
+    ("changes", "words"),
+    [
+        ([], "holds an unfinished run; go on with --resume"),
+        (["--resume", "--seeds", "3"], "was begun with another seeds: 2, now 3"),
+        (["--resume", "--betas", "2"], "was begun with another betas: [1.0], now [2.0]"),
+        (["--resume", "--epochs", "21"], "was begun with another epochs: 20, now 21"),
+        (["--resume", "--seed", "1"], "was begun with another root seed: 0, now 1"),
+        (["--resume", "--model", "linear"], "was begun with another model: static, now linear"),
+        (["--resume", "--tile-width", "5"], "was begun with another tile width: "),
+        (["--resume", "--data", "linear"], "was begun with another data: "),
+    ],
 )
-def test_an_interrupt_leaves_nothing_and_exits_130(signal_number, awaited, tmp_path):
-    process = start("study", "--epochs", "100000", folder=tmp_path)
-    for line in process.stderr:
-        if awaited in line:
-            break
-    time.sleep(0.5)
-    process.send_signal(signal_number)
-    _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in rest
-    assert "Traceback" not in rest
+def test_a_run_is_gone_on_with_as_it_was_begun(changes, words, stopped, capsys):
+    folder, begun = stopped
+    before = contents(folder)
+    capsys.readouterr()
+    code, lines = run(*begun, *changes, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert contents(folder) == before
+
+
+def test_a_run_of_other_versions_or_devices_is_refused(stopped, monkeypatch, capsys):
+    folder, begun = stopped
+    monkeypatch.setattr("jaxvae.describe.version", lambda package: "9.9")
+    code, lines = run(*begun, "--resume", capsys=capsys)
+    assert code == 1
+    assert f"another versions flax: {version('flax')}, now 9.9" in lines[-1]
+    record = json.loads((folder / "run.json").read_text())
+    record["facts"]["device"]["kind"] = "H100"
+    monkeypatch.undo()
+    (folder / "run.json").write_text(json.dumps(record))
+    code, lines = run(*begun, "--resume", capsys=capsys)
+    assert "another device kind: H100, now cpu" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("nowhere", "--resume: nowhere is no folder; leave --resume out to begin it"),
+        (".", "--out: . holds no run in work"),
+    ],
+)
+def test_where_there_is_no_run_none_is_gone_on_with(out, words, csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    code, lines = run("study", "--data", csv, "--out", out, "--resume", *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_finished_study_needs_no_more(study, capsys):
+    before = contents(study)
+    code, lines = run("study", "--out", study, "--resume", capsys=capsys)
+    assert (code, lines) == (0, [f"jaxvae: {study} is finished already"])
+    assert contents(study) == before
+
+
+def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy)
+    (copy / "run.json").write_text("{}")
+    (copy / "work" / "train").mkdir(parents=True)
+    assert main(["study", "--out", str(copy), "--resume"]) == 0
+    assert contents(copy) == contents(study)
+    assert not (copy / "work").exists()
+
+
+@pytest.fixture
+def full_disk():
+    """The system refuses to write more than 2,000 bytes to a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_one_line(csv, tmp_path, capsys):
+    out = tmp_path / "runs" / "study"
+    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    path = out / "work" / "train" / "tile-00000.safetensors"
+    assert lines[0] == f"jaxvae: {path} cannot be written: File too large"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["/proc/study", "/dev/null/study"])
+def test_a_place_that_takes_nothing_is_one_line(out, csv, capsys):
+    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert f"{out} cannot be written" in lines[0]
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path):

@@ -16,7 +16,9 @@ from jaxvae.fitting import StudyConfig, choose, prepare, train_grid
 from jaxvae.sweep import Sweep, sizes_tried, sweep_factors
 from jaxvae.synthetic import linear_panel
 
-CONFIG = StudyConfig(seeds=3, betas=(0.5, 30.0), n_factors=4, epochs=60, likelihood_samples=32)
+CONFIG = StudyConfig(
+    seeds=3, betas=(0.5, 30.0), n_factors=4, epochs=60, likelihood_samples=32, root_seed=1
+)
 PANEL, _ = linear_panel(3, n_dates=400, n_assets=30, n_factors=2, n_sectors=4)
 
 

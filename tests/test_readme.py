@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-EXPERIMENTS = ROOT / "experiments"
+EXPERIMENTS, BENCHMARKS = ROOT / "experiments", ROOT / "benchmarks"
 
 
 def test_the_example_runs_as_written(tmp_path):
@@ -49,6 +49,31 @@ def test_the_results_tables_are_the_jsons(name, monkeypatch):
     assert results(name)["quick"] is False
     for row in experiment.table_rows(results(name)):
         assert row in README
+
+
+def test_the_speed_is_the_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    found = {
+        name: json.loads((BENCHMARKS / "results" / f"{name}.json").read_text("utf-8"))
+        for name in ("throughput", "scaling", "step_profile")
+    }
+    assert not any(one["quick"] for one in found.values())
+    speed, profile = found["throughput"], found["step_profile"]["microseconds"]
+    for row in importlib.import_module("throughput").table_rows(speed):
+        assert row in README
+    ratios = {name: ratio["median"] for name, ratio in speed["ratios"].items()}
+    starts = {kind: laps["total"]["median"] for kind, laps in speed["cold_start"].items()}
+    prose = " ".join(README.split())
+    for sentence in (
+        f"trains {ratios['tiles_over_notebook_loop']:.1f} times the members a second",
+        f"{ratios['tiles_over_torch_batched']:.1f} times those of PyTorch batched by hand",
+        f"a run takes {ratios['tiles_kept_over_tiles']:.3f} times as long",
+        f"takes {starts['cold']:.1f} s, {starts['cached']:.1f} s with a compilation cache",
+        f"step of {profile['untraced']:.0f} µs on one core, matrix products take "
+        f"{profile['products']:.0f},",
+        f"within a factor of {found['scaling']['flatness']:.2f}",
+    ):
+        assert sentence in prose, sentence
 
 
 def test_the_prose_quotes_the_jsons():

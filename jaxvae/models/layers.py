@@ -50,7 +50,8 @@ class Affine(nn.Module):
     def __call__(self, fan_in: int) -> tuple[Float[Array, "input feature"], Array]:
         initialise = _half_width(fan_in)
         kernel = self.param("kernel", initialise, (fan_in, self.features))
-        return kernel, self.param("bias", initialise, (self.features,))
+        bias = self.param("bias", initialise, (self.features,))
+        return jnp.asarray(kernel), jnp.asarray(bias)
 
 
 def together(

@@ -1,0 +1,55 @@
+"""The small grid on disk, in tiles of four members and chunks that leave states behind."""
+
+from dataclasses import replace
+
+from small import CONFIG, DATA, MODEL, ROOT
+
+from jaxvae import store
+from jaxvae.checkpoint import as_tree, save_tree
+from jaxvae.ensemble import Ensemble, member_grid, train_ensemble
+from jaxvae.errors import FolderError
+from jaxvae.store import OnDisk
+
+LONG = replace(CONFIG, epochs=100, patience=None)
+N_CHUNKS = 5
+
+
+def train(n_members, **options):
+    members = member_grid(range(n_members), (1.0,), DATA, MODEL, 1e-2, LONG.epochs)
+    return train_ensemble(ROOT, DATA, members, MODEL, LONG, tile_width=2, **options)
+
+
+def train_on_disk(folder, n_members, **options):
+    return train(n_members, stage=OnDisk(folder, Ensemble, "this run"), **options)
+
+
+# In processes of their own
+
+
+def train_and_tell(folder, n_members):
+    """Keep every state; say when a tile has begun, and leave what came out."""
+    store.EPOCHS_BETWEEN = 0
+
+    def tell(progress):
+        if progress.epoch < LONG.epochs:
+            (folder / "begun").touch()
+
+    found = train_on_disk(folder / "stage", n_members, on_progress=tell)
+    (folder / "begun").touch()
+    save_tree(as_tree(found), folder / "found.safetensors")
+
+
+def train_until_the_disk_is_full(folder, n_members, connection):
+    """The disk is full once a state is there; send the error."""
+    import resource
+
+    store.EPOCHS_BETWEEN = 0
+
+    def fill(progress):
+        if any(folder.iterdir()):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    try:
+        train_on_disk(folder, n_members, on_progress=fill)
+    except FolderError as error:
+        connection.send(str(error))
