@@ -127,7 +127,7 @@ def start_rows(results: dict[str, Any]) -> list[str]:
 
 
 def print_tables(results: dict[str, Any]) -> None:
-    print(HEADER, "|" + " --- |" * HEADER.count(" | "), *table_rows(results), sep="\n")
+    print(HEADER, "|" + " --- |" * (HEADER.count("|") - 1), *table_rows(results), sep="\n")
     laps = list(results["cold_start"]["cold"])
     print(f"\n| cold start | {' | '.join(laps)} |", "|" + " --- |" * (len(laps) + 1), sep="\n")
     print(*start_rows(results), "", sep="\n")
