@@ -1,5 +1,7 @@
-"""The small grid on disk, in tiles of four members and chunks that leave states behind."""
+"""The small grid on disk, in tiles of four members and chunks that leave states behind; full disks."""
 
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 
 from small import CONFIG, DATA, MODEL, ROOT
@@ -23,6 +25,18 @@ def train_on_disk(folder, n_members, **options):
     return train(n_members, stage=OnDisk(folder, Ensemble, "this run"), **options)
 
 
+@contextmanager
+def full_disk(n_bytes):
+    """The system refuses to write more to a file; to pytest's own log, too, so that no more than
+    the write belongs inside."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 # In processes of their own
 
 
@@ -41,8 +55,6 @@ def train_and_tell(folder, n_members):
 
 def train_until_the_disk_is_full(folder, n_members, connection):
     """The disk is full once a state is there; send the error."""
-    import resource
-
     store.EPOCHS_BETWEEN = 0
 
     def fill(progress):

@@ -3,13 +3,13 @@
 import json
 import os
 import pickle
-import resource
 import stat
 import struct
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from kept import full_disk
 from safetensors.numpy import load, save
 from small import same_bits
 
@@ -213,22 +213,13 @@ def test_a_link_is_not_followed(path, tmp_path):
 # Writing
 
 
-@pytest.fixture
-def full_disk():
-    """The system refuses to write more than 200 bytes to a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def assert_untouched(path):
     assert same_bits(load_tree(path), example())
     assert [child.name for child in path.parent.iterdir()] == [path.name]
 
 
-def test_a_full_disk_leaves_the_older_file(path, full_disk):
-    with pytest.raises(OSError, match="File too large"):
+def test_a_full_disk_leaves_the_older_file(path):
+    with pytest.raises(OSError, match="File too large"), full_disk(200):
         save_tree({"a": np.ones(1000)}, path)
     assert_untouched(path)
 

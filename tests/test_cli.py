@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shlex
 import shutil
 import signal
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from kept import full_disk
 from launch import contents
 
 from jaxvae.cli import main
@@ -283,19 +283,10 @@ def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, tmp_path, caps
     assert not (copy / "work").exists()
 
 
-@pytest.fixture
-def full_disk():
-    """The system refuses to write more than 2,000 bytes to a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_one_line(csv, tmp_path, capsys):
     out = tmp_path / "runs" / "study"
-    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    with full_disk(2000):
+        code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
     assert (code, len(lines)) == (1, 1)
     path = out / "work" / "train" / "tile-00000.safetensors"
     assert lines[0] == f"jaxvae: {path} cannot be written: File too large"
