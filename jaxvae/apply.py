@@ -7,13 +7,14 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 
 from jaxvae import generate
 from jaxvae.ensemble import Ensemble
 from jaxvae.generate import Evaluation
-from jaxvae.models.base import Batch, Model, Variables, make_batch
+from jaxvae.models.base import Batch, Model, Variables, take_rows
 from jaxvae.tiles import Function, map_members
 
 
@@ -56,23 +57,25 @@ def reconstruct(
 
 
 def scenarios(
-    key: Key[Array, ""], model: Model, fitted: Fitted, n_assets: int, number: int
+    key: Key[Array, ""], model: Model, fitted: Fitted, under: Batch, number: int
 ) -> Float[np.ndarray, "scenario asset"]:
     """Draws from the equal mixture of the members, observation noise included, in standard units.
 
+    under: rows whose conditions the draws are made under, spread evenly over them.
+
     Members take turns, so that any first rows are a fair sample.
     """
-    batch = _blank(-(-number // len(fitted.seed)), n_assets)
+    batch = _spread(under, -(-number // len(fitted.seed)))
     draws = np.asarray(_over(_sampler(model), fitted, (key, batch)), np.float64)
-    return draws.transpose(1, 0, 2).reshape(-1, n_assets)[:number]
+    return draws.transpose(1, 0, 2).reshape(-1, draws.shape[-1])[:number]
 
 
 def covariance(
-    key: Key[Array, ""], model: Model, fitted: Fitted, n_assets: int, n_draws: int
+    key: Key[Array, ""], model: Model, fitted: Fitted, under: Batch, n_draws: int
 ) -> Float[np.ndarray, "asset asset"]:
     """Covariance of the equal mixture, in standard units: the mean of the members' covariances plus
-    the covariance of their means."""
-    shared = (key, _blank(n_draws, n_assets))
+    the covariance of their means; `under` as in `scenarios`."""
+    shared = (key, _spread(under, n_draws))
     means, covariances = _over(_moments(model), fitted, shared)
     between = np.asarray(means, np.float64)
     between = between - between.mean(axis=0)
@@ -84,9 +87,10 @@ def _over(function: Function, fitted: Fitted, shared: Any) -> Any:
     return map_members(function, fitted, shared)
 
 
-def _blank(n_rows: int, n_assets: int) -> Batch:
-    """Rows without values, where only their number and conditions count."""
-    return make_batch(np.zeros((n_rows, n_assets)))
+def _spread(batch: Batch, number: int) -> Batch:
+    """So many rows, at even steps through the batch; repeated where it has fewer."""
+    n_rows = len(batch.values)
+    return take_rows(batch, jnp.arange(number) * n_rows // number)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae import apply
+from jaxvae.conditions import row_conditions
 from jaxvae.ensemble import (
     Ensemble,
     Members,
@@ -80,13 +81,14 @@ def check_root_seed(seed: int) -> None:
 
 
 class Prepared(NamedTuple):
-    """A panel made ready: `values` and `batch` hold all dates in standard units; the batch's
-    weights are 1 in `fit`, else 0."""
+    """A panel made ready: `values`, `conditions` and `batch` hold all dates in standard units; the
+    batch's weights are 1 in `fit`, else 0."""
 
     panel: Panel
     split: Split
     scaler: Scaler
     values: Float[np.ndarray, "date asset"]
+    conditions: Float[np.ndarray, "date condition"]
     batch: Batch
     preset: Preset
     model: Model
@@ -111,14 +113,18 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
         config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
     )
     batch_size = min(preset.train.batch_size, split.train.stop)
-    preset = preset._replace(train=replace(preset.train, batch_size=batch_size))
+    conditions = row_conditions(panel, split.fit, config.model)
+    preset = preset._replace(
+        model=replace(preset.model, n_conditions=conditions.shape[1]),
+        train=replace(preset.train, batch_size=batch_size),
+    )
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
-    batch = make_batch(values, weights=in_fit)
+    batch = make_batch(values, conditions, in_fit)
     model = build_model(preset, panel.n_assets)
-    return Prepared(panel, split, scaler, values, batch, preset, model)
+    return Prepared(panel, split, scaler, values, conditions, batch, preset, model)
 
 
 def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
@@ -135,9 +141,10 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
-    data = make_data(
-        make_batch(prepared.values[fit]), make_batch(prepared.values[validation]), batch_size
+    training, judged = (
+        make_batch(prepared.values[rows], prepared.conditions[rows]) for rows in (fit, validation)
     )
+    data = make_data(training, judged, batch_size)
     return data._replace(n_batches=jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 

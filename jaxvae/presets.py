@@ -57,6 +57,8 @@ TRAINING: dict[str, dict[str, Any]] = {
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
 }
+# Models whose encoder, decoder and prior see the panel's covariates.
+CONDITIONAL: tuple[str, ...] = ()
 PRESETS = {"default": DEFAULT, "notebook": NOTEBOOK}
 MODELS = tuple(SHAPES)
 

@@ -98,15 +98,17 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
 def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
     """Draws of all assets' returns from the chosen configuration, scenarios × assets.
 
-    From the equal mixture of its refitted seeds: z from the prior, observation noise included. The
-    same seed gives the same scenarios.
+    From the equal mixture of its refitted seeds: z from the prior, observation noise included;
+    under the conditions of the dates of `fit`, evenly. The same seed gives the same scenarios.
     """
     if number < 1:
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
     refits = _fitted(study, "refits")
-    draws = apply.scenarios(jax.random.key(seed), model, refits, len(assets), number)
+    conditions = study.arrays.get("conditions", np.zeros((1, 0)))
+    under = make_batch(np.zeros((len(conditions), len(assets))), conditions)
+    draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
     values = _scaler(study).restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)

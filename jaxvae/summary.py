@@ -20,6 +20,7 @@ from jaxvae.errors import DataError
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
+from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
 from jaxvae.presets import notebook_losses
 from jaxvae.sweep import Sweep
@@ -67,7 +68,7 @@ def summarise(
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     rivals, unfitted = fit_baselines(prepared, config.n_factors)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
-    scenarios = apply.scenarios(key, prepared.model, fitted, prepared.panel.n_assets, SCENARIOS)
+    scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     scored = [*_score_members(grid, config), *vaes, joint, *rivals]
     parts = [
         metrics_table(scored, context, config.root_seed),
@@ -291,11 +292,16 @@ def _covariance_table(
     prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
 ) -> pd.DataFrame:
     key = jax.random.fold_in(jax.random.key(config.root_seed), COVARIANCE_STREAM)
-    n_assets, scale = prepared.panel.n_assets, prepared.scaler.scale
-    standard = apply.covariance(key, prepared.model, fitted, n_assets, SCENARIOS)
+    scale = prepared.scaler.scale
+    standard = apply.covariance(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     assets = list(prepared.panel.assets)
     index = pd.Index(assets, name="asset")
     return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)
+
+
+def _under(prepared: Prepared) -> Batch:
+    """The dates whose conditions scenarios and the covariance are averaged over: those of `fit`."""
+    return take_rows(prepared.batch, prepared.split.fit)
 
 
 def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray, "date asset"]:
@@ -304,12 +310,13 @@ def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray,
 
 
 def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:
-    """Loadings of the best refit, in its own order, and the scaler."""
+    """Loadings of the best refit, in its own order, the scaler, and the conditions of `fit`."""
     return {
         "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
         "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
         "scaler_mean": prepared.scaler.mean,
         "scaler_scale": prepared.scaler.scale,
+        "conditions": prepared.conditions[prepared.split.fit],
     }
 
 
