@@ -1,4 +1,4 @@
-"""The small grid on disk, in tiles of four members and chunks that leave states behind; full disks."""
+"""The small grid on disk, in tiles of four members and chunks that leave states; a full disk."""
 
 import resource
 from contextlib import contextmanager
