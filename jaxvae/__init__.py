@@ -53,6 +53,7 @@ _PUBLIC = {
     "encode": ("jaxvae.study", "encode"),
     "run_study": ("jaxvae.study", "run_study"),
     "scenarios": ("jaxvae.study", "scenarios"),
+    "scenarios_given": ("jaxvae.what_if", "scenarios_given"),
     "write_study": ("jaxvae.study", "write_study"),
     "VAEFactors": ("jaxvae.estimator", "VAEFactors"),
 }

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key, UInt32
 from jaxvae import generate
 from jaxvae.ensemble import Ensemble
 from jaxvae.generate import Evaluation
+from jaxvae.given import Given, WeightedRows, draw_given
 from jaxvae.models.base import Batch, Model, Variables, take_rows
 from jaxvae.tiles import Function, map_members
 
@@ -70,6 +71,24 @@ def scenarios(
     return draws.transpose(1, 0, 2).reshape(-1, draws.shape[-1])[:number]
 
 
+def scenarios_given(
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    under: Batch,
+    given: Given,
+    shape: tuple[int, int],
+) -> WeightedRows:
+    """`given.draw_given` of every member; `under` as in `scenarios`.
+
+    shape: samples a row, and rows.
+    """
+    n_samples, n_rows = shape
+    shared = (key, _spread(under, n_rows), given)
+    drawn: WeightedRows = _over(_conditional_sampler(model, n_samples), fitted, shared)
+    return drawn
+
+
 def covariance(
     key: Key[Array, ""], model: Model, fitted: Fitted, under: Batch, n_draws: int
 ) -> Float[np.ndarray, "asset asset"]:
@@ -123,6 +142,15 @@ def _sampler(model: Model) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = jax.random.fold_in(shared[0], member.seed), shared[1]
         return generate.sample_scenarios(key, model, member.variables, batch)
+
+    return run
+
+
+@functools.cache
+def _conditional_sampler(model: Model, n_samples: int) -> Function:
+    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch, Given]) -> WeightedRows:
+        key, batch, given = jax.random.fold_in(shared[0], member.seed), *shared[1:]
+        return draw_given(key, model, member.variables, batch, given, n_samples)
 
     return run
 

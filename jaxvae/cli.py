@@ -162,6 +162,13 @@ def _add_scenarios(commands: Any) -> None:
     parser = commands.add_parser("scenarios", help="draw returns from a study's chosen models")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     parser.add_argument("--number", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument(
+        "--given",
+        nargs="+",
+        metavar="NAME=RETURN",
+        help="returns of assets, or mean returns of sectors, that the rest is drawn under, as "
+        "XOM=-0.10 JPM=-0.05",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")
@@ -203,8 +210,33 @@ def _scenarios(options: argparse.Namespace) -> None:
     from jaxvae.study import scenarios
 
     _require_new_file(options.out)
-    drawn = scenarios(load_study(options.folder), options.number, options.seed)
-    _write_table(drawn, options.out)
+    given = _numbers_by_name("--given", options.given or ())
+    study = load_study(options.folder)
+    if not given:
+        _write_table(scenarios(study, options.number, options.seed), options.out)
+        return
+    from jaxvae.what_if import scenarios_given
+
+    found = scenarios_given(study, given, options.number, options.seed)
+    say(f"effective sample size: {found.effective_samples:,.0f} of {found.draws:,} draws")
+    _write_table(found.returns, options.out)
+
+
+def _numbers_by_name(option: str, words: Sequence[str]) -> dict[str, float]:
+    """NAME=NUMBER, each name once."""
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise OptionError(f"{option}: {word!r} is not NAME=NUMBER, as XOM=-0.05")
+        if name in found:
+            raise OptionError(f"{option}: {name} is given twice; keep one")
+        found[name] = value
+    return found
 
 
 def _encode(options: argparse.Namespace) -> None:

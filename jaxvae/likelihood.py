@@ -9,7 +9,8 @@ noise, P the prior's precision), and a defensive part that is the prior itself, 
 weights (Hesterberg 1995). With a linear decoder N(mode, C) is the exact posterior.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,13 @@ class Modes(NamedTuple):
     cholesky: Float[Array, "mode row factor factor"]
 
 
+class Draws(NamedTuple):
+    """Importance samples of a posterior: factors, and the log of p(x, z)/q(z) of each, nats."""
+
+    factors: Float[Array, "sample row factor"]
+    log_weights: Float[Array, "sample row"]
+
+
 def log_likelihood(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
 ) -> Bound:
@@ -45,28 +53,48 @@ def log_likelihood(
     Samples are drawn and weighed one at a time, so that memory does not grow with their number but
     for one weight a row and sample.
     """
+    each = _each_sample(key, model, variables, batch, n_samples)
+    return importance_weighted_bound(each(lambda factors, log_weight: log_weight))
+
+
+def posterior_draws(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+) -> Draws:
+    """The samples of `log_likelihood`, kept: weighted draws from each row's p(z | x)."""
+    return _each_sample(key, model, variables, batch, n_samples)(Draws)
+
+
+def _each_sample(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+) -> Callable[[Callable[[Array, Array], Any]], Any]:
+    """A function that maps another one over the samples, one (factors, log weight) at a time."""
     modes = posterior_modes(model, variables, batch)
     roots = inverse_lower(modes.cholesky)
     prior = model.prior(variables, modes.mean[0], batch)
-
-    def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
-        factors = factors * factors_used(variables, factors)
-        joint = _log_joint(model, variables, batch, factors)
-        return joint - _log_mixture(modes, factors, model, variables, batch, n_samples)
-
-    def around_a_mode(draw: tuple[Key[Array, ""], Array, Array]) -> Float[Array, " row"]:
-        key, mode, spread = draw
-        noise = jax.random.normal(key, modes.mean.shape[1:])
-        return log_weight(modes.mean[mode] + spread * jnp.einsum("rji,rj->ri", roots[mode], noise))
-
-    def from_the_prior(key: Key[Array, ""]) -> Float[Array, " row"]:
-        return log_weight(sample(key, prior))
-
     of_mode, spreads, n_prior = _strata(n_samples)
     keys = jax.random.split(key, n_samples)
     near = (keys[n_prior:], jnp.asarray(of_mode), jnp.asarray(spreads, jnp.float32))
-    weights = (jax.lax.map(around_a_mode, near), jax.lax.map(from_the_prior, keys[:n_prior]))
-    return importance_weighted_bound(jnp.concatenate(weights))
+
+    def each(keep: Callable[[Array, Array], Any]) -> Any:
+        def weighed(factors: Float[Array, "row factor"]) -> Any:
+            factors = factors * factors_used(variables, factors)
+            joint = _log_joint(model, variables, batch, factors)
+            mixture = _log_mixture(modes, factors, model, variables, batch, n_samples)
+            return keep(factors, joint - mixture)
+
+        def around_a_mode(draw: tuple[Key[Array, ""], Array, Array]) -> Any:
+            key, mode, spread = draw
+            noise = jax.random.normal(key, modes.mean.shape[1:])
+            moved = jnp.einsum("rji,rj->ri", roots[mode], noise)
+            return weighed(modes.mean[mode] + spread * moved)
+
+        def from_the_prior(key: Key[Array, ""]) -> Any:
+            return weighed(sample(key, prior))
+
+        parts = (jax.lax.map(around_a_mode, near), jax.lax.map(from_the_prior, keys[:n_prior]))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+    return each
 
 
 def posterior_modes(model: Model, variables: Variables, batch: Batch) -> Modes:

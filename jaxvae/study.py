@@ -14,7 +14,7 @@ from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig, Trained
 from jaxvae.folder import Study, load_study, new_folder, save_study, writing
-from jaxvae.models.base import Variables, make_batch
+from jaxvae.models.base import Batch, Variables, make_batch
 from jaxvae.panel import Panel, Scaler
 from jaxvae.store import InMemory
 from jaxvae.sweep import sweep_factors
@@ -105,11 +105,9 @@ def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
-    refits = _fitted(study, "refits")
-    conditions = study.arrays.get("conditions", np.zeros((1, 0)))
-    under = make_batch(np.zeros((len(conditions), len(assets))), conditions)
-    draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
-    values = _scaler(study).restore(draws)
+    refits = refitted(study)
+    draws = apply.scenarios(jax.random.key(seed), model, refits, rows_under(study), number)
+    values = scaler_of(study).restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)
 
@@ -123,10 +121,22 @@ def _standardised(study: Study, panel: Panel) -> Any:
             f"{absent[0]!r} first; give every asset the study was fitted on"
         )
     values = panel.to_frame()[assets].to_numpy(np.float64)
-    return _scaler(study).standardise(values)
+    return scaler_of(study).standardise(values)
 
 
-def _scaler(study: Study) -> Scaler:
+def rows_under(study: Study) -> Batch:
+    """Rows with the conditions that scenarios are drawn under: those of `fit`."""
+    conditions = study.arrays.get("conditions", np.zeros((1, 0)))
+    return make_batch(np.zeros((len(conditions), len(study.config["assets"]))), conditions)
+
+
+def refitted(study: Study) -> apply.Fitted:
+    """The seeds at the chosen configuration, fitted on all of `fit`."""
+    return _fitted(study, "refits")
+
+
+def scaler_of(study: Study) -> Scaler:
+    """Mean and standard deviation of the study's returns on `fit`."""
     return Scaler(study.arrays["scaler_mean"], study.arrays["scaler_scale"])
 
 

@@ -1,5 +1,6 @@
 """The command line: what it writes, what it refuses, with which exit code and in one line."""
 
+import io
 import json
 import os
 import shlex
@@ -58,6 +59,15 @@ def test_encode_gives_the_studys_factors(study, csv, tmp_path, capsys):
     np.testing.assert_allclose(pd.read_csv(out, index_col=0), expected, atol=1e-4)
 
 
+def test_scenarios_given_a_return(study, capsys):
+    asset = PANEL.assets[2]
+    words = ["--number", "3", "--given", f"{asset}=-0.01"]
+    assert main(["scenarios", str(study), *words]) == 0
+    shown = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(shown.out))[asset].eq(-0.01).all()
+    assert shown.err.startswith("effective sample size: ")
+
+
 def test_scenarios_go_to_standard_output(study, capsys):
     assert main(["scenarios", str(study), "--number", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -109,6 +119,9 @@ def test_odd_tickers_stay_text(tmp_path):
         (["study", "--seed", "99999999999999999999"], 2, "--seed: 99999999999999999999"),
         (["scenarios", "nowhere", "--out", "no/where.csv"], 1, "no is no folder"),
         (["encode", "nowhere", "--data", "x.csv"], 1, "no study's folder"),
+        (["scenarios", "nowhere", "--given", "A"], 2, "--given: 'A' is not NAME=NUMBER"),
+        (["scenarios", "nowhere", "--given", "A=x"], 2, "--given: 'A=x' is not NAME=NUMBER"),
+        (["scenarios", "nowhere", "--given", "A=1", "A=2"], 2, "A is given twice; keep one"),
         (["scenarios", "nowhere"], 1, "no study's folder"),
         (["report", "nowhere"], 1, "no study's folder"),
     ],
