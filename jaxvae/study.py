@@ -91,7 +91,7 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     ignored.
     """
     model = fitting.saved_model(study.config)
-    members = _fitted(study, "members", study.arrays["consensus_members"])
+    members = fitted(study, "members", study.arrays["consensus_members"])
     batch = make_batch(standardised(study, panel), known_conditions(study, panel))
     by_member = apply.encode(model, members, batch)
     table = consensus.consensus_factors(_consensus(study), by_member)
@@ -118,7 +118,7 @@ def scenarios(
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
-    refits = _fitted(study, "refits")
+    refits = fitted(study, "refits")
     conditions = study.arrays.get("conditions", np.zeros((1, 0)))
     if covariates is not None:
         known = (study.config.get("covariates", []), _covariate_scaler(study))
@@ -164,7 +164,8 @@ def _scaler(study: Study) -> Scaler:
     return Scaler(study.arrays["scaler_mean"], study.arrays["scaler_scale"])
 
 
-def _fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
+def fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
+    """The saved "members" or "refits", those of some rows."""
     tree: Any = jax.tree.map(lambda leaf: leaf[rows], study.parameters[name])
     statistics = tree.get("statistics", {})
     statistics = {"encoder": {}, "decoder": {}, **statistics}
