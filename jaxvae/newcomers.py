@@ -62,24 +62,23 @@ class Prior(NamedTuple):
 
 
 class Design(NamedTuple):
-    """The dates of a history: E[d] and E[d dᵀ] of its regressors d = (factors, conditions, 1) given
-    the study's own assets, and the noise variance of each date over an average one's."""
+    """The dates of a history: mean d and covariance C of its regressors (factors, conditions, 1)
+    given the study's own assets, and the noise variance of each date over an average one's."""
 
     mean: Float[np.ndarray, "date column"]
-    second: Float[np.ndarray, "date column column"]
+    covariance: Float[np.ndarray, "date column column"]
     relative_noise: Float[np.ndarray, " date"]
 
 
 def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> Newcomer:
     """Loadings and noise of a new stock under the best refit of a study with sectors.
 
-        y_t = w · d_t + e_t,    w ~ N(M_sector, T²),    e_t ~ N(0, ψ r_t)
+        y_t ~ N(w · d_t, w·C_t w + ψ r_t),    w ~ N(M_sector, T²)
 
-    d_t holds the factors, whose posterior is that given the study's own assets on the same dates,
-    the covariates and a constant; M and T are the sector's mean over its assets and the scatter
-    around it, pooled over sectors; ψ has the scatter of noise over assets as its prior. w and ψ are
-    found by mean-field variational Bayes (Bishop 2006, 10.3), uncertain factors by their second
-    moments. Without a history the answer is the sector's mean.
+    d_t holds the factors as the study's own assets say they were, with covariance C_t, the
+    covariates and a constant; r_t is how noisy the date is. M and T are the sector's mean over its
+    assets and the scatter around it, pooled over sectors; ψ has the scatter of noise over assets as
+    its prior. Without a history the answer is the sector's mean.
 
     panel: the study's assets, and its covariates, on the dates of the history; other dates too.
     returns: the new stock's, as fractions, by date; NaN where missing, and dates that the panel
@@ -102,22 +101,27 @@ def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> New
 def regress(
     design: Design, returns: Float[np.ndarray, " date"], prior: Prior
 ) -> tuple[Float[np.ndarray, " column"], Float[np.ndarray, "column column"], float]:
-    """Mean and covariance of the coefficients, and noise variance, by mean-field sweeps:
+    """Mean and covariance of the coefficients, and noise variance, by sweeps of
 
-    S = (T⁻² + Σ E[ddᵀ]/(ψ r))⁻¹,   m = S (T⁻² M + Σ E[d] y/(ψ r)),
-    ψ = (ν ψ_0 + Σ E(y - w·d)²/r)/(ν + n)
+        v = ψ r + m·C m,   S = (T⁻² + Σ d dᵀ/v)⁻¹,   m = S (T⁻² M + Σ d y/v),
+        ψ = (ν ψ_0 + Σ E[e²]/r)/(ν + n)
+
+    where E[e²] is the noise's share of (y - m·d)² + d·S d, (ψ r/v)² of it and ψ r m·C m/v more: an
+    EM step. The factors' error is independent of d, not of the factors (Berkson 1950), so that it
+    adds noise and does not shrink coefficients.
     """
-    weights = 1.0 / design.relative_noise
-    gram = np.einsum("t,tij->ij", weights, design.second)
-    moment = (weights * returns) @ design.mean
-    square = float(weights @ returns**2)
     mean, covariance, noise = prior.mean, np.diag(prior.variance), prior.noise
     for _ in range(SWEEPS):
-        covariance = np.linalg.inv(np.diag(1.0 / prior.variance) + gram / noise)
-        mean = covariance @ (prior.mean / prior.variance + moment / noise)
-        second = covariance + np.outer(mean, mean)
-        error = square - 2.0 * mean @ moment + float(np.sum(gram * second))
-        noise = (prior.freedom * prior.noise + error) / (prior.freedom + len(returns))
+        blur = np.einsum("i,tij,j->t", mean, design.covariance, mean)
+        own = noise * design.relative_noise
+        weighted = design.mean / (own + blur)[:, None]
+        covariance = np.linalg.inv(np.diag(1.0 / prior.variance) + weighted.T @ design.mean)
+        mean = covariance @ (prior.mean / prior.variance + weighted.T @ returns)
+        error = (returns - design.mean @ mean) ** 2
+        error += np.einsum("ti,ij,tj->t", design.mean, covariance, design.mean)
+        share = own / (own + blur)
+        squares = (share**2 * error + share * blur) / design.relative_noise
+        noise = (prior.freedom * prior.noise + squares.sum()) / (prior.freedom + len(returns))
     return mean, covariance, noise
 
 
@@ -156,10 +160,10 @@ def designs(study: Study, panel: Panel) -> Design:
     inverse = np.linalg.inv(roots)
     factors = np.asarray(modes.mean[0], np.float64)
     mean = np.column_stack([factors, conditions, np.ones(len(values))])
-    second = np.einsum("ti,tj->tij", mean, mean)
-    k = model.n_factors
-    second[:, :k, :k] += np.einsum("tji,tjk->tik", inverse, inverse)
-    return Design(mean, second, _relative_noise(variables, batch))
+    k, n_columns = model.n_factors, mean.shape[1]
+    covariance = np.zeros((len(values), n_columns, n_columns))
+    covariance[:, :k, :k] = np.einsum("tji,tjk->tik", inverse, inverse)
+    return Design(mean, covariance, _relative_noise(variables, batch))
 
 
 def best_refit(study: Study) -> Any:
