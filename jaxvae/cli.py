@@ -95,6 +95,7 @@ def _add_study(commands: Any) -> None:
         help="what becomes of missing cells; by default they are an error",
     )
     data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
+    _add_covariates(data, "for --model conditional")
     data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
     data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
     data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
@@ -115,7 +116,7 @@ def _add_study(commands: Any) -> None:
         "--model",
         default="static",
         metavar="NAME",
-        help="static, linear, additive, student or volatility (default: static)",
+        help="static, linear, additive, student, volatility or conditional (default: static)",
     )
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")
@@ -129,6 +130,16 @@ def _add_study(commands: Any) -> None:
     out.add_argument("--quiet", action="store_true", help="no progress")
     out.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_study)
+
+
+def _add_covariates(parser: Any, what: str) -> None:
+    parser.add_argument(
+        "--covariates",
+        nargs="+",
+        metavar="FILE|NAME",
+        help=f"what is known of each date, {what}: a CSV or Parquet file of dates × covariates, "
+        "calendar, volatility (trailing), or several of these",
+    )
 
 
 def _add_engine(parser: Any) -> None:
@@ -170,6 +181,13 @@ def _add_scenarios(commands: Any) -> None:
         "XOM=-0.10 JPM=-0.05",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument(
+        "--covariates",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="what to assume of the date, in the covariates' own units; the others stay as they "
+        "were on the dates the study was fitted on. Or a CSV file of all, a row a date",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_scenarios)
@@ -181,6 +199,7 @@ def _add_encode(commands: Any) -> None:
     parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of new dates")
     parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
     parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    _add_covariates(parser, "as the study had it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_encode)
@@ -206,23 +225,25 @@ def _gather(options: argparse.Namespace) -> None:
 
 
 def _scenarios(options: argparse.Namespace) -> None:
+    from jaxvae.cli_study import assumed_covariates
     from jaxvae.folder import load_study
     from jaxvae.study import scenarios
 
     _require_new_file(options.out)
-    given = _numbers_by_name("--given", options.given or ())
-    study = load_study(options.folder)
+    given = named_numbers("--given", options.given or ())
+    study, known = load_study(options.folder), assumed_covariates(options.covariates)
     if not given:
-        _write_table(scenarios(study, options.number, options.seed), options.out)
+        drawn = scenarios(study, options.number, options.seed, covariates=known)
+        _write_table(drawn, options.out)
         return
     from jaxvae.what_if import scenarios_given
 
-    found = scenarios_given(study, given, options.number, options.seed)
+    found = scenarios_given(study, given, options.number, options.seed, covariates=known)
     say(f"effective sample size: {found.effective_samples:,.0f} of {found.draws:,} draws")
     _write_table(found.returns, options.out)
 
 
-def _numbers_by_name(option: str, words: Sequence[str]) -> dict[str, float]:
+def named_numbers(option: str, words: Sequence[str]) -> dict[str, float]:
     """NAME=NUMBER, each name once."""
     found: dict[str, float] = {}
     for word in words:
@@ -240,14 +261,22 @@ def _numbers_by_name(option: str, words: Sequence[str]) -> dict[str, float]:
 
 
 def _encode(options: argparse.Namespace) -> None:
+    from jaxvae.covariates import covariates_option, with_covariates
     from jaxvae.folder import load_study
     from jaxvae.reading import read_panel
     from jaxvae.study import encode
 
     _require_new_file(options.out)
     study = load_study(options.folder)
-    panel = read_panel(options.data, kind=options.kind, missing=options.missing, for_fitting=False)
-    _write_table(encode(study, panel), options.out)
+    names, file = covariates_option(options.covariates)
+    panel = read_panel(
+        options.data,
+        kind=options.kind,
+        missing=options.missing,
+        covariates=file,
+        for_fitting=False,
+    )
+    _write_table(encode(study, with_covariates(panel, names, for_fitting=False)), options.out)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.cli import DATA_NAMES
+from jaxvae.cli import DATA_NAMES, named_numbers
 from jaxvae.errors import OptionError
 from jaxvae.interrupts import Interrupts, say
 from jaxvae.processes import (
@@ -159,15 +159,36 @@ def _go_on(options: argparse.Namespace) -> str:
     return f"go on with: jaxvae {shlex.join(words)} --resume"
 
 
+def assumed_covariates(words: Sequence[str] | None) -> Any:
+    """NAME=VALUE words as a dict, or the table in a file; None where there are none."""
+    from jaxvae.reading.frames import read_covariates
+
+    if not words:
+        return None
+    if len(words) == 1 and "=" not in words[0]:
+        return read_covariates(words[0])
+    return named_numbers("--covariates", words)
+
+
 def _load_panel(options: argparse.Namespace) -> Any:
-    """The panel that the options name."""
+    """The panel that the options name, with the covariates they name."""
+    from jaxvae.covariates import covariates_option, with_covariates
+    from jaxvae.reading.frames import with_knowledge
+
+    built_in, file = covariates_option(options.covariates)
+    panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)
+    return with_covariates(panel, built_in)
+
+
+def _bare_panel(options: argparse.Namespace) -> Any:
+    """The panel without what other options add."""
     if options.tickers:
         return _download_panel(options)
     if options.start or options.end:
         raise OptionError("--start and --end go with --tickers; add it or leave them out")
     data = "linear" if options.data is None else options.data
     if data in DATA_NAMES:
-        _refuse_with(options, f"--data {data}", ("kind", "missing", "sectors"))
+        _refuse_with(options, f"--data {data}", ("kind", "missing"))
         from jaxvae.market import load_named
 
         return load_named(data)
@@ -177,7 +198,6 @@ def _load_panel(options: argparse.Namespace) -> Any:
         data,
         kind=options.kind or "returns",
         missing=options.missing,
-        sectors=options.sectors,
         n_factors=options.factors,
     )
 
@@ -185,7 +205,7 @@ def _load_panel(options: argparse.Namespace) -> Any:
 def _download_panel(options: argparse.Namespace) -> Any:
     from jaxvae.market import load_tickers
 
-    _refuse_with(options, "--tickers", ("data", "kind", "sectors"))
+    _refuse_with(options, "--tickers", ("data", "kind"))
     return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
 
 
@@ -200,6 +220,7 @@ def _source(options: argparse.Namespace) -> dict[str, Any]:
     names = ("kind", "missing", "tickers", "start", "end")
     source = {name: getattr(options, name) for name in names}
     files = {"data": options.data or "linear", "sectors": options.sectors}
+    source["covariates"] = [Path(word).name for word in options.covariates or []]
     return {name: path and Path(path).name for name, path in files.items()} | source
 
 

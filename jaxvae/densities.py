@@ -45,7 +45,27 @@ class IndependentT(NamedTuple):
     freedom: Float[Array, "*rows size"]
 
 
-Density = Gaussian | StudentT | IndependentT
+class UncertainGaussian(NamedTuple):
+    """Independent normal variables whose means are not known but as N(mean, spread) themselves.
+
+    Its log density is the expectation over them, which a variational bound asks for: no density of
+    the values, but a bound on the log of the one that integrates the means out, `predictive`.
+
+    mean, log_variance: as of a `Gaussian`. spread: variance of the mean, not a logarithm.
+    """
+
+    mean: Float[Array, "*rows size"]
+    log_variance: Float[Array, "*rows size"]
+    spread: Float[Array, "*rows size"]
+
+
+Density = Gaussian | StudentT | IndependentT | UncertainGaussian
+
+
+def predictive(density: UncertainGaussian) -> Gaussian:
+    """The Gaussian with the means integrated out: N(mean, σ² + spread)."""
+    total = jnp.exp(density.log_variance) + density.spread
+    return Gaussian(density.mean, jnp.log(total))
 
 
 def sample(key: Key[Array, ""], density: Density) -> Float[Array, "*rows size"]:
@@ -53,6 +73,8 @@ def sample(key: Key[Array, ""], density: Density) -> Float[Array, "*rows size"]:
 
     A Student-t's mixing variable is drawn as (ν/2)/Gamma(ν/2), through which gradients pass too.
     """
+    if isinstance(density, UncertainGaussian):
+        density = predictive(density)
     if isinstance(density, Gaussian):
         return move(jax.random.normal(key, density.mean.shape, density.mean.dtype), density)
     key_noise, key_mixing = jax.random.split(key)
@@ -85,7 +107,7 @@ def log_density(
 ) -> Float[Array, "*rows"]:
     """Joint log density of the values of each row that are used (`used` is 1 there, else 0), nats.
 
-    Gaussian:   -½ Σ [ln 2πσ² + (x-μ)²/σ²]
+    Gaussian:   -½ Σ [ln 2πσ² + (x-μ)²/σ²], (x-μ)² + spread where μ is uncertain
     Student-t:  ln Γ((ν+n)/2) - ln Γ(ν/2) - ½ [n ln νπ + Σ ln σ² + (ν+n) ln(1 + δ/ν)]
 
     over the n values used, δ = Σ (x-μ)²/σ². The marginal of a multivariate t keeps its ν, so what
@@ -94,6 +116,10 @@ def log_density(
     if isinstance(density, Gaussian):
         scaled = _squares(density.mean, density.log_variance, values)
         return -0.5 * jnp.sum(used * (LOG_2PI + density.log_variance + scaled), axis=-1)
+    if isinstance(density, UncertainGaussian):
+        known = log_density(Gaussian(density.mean, density.log_variance), values, used)
+        blur = density.spread * jnp.exp(-density.log_variance)
+        return known - 0.5 * jnp.sum(used * blur, axis=-1)
     squares = _squares(density.mean, density.log_scale, values)
     if isinstance(density, IndependentT):
         ones = jnp.ones_like(squares)
@@ -105,6 +131,8 @@ def log_density(
 
 def variance(density: Density) -> Float[Array, "*rows size"]:
     """Variance of each variable; σ² ν/(ν-2) for a Student-t, infinite where ν ≤ 2."""
+    if isinstance(density, UncertainGaussian):
+        density = predictive(density)
     if isinstance(density, Gaussian):
         return jnp.exp(density.log_variance)
     excess = density.freedom - 2.0
@@ -120,7 +148,7 @@ def precision(
     1/σ² for a Gaussian. A Student-t over n values is weighed by (ν+n)/(ν+δ): the weights of
     iteratively reweighted least squares (Lange, Little & Taylor 1989).
     """
-    if isinstance(density, Gaussian):
+    if isinstance(density, Gaussian | UncertainGaussian):
         return jnp.exp(-density.log_variance)
     squares = _squares(density.mean, density.log_scale, values)
     if isinstance(density, IndependentT):
@@ -134,7 +162,7 @@ def precision(
 def scale_information(density: Density) -> Float[Array, "*rows size"]:
     """Fisher information of each variable's log squared scale: ½ for a Gaussian, ½ ν/(ν+3) for
     independent t's. 0 for a multivariate t, whose shared scale its `precision` already follows."""
-    if isinstance(density, Gaussian):
+    if isinstance(density, Gaussian | UncertainGaussian):
         return jnp.full_like(density.mean, 0.5)
     if isinstance(density, StudentT):
         return jnp.zeros_like(density.mean)

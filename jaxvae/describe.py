@@ -14,7 +14,8 @@ from jaxvae.drawn import shown_assets
 from jaxvae.ensemble import CHUNK_EPOCHS
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import SCHEMA
-from jaxvae.panel import Panel, panel_hash
+from jaxvae.panel import Panel, knowledge_hash, panel_hash
+from jaxvae.presets import CONDITIONAL
 from jaxvae.tiles import resolve_width
 
 SHORT_TEST = 100
@@ -117,6 +118,7 @@ def describe_study(
         if reference is None
         else {"names": [str(name) for name in reference.factors], "planted": reference.planted},
         "sectors": None if panel.sectors is None else list(panel.sectors),
+        "covariates": prepared.covariates,
         "assets": list(panel.assets),
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
         "factor_names": factor_names(aligned),
@@ -127,7 +129,8 @@ def describe_study(
 def run_facts(panel: Panel, config: StudyConfig) -> dict[str, Any]:
     """All that the bits of a study depend on: settings, data, versions, device and tiles."""
     settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
-    return {**settings, "data": panel_hash(panel), **_describe_engine(config)}
+    told = {"known": knowledge_hash(panel)} if config.model in CONDITIONAL else {}
+    return {**settings, "data": panel_hash(panel), **told, **_describe_engine(config)}
 
 
 def _describe_engine(config: StudyConfig) -> dict[str, Any]:

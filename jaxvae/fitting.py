@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae import apply
-from jaxvae.conditions import row_conditions
+from jaxvae.conditions import fit_conditions, row_conditions, sector_numbers
 from jaxvae.ensemble import (
     Ensemble,
     Members,
@@ -82,7 +82,8 @@ def check_root_seed(seed: int) -> None:
 
 class Prepared(NamedTuple):
     """A panel made ready: `values`, `conditions` and `batch` hold all dates in standard units; the
-    batch's weights are 1 in `fit`, else 0."""
+    batch's weights are 1 in `fit`, else 0. covariates: names of the conditions, and their scaler's
+    place and scale in `covariate_scaler`."""
 
     panel: Panel
     split: Split
@@ -92,6 +93,8 @@ class Prepared(NamedTuple):
     batch: Batch
     preset: Preset
     model: Model
+    covariates: list[str]
+    covariate_scaler: Scaler
 
 
 class Trained(NamedTuple):
@@ -113,9 +116,11 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
         config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
     )
     batch_size = min(preset.train.batch_size, split.train.stop)
-    conditions = row_conditions(panel, split.fit, config.model)
+    covariates, covariate_scaler = fit_conditions(panel, split.fit, config.model)
+    conditions = row_conditions(panel, covariates, covariate_scaler)
+    sectors = sector_numbers(panel, config.model)
     preset = preset._replace(
-        model=replace(preset.model, n_conditions=conditions.shape[1]),
+        model=replace(preset.model, n_conditions=conditions.shape[1], sectors=sectors),
         train=replace(preset.train, batch_size=batch_size),
     )
     scaler = fit_scaler(panel.values[split.fit])
@@ -124,7 +129,8 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     in_fit[split.fit] = 1.0
     batch = make_batch(values, conditions, in_fit)
     model = build_model(preset, panel.n_assets)
-    return Prepared(panel, split, scaler, values, conditions, batch, preset, model)
+    known = (covariates, covariate_scaler)
+    return Prepared(panel, split, scaler, values, conditions, batch, preset, model, *known)
 
 
 def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
@@ -232,5 +238,6 @@ def train_members(
 def saved_model(config: dict[str, Any]) -> Model:
     """The model of a saved study, from its `config.json`."""
     shape = dict(config["model_config"])
-    shape["widths"] = tuple(shape["widths"])
+    for name, value in shape.items():
+        shape[name] = tuple(value) if isinstance(value, list) else value
     return static_vae(ModelConfig(**shape), len(config["assets"]))

@@ -111,3 +111,12 @@ def panel_hash(panel: Panel) -> str:
     digest.update(np.ascontiguousarray(panel.dates.values.astype("datetime64[ns]")).tobytes())
     digest.update("\x00".join(panel.assets).encode())
     return digest.hexdigest()
+
+
+def knowledge_hash(panel: Panel) -> str:
+    """SHA-256 of covariates and sectors, names and values: what is known beside the returns."""
+    digest = hashlib.sha256("\x00".join(panel.sectors or ()).encode())
+    if panel.covariates is not None:
+        digest.update("\x00".join(map(str, panel.covariates.columns)).encode())
+        digest.update(np.ascontiguousarray(panel.covariates.to_numpy(), dtype="<f8").tobytes())
+    return digest.hexdigest()

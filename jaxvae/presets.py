@@ -49,6 +49,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "additive": {"decoder": "additive", "degree": 3},
     "student": {"decoder": "additive", "degree": 1, "likelihood": "student"},
     "volatility": {"decoder": "additive", "degree": 1, "likelihood": "volatility"},
+    "conditional": {
+        "decoder": "additive",
+        "degree": 1,
+        "conditioned": ("encoder", "decoder", "prior", "noise"),
+    },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
@@ -56,9 +61,10 @@ TRAINING: dict[str, dict[str, Any]] = {
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
+    "conditional": {"epochs": 400, "warmup_epochs": 20},
 }
-# Models whose encoder, decoder and prior see the panel's covariates.
-CONDITIONAL: tuple[str, ...] = ()
+# Models that take a panel's covariates as conditions and its sectors for their loadings.
+CONDITIONAL = ("conditional",)
 PRESETS = {"default": DEFAULT, "notebook": NOTEBOOK}
 MODELS = tuple(SHAPES)
 
@@ -72,7 +78,8 @@ def make_preset(
         unfold in the same share of them.
     model: "static" is the preset's perceptrons. The others train without weight decay: "linear"
         decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
-        at a time; "student" and "volatility" linearly with the likelihoods of these names.
+        at a time; "student" and "volatility" linearly with the likelihoods of these names;
+        "conditional" linearly, told of a panel's covariates and sectors.
     """
     if name not in PRESETS:
         raise OptionError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")

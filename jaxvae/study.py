@@ -1,15 +1,17 @@
 """A study from start to end, and what can be asked of it later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxvae import apply, fitting, summary
 from jaxvae.analysis import consensus
+from jaxvae.conditions import assumed_conditions, row_conditions
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig, Trained
@@ -83,36 +85,51 @@ def fill_folder(study: Study, folder: Path) -> None:
 def encode(study: Study, panel: Panel) -> pd.DataFrame:
     """Consensus factors of a panel's dates under a saved study, dates × factors.
 
-    The study's own scaler, members and alignment serve; nothing is refitted.
+    The study's own scalers, members and alignment serve; nothing is refitted.
 
-    Raises DataError unless the panel has every asset of the study; others are ignored.
+    Raises DataError unless the panel has every asset and covariate of the study; others are
+    ignored.
     """
     model = fitting.saved_model(study.config)
-    members = _fitted(study, "members", study.arrays["consensus_members"])
-    by_member = apply.encode(model, members, make_batch(_standardised(study, panel)))
+    members = fitted(study, "members", study.arrays["consensus_members"])
+    batch = make_batch(standardised(study, panel), known_conditions(study, panel))
+    by_member = apply.encode(model, members, batch)
     table = consensus.consensus_factors(_consensus(study), by_member)
     index = pd.Index(panel.dates, name="date")
     return pd.DataFrame(table, index=index, columns=study.config["factor_names"])
 
 
-def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
+def scenarios(
+    study: Study,
+    number: int,
+    seed: int = 0,
+    covariates: Mapping[str, float] | pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Draws of all assets' returns from the chosen configuration, scenarios × assets.
 
     From the equal mixture of its refitted seeds: z from the prior, observation noise included;
     under the conditions of the dates of `fit`, evenly. The same seed gives the same scenarios.
+
+    covariates: what to assume of the date, in the covariates' own units; those that are not named
+        stay as they were on the dates of `fit`, evenly. Or a table of all of them, whose rows are
+        drawn under in turn (see `conditions.assumed_conditions`).
     """
     if number < 1:
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
-    refits = refitted(study)
-    draws = apply.scenarios(jax.random.key(seed), model, refits, rows_under(study), number)
+    refits, under = fitted(study, "refits"), rows_under(study, covariates)
+    draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
     values = scaler_of(study).restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)
 
 
-def _standardised(study: Study, panel: Panel) -> Any:
+def standardised(study: Study, panel: Panel) -> Float[np.ndarray, "date asset"]:
+    """The returns of the study's assets in its standard units.
+
+    Raises DataError where the panel lacks an asset.
+    """
     assets = study.config["assets"]
     absent = [asset for asset in assets if asset not in set(panel.assets)]
     if absent:
@@ -124,15 +141,28 @@ def _standardised(study: Study, panel: Panel) -> Any:
     return scaler_of(study).standardise(values)
 
 
-def rows_under(study: Study) -> Batch:
-    """Rows with the conditions that scenarios are drawn under: those of `fit`."""
+def rows_under(study: Study, covariates: Mapping[str, float] | pd.DataFrame | None = None) -> Batch:
+    """Rows with the conditions that scenarios are drawn under: those of `fit`, with what is assumed
+    of `covariates` (see `scenarios`)."""
     conditions = study.arrays.get("conditions", np.zeros((1, 0)))
+    if covariates is not None:
+        known = (study.config.get("covariates", []), _covariate_scaler(study))
+        conditions = assumed_conditions(conditions, *known, covariates)
     return make_batch(np.zeros((len(conditions), len(study.config["assets"]))), conditions)
 
 
-def refitted(study: Study) -> apply.Fitted:
-    """The seeds at the chosen configuration, fitted on all of `fit`."""
-    return _fitted(study, "refits")
+def known_conditions(study: Study, panel: Panel) -> Float[np.ndarray, "date condition"]:
+    """The study's covariates on the panel's dates, in its standard units.
+
+    Raises DataError where the panel lacks one.
+    """
+    return row_conditions(panel, study.config.get("covariates", []), _covariate_scaler(study))
+
+
+def _covariate_scaler(study: Study) -> Scaler:
+    none = np.zeros(0)
+    place, scale = (study.arrays.get(f"covariate_{part}", none) for part in ("mean", "scale"))
+    return Scaler(place, scale)
 
 
 def scaler_of(study: Study) -> Scaler:
@@ -140,7 +170,8 @@ def scaler_of(study: Study) -> Scaler:
     return Scaler(study.arrays["scaler_mean"], study.arrays["scaler_scale"])
 
 
-def _fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
+def fitted(study: Study, name: str, rows: np.ndarray | slice = slice(None)) -> apply.Fitted:
+    """The saved "members" or "refits", those of some rows."""
     tree: Any = jax.tree.map(lambda leaf: leaf[rows], study.parameters[name])
     statistics = tree.get("statistics", {})
     statistics = {"encoder": {}, "decoder": {}, **statistics}

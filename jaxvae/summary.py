@@ -310,13 +310,15 @@ def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray,
 
 
 def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:
-    """Loadings of the best refit, in its own order, the scaler, and the conditions of `fit`."""
+    """Loadings of the best refit, in its own order, scalers, and the conditions of `fit`."""
     return {
         "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
         "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
         "scaler_mean": prepared.scaler.mean,
         "scaler_scale": prepared.scaler.scale,
         "conditions": prepared.conditions[prepared.split.fit],
+        "covariate_mean": prepared.covariate_scaler.mean,
+        "covariate_scale": prepared.covariate_scaler.scale,
     }
 
 

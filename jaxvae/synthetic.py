@@ -1,10 +1,12 @@
 """Synthetic panels with planted factors: returns and the truth behind them.
 
-Both panels start from the linear factor model r = f Bᵀ + e with sector structure in B; the
-nonlinear one adds a curve of each factor. Draws come from NumPy's legacy generator, whose stream
-never changes, so a seed means the same panel everywhere.
+All panels start from the linear factor model r = f Bᵀ + e with sector structure in B; the nonlinear
+one adds a curve of each factor, the regime one lets a known index move their variances. Draws come
+from NumPy's legacy generator, whose stream never changes, so a seed means the same panel
+everywhere.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,9 @@ PERSISTENCE, INNOVATION = 0.1, 0.95
 ASSET_SPREAD = 0.3  # of loadings around their sector's
 NOISE_RANGE = (0.01, 0.03)
 LARGEST_SEED = 2**32 - 1
+INDEX, INDEX_PERSISTENCE = "volatility index", 0.9
+STEEPEST = 1.5  # slope of a factor's log-variance in the index
+REGIME_VOLATILITY = 0.01
 
 
 class Truth(NamedTuple):
@@ -32,6 +37,7 @@ class Truth(NamedTuple):
         standard deviation of √(.95² / (1 − .1²)) v ≈ .955 v.
     noise_scale: standard deviation of each asset's noise.
     sectors: each asset's sector, counted from 0.
+    response: slope of each factor's log-variance in the index; None where there is no index.
     """
 
     factors: Float[np.ndarray, "date factor"]
@@ -40,6 +46,7 @@ class Truth(NamedTuple):
     volatilities: Float[np.ndarray, " factor"]
     noise_scale: Float[np.ndarray, " asset"]
     sectors: Int[np.ndarray, " asset"]
+    response: Float[np.ndarray, " factor"] | None = None
 
 
 def linear_panel(
@@ -97,6 +104,48 @@ def nonlinear_panel(
     truth, noise = _draw_linear(random, n_dates, n_assets, n_factors, n_sectors)
     truth = truth._replace(curvature=_draw_loadings(random, n_sectors, n_factors, truth.sectors))
     return _panel("nonlinear", truth, noise), truth
+
+
+def regime_panel(
+    seed: int = 42,
+    *,
+    n_dates: int = 1000,
+    n_assets: int = 100,
+    n_factors: int = 5,
+    n_sectors: int = 10,
+    varying: bool = True,
+) -> tuple[Panel, Truth]:
+    """A panel whose factors' variances move with a known index, and its truth.
+
+        u_t = .9 u_{t−1} + √(1 − .9²) ε_t               the index, a covariate of the panel
+        f_tk ~ N(0, v² exp(b_k u_t − b_k²/2)),  v = .01   factors, independent
+
+    with slopes b evenly from −1.5 to 1.5; loadings, sectors and noise are drawn as those of
+    `linear_panel`. All factors have the variance v² over time, so nothing but the index tells one
+    rotation of them from another; given the index they are identified (Khemakhem et al. 2020).
+
+    varying: false sets all slopes to 0: the index then says nothing, and no rotation is told apart.
+
+    Other arguments, results and errors are those of `linear_panel`.
+    """
+    _check(seed, n_dates, n_assets, n_factors, n_sectors)
+    random = np.random.RandomState(seed)
+    shocks = random.randn(n_dates)
+    index = shocks.copy()
+    for date in range(1, n_dates):
+        step = np.sqrt(1 - INDEX_PERSISTENCE**2) * shocks[date]
+        index[date] = INDEX_PERSISTENCE * index[date - 1] + step
+    response = np.linspace(-STEEPEST, STEEPEST, n_factors) * varying
+    log_scale = 0.5 * (index[:, None] * response - response**2 / 2)
+    factors = REGIME_VOLATILITY * np.exp(log_scale) * random.randn(n_dates, n_factors)
+    sectors = random.choice(n_sectors, n_assets)
+    loadings = _draw_loadings(random, n_sectors, n_factors, sectors)
+    noise_scale = random.uniform(*NOISE_RANGE, n_assets)
+    noise = random.randn(n_dates, n_assets) * noise_scale
+    volatilities = np.full(n_factors, REGIME_VOLATILITY)
+    truth = Truth(factors, loadings, None, volatilities, noise_scale, sectors, response)
+    panel = _panel("regime", truth, noise)
+    return replace(panel, covariates=pd.DataFrame({INDEX: index}, index=panel.dates)), truth
 
 
 def conditional_mean(

@@ -122,10 +122,13 @@ def step(
     variables: Variables,
     model: Model,
     config: TrainConfig,
+    n_rows: Float[Array, ""] | float = math.inf,
 ) -> tuple[Moving, Float[Array, " 3"]]:
     """One step of Adam (Kingma & Ba 2015) on one batch; none where its weights are all 0.
 
     variables: the member's, for the shape of its parameters and its factor mask.
+    n_rows: the member's training rows by their weights, which share what a model's `complexity`
+        says evenly; β does not weigh it.
 
     Returns what has moved, and the batch's sums of total, reconstruction and KL in nats.
     """
@@ -135,6 +138,8 @@ def step(
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
         at = now._replace(parameters=parameters)
         terms, moved = row_terms(noise, at, batch, beta, model, config, True)
+        if model.complexity is not None:
+            terms = terms._replace(total=terms.total + model.complexity(at) / n_rows)
         sums = jnp.stack([batch.weights @ term for term in terms])
         mean = config.reduction == "mean"
         value = weighted_mean(terms.total, batch.weights) if mean else sums[0]
@@ -257,6 +262,7 @@ def _pass_over_rows(
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
     noise = _noise_by_batch(key_noise, len(rows), model, config)
 
+    n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
     mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
     variables = state.variables._replace(factor_mask=mask)
 
@@ -265,7 +271,9 @@ def _pass_over_rows(
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
         drawn = jax.tree.map(lambda leaf: leaf[index], noise)
-        moving, more = step(drawn, moving, batch, beta, learning_rate, variables, model, config)
+        moving, more = step(
+            drawn, moving, batch, beta, learning_rate, variables, model, config, n_rows
+        )
         return moving, sums + more
 
     flat, unravel = ravel_pytree(variables.parameters)

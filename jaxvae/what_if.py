@@ -15,7 +15,7 @@ from jaxvae import apply, fitting
 from jaxvae.errors import OptionError
 from jaxvae.folder import Study
 from jaxvae.given import Given
-from jaxvae.study import refitted, rows_under, scaler_of
+from jaxvae.study import fitted, rows_under, scaler_of
 
 SAMPLES = 64
 LEAST_ROWS = 256
@@ -38,7 +38,11 @@ class ScenariosGiven(NamedTuple):
 
 
 def scenarios_given(
-    study: Study, given: Mapping[str, float], number: int, seed: int = 0
+    study: Study,
+    given: Mapping[str, float],
+    number: int,
+    seed: int = 0,
+    covariates: Mapping[str, float] | pd.DataFrame | None = None,
 ) -> ScenariosGiven:
     """Draws of all assets' returns where some are known, p(x | y), scenarios × assets.
 
@@ -47,6 +51,8 @@ def scenarios_given(
     draws by their weights. The same seed gives the same scenarios.
 
     given: return by asset, or by sector for the plain mean of its assets, as fractions.
+    covariates: as in `study.scenarios`; each date of `fit` counts by how likely what is given is
+        under its conditions.
 
     Raises OptionError on a name that the study does not know, an asset that is given twice (alone
     and in its sector), a return that is not finite, or nothing left to draw. Warns where few draws
@@ -58,14 +64,14 @@ def scenarios_given(
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     portfolios, returns = _portfolios(study, given)
-    model, fitted = fitting.saved_model(study.config), refitted(study)
+    model, refits = fitting.saved_model(study.config), fitted(study, "refits")
     draws = DRAWS_A_SCENARIO * number
-    n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(fitted.seed))))
+    n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
     found = apply.scenarios_given(
         jax.random.key(seed),
         model,
-        fitted,
-        rows_under(study),
+        refits,
+        rows_under(study, covariates),
         _standardised(study, portfolios, returns),
         (SAMPLES, n_rows),
     )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear import best_elbo, elbo, linear_model, log_density, solution, train
+from scipy import stats
 
 from jaxvae.generate import sample_scenarios
 from jaxvae.likelihood import log_likelihood
@@ -32,10 +33,10 @@ COEFFICIENTS = np.linalg.lstsq(DESIGN, VALUES, rcond=None)[0]
 RESIDUALS = VALUES - DESIGN @ COEFFICIENTS
 
 
-def trained(conditions):
+def trained(conditions, model=MODEL):
     """A member's variables and solution."""
-    variables, _ = train(MODEL, VALUES, conditions=conditions, tile_width=1)
-    return variables[0], solution(MODEL, variables[0], make_batch(VALUES, conditions))
+    variables, _ = train(model, VALUES, conditions=conditions, tile_width=1)
+    return variables[0], solution(model, variables[0], make_batch(VALUES, conditions))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,30 @@ def test_a_condition_that_is_constant_over_dates_changes_nothing(conditional):
     assert beside == pytest.approx(elbo(conditional[1], VALUES), rel=1e-4)
     alone = elbo(trained(constant * ONE)[1], VALUES)
     assert alone == pytest.approx(best_elbo(np.cov(VALUES.T, ddof=0), N_FACTORS), rel=1e-4)
+
+
+def test_a_prior_that_sees_the_conditions_gains_no_more_than_chance():
+    """Variances do not move here: what its slopes gain in sample is a likelihood ratio's, ½ χ² with
+    a degree of freedom a slope of the log-variance (means are the decoder's to move already)."""
+    parts = ("encoder", "decoder", "prior")
+    model = linear_model(N_FACTORS, N_ASSETS, "scalar", n_conditions=2, conditioned=parts)
+    variables, found = trained(CONDITIONS[:, :2], model)
+    batch = make_batch(VALUES, CONDITIONS[:, :2])
+    prior = model.prior(variables, jnp.zeros((N_ROWS, N_FACTORS)), batch)
+    centre, spread = np.asarray(prior.mean, float), np.exp(np.asarray(prior.log_variance, float))
+    exact = [
+        stats.multivariate_normal.logpdf(
+            row, bias + found.loadings @ mean, found.loadings * var @ found.loadings.T + noise
+        )
+        for row, bias, mean, var, noise in zip(
+            VALUES, found.bias, centre, spread, [np.diag(found.noise)] * N_ROWS, strict=True
+        )
+    ]
+    best = best_elbo(np.cov(RESIDUALS.T, ddof=0), N_FACTORS)
+    chance = stats.chi2(2 * N_FACTORS).ppf(0.999) / (2 * N_ROWS)
+    assert -1e-4 * abs(best) < np.mean(exact) - best < chance
+    means = centre @ found.loadings.T + found.bias
+    np.testing.assert_allclose(means, DESIGN @ COEFFICIENTS, atol=0.1)
 
 
 def test_likelihood_is_given_the_conditions(conditional):

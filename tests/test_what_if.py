@@ -12,7 +12,7 @@ from jaxvae.errors import OptionError
 from jaxvae.fitting import saved_model
 from jaxvae.folder import load_study
 from jaxvae.models import make_batch
-from jaxvae.study import refitted
+from jaxvae.study import fitted
 from jaxvae.what_if import scenarios_given
 
 
@@ -36,13 +36,13 @@ def found(study, given):
 def mixture(study, given):
     """Mean of the mixture of the refits' Gaussian conditionals, in the units of the returns."""
     model = saved_model(study.config)
-    fitted = jax.tree.map(jnp.asarray, refitted(study))
+    refits = jax.tree.map(jnp.asarray, fitted(study, "refits"))
     assets, mean, scale = study.config["assets"], *scaler(study)
     seen = [assets.index(asset) for asset in given]
     known = (np.array(list(given.values())) - mean[seen]) / scale[seen]
     means, logs = [], []
-    for index in range(len(fitted.seed)):
-        variables = jax.tree.map(lambda leaf, index=index: leaf[index], fitted.variables)
+    for index in range(len(refits.seed)):
+        variables = jax.tree.map(lambda leaf, index=index: leaf[index], refits.variables)
         rows = np.vstack([np.zeros(model.n_factors), np.eye(model.n_factors)])
         blank = make_batch(np.zeros((len(rows), len(assets))))
         decoded = model.decode(variables, jnp.asarray(rows, jnp.float32), blank)[0]

@@ -57,6 +57,8 @@ class Model(NamedTuple):
         Variables)
     prior(variables, factors, batch) -> p(z) as a density of shape (row, factor); it may depend on
         the conditions, or on the factors of earlier rows
+    complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
+        themselves uncertain; None where nothing is
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
@@ -68,6 +70,7 @@ class Model(NamedTuple):
     encode: Callable[[Variables, Batch, bool], tuple[Gaussian, Variables]]
     decode: Callable[[Variables, Factors, Batch, bool], tuple[Density, Variables]]
     prior: Callable[[Variables, Factors, Batch], Density]
+    complexity: Callable[[Variables], Float[Array, ""]] | None = None
 
 
 def make_batch(

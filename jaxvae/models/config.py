@@ -8,6 +8,7 @@ NORMALISATIONS = ("batch", "layer", "none")
 DECODERS = ("perceptron", "additive")
 LIKELIHOODS = ("gaussian", "student", "volatility")
 NOISES = ("asset", "scalar", "fixed")
+CONDITIONED = ("encoder", "decoder", "prior", "noise")
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,12 @@ class ModelConfig:
     """Shape of a VAE.
 
     n_factors: latent factors.
-    n_conditions: covariates of each row that encoder and decoder see.
+    n_conditions: covariates of each row.
+    conditioned: what sees them: "encoder"; "decoder", the mean of returns; "prior", mean and
+        log-variance of each factor, linear in the covariates; "noise", its log-variance, linear
+        too. Encoder and prior alone make the identifiable VAE of Khemakhem et al. (2020).
+    sectors: each asset's sector, counted from 0: the loadings of an additive decoder are then drawn
+        around those of their sector (see `sectors.SectorLoadings`). Empty: each asset by itself.
     widths: the encoder's hidden layers, input side first; a perceptron decoder mirrors them. Empty:
         linear.
     normalisation: "batch", "layer" or "none"; as in the notebook, the decoder's first hidden layer
@@ -42,6 +48,8 @@ class ModelConfig:
     skip: bool = False
     likelihood: str = "gaussian"
     noise: str = "asset"
+    conditioned: tuple[str, ...] = ("encoder", "decoder")
+    sectors: tuple[int, ...] = ()
     noise_variance: float = 0.5
 
     def __post_init__(self) -> None:
@@ -60,6 +68,23 @@ class ModelConfig:
         _require_one_of("noise", self.noise, NOISES)
         if not self.noise_variance > 0:
             raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        for part in self.conditioned:
+            _require_one_of("conditioned", part, CONDITIONED)
+        if "prior" in self.conditioned and self.likelihood == "student":
+            raise OptionError("conditioned: 'prior' does not go with likelihood student")
+        if "noise" in self.conditioned and self.noise == "fixed":
+            raise OptionError("conditioned: 'noise' does not go with noise fixed")
+        if self.sectors and (self.decoder, self.likelihood) != ("additive", "gaussian"):
+            raise OptionError("sectors: they go with decoder additive and likelihood gaussian")
+        if any(sector < 0 for sector in self.sectors):
+            raise OptionError("sectors: count them from 0")
+
+    @property
+    def n_sectors(self) -> int:
+        return max(self.sectors, default=-1) + 1
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

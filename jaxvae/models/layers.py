@@ -29,13 +29,14 @@ def drawn(key: Key[Array, ""], parameters: Any) -> Any:
     return jax.tree_util.tree_map_with_path(draw, parameters, draws)
 
 
-def _half_width(fan_in: int) -> Any:
+def half_width(fan_in: int) -> Any:
+    """An initialiser of 1/√fan_in, from which `drawn` draws kernels and biases."""
     return nn.initializers.constant(fan_in**-0.5)
 
 
 def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:
     """A dense layer whose kernel and bias start uniform on ±1/√fan_in (see `drawn`)."""
-    initialise = _half_width(fan_in)
+    initialise = half_width(fan_in)
     return nn.Dense(
         features, use_bias=use_bias, kernel_init=initialise, bias_init=initialise, name=name
     )
@@ -48,7 +49,7 @@ class Affine(nn.Module):
 
     @nn.compact
     def __call__(self, fan_in: int) -> tuple[Float[Array, "input feature"], Array]:
-        initialise = _half_width(fan_in)
+        initialise = half_width(fan_in)
         kernel = self.param("kernel", initialise, (fan_in, self.features))
         bias = self.param("bias", initialise, (self.features,))
         return jnp.asarray(kernel), jnp.asarray(bias)
@@ -144,10 +145,15 @@ class Curves(nn.Module):
     @nn.compact
     def __call__(self, factors: Float[Array, "row factor"]) -> Float[Array, "row size"]:
         n_factors = factors.shape[-1]
-        terms = [jnp.ones_like(factors), factors]
-        for degree in range(2, self.degree + 1):
-            # √d h_d = z h_{d-1} - √(d-1) h_{d-2}, the three-term recurrence of He_d/√d!.
-            last = factors * terms[-1] - (degree - 1) ** 0.5 * terms[-2]
-            terms.append(last * degree**-0.5)
-        columns = jnp.concatenate(terms[1:], axis=-1)
+        columns = hermite_terms(factors, self.degree)
         return dense(self.size, n_factors, "terms", use_bias=False)(columns)
+
+
+def hermite_terms(factors: Float[Array, "row factor"], degree: int) -> Float[Array, "row column"]:
+    """He_d(z_k)/√d! for d = 1 … degree, all factors of one degree side by side."""
+    terms = [jnp.ones_like(factors), factors]
+    for d in range(2, degree + 1):
+        # √d h_d = z h_{d-1} - √(d-1) h_{d-2}, the three-term recurrence of He_d/√d!.
+        last = factors * terms[-1] - (d - 1) ** 0.5 * terms[-2]
+        terms.append(last * d**-0.5)
+    return jnp.concatenate(terms[1:], axis=-1)

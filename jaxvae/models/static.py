@@ -7,10 +7,28 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Density, Gaussian, IndependentT, StudentT
+from jaxvae.densities import (
+    Density,
+    Gaussian,
+    IndependentT,
+    StudentT,
+    UncertainGaussian,
+    predictive,
+)
+from jaxvae.errors import OptionError
 from jaxvae.models.base import Batch, Model, Variables, factors_used, standard_normal_prior
+from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
 from jaxvae.models.config import ModelConfig
-from jaxvae.models.layers import Affine, Curves, Perceptron, dense, drawn, together
+from jaxvae.models.layers import (
+    Affine,
+    Curves,
+    Perceptron,
+    dense,
+    drawn,
+    hermite_terms,
+    together,
+)
+from jaxvae.models.sectors import SectorLoadings, loadings_divergence
 
 NOISE_FLOOR = 1e-6
 FIRST_FREEDOM = 10.0
@@ -36,7 +54,7 @@ class Encoder(nn.Module):
         scale = _row_scale(batch)
         if config.likelihood != "gaussian":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
-        inputs = jnp.concatenate([inputs, batch.conditions], axis=-1)
+        inputs = jnp.concatenate([inputs, seen_by("encoder", config, batch)], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
@@ -57,7 +75,8 @@ class Decoder(nn.Module):
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
-    "gaussian":  x = g(z) + Ψ^½ ε.
+    "gaussian":  x = g(z) + Ψ^½ ε. Where loadings are drawn around their sector's, training is told
+    their mean and variance (an `UncertainGaussian`), and everybody else the predictive density.
 
     "student":  x = g(z) + √s Ψ^½ ε with z ~ N(0, s I), one s ~ InverseGamma(ν/2, ν/2) a row.
     Integrating s out leaves two multivariate Student-t's,
@@ -84,8 +103,11 @@ class Decoder(nn.Module):
     ) -> Density:
         if self.config.likelihood == "volatility":
             return self._with_volatility(factors, batch, training)
-        mean = self._mean(factors, batch, training)
-        log_noise = jnp.broadcast_to(self._log_noise()[None, :], mean.shape)
+        mean, spread = self._mean(factors, batch, training)
+        log_noise = jnp.broadcast_to(self._log_noise(batch), mean.shape)
+        if spread is not None:
+            uncertain = UncertainGaussian(mean, log_noise, spread)
+            return uncertain if training else predictive(uncertain)
         if self.config.likelihood == "gaussian":
             return Gaussian(mean, log_noise)
         freedom = _freedom(self.param("log_freedom", _log_first_freedom, ()))
@@ -100,33 +122,44 @@ class Decoder(nn.Module):
             "volatility", nn.initializers.constant(FIRST_VOLATILITY), (self.n_assets,)
         )
         moves = factors[:, :1] * loadings[None, :]
-        mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)
+        mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)[0]
         freedom = _freedom(self.param("log_freedom", _log_first_freedom, (self.n_assets,)))
-        log_scale = self._log_noise()[None, :] + moves
+        log_scale = self._log_noise(batch) + moves
         return IndependentT(mean, log_scale, jnp.broadcast_to(freedom[None, :], mean.shape))
 
     def _mean(
         self, factors: Float[Array, "row factor"], batch: Batch, training: bool
-    ) -> Float[Array, "row asset"]:
-        config = self.config
-        inputs = jnp.concatenate([factors, batch.conditions], axis=-1)
+    ) -> tuple[Float[Array, "row asset"], Float[Array, "row asset"] | None]:
+        """g(z), and its variance where loadings are uncertain."""
+        config, spread = self.config, None
+        conditions = seen_by("decoder", config, batch)
+        inputs = jnp.concatenate([factors, conditions], axis=-1)
         if config.decoder == "additive":
-            mean = Curves(config.degree, self.n_assets, name="curves")(factors)
-            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(batch.conditions)
+            if config.sectors:
+                loadings = SectorLoadings(config.sectors, factors.shape[-1], name="curves")
+                mean, spread = loadings(hermite_terms(factors, config.degree))
+            else:
+                mean = Curves(config.degree, self.n_assets, name="curves")(factors)
+            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(conditions), spread
         hidden = Perceptron(
             config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
         mean = dense(self.n_assets, hidden.shape[-1], "mean")(hidden)
         if config.skip:
             mean += dense(self.n_assets, inputs.shape[-1], "skip", use_bias=False)(inputs)
-        return mean
+        return mean, None
 
-    def _log_noise(self) -> Float[Array, " size"]:
+    def _log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
+        """One row for all where the conditions do not move it, one column where assets share it."""
         start = jnp.log(jnp.float32(self.config.noise_variance))
         if self.config.noise == "fixed":
-            return start[None]
+            return start[None, None]
         size = self.n_assets if self.config.noise == "asset" else 1
-        raw = self.param("log_variance", nn.initializers.constant(start), (size,))
+        raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
+        conditions = seen_by("noise", self.config, batch)
+        if n_conditions := conditions.shape[-1]:
+            slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
+            raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
         return jnp.logaddexp(raw, jnp.log(jnp.float32(NOISE_FLOOR)))
 
 
@@ -142,7 +175,10 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
 
     Equal arguments give the same object, so that what was compiled for it is found again.
     """
+    if config.sectors and len(config.sectors) != n_assets:
+        raise OptionError(f"sectors: {len(config.sectors)} for {n_assets} assets; one for each")
     encoder, decoder = Encoder(config), Decoder(config, n_assets)
+    in_prior = "prior" in config.conditioned and config.n_conditions > 0
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         mask = jnp.ones(config.n_factors, batch.values.dtype)
@@ -150,8 +186,11 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         first = encoder.init(key, batch.values, batch, True)
         second = decoder.init(key, factors, batch, True, jnp.sum(mask))
         parts = {"encoder": first, "decoder": second}
+        parameters = drawn(key, {name: part["params"] for name, part in parts.items()})
+        if in_prior:
+            parameters["prior"] = first_prior(config.n_conditions, config.n_factors)
         return Variables(
-            drawn(key, {name: part["params"] for name, part in parts.items()}),
+            parameters,
             {name: part.get("statistics", {}) for name, part in parts.items()},
             mask,
         )
@@ -175,8 +214,18 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         inputs, n_used = factors * mask[None, :], jnp.sum(mask)
         return _apply(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
+    def complexity(variables: Variables) -> Float[Array, ""]:
+        return loadings_divergence(variables.parameters["decoder"]["curves"], config.sectors)
+
     prior = standard_t_prior if config.likelihood == "student" else standard_normal_prior
-    return Model(config.n_factors, initialise, encode, decode, prior)
+    prior = conditional_prior if in_prior else prior
+    cost = complexity if config.sectors else None
+    return Model(config.n_factors, initialise, encode, decode, prior, cost)
+
+
+def seen_by(part: str, config: ModelConfig, batch: Batch) -> Float[Array, "row condition"]:
+    """The conditions that a part of the model sees: all of them or none."""
+    return batch.conditions if part in config.conditioned else batch.conditions[:, :0]
 
 
 def standard_t_prior(

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,14 +238,35 @@ def _sector_pairs(path: str | Path) -> Iterator[tuple[object, object]]:
     return zip(table.iloc[:, 0], table.iloc[:, 1], strict=True)
 
 
+def with_knowledge(
+    panel: Panel,
+    *,
+    sectors: Mapping | pd.Series | str | Path | None = None,
+    covariates: pd.DataFrame | str | Path | None = None,
+) -> Panel:
+    """The panel with sectors or covariates as `panel_from_frame` takes them, instead of its own;
+    None leaves its own. Raises DataError where they are at fault."""
+    assets, dates = pd.Index(panel.assets), panel.dates
+    return replace(
+        panel,
+        sectors=panel.sectors if sectors is None else _sectors_of(assets, sectors),
+        covariates=panel.covariates if covariates is None else _covariates_of(dates, covariates),
+    )
+
+
+def read_covariates(covariates: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """A wide table of covariates, dates × covariates, from a DataFrame or a file."""
+    frame = read_table(covariates) if isinstance(covariates, str | Path) else covariates
+    return read_wide(index_to_columns(require_frame(frame)))
+
+
 def _covariates_of(
     dates: pd.Index, covariates: pd.DataFrame | str | Path | None
 ) -> pd.DataFrame | None:
     if covariates is None:
         return None
     with _naming("covariates"):
-        frame = read_table(covariates) if isinstance(covariates, str | Path) else covariates
-        table = read_wide(index_to_columns(require_frame(frame)))
+        table = read_covariates(covariates)
         absent = dates.difference(table.index)
         if len(absent):
             raise DataError(
