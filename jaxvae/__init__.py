@@ -54,6 +54,11 @@ _PUBLIC = {
     "run_study": ("jaxvae.study", "run_study"),
     "scenarios": ("jaxvae.study", "scenarios"),
     "write_study": ("jaxvae.study", "write_study"),
+    "Walk": ("jaxvae.walk", "Walk"),
+    "WalkConfig": ("jaxvae.walk", "WalkConfig"),
+    "load_walk": ("jaxvae.walk_folder", "load_walk"),
+    "walk_forward": ("jaxvae.walk", "walk_forward"),
+    "write_walk": ("jaxvae.walk_folder", "write_walk"),
     "VAEFactors": ("jaxvae.estimator", "VAEFactors"),
 }
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jaxvae.cli_walk import add_walk
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
 from jaxvae.interrupts import INTERRUPTED, say
 
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, parser_class=_Parser
     )
     _add_study(commands)
+    add_walk(commands, _add_data)
     _add_scenarios(commands)
     _add_encode(commands)
     _add_report(commands)
@@ -82,22 +84,7 @@ def _add_study(commands: Any) -> None:
         description="Train seeds × betas on a panel of returns and write a study's folder: tables, "
         "figures, report. Without options: the synthetic linear panel, 8 seeds × 5 betas.",
     )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        metavar="NAME|FILE",
-        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
-    )
-    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
-    data.add_argument(
-        "--missing",
-        choices=("drop-dates", "drop-assets", "mean"),
-        help="what becomes of missing cells; by default they are an error",
-    )
-    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
-    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
-    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
-    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
+    _add_data(parser)
     grid = parser.add_argument_group("ensemble")
     grid.add_argument("--seeds", type=int, default=8, metavar="N", help="seeds a beta (default: 8)")
     grid.add_argument(
@@ -129,6 +116,25 @@ def _add_study(commands: Any) -> None:
     out.add_argument("--quiet", action="store_true", help="no progress")
     out.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_study)
+
+
+def _add_data(parser: Any) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="NAME|FILE",
+        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
+    )
+    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
+    data.add_argument(
+        "--missing",
+        choices=("drop-dates", "drop-assets", "mean"),
+        help="what becomes of missing cells; by default they are an error",
+    )
+    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
+    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
+    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
+    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
 
 
 def _add_engine(parser: Any) -> None:

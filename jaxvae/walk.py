@@ -15,10 +15,11 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from jaxvae.analysis import baselines, portfolios
+from jaxvae.describe import describe_engine
 from jaxvae.ensemble import Progress, check_grid
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import check_root_seed
-from jaxvae.panel import Panel, Scaler, fit_scaler, split_dates
+from jaxvae.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
 from jaxvae.reading.checks import check_panel
 from jaxvae.walk_factors import (
@@ -37,6 +38,7 @@ from jaxvae.walk_members import (
     walk_members,
 )
 
+SCHEMA = 1
 MODELS = ("linear", "student", "static", "additive", "volatility")
 BETAS = (0.5, 1.0, 2.0, 4.0)
 BOOTSTRAP_STREAM = 12
@@ -154,6 +156,7 @@ def walk_forward(
     """
     config = config or WalkConfig()
     grounds = prepare(panel, config)
+    on_progress("train", None)
     said = train_walk(grounds, config, lambda where: on_progress("train", where))
     on_progress("score", None)
     return summarise(grounds, config, said)
@@ -188,7 +191,12 @@ def train_walk(
     """All members, windows × betas × seeds, trained and asked."""
     preset = config.preset()
     members = walk_members(
-        grounds.panel.values, grounds.spans, config.betas, range(config.seeds), preset
+        grounds.panel.values,
+        grounds.spans,
+        config.betas,
+        range(config.seeds),
+        preset,
+        config.expanding,
     )
     said = train_windows(
         jax.random.key(config.root_seed),
@@ -221,7 +229,7 @@ def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
     weights = _weights(grounds, config, covariances)
     portfolio = _portfolio(grounds, weights)
     return Walk(
-        config={**asdict(config), "betas": list(config.betas)},
+        config=_describe(grounds, config),
         windows=_windows(grounds, config, scores, followed),
         scores=scores,
         factors=factors_table(panel, spans, followed, config.window),
@@ -248,14 +256,12 @@ def mixture_covariances(
     return mixed * scale[:, :, None] * scale[:, None, :]
 
 
-def describe_strategies(
-    portfolio: pd.DataFrame, weights: pd.DataFrame, seed: int
-) -> pd.DataFrame:
+def describe_strategies(portfolio: pd.DataFrame, weights: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A row a strategy: what it would have done, and its variance beside Ledoit-Wolf's."""
     per_year = portfolios.dates_per_year(pd.DatetimeIndex(portfolio.index))
     rival, rows = portfolio[RIVAL].to_numpy(), {}
-    for name, returns in portfolio.items():
-        series = returns.to_numpy()
+    for name in portfolio.columns:
+        series = portfolio[name].to_numpy()
         rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
         gap = portfolios.variance_difference(rng, series, rival)
         rows[name] = {
@@ -343,6 +349,32 @@ def _windows(
     columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
     columns |= steadiness_columns(followed, -(-config.window // config.step))
     return pd.DataFrame(columns).rename_axis("window")
+
+
+def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
+    """Everything that the numbers depend on."""
+    panel, spans, _ = grounds
+    preset = config.preset()
+    judged = _judged(panel, spans)
+    return {
+        "schema": SCHEMA,
+        "command": "walk",
+        "name": panel.name,
+        **asdict(config),
+        "betas": list(config.betas),
+        "epochs": preset.train.epochs,
+        "learning_rate": preset.learning_rate,
+        "model_config": asdict(preset.model),
+        "train_config": asdict(preset.train),
+        "n_windows": len(spans),
+        "dates_per_year": portfolios.dates_per_year(judged),
+        "judged_from": str(judged[0].date()),
+        "judged_to": str(judged[-1].date()),
+        "assets": list(panel.assets),
+        "data_hash": panel_hash(panel),
+        "notes": list(panel.notes),
+        **describe_engine(config.tile_width),
+    }
 
 
 def _judged(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:

@@ -34,11 +34,10 @@ def follow_factors(said: Said, n_windows: int, recent: int, step: int, seed: int
 
     said: the members window by window, equally many in each. recent, step: as in `train_windows`.
     """
-    by_window = Said(*(part.reshape(n_windows, -1, *part.shape[1:]) for part in said))
-    found = [
-        _consensus(by_window.factors[w], by_window.loadings[w], by_window.ok[w], recent)
-        for w in range(n_windows)
-    ]
+    parts = (np.asarray(part) for part in (said.factors, said.loadings, said.ok))
+    by_window = [part.reshape(n_windows, -1, *part.shape[1:]) for part in parts]
+    factors, loadings, ok = by_window
+    found = [_consensus(factors[w], loadings[w], ok[w], recent) for w in range(n_windows)]
     factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
     rng = np.random.default_rng([CHAIN_STREAM, seed])
     chain = chains.chain_windows(rng, factors[:, :recent], step)
@@ -106,9 +105,7 @@ def steadiness_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
     """Columns of the table of windows: stability with its chance level, and each factor's."""
     chain = followed.chain
     columns = {"stability": chain.stability, "stability_chance": chain.chance}
-    columns["stability_rotation"] = np.where(
-        np.isnan(chain.stability), np.nan, followed.rotation
-    )
+    columns["stability_rotation"] = np.where(np.isnan(chain.stability), np.nan, followed.rotation)
     persistence = chains.persistence(followed.loadings, lag)
     for k, name in enumerate(factor_names(followed)):
         columns[f"stability, {name}"] = chain.correlations[:, k]

@@ -6,6 +6,7 @@ their places and, where they expand, their lengths.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae import generate
 from jaxvae.analysis.baselines import Baseline, log_likelihood
@@ -52,12 +53,12 @@ class Said(NamedTuple):
     log_likelihood: of the dates it is judged on, nats.
     """
 
-    ok: Any
-    mean: Float[np.ndarray, "member asset"]
-    covariance: Float[np.ndarray, "member asset asset"]
-    loadings: Float[np.ndarray, "member asset factor"]
-    factors: Float[np.ndarray, "member date factor"]
-    log_likelihood: Float[np.ndarray, "member step"]
+    ok: Bool[Array, "*members"]
+    mean: Float[Array, "*members asset"]
+    covariance: Float[Array, "*members asset asset"]
+    loadings: Float[Array, "*members asset factor"]
+    factors: Float[Array, "*members date factor"]
+    log_likelihood: Float[Array, "*members step"]
 
 
 class Linear(NamedTuple):
@@ -84,15 +85,17 @@ def walk_members(
     betas: Sequence[float],
     seeds: Sequence[int],
     preset: Preset,
+    expanding: bool = False,
 ) -> Members:
     """Windows × betas × seeds, the seeds fastest.
 
-    Rolling windows take as many rows as they are long; expanding ones all rows up to the last
-    window's end, of which weights pick.
+    Rolling windows take as many rows as they are long. Expanding ones take all of the panel's, of
+    which weights pick, so that one program serves all lengths.
     """
-    rows, weights = _rows_of(spans)
+    rows, weights = _rows_of(spans, len(values) if expanding else None)
     scalers = [_scaler(values[span.start : span.stop]) for span in spans]
     location, scale = (np.array(part, np.float32) for part in zip(*scalers, strict=True))
+    views: Any = (rows, location, scale)
     n_windows, n_betas, n_seeds = len(spans), len(betas), len(seeds)
     each = np.repeat(np.arange(n_windows), n_betas * n_seeds)
     n = len(each)
@@ -103,7 +106,7 @@ def walk_members(
         "row_weights": weights[each],
         "validation_weights": np.zeros((n, 0), np.float32),
         "last_epoch": np.full(n, preset.train.epochs, np.int32),
-        "window": Window(rows[each], location[each], scale[each]),
+        "window": Window(*(part[each] for part in views)),
     }
     seed: Any = np.tile(np.array(seeds, np.uint32), n_windows * n_betas)
     return Members(seed, Hyperparameters(**columns))
@@ -178,12 +181,13 @@ def is_linear(shape: ModelConfig) -> bool:
 
 
 def _rows_of(
-    spans: Sequence[Span],
+    spans: Sequence[Span], n_rows: int | None
 ) -> tuple[Int[np.ndarray, "window row"], Float[np.ndarray, "window row"]]:
-    """The rows of each window, equally many for all, and the weights that pick among them."""
+    """The rows of each window, so many for all, by default as the windows are long, and the weights
+    that pick among them."""
     start, stop, _ = np.array(spans, np.int32).T
-    lengths = stop - start
-    rows = start[:, None] + np.arange(lengths.max(), dtype=np.int32)[None]
+    n_rows = int((stop - start).max()) if n_rows is None else n_rows
+    rows = start[:, None] + np.arange(n_rows, dtype=np.int32)[None]
     weights = (rows < stop[:, None]).astype(np.float32)
     return rows, weights
 
@@ -198,7 +202,7 @@ def _groups(members: Members) -> list[slice]:
     if (weights > 0).all():
         return [slice(0, len(weights))]
     edges = np.linspace(0, len(weights), GROUPS + 1).astype(int)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
 def _data(batch: Batch, members: Members, batch_size: int) -> Data:
@@ -289,26 +293,22 @@ def _in_closed_form(
 ) -> Said:
     """What a tile said, as a `Said`; a linear model's moments and likelihood in double precision,
     as of the factor model that it is."""
+    ok: Any = ensemble.ok
     if isinstance(found, Said):
-        return found._replace(ok=ensemble.ok)
+        return found._replace(ok=ok)
     hyperparameters = ensemble.members.hyperparameters
     assert hyperparameters.window is not None
     windows = hyperparameters.window
     rows = np.where(np.asarray(hyperparameters.row_weights) > 0, windows.rows, -1)
-    covariances, scores = [], []
+    covariances: list[Any] = []
+    scores: list[Any] = []
     for index, stop in enumerate(rows.max(axis=1) + 1):
         fitted = as_baseline(jax.tree.map(lambda leaf, index=index: leaf[index], found))
         judged = values[stop : stop + step] - windows.location[index]
         covariances.append(fitted.covariance)
         scores.append(log_likelihood(fitted, judged / windows.scale[index]))
-    return Said(
-        ok=ensemble.ok,
-        mean=found.mean,
-        covariance=np.array(covariances, np.float32),
-        loadings=found.loadings,
-        factors=found.factors,
-        log_likelihood=np.array(scores),
-    )
+    parts: Any = np.array(covariances, np.float32), np.array(scores)
+    return Said(ok, found.mean, parts[0], found.loadings, found.factors, parts[1])
 
 
 def as_baseline(member: Linear) -> Baseline:

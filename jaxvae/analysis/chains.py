@@ -1,7 +1,7 @@
-"""Factors of consecutive windows lined up: factor k is the same one over time, and how steady it is.
+"""Factors of consecutive windows lined up, so that factor k is the same one over time.
 
-Each window finds its factors in its own order and signs. Neighbours share dates, on which a window's
-factors are matched one-to-one with those of the window before (Hungarian method).
+Each window finds its factors in its own order and signs. Neighbours share dates, on which the
+factors of one are matched one-to-one with those of the other (Hungarian method).
 """
 
 from typing import NamedTuple

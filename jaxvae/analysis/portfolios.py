@@ -57,7 +57,8 @@ def annual_volatility(returns: Float[np.ndarray, "*series date"], per_year: floa
 def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
     """Mean of Σ_a |w_a − w_a before| over rebalances: what is bought plus what is sold, as a share
     of the portfolio; drift within a step is not counted. NaN with a single window."""
-    return float(np.abs(np.diff(weights, axis=0)).sum(axis=1).mean()) if len(weights) > 1 else np.nan
+    trades = np.abs(np.diff(weights, axis=0)).sum(axis=1)
+    return float(trades.mean()) if len(trades) else float("nan")
 
 
 def variance_difference(
