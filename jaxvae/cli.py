@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jaxvae.cli_walk import add_walk
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
 from jaxvae.interrupts import INTERRUPTED, say
 
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, parser_class=_Parser
     )
     _add_study(commands)
+    add_walk(commands, _add_data)
     _add_scenarios(commands)
     _add_encode(commands)
     _add_report(commands)
@@ -82,23 +84,8 @@ def _add_study(commands: Any) -> None:
         description="Train seeds × betas on a panel of returns and write a study's folder: tables, "
         "figures, report. Without options: the synthetic linear panel, 8 seeds × 5 betas.",
     )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        metavar="NAME|FILE",
-        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
-    )
-    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
-    data.add_argument(
-        "--missing",
-        choices=("drop-dates", "drop-assets", "mean"),
-        help="what becomes of missing cells; by default they are an error",
-    )
-    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
-    _add_covariates(data, "for --model conditional")
-    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
-    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
-    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
+    _add_data(parser)
+    _add_covariates(parser, "for --model conditional")
     grid = parser.add_argument_group("ensemble")
     grid.add_argument("--seeds", type=int, default=8, metavar="N", help="seeds a beta (default: 8)")
     grid.add_argument(
@@ -140,6 +127,25 @@ def _add_covariates(parser: Any, what: str) -> None:
         help=f"what is known of each date, {what}: a CSV or Parquet file of dates × covariates, "
         "calendar, volatility (trailing), or several of these",
     )
+
+
+def _add_data(parser: Any) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="NAME|FILE",
+        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
+    )
+    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
+    data.add_argument(
+        "--missing",
+        choices=("drop-dates", "drop-assets", "mean"),
+        help="what becomes of missing cells; by default they are an error",
+    )
+    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
+    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
+    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
+    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
 
 
 def _add_engine(parser: Any) -> None:

@@ -40,8 +40,8 @@ def study(options: argparse.Namespace) -> None:
     if options.resume and _is_done(options.out):
         return
     interrupts = Interrupts()
-    panel, config = _load_panel(options), _config(options)
-    _use_all_cores()
+    panel, config = load_panel(options), _config(options)
+    use_all_cores()
     processes = connect(processes)
     try:
         _run(options, panel, config, processes, interrupts)
@@ -87,7 +87,7 @@ def _run(
                 wait(lambda: False)
 
         study = run_study(panel, config, on_progress=on_progress, stage=run.stage)
-        study.config["source"] = _source(options)
+        study.config["source"] = source(options)
         on_progress("report", None)
         run.finish(lambda folder: fill_folder(study, folder))
     for note in study.config["notes"]:
@@ -104,7 +104,7 @@ def gather(options: argparse.Namespace) -> None:
     saved.command, saved.out, saved.resume = options.command, options.folder, True
     saved.quiet = options.quiet
     saved.coordinator = saved.processes = saved.process = None
-    _use_all_cores()
+    use_all_cores()
     import jax
 
     from jaxvae.tiles import resolve_width
@@ -140,7 +140,7 @@ def _config(options: argparse.Namespace) -> Any:
 
 
 def _new_out(options: argparse.Namespace) -> Path:
-    return Path("runs") / f"{_label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / f"{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _saved(options: argparse.Namespace) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def assumed_covariates(words: Sequence[str] | None) -> Any:
     return named_numbers("--covariates", words)
 
 
-def _load_panel(options: argparse.Namespace) -> Any:
+def load_panel(options: argparse.Namespace) -> Any:
     """The panel that the options name, with the covariates they name."""
     from jaxvae.covariates import covariates_option, with_covariates
     from jaxvae.reading.frames import with_knowledge
@@ -215,16 +215,16 @@ def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -
             raise OptionError(f"--{name} does not go with {what}; leave one of them out")
 
 
-def _source(options: argparse.Namespace) -> dict[str, Any]:
+def source(options: argparse.Namespace) -> dict[str, Any]:
     """Where the data came from, as the options say; a file by its name, without its folder."""
     names = ("kind", "missing", "tickers", "start", "end")
-    source = {name: getattr(options, name) for name in names}
+    others = {name: getattr(options, name) for name in names}
     files = {"data": options.data or "linear", "sectors": options.sectors}
-    source["covariates"] = [Path(word).name for word in options.covariates or []]
-    return {name: path and Path(path).name for name, path in files.items()} | source
+    others["covariates"] = [Path(word).name for word in options.covariates or []]
+    return {name: path and Path(path).name for name, path in files.items()} | others
 
 
-def _label(options: argparse.Namespace) -> str:
+def label(options: argparse.Namespace) -> str:
     """What the default folder is called after."""
     if options.tickers:
         return "tickers"
@@ -232,7 +232,7 @@ def _label(options: argparse.Namespace) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
 
 
-def _use_all_cores() -> None:
+def use_all_cores() -> None:
     """One XLA device a core, unless the user says how many: XLA threads small products badly."""
     import jax
 

@@ -103,7 +103,7 @@ def describe_study(
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
-        **_describe_engine(config),
+        **describe_engine(config.tile_width),
         "data_hash": panel_hash(panel),
         "model_config": asdict(preset.model),
         "train_config": asdict(preset.train),
@@ -130,12 +130,13 @@ def run_facts(panel: Panel, config: StudyConfig) -> dict[str, Any]:
     """All that the bits of a study depend on: settings, data, versions, device and tiles."""
     settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
     told = {"known": knowledge_hash(panel)} if config.model in CONDITIONAL else {}
-    return {**settings, "data": panel_hash(panel), **told, **_describe_engine(config)}
+    return {**settings, "data": panel_hash(panel), **told, **describe_engine(config.tile_width)}
 
 
-def _describe_engine(config: StudyConfig) -> dict[str, Any]:
+def describe_engine(tile_width: int | None) -> dict[str, Any]:
+    """Width, device and versions, on which the bits of a run depend beside its settings."""
     return {
-        "tile_width": resolve_width(config.tile_width, tuple(jax.local_devices())),
+        "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
         "chunk_epochs": CHUNK_EPOCHS,
         "device": _describe_device(),
         "python": platform.python_version(),

@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Density, Gaussian, IndependentT, StudentT, log_density
+from jaxvae.densities import (
+    Density,
+    Gaussian,
+    IndependentT,
+    StudentT,
+    UncertainGaussian,
+    log_density,
+    predictive,
+)
 from jaxvae.likelihood import posterior_draws
 from jaxvae.models.base import Batch, Model, Variables
 
@@ -67,8 +75,7 @@ def draw_given(
         draw: tuple[Key[Array, ""], Float[Array, "row factor"]],
     ) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
         key, factors = draw
-        observation = model.decode(variables, factors, batch, False)[0]
-        return _complete(key, observation, given)
+        return _complete(key, _observation(model, variables, factors, batch), given)
 
     keys = jax.random.split(key_noise, n_samples)
     values, corrections = jax.lax.map(complete, (keys, factors))
@@ -93,13 +100,23 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
         training: bool = False,
     ) -> tuple[Density, Variables]:
         del seen
-        observation = model.decode(variables, factors, batch, False)[0]
+        observation = _observation(model, variables, factors, batch)
         return portfolio_density(observation, weights), variables
 
     return model._replace(encode=encode, decode=decode)
 
 
-def portfolio_density(density: Density, weights: Float[Array, "portfolio asset"]) -> Density:
+def _observation(
+    model: Model, variables: Variables, factors: Float[Array, "row factor"], batch: Batch
+) -> Gaussian | StudentT | IndependentT:
+    """p(x | z), with what is not known of its mean integrated out."""
+    observation = model.decode(variables, factors, batch, False)[0]
+    return predictive(observation) if isinstance(observation, UncertainGaussian) else observation
+
+
+def portfolio_density(
+    density: Gaussian | StudentT | IndependentT, weights: Float[Array, "portfolio asset"]
+) -> Gaussian | StudentT | IndependentT:
     """Density of portfolios that share no asset: mean A μ, squared scale A² σ².
 
     Exact for a Gaussian and a multivariate t, and for one asset alone. Several independent t's are
@@ -116,7 +133,7 @@ def portfolio_density(density: Density, weights: Float[Array, "portfolio asset"]
 
 
 def _complete(
-    key: Key[Array, ""], density: Density, given: Given
+    key: Key[Array, ""], density: Gaussian | StudentT | IndependentT, given: Given
 ) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
     """A draw of x from p(x | z, y) in each row, and what it adds to the log weight of z."""
     key_noise, key_mixing = jax.random.split(key)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxvae.errors import OptionError
-from jaxvae.models.base import Batch, Model, Variables
+from jaxvae.models.base import Batch, Model, Variables, take_rows
 
 SCHEDULES = ("cosine", "constant")
 REDUCTIONS = ("mean", "sum")
@@ -67,6 +67,18 @@ class TrainConfig:
             raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
 
 
+class Window(NamedTuple):
+    """A member's own view of the shared rows: which of them it sees, and in what units.
+
+    rows: of the shared training rows, in the member's order; all members take equally many.
+    location, scale: by asset; the member sees (x - location) / scale, in validation too.
+    """
+
+    rows: Int[Array, "*members row"]
+    location: Float[Array, "*members asset"]
+    scale: Float[Array, "*members asset"]
+
+
 class Hyperparameters(NamedTuple):
     """What may differ between members, all traced.
 
@@ -76,6 +88,8 @@ class Hyperparameters(NamedTuple):
     row_weights: what each training row counts; 0 leaves it out.
     validation_weights: what each validation row counts.
     last_epoch: epochs after which the member is frozen.
+    window: the rows and units of the member's own, whose rows `row_weights` then counts; None where
+        all members see the data as they are.
     """
 
     beta: Float[Array, "*members"]
@@ -84,6 +98,7 @@ class Hyperparameters(NamedTuple):
     row_weights: Float[Array, "*members row"]
     validation_weights: Float[Array, "*members validation_row"]
     last_epoch: Int[Array, "*members"]
+    window: Window | None = None
 
 
 class Data(NamedTuple):
@@ -111,6 +126,21 @@ def compact(data: Data) -> Data:
         return data
     training, validation = (part._replace(observed=part.observed[:, :1]) for part in data[:2])
     return data._replace(training=training, validation=validation)
+
+
+def view(data: Data, window: Window | None) -> Data:
+    """The data as a member with this window sees them."""
+    if window is None:
+        return data
+    training = take_rows(data.training, window.rows)
+    return data._replace(
+        training=_in_units_of(window, training), validation=_in_units_of(window, data.validation)
+    )
+
+
+def _in_units_of(window: Window, batch: Batch) -> Batch:
+    units = (batch.values - window.location[None, :]) / window.scale[None, :]
+    return batch._replace(values=jnp.where(batch.observed > 0.0, units, 0.0))
 
 
 def make_hyperparameters(

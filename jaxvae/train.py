@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxvae.densities import Gaussian, log_density, move, standard_normal
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import divergence, importance_weighted_bound, weighted_mean
-from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState
+from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, view
 
 
 def init(
@@ -28,6 +28,7 @@ def init(
     config: TrainConfig,
 ) -> TrainState:
     """An untrained member."""
+    data = view(data, hyperparameters.window)
     variables = model.initialise(key, take_rows(data.training, slice(None)))
     variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
@@ -197,6 +198,7 @@ def advance(
     n_epochs: int,
 ) -> tuple[TrainState, Losses]:
     """`n_epochs` epochs; the losses have them as their leading axis."""
+    data = view(data, hyperparameters.window)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Losses]:
         return epoch(key, state, data, hyperparameters, model, config)
