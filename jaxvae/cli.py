@@ -108,6 +108,15 @@ def _add_study(commands: Any) -> None:
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")
     grid.add_argument(
+        "--warmup", type=int, metavar="EPOCHS", help="β rises from 0 over these (default: preset's)"
+    )
+    grid.add_argument(
+        "--capacity", type=float, metavar="NATS", help="KL a date is held here; cost β |KL - C|"
+    )
+    grid.add_argument(
+        "--free-bits", type=float, metavar="NATS", help="KL a factor that costs nothing"
+    )
+    grid.add_argument(
         "--seed", type=int, default=0, metavar="S", help="root of all random numbers (default: 0)"
     )
     _add_engine(parser)

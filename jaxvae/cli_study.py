@@ -136,6 +136,9 @@ def _config(options: argparse.Namespace) -> Any:
         epochs=options.epochs,
         root_seed=options.seed,
         tile_width=options.tile_width,
+        warmup=options.warmup,
+        capacity=options.capacity,
+        free_bits=options.free_bits,
     )
 
 

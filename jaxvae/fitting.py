@@ -43,7 +43,7 @@ class StudyConfig:
     """What to train and how to score it.
 
     seeds: how many, 0 … seeds-1. betas: weights of the KL term. n_factors: latent factors.
-    preset, model, epochs: as `presets.make_preset` takes them.
+    preset, model, epochs, warmup, capacity, free_bits: as `presets.make_preset` takes them.
     root_seed: every random number of the study comes from it.
     likelihood_samples: importance samples a date for log p(x).
     tile_width: members at once on each device, by default what suits it; floats may differ in the
@@ -59,6 +59,9 @@ class StudyConfig:
     root_seed: int = 0
     likelihood_samples: int = 128
     tile_width: int | None = None
+    warmup: int | None = None
+    capacity: float | None = None
+    free_bits: float | None = None
 
     def __post_init__(self) -> None:
         for option, value, least in (
@@ -71,7 +74,20 @@ class StudyConfig:
                 raise OptionError(f"{option}: {value} is too few; at least {least}")
         check_root_seed(self.root_seed)
         check_grid(range(self.seeds), self.betas)
-        make_preset(self.preset, n_factors=self.n_factors, epochs=self.epochs, model=self.model)
+        preset_of(self)
+
+
+def preset_of(config: StudyConfig) -> Preset:
+    """The preset with what the configuration changes of it."""
+    return make_preset(
+        config.preset,
+        n_factors=config.n_factors,
+        epochs=config.epochs,
+        model=config.model,
+        warmup=config.warmup,
+        capacity=config.capacity,
+        free_bits=config.free_bits,
+    )
 
 
 def check_root_seed(seed: int) -> None:
@@ -112,9 +128,7 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     """
     check_panel(panel.to_frame(), config.n_factors)
     split = split_dates(panel.n_dates)
-    preset = make_preset(
-        config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
-    )
+    preset = preset_of(config)
     batch_size = min(preset.train.batch_size, split.train.stop)
     covariates, covariate_scaler = fit_conditions(panel, split.fit, config.model)
     conditions = row_conditions(panel, covariates, covariate_scaler)

@@ -15,12 +15,14 @@ from jaxvae.objective import Bound, factor_divergence
 class Evaluation(NamedTuple):
     """One member on a batch; likelihoods in nats, everything in standard units.
 
-    factors: posterior means. kl: KL of each row and factor. squared_error: of each row, summed over
-    observed cells, reconstructing from the posterior mean. loadings: the decoder's mean Jacobian.
-    unit_loadings: decoded unit vectors, as in the notebook. noise_variance: mean over rows.
+    factors, log_variance: means and log-variances of the posteriors. kl: KL of each row and factor.
+    squared_error: of each row, summed over observed cells, reconstructing from the posterior mean.
+    loadings: the decoder's mean Jacobian. unit_loadings: decoded unit vectors, as in the notebook.
+    noise_variance: mean over rows.
     """
 
     factors: Float[Array, "*members row factor"]
+    log_variance: Float[Array, "*members row factor"]
     kl: Float[Array, "*members row factor"]
     squared_error: Float[Array, "*members row"]
     likelihood: Bound
@@ -46,6 +48,7 @@ def evaluate(
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     return Evaluation(
         factors=factors,
+        log_variance=posterior.log_variance,
         kl=factor_divergence(posterior, prior, used),
         squared_error=jnp.sum(error, axis=-1),
         likelihood=log_likelihood(key, model, variables, batch, n_samples),

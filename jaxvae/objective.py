@@ -69,6 +69,29 @@ def factor_divergence(
     return used * kl_divergence(posterior, prior)
 
 
+def capacity_charge(
+    kl: Float[Array, " row"], weights: Float[Array, " row"], capacity: Float[Array, ""]
+) -> Float[Array, ""]:
+    """|KL - C|, of the weighted mean KL of the rows, nats a row (Burgess et al. 2018)."""
+    return jnp.abs(weighted_mean(kl, weights) - capacity)
+
+
+def free_bits_charge(
+    by_factor: Float[Array, "row factor"],
+    mask: Float[Array, " factor"],
+    weights: Float[Array, " row"],
+    free: float,
+) -> Float[Array, ""]:
+    """Σ_k max(λ, KL_k) over the factors of the mask, of the weighted mean KL of the rows, nats
+    a row.
+
+    A factor below λ has no gradient (Kingma et al. 2016, "Improved variational inference with
+    inverse autoregressive flow").
+    """
+    share = weights / jnp.maximum(jnp.sum(weights), jnp.finfo(weights.dtype).tiny)
+    return jnp.sum(mask * jnp.maximum(share @ by_factor, free))
+
+
 def importance_weighted_bound(log_weights: Float[Array, "sample row"]) -> Bound:
     """log (1/k) Σ w over k importance weights w = p(x, z)/q(z) (Burda et al. 2016).
 

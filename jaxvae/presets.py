@@ -70,7 +70,14 @@ MODELS = tuple(SHAPES)
 
 
 def make_preset(
-    name: str, *, n_factors: int, epochs: int | None = None, model: str = "static"
+    name: str,
+    *,
+    n_factors: int,
+    epochs: int | None = None,
+    model: str = "static",
+    warmup: int | None = None,
+    capacity: float | None = None,
+    free_bits: float | None = None,
 ) -> Preset:
     """The preset of a name with the number of factors, the epochs and the model asked for.
 
@@ -80,6 +87,8 @@ def make_preset(
         decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
         at a time; "student" and "volatility" linearly with the likelihoods of these names;
         "conditional" linearly, told of a panel's covariates and sectors.
+    warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in place
+        of the preset's; a capacity rises over half of the epochs, without warm-up unless asked for.
     """
     if name not in PRESETS:
         raise OptionError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
@@ -93,9 +102,36 @@ def make_preset(
         shape = replace(shape, **ADDITIVE)
         train = replace(train, weight_decay=0.0, **TRAINING[model])
     shape = replace(shape, **changes)
-    return Preset(
-        shape, train if epochs is None else _shortened(train, epochs), preset.learning_rate
-    )
+    train = train if epochs is None else _shortened(train, epochs)
+    return Preset(shape, _charged(train, model, warmup, capacity, free_bits), preset.learning_rate)
+
+
+def _charged(
+    train: TrainConfig,
+    model: str,
+    warmup: int | None,
+    capacity: float | None,
+    free_bits: float | None,
+) -> TrainConfig:
+    """The training with its KL charged as asked for."""
+    asked = {"--warmup": warmup, "--capacity": capacity, "--free-bits": free_bits}
+    for option, value in asked.items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise OptionError(f"{option}: {value} must be finite and not negative")
+    if warmup is not None and warmup > train.epochs:
+        raise OptionError(f"--warmup: {warmup} exceeds the {train.epochs} epochs")
+    if capacity is not None and free_bits is not None:
+        raise OptionError("--capacity and --free-bits: choose one, both say what the KL costs")
+    if free_bits and SHAPES[model].get("likelihood") == "student":
+        raise OptionError(
+            f"--free-bits: does not go with --model {model}, whose prior is no normal"
+        )
+    if capacity is not None:
+        train = replace(
+            train, capacity=capacity, capacity_epochs=train.epochs // 2, warmup_epochs=0
+        )
+    warmup = train.warmup_epochs if warmup is None else warmup
+    return replace(train, warmup_epochs=warmup, free_bits=free_bits or train.free_bits)
 
 
 def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:

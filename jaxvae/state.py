@@ -22,6 +22,14 @@ class TrainConfig:
     batch_size: rows a step; the last, shorter batch of an epoch is included.
     warmup_epochs: β rises linearly from 0 over this many epochs, so that factors are let in before
         they cost anything (Bowman et al. 2016); 0 starts at β.
+    capacity: nats a row at which the KL is held, in place of being charged for: it costs
+        β |KL - C|, of the mean KL of a batch's rows, while C rises linearly from 0 to the capacity
+        over `capacity_epochs` (Burgess et al. 2018, whose γ is β here); None charges β KL. β must
+        exceed what a nat is worth there, or the KL runs ahead; far above it Adam's steps are all
+        for the KL.
+    free_bits: nats a row that each factor in use may carry without charge: β Σ_k max(free_bits,
+        KL_k), of the mean KL of a batch's rows (Kingma et al. 2016), so that no factor gains by
+        giving up the last of what it says; 0 charges β KL.
     unfold_epochs: factors come into use one at a time, evenly over this many epochs; 0 starts with
         all. A lone factor takes the curve that says most, where many at once share it in pieces.
     schedule: learning rate by epoch, "cosine" to 0 or "constant".
@@ -33,13 +41,16 @@ class TrainConfig:
         (Burda et al. 2016).
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
     patience: epochs without a better validation objective after which a member stops and its best
-        epoch is kept, counted from the end of warm-up and unfolding: before it the objective is
-        another one; None trains through and keeps the last.
+        epoch is kept, counted from the end of warm-up, unfolding and the rise of the capacity:
+        before it the objective is another one; None trains through and keeps the last.
     """
 
     epochs: int = 200
     batch_size: int = 64
     warmup_epochs: int = 50
+    capacity: float | None = None
+    capacity_epochs: int = 0
+    free_bits: float = 0.0
     unfold_epochs: int = 0
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
@@ -61,10 +72,32 @@ class TrainConfig:
             raise OptionError(f"reduction: {self.reduction!r} is not one of {known}")
         if not 0 <= self.unfold_epochs <= self.epochs:
             raise OptionError(f"unfold_epochs: {self.unfold_epochs} must lie in [0, epochs]")
+        self._check_charge()
         if not 0 <= self.input_dropout < 1:
             raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
+
+    @property
+    def settled_epochs(self) -> int:
+        """Epochs after which no schedule moves the objective, at most all."""
+        rising = 0 if self.capacity is None else self.capacity_epochs
+        return min(max(self.warmup_epochs, self.unfold_epochs, rising), self.epochs)
+
+    def _check_charge(self) -> None:
+        """Capacity and free bits."""
+        for name, nats in (("capacity", self.capacity or 0.0), ("free_bits", self.free_bits)):
+            if not (math.isfinite(nats) and nats >= 0):
+                raise OptionError(f"{name}: {nats} must be finite and not negative")
+        if not 0 <= self.capacity_epochs <= self.epochs:
+            raise OptionError(f"capacity_epochs: {self.capacity_epochs} must lie in [0, epochs]")
+        if self.capacity is not None and self.free_bits:
+            raise OptionError("capacity and free_bits: choose one, both say what the KL costs")
+        if self.n_samples > 1 and (self.capacity is not None or self.free_bits):
+            raise OptionError(
+                f"n_samples: {self.n_samples} does not go with capacity or free_bits: the bound of "
+                "several samples has no KL"
+            )
 
 
 class Window(NamedTuple):
@@ -161,7 +194,7 @@ class TrainState(NamedTuple):
     """A member between two epochs.
 
     best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
-        infinite until warm-up and unfolding are over) and the number of epochs that made them.
+        infinite until the schedules are over) and the number of epochs that made them.
     epoch: epochs done.
     ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
     """
@@ -179,7 +212,7 @@ class Losses(NamedTuple):
     """An epoch's objective and its parts: nats a row, or mean batch sums if `reduction` is "sum".
 
     reconstruction: -E_q log p(x | z). kl: KL(q ‖ p), without β. validation: the objective at the
-    full β on the validation rows, nats a row.
+    full β and capacity on the validation rows, nats a row.
     """
 
     total: Float[Array, "*members"]

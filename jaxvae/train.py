@@ -1,8 +1,8 @@
 """Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
 
 The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  with one draw of z
-(Higgins et al. 2017). What may differ between members is an array in `Hyperparameters`; what shapes
-the program is in `TrainConfig`.
+(Higgins et al. 2017); a capacity or free bits charge otherwise for the KL. What may differ between
+members is an array in `Hyperparameters`; what shapes the program is in `TrainConfig`.
 """
 
 import math
@@ -14,9 +14,17 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.densities import Gaussian, log_density, move, standard_normal
+from jaxvae.densities import Density, Gaussian, log_density, move, standard_normal
+from jaxvae.errors import OptionError
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
-from jaxvae.objective import divergence, importance_weighted_bound, weighted_mean
+from jaxvae.objective import (
+    capacity_charge,
+    divergence,
+    free_bits_charge,
+    importance_weighted_bound,
+    kl_divergence,
+    weighted_mean,
+)
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, view
 
 
@@ -78,10 +86,13 @@ def row_terms(
     model: Model,
     config: TrainConfig,
     training: bool,
+    capacity: Float[Array, ""] | None = None,
 ) -> tuple[Terms, Variables]:
     """The objective of each row, and the variables, moved where `training` is true.
 
-    With one sample the total is -log p(x | z) + β KL. With k it is the importance-weighted bound
+    With one sample the total is -log p(x | z) + β KL, or with β times what `TrainConfig.capacity`
+    or `free_bits` charge for the rows' mean KL in its place, the same for every row; `capacity` is
+    that of the epoch, by default the full one. With k samples it is the importance-weighted bound
     -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
     and reconstruction and KL are means over the samples.
     """
@@ -97,12 +108,36 @@ def row_terms(
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     if config.n_samples == 1:
         kl = divergence(posterior, prior, factors, used)
-        return Terms(reconstruction + beta * kl, reconstruction, kl), variables
+        mask = variables.factor_mask
+        charge = _charge(kl, posterior, prior, mask, batch.weights, capacity, config)
+        return Terms(reconstruction + beta * charge, reconstruction, kl), variables
     ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
     by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
     total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
     bound = importance_weighted_bound(-total)
     return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
+
+
+def _charge(
+    kl: Float[Array, " row"],
+    posterior: Gaussian,
+    prior: Density,
+    mask: Float[Array, " factor"],
+    weights: Float[Array, " row"],
+    capacity: Float[Array, ""] | None,
+    config: TrainConfig,
+) -> Float[Array, " row"]:
+    """What β multiplies in each row's objective: its KL, or what the settings make of the mean."""
+    if config.capacity is not None:
+        full = jnp.float32(config.capacity)
+        held = capacity_charge(kl, weights, full if capacity is None else capacity)
+        return jnp.broadcast_to(held, kl.shape)
+    if config.free_bits == 0.0:
+        return kl
+    if not isinstance(prior, Gaussian):
+        raise OptionError("free_bits: the model's prior is not Gaussian, so factors have no KL")
+    by_factor = mask[None, :] * kl_divergence(posterior, prior)
+    return jnp.broadcast_to(free_bits_charge(by_factor, mask, weights, config.free_bits), kl.shape)
 
 
 class Moving(NamedTuple):
@@ -123,11 +158,13 @@ def step(
     variables: Variables,
     model: Model,
     config: TrainConfig,
+    capacity: Float[Array, ""] | None = None,
     n_rows: Float[Array, ""] | float = math.inf,
 ) -> tuple[Moving, Float[Array, " 3"]]:
     """One step of Adam (Kingma & Ba 2015) on one batch; none where its weights are all 0.
 
     variables: the member's, for the shape of its parameters and its factor mask.
+    capacity: of the epoch, as `row_terms` takes it.
     n_rows: the member's training rows by their weights, which share what a model's `complexity`
         says evenly; β does not weigh it.
 
@@ -138,7 +175,7 @@ def step(
 
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
         at = now._replace(parameters=parameters)
-        terms, moved = row_terms(noise, at, batch, beta, model, config, True)
+        terms, moved = row_terms(noise, at, batch, beta, model, config, True, capacity)
         if model.complexity is not None:
             terms = terms._replace(total=terms.total + model.complexity(at) / n_rows)
         sums = jnp.stack([batch.weights @ term for term in terms])
@@ -262,6 +299,7 @@ def _pass_over_rows(
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
     rows, weights = _shuffle(key_shuffle, hyperparameters.row_weights, config.batch_size)
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
+    capacity = _capacity(state.epoch, config)
     noise = _noise_by_batch(key_noise, len(rows), model, config)
 
     n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
@@ -274,7 +312,16 @@ def _pass_over_rows(
         batch = batch._replace(weights=batch.weights * weights[index])
         drawn = jax.tree.map(lambda leaf: leaf[index], noise)
         moving, more = step(
-            drawn, moving, batch, beta, learning_rate, variables, model, config, n_rows
+            drawn,
+            moving,
+            batch,
+            beta,
+            learning_rate,
+            variables,
+            model,
+            config,
+            capacity,
+            n_rows,
         )
         return moving, sums + more
 
@@ -339,6 +386,16 @@ def _schedules(
     return beta, hyperparameters.learning_rate * decay
 
 
+def _capacity(epoch: Int[Array, ""], config: TrainConfig) -> Float[Array, ""] | None:
+    """C of an epoch; None where none is set."""
+    if config.capacity is None:
+        return None
+    if config.capacity_epochs == 0:
+        return jnp.float32(config.capacity)
+    risen = epoch.astype(jnp.float32) / config.capacity_epochs
+    return config.capacity * jnp.minimum(1.0, risen)
+
+
 def _open_factors(
     epoch: Int[Array, ""], factor_mask: Float[Array, " factor"], config: TrainConfig
 ) -> Float[Array, " factor"]:
@@ -359,12 +416,14 @@ def _validation_objective(
     model: Model,
     config: TrainConfig,
 ) -> Float[Array, ""]:
-    """The objective at the full β on the validation rows, with the same noise at every epoch."""
+    """The objective at the full β and capacity on the validation rows, with the same noise at every
+    epoch."""
     beta = hyperparameters.beta
     batch = take_rows(data.validation, slice(None))
+    weights = data.validation.weights * hyperparameters.validation_weights
+    batch = batch._replace(weights=weights)
     noise = draw_noise(key, len(batch.values), model, config)
     terms, _ = row_terms(noise, variables, batch, beta, model, config, training=False)
-    weights = data.validation.weights * hyperparameters.validation_weights
     return weighted_mean(terms.total, weights)
 
 
@@ -376,7 +435,7 @@ def _keep_best(
 ) -> TrainState:
     """Keep the variables of the best epoch; of the last where there is nothing to choose by, or β
     and the factors have not settled yet."""
-    settled = state.epoch >= min(max(config.warmup_epochs, config.unfold_epochs), config.epochs)
+    settled = state.epoch >= config.settled_epochs
     if config.patience is None:
         better = jnp.bool_(True)
     else:
