@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError
-from jaxvae.models import ModelConfig, static_vae
+from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Model
 from jaxvae.state import Losses, TrainConfig
 
@@ -49,6 +49,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     "additive": {"decoder": "additive", "degree": 3},
     "student": {"decoder": "additive", "degree": 1, "likelihood": "student"},
     "volatility": {"decoder": "additive", "degree": 1, "likelihood": "volatility"},
+    "autoregressive": {
+        "decoder": "additive",
+        "degree": 1,
+        "dynamics": "autoregressive",
+        "encoder": "smoother",
+    },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
@@ -56,6 +62,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
+    "autoregressive": {"epochs": 300, "warmup_epochs": 0},
 }
 # Models whose encoder, decoder and prior see the panel's covariates.
 CONDITIONAL: tuple[str, ...] = ()
@@ -72,7 +79,8 @@ def make_preset(
         unfold in the same share of them.
     model: "static" is the preset's perceptrons. The others train without weight decay: "linear"
         decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
-        at a time; "student" and "volatility" linearly with the likelihoods of these names.
+        at a time; "student" and "volatility" linearly with the likelihoods of these names;
+        "autoregressive" linearly, and its factors remember their past.
     """
     if name not in PRESETS:
         raise OptionError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
@@ -100,7 +108,7 @@ def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:
 
 def build_model(preset: Preset, n_assets: int) -> Model:
     """The preset's model for a number of assets."""
-    return static_vae(preset.model, n_assets)
+    return build(preset.model, n_assets)
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:
