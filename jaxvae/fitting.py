@@ -25,7 +25,7 @@ from jaxvae.ensemble import (
 )
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
-from jaxvae.models import ModelConfig, static_vae
+from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.presets import Preset, build_model, make_preset
@@ -254,4 +254,4 @@ def saved_model(config: dict[str, Any]) -> Model:
     shape = dict(config["model_config"])
     for name, value in shape.items():
         shape[name] = tuple(value) if isinstance(value, list) else value
-    return static_vae(ModelConfig(**shape), len(config["assets"]))
+    return build(ModelConfig(**shape), len(config["assets"]))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import sample, variance
+from jaxvae.densities import Chain, Density, Gaussian, sample, variance
 from jaxvae.likelihood import decoder_jacobians, log_likelihood
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import Bound, factor_divergence
@@ -43,19 +43,37 @@ def evaluate(
     factors = posterior.mean
     observation, _ = model.decode(variables, factors, batch, False)
     error = batch.observed * (batch.values - observation.mean) ** 2
-    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     share = batch.weights / jnp.sum(batch.weights)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     return Evaluation(
         factors=factors,
-        log_variance=posterior.log_variance,
-        kl=factor_divergence(posterior, prior, used),
+        log_variance=_log_variance(posterior),
+        kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
         likelihood=log_likelihood(key, model, variables, batch, n_samples),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
         noise_variance=share @ variance(observation),
     )
+
+
+def _divergence(
+    model: Model, variables: Variables, batch: Batch, posterior: Gaussian | Chain
+) -> Float[Array, "row factor"]:
+    """KL(q ‖ p) of each row and factor, in nats."""
+    if model.exact is not None:
+        return model.exact(variables, batch).kl
+    assert isinstance(posterior, Gaussian)
+    factors = posterior.mean
+    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
+    return factor_divergence(posterior, prior, used)
+
+
+def _log_variance(posterior: Gaussian | Chain) -> Float[Array, "row factor"]:
+    """Of each factor of a row by itself; NaN where rows depend on each other."""
+    if isinstance(posterior, Gaussian):
+        return posterior.log_variance
+    return jnp.full_like(posterior.mean, jnp.nan)
 
 
 def posterior_means(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row factor"]:
@@ -88,8 +106,7 @@ def sample_scenarios(
     """One draw of returns a row from the generative model, observation noise included: z from the
     prior, x from p(x | z), under the row's conditions (values are not looked at)."""
     key_factors, key_noise = jax.random.split(key)
-    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    factors = sample(key_factors, model.prior(variables, zeros, batch))
+    factors = sample(key_factors, _law_of_a_row(model, variables, batch))
     return sample(key_noise, model.decode(variables, factors, batch, False)[0])
 
 
@@ -103,10 +120,15 @@ def implied_covariance(
 
     The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
     """
-    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    factors = sample(key, model.prior(variables, zeros, batch))
+    factors = sample(key, _law_of_a_row(model, variables, batch))
     observation, _ = model.decode(variables, factors, batch, False)
     mean = jnp.mean(observation.mean, axis=0)
     centred = observation.mean - mean[None, :]
     noise = jnp.mean(variance(observation), axis=0)
     return mean, centred.T @ centred / centred.shape[0] + jnp.diag(noise)
+
+
+def _law_of_a_row(model: Model, variables: Variables, batch: Batch) -> Density:
+    """p(z) of each row by itself, whatever the others are."""
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    return (model.marginal or model.prior)(variables, zeros, batch)

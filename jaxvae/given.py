@@ -103,7 +103,8 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
         observation = _observation(model, variables, factors, batch)
         return portfolio_density(observation, weights), variables
 
-    return model._replace(encode=encode, decode=decode)
+    alone = model.prior if model.marginal is None else model.marginal
+    return model._replace(encode=encode, decode=decode, prior=alone, exact=None)
 
 
 def _observation(

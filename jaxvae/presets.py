@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError
-from jaxvae.models import ModelConfig, static_vae
+from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Model
 from jaxvae.state import Losses, TrainConfig
 
@@ -54,6 +54,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         "degree": 1,
         "conditioned": ("encoder", "decoder", "prior", "noise"),
     },
+    "autoregressive": {
+        "decoder": "additive",
+        "degree": 1,
+        "dynamics": "autoregressive",
+        "encoder": "smoother",
+    },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
@@ -62,6 +68,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
     "conditional": {"epochs": 400, "warmup_epochs": 20},
+    "autoregressive": {"epochs": 300, "warmup_epochs": 0},
 }
 # Models that take a panel's covariates as conditions and its sectors for their loadings.
 CONDITIONAL = ("conditional",)
@@ -86,7 +93,8 @@ def make_preset(
     model: "static" is the preset's perceptrons. The others train without weight decay: "linear"
         decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
         at a time; "student" and "volatility" linearly with the likelihoods of these names;
-        "conditional" linearly, told of a panel's covariates and sectors.
+        "conditional" linearly, told of a panel's covariates and sectors; "autoregressive" linearly,
+        and its factors remember their past.
     warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in place
         of the preset's; a capacity rises over half of the epochs, without warm-up unless asked for.
     """
@@ -143,7 +151,7 @@ def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:
 
 def build_model(preset: Preset, n_assets: int) -> Model:
     """The preset's model for a number of assets."""
-    return static_vae(preset.model, n_assets)
+    return build(preset.model, n_assets)
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:

@@ -1,7 +1,9 @@
 """The family of models; the only place that knows of Flax."""
 
+from jaxvae.models.autoregressive import autoregressive_vae, linear_gaussian, persistence
 from jaxvae.models.base import (
     Batch,
+    Exact,
     Model,
     Variables,
     factors_used,
@@ -9,17 +11,23 @@ from jaxvae.models.base import (
     standard_normal_prior,
     take_rows,
 )
+from jaxvae.models.build import build
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import freedom_of, standard_t_prior, static_vae
 
 __all__ = [
     "Batch",
+    "Exact",
     "Model",
     "ModelConfig",
     "Variables",
+    "autoregressive_vae",
+    "build",
     "factors_used",
     "freedom_of",
+    "linear_gaussian",
     "make_batch",
+    "persistence",
     "standard_normal_prior",
     "standard_t_prior",
     "static_vae",

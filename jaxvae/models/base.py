@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Density, Gaussian
+from jaxvae.densities import Chain, Density, Gaussian
 
 Parameters = Any
 Statistics = Any
@@ -48,17 +48,36 @@ class Variables(NamedTuple):
     factor_mask: Float[Array, "*members factor"]
 
 
+class Exact(NamedTuple):
+    """What a model knows in closed form.
+
+    log_likelihood: ln p(x) of each row, given the rows before it where rows depend on each other;
+        over observed cells, in nats.
+    kl: KL(q ‖ p) of each row and factor, the mean over what it is conditioned on.
+    """
+
+    log_likelihood: Float[Array, " row"]
+    kl: Float[Array, "row factor"]
+
+
 class Model(NamedTuple):
     """A variational autoencoder as pure functions.
 
     initialise(key, batch) -> Variables, every factor in use
-    encode(variables, batch, training) -> (q(z | x) as a Gaussian of shape (row, factor), Variables)
+    encode(variables, batch, training) -> (q(z | x) as a Gaussian of shape (row, factor), or as a
+        Chain over the rows, Variables)
     decode(variables, factors, batch, training) -> (p(x | z) as a density of shape (row, asset),
         Variables)
     prior(variables, factors, batch) -> p(z) as a density of shape (row, factor); it may depend on
-        the conditions, or on the factors of earlier rows
+        the conditions, or on the factors of other rows
     complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
         themselves uncertain; None where nothing is
+    ordered: rows are consecutive dates that depend on each other, so that training takes blocks of
+        them, each from the stationary law, and not rows at random
+    marginal(variables, factors, batch) -> p(z) of each row by itself, as `prior` gives it; None
+        where the prior is that already
+    exact(variables, batch) -> Exact, for a model that knows its likelihood; None where it has to be
+        estimated
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
@@ -67,10 +86,13 @@ class Model(NamedTuple):
 
     n_factors: int
     initialise: Callable[[Key[Array, ""], Batch], Variables]
-    encode: Callable[[Variables, Batch, bool], tuple[Gaussian, Variables]]
+    encode: Callable[[Variables, Batch, bool], tuple[Gaussian | Chain, Variables]]
     decode: Callable[[Variables, Factors, Batch, bool], tuple[Density, Variables]]
     prior: Callable[[Variables, Factors, Batch], Density]
     complexity: Callable[[Variables], Float[Array, ""]] | None = None
+    ordered: bool = False
+    marginal: Callable[[Variables, Factors, Batch], Density] | None = None
+    exact: Callable[[Variables, Batch], Exact] | None = None
 
 
 def make_batch(

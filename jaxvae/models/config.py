@@ -9,6 +9,8 @@ DECODERS = ("perceptron", "additive")
 LIKELIHOODS = ("gaussian", "student", "volatility")
 NOISES = ("asset", "scalar", "fixed")
 CONDITIONED = ("encoder", "decoder", "prior", "noise")
+DYNAMICS = ("none", "autoregressive")
+ENCODERS = ("perceptron", "smoother", "filter")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class ModelConfig:
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
+    dynamics: "none", dates independent; or "autoregressive": each factor remembers its past, with a
+        linear decoder and Gaussian noise.
+    encoder: "perceptron"; or where dates depend on each other "smoother" or "filter", the Kalman
+        ones of the model's own parameters: from all dates, or from the past alone.
     """
 
     n_factors: int = 5
@@ -51,6 +57,8 @@ class ModelConfig:
     conditioned: tuple[str, ...] = ("encoder", "decoder")
     sectors: tuple[int, ...] = ()
     noise_variance: float = 0.5
+    dynamics: str = "none"
+    encoder: str = "perceptron"
 
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1
@@ -69,6 +77,7 @@ class ModelConfig:
         if not self.noise_variance > 0:
             raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
         self._check_conditions()
+        self._check_dynamics()
 
     def _check_conditions(self) -> None:
         for part in self.conditioned:
@@ -85,6 +94,20 @@ class ModelConfig:
     @property
     def n_sectors(self) -> int:
         return max(self.sectors, default=-1) + 1
+
+    def _check_dynamics(self) -> None:
+        _require_one_of("dynamics", self.dynamics, DYNAMICS)
+        _require_one_of("encoder", self.encoder, ENCODERS)
+        if self.dynamics == "none":
+            if self.encoder != "perceptron":
+                raise OptionError(f"encoder: {self.encoder!r} needs dynamics 'autoregressive'")
+            return
+        linear = (self.decoder, self.degree, self.likelihood, self.n_conditions)
+        if linear != ("additive", 1, "gaussian", 0):
+            raise OptionError(
+                "dynamics: 'autoregressive' needs an additive decoder of degree 1, a gaussian "
+                "likelihood and no conditions"
+            )
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

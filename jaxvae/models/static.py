@@ -198,7 +198,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
-        posterior, variables = _apply(
+        posterior, variables = apply_module(
             encoder, "encoder", variables, batch.values, batch, training=training
         )
         used = factors_used(variables, posterior.mean)
@@ -212,7 +212,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
     ) -> tuple[Density, Variables]:
         mask = variables.factor_mask
         inputs, n_used = factors * mask[None, :], jnp.sum(mask)
-        return _apply(decoder, "decoder", variables, inputs, batch, n_used, training=training)
+        return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     def complexity(variables: Variables) -> Float[Array, ""]:
         return loadings_divergence(variables.parameters["decoder"]["curves"], config.sectors)
@@ -238,7 +238,7 @@ def standard_t_prior(
     return StudentT(zeros, zeros, freedom)
 
 
-def _apply(
+def apply_module(
     module: nn.Module,
     name: str,
     variables: Variables,

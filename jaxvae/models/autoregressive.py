@@ -1,0 +1,153 @@
+"""The autoregressive VAE: each factor remembers its past, the decoder is linear.
+
+    z_kt = φ_k z_k,t-1 + √(1-φ_k²) η_kt,    x_t = W z_t + b + Ψ^½ ε_t
+
+Rows are consecutive dates. The prior of z_t depends on the past through φ, one a factor, learned;
+by itself every date is N(0, I), and φ = 0 is factor analysis. A stationary first-order
+autoregression reads the same in both directions of time, so prior and posterior are written
+backward, each date given the next, which is how a smoother comes. Factors of different φ cannot be
+turned into each other, as those of a static linear model can (Belouchrani et al. 1997).
+"""
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxvae import kalman
+from jaxvae.densities import Chain, Gaussian, next_row
+from jaxvae.models.base import (
+    Batch,
+    Exact,
+    Model,
+    Variables,
+    factors_used,
+    standard_normal_prior,
+)
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.layers import drawn
+from jaxvae.models.static import Decoder, Encoder, apply_module
+
+LARGEST_PERSISTENCE = 0.999
+FIRST_PERSISTENCE = 0.3
+
+
+@functools.cache
+def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
+    """The autoregressive VAE of a configuration for a number of assets.
+
+    config.encoder:
+        "smoother"    the exact posterior of all dates together, given the parameters
+        "filter"      of each date by itself, given it and its past: no look ahead
+        "perceptron"  of each date by itself, amortised from its returns; factors independent
+
+    The first two know the decoder's own W, b and Ψ, and one number of their own, the temperature τ
+    by which they take its noise to be larger: q ∝ p(z) p(x | z)^{1/τ} is the best posterior of the
+    β-ELBO at τ = β, which they learn; at τ = 1 the smoother is exact.
+
+    Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not look
+    at theirs: what is said of the dates in use does not look at later ones that are not.
+    """
+    encoder, decoder = Encoder(config), Decoder(config, n_assets)
+    amortised = config.encoder == "perceptron"
+
+    def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
+        mask = jnp.ones(config.n_factors, batch.values.dtype)
+        factors = jnp.zeros((batch.values.shape[0], config.n_factors), batch.values.dtype)
+        second = decoder.init(key, factors, batch, True, jnp.sum(mask))["params"]
+        first: Any = {"log_temperature": jnp.zeros((), batch.values.dtype)}
+        if amortised:
+            first = encoder.init(key, batch.values, batch, True)["params"]
+        start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
+        parameters = drawn(key, {"encoder": first, "decoder": second})
+        parameters = {**parameters, "prior": {"persistence": start}}
+        return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
+
+    def encode(
+        variables: Variables, batch: Batch, training: bool = False
+    ) -> tuple[Gaussian | Chain, Variables]:
+        if not amortised:
+            parameters = linear_gaussian(model, variables)
+            temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
+            tempered = parameters._replace(noise=temperature * parameters.noise)
+            return _kalman_posterior(config, tempered, batch), variables
+        posterior, variables = apply_module(
+            encoder, "encoder", variables, batch.values, batch, training=training
+        )
+        used = factors_used(variables, posterior.mean)
+        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
+
+    def decode(
+        variables: Variables,
+        factors: Float[Array, "row factor"],
+        batch: Batch,
+        training: bool = False,
+    ) -> tuple[Gaussian, Variables]:
+        inputs, n_used = factors * variables.factor_mask[None, :], jnp.sum(variables.factor_mask)
+        return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
+
+    def exact(variables: Variables, batch: Batch) -> Exact:
+        """ln p(x_t | x_{<t}) by the Kalman filter, and the expected KL of the encoder's chain."""
+        parameters = linear_gaussian(model, variables)
+        filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
+        chain, _ = encode(variables, batch)
+        if isinstance(chain, Gaussian):
+            chain = kalman.independent_rows(chain)
+        kl = kalman.expected_divergence(parameters, chain, linked_rows(batch))
+        return Exact(filtered.log_likelihood, factors_used(variables, kl) * kl)
+
+    model = Model(
+        config.n_factors,
+        initialise,
+        encode,
+        decode,
+        prior_given_next,
+        ordered=True,
+        marginal=standard_normal_prior,
+        exact=exact,
+    )
+    return model
+
+
+def prior_given_next(
+    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
+) -> Gaussian:
+    """N(φ z_{t+1}, 1-φ²) for every row; N(0, 1) for one that is not linked to the next."""
+    phi = linked_rows(batch)[:, None] * persistence(variables)[None, :]
+    return Gaussian(phi * next_row(factors), jnp.log1p(-phi * phi))
+
+
+def persistence(variables: Variables) -> Float[Array, "*members factor"]:
+    """φ of each factor, within ±.999."""
+    return LARGEST_PERSISTENCE * jnp.tanh(variables.parameters["prior"]["persistence"])
+
+
+def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian:
+    """A member's parameters as `kalman` takes them; a factor not in use loads on nothing."""
+    kernel = variables.parameters["decoder"]["curves"]["terms"]["kernel"]
+    row = jnp.zeros((1, kernel.shape[1]), kernel.dtype)
+    nothing = Batch(row, row, row[:, :0], row[:, 0])
+    at_zero, _ = model.decode(variables, jnp.zeros_like(kernel[:, :1]).T, nothing, False)
+    return kalman.LinearGaussian(
+        kernel.T * variables.factor_mask[None, :],
+        at_zero.mean[0],
+        jnp.exp(at_zero[1][0]),
+        persistence(variables),
+    )
+
+
+def linked_rows(batch: Batch) -> Float[Array, " row"]:
+    """0 for a row in use that one not in use follows, and for the last; else 1."""
+    weights = batch.weights
+    ends = (weights > 0.0) & ~(next_row(weights) > 0.0)
+    return jnp.where(ends, 0.0, 1.0).astype(weights.dtype).at[-1].set(0.0)
+
+
+def _kalman_posterior(
+    config: ModelConfig, parameters: kalman.LinearGaussian, batch: Batch
+) -> Chain:
+    filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
+    if config.encoder == "filter":
+        return kalman.filter_posterior(filtered)
+    return kalman.smoother(parameters, filtered, linked_rows(batch))
