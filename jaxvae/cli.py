@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
 from jaxvae.interrupts import INTERRUPTED, say
 
-DATA_NAMES = ("linear", "nonlinear", "sp500", "french")
+DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -115,7 +115,7 @@ def _add_study(commands: Any) -> None:
         "--model",
         default="static",
         metavar="NAME",
-        help="static, linear, additive, student or volatility (default: static)",
+        help="static, linear, additive, student, volatility or temporal (default: static)",
     )
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae.errors import DataError
+from jaxvae.memory import recall
+from jaxvae.models import ModelConfig
 from jaxvae.panel import Panel, fit_scaler
 from jaxvae.presets import CONDITIONAL
 
@@ -29,3 +31,19 @@ def row_conditions(panel: Panel, fit: slice, model: str) -> Float[np.ndarray, "d
             f"covariate {name!r} does not vary in the first 70 % of dates: leave it out"
         )
     return scaler.standardise(values)
+
+
+def with_memory(
+    conditions: Float[np.ndarray, "date condition"],
+    values: Float[np.ndarray, "date asset"],
+    shape: ModelConfig,
+) -> Float[np.ndarray, "date more_conditions"]:
+    """The conditions, and after them what a temporal model remembers on each date of those before.
+
+    values: returns in standard units, in order of dates and from the first one on: the memory
+    starts blank.
+    """
+    if shape.memory is None:
+        return conditions
+    remembered = recall(values, shape.memory, shape.n_factors - 1)
+    return np.concatenate([conditions, remembered], axis=1)

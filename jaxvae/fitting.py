@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae import apply
-from jaxvae.conditions import row_conditions
+from jaxvae.conditions import row_conditions, with_memory
 from jaxvae.ensemble import (
     Ensemble,
     Members,
@@ -25,10 +25,11 @@ from jaxvae.ensemble import (
 )
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
-from jaxvae.models import ModelConfig, static_vae
+from jaxvae.memory import Speeds
+from jaxvae.models import ModelConfig
 from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
-from jaxvae.presets import Preset, build_model, make_preset
+from jaxvae.presets import Preset, build_model, make_preset, model_of
 from jaxvae.reading.checks import check_panel
 from jaxvae.state import Data, make_data
 from jaxvae.store import InMemory
@@ -113,13 +114,14 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
         config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
     )
     batch_size = min(preset.train.batch_size, split.train.stop)
+    scaler = fit_scaler(panel.values[split.fit])
+    values = scaler.standardise(panel.values)
     conditions = row_conditions(panel, split.fit, config.model)
+    conditions = with_memory(conditions, values, preset.model)
     preset = preset._replace(
         model=replace(preset.model, n_conditions=conditions.shape[1]),
         train=replace(preset.train, batch_size=batch_size),
     )
-    scaler = fit_scaler(panel.values[split.fit])
-    values = scaler.standardise(panel.values)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
     batch = make_batch(values, conditions, in_fit)
@@ -231,6 +233,14 @@ def train_members(
 
 def saved_model(config: dict[str, Any]) -> Model:
     """The model of a saved study, from its `config.json`."""
+    return model_of(saved_shape(config), len(config["assets"]))
+
+
+def saved_shape(config: dict[str, Any]) -> ModelConfig:
+    """The shape of a saved study's model."""
     shape = dict(config["model_config"])
     shape["widths"] = tuple(shape["widths"])
-    return static_vae(ModelConfig(**shape), len(config["assets"]))
+    if shape.get("memory"):
+        squares, base, products = shape["memory"]
+        shape["memory"] = Speeds(tuple(squares), base, products)
+    return ModelConfig(**shape)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError
-from jaxvae.models import ModelConfig, static_vae
+from jaxvae.memory import Speeds
+from jaxvae.models import ModelConfig, static_vae, temporal_vae
 from jaxvae.models.base import Model
 from jaxvae.state import Losses, TrainConfig
 
@@ -49,6 +50,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "additive": {"decoder": "additive", "degree": 3},
     "student": {"decoder": "additive", "degree": 1, "likelihood": "student"},
     "volatility": {"decoder": "additive", "degree": 1, "likelihood": "volatility"},
+    "temporal": {
+        "likelihood": "volatility",
+        "memory": Speeds(squares=(1.0, 5.0, 20.0, 60.0, 250.0), base=3, products=70.0),
+    },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
@@ -56,6 +61,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
+    "temporal": {"epochs": 80, "warmup_epochs": 5, "weight_decay": 0.1},
 }
 # Models whose encoder, decoder and prior see the panel's covariates.
 CONDITIONAL: tuple[str, ...] = ()
@@ -70,9 +76,10 @@ def make_preset(
 
     epochs: instead of the model's; β then warms up over a quarter of them at most, and factors
         unfold in the same share of them.
-    model: "static" is the preset's perceptrons. The others train without weight decay: "linear"
-        decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
-        at a time; "student" and "volatility" linearly with the likelihoods of these names.
+    model: "static" is the preset's perceptrons. The others train without weight decay, save the
+        last: "linear" decodes linearly; "additive" a sum of one cubic curve a factor, factors
+        coming into use one at a time; "student" and "volatility" linearly with the likelihoods of
+        these names; "temporal" forecasts each date from those before (`models.temporal`).
     """
     if name not in PRESETS:
         raise OptionError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
@@ -84,7 +91,7 @@ def make_preset(
     shape, train = replace(preset.model, n_factors=n_factors), preset.train
     if model in TRAINING:
         shape = replace(shape, **ADDITIVE)
-        train = replace(train, weight_decay=0.0, **TRAINING[model])
+        train = replace(train, **{"weight_decay": 0.0, **TRAINING[model]})
     shape = replace(shape, **changes)
     return Preset(
         shape, train if epochs is None else _shortened(train, epochs), preset.learning_rate
@@ -100,7 +107,12 @@ def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:
 
 def build_model(preset: Preset, n_assets: int) -> Model:
     """The preset's model for a number of assets."""
-    return static_vae(preset.model, n_assets)
+    return model_of(preset.model, n_assets)
+
+
+def model_of(config: ModelConfig, n_assets: int) -> Model:
+    """The model of a configuration for a number of assets."""
+    return static_vae(config, n_assets) if config.memory is None else temporal_vae(config, n_assets)
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:

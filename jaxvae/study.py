@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxvae import apply, fitting, summary
 from jaxvae.analysis import consensus
+from jaxvae.conditions import with_memory
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig, Trained
@@ -83,13 +85,15 @@ def fill_folder(study: Study, folder: Path) -> None:
 def encode(study: Study, panel: Panel) -> pd.DataFrame:
     """Consensus factors of a panel's dates under a saved study, dates × factors.
 
-    The study's own scaler, members and alignment serve; nothing is refitted.
+    The study's own scaler, members and alignment serve; nothing is refitted. What a temporal model
+    knows of the past comes from the panel's own earlier dates, and starts blank.
 
     Raises DataError unless the panel has every asset of the study; others are ignored.
     """
     model = fitting.saved_model(study.config)
     members = _fitted(study, "members", study.arrays["consensus_members"])
-    by_member = apply.encode(model, members, make_batch(_standardised(study, panel)))
+    values = standardised(study, panel)
+    by_member = apply.encode(model, members, make_batch(values, conditions_of(study, values)))
     table = consensus.consensus_factors(_consensus(study), by_member)
     index = pd.Index(panel.dates, name="date")
     return pd.DataFrame(table, index=index, columns=study.config["factor_names"])
@@ -105,16 +109,29 @@ def scenarios(study: Study, number: int, seed: int = 0) -> pd.DataFrame:
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
-    refits = _fitted(study, "refits")
+    refits = refits_of(study)
     conditions = study.arrays.get("conditions", np.zeros((1, 0)))
     under = make_batch(np.zeros((len(conditions), len(assets))), conditions)
     draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
-    values = _scaler(study).restore(draws)
+    values = scaler_of(study).restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)
 
 
-def _standardised(study: Study, panel: Panel) -> Any:
+def conditions_of(
+    study: Study, values: Float[np.ndarray, "date asset"]
+) -> Float[np.ndarray, "date condition"]:
+    """The conditions of new dates, in standard units and in order."""
+    return with_memory(np.zeros((len(values), 0)), values, fitting.saved_shape(study.config))
+
+
+def refits_of(study: Study) -> apply.Fitted:
+    """The seeds of the chosen configuration, fitted on `fit`."""
+    return _fitted(study, "refits")
+
+
+def standardised(study: Study, panel: Panel) -> Float[np.ndarray, "date asset"]:
+    """A panel's returns of the study's assets, in its standard units."""
     assets = study.config["assets"]
     absent = [asset for asset in assets if asset not in set(panel.assets)]
     if absent:
@@ -123,10 +140,11 @@ def _standardised(study: Study, panel: Panel) -> Any:
             f"{absent[0]!r} first; give every asset the study was fitted on"
         )
     values = panel.to_frame()[assets].to_numpy(np.float64)
-    return _scaler(study).standardise(values)
+    return scaler_of(study).standardise(values)
 
 
-def _scaler(study: Study) -> Scaler:
+def scaler_of(study: Study) -> Scaler:
+    """What turns returns into the study's standard units."""
     return Scaler(study.arrays["scaler_mean"], study.arrays["scaler_scale"])
 
 

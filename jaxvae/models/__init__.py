@@ -11,6 +11,7 @@ from jaxvae.models.base import (
 )
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import freedom_of, standard_t_prior, static_vae
+from jaxvae.models.temporal import persistence_of, temporal_vae
 
 __all__ = [
     "Batch",
@@ -20,8 +21,10 @@ __all__ = [
     "factors_used",
     "freedom_of",
     "make_batch",
+    "persistence_of",
     "standard_normal_prior",
     "standard_t_prior",
     "static_vae",
     "take_rows",
+    "temporal_vae",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxvae.errors import OptionError
+from jaxvae.memory import Speeds
 
 NORMALISATIONS = ("batch", "layer", "none")
 DECODERS = ("perceptron", "additive")
@@ -31,6 +32,7 @@ class ModelConfig:
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
+    memory: how fast a temporal model forgets; None: dates know nothing of those before.
     """
 
     n_factors: int = 5
@@ -43,6 +45,7 @@ class ModelConfig:
     likelihood: str = "gaussian"
     noise: str = "asset"
     noise_variance: float = 0.5
+    memory: Speeds | None = None
 
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1
