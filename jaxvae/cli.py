@@ -17,7 +17,11 @@ from jaxvae.cli_walk import add_walk
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
 from jaxvae.interrupts import INTERRUPTED, say
 
-DATA_NAMES = ("linear", "nonlinear", "sp500", "french")
+MODELS = (
+    *("static", "linear", "additive", "student", "volatility"),
+    *("conditional", "autoregressive", "temporal"),
+)
+DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,7 +107,7 @@ def _add_study(commands: Any) -> None:
         "--model",
         default="static",
         metavar="NAME",
-        help="static, linear, additive, student, volatility or conditional (default: static)",
+        help=f"{', '.join(MODELS)} (default: static)",
     )
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")

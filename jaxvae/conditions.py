@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from jaxvae.covariates import exclusive_with
 from jaxvae.errors import DataError, OptionError
+from jaxvae.memory import recall
+from jaxvae.models import ModelConfig
 from jaxvae.panel import Panel, Scaler, fit_scaler
 from jaxvae.presets import CONDITIONAL
 
@@ -99,3 +101,19 @@ def assumed_conditions(
             values[[other for other in exclusive_with(name) if other in names]] = 0.0
         values[name] = float(value)
     return scaler.standardise(values.to_numpy(np.float64))
+
+
+def with_memory(
+    conditions: Float[np.ndarray, "date condition"],
+    values: Float[np.ndarray, "date asset"],
+    shape: ModelConfig,
+) -> Float[np.ndarray, "date more_conditions"]:
+    """The conditions, and after them what a temporal model remembers on each date of those before.
+
+    values: returns in standard units, in order of dates and from the first one on: the memory
+    starts blank.
+    """
+    if shape.memory is None:
+        return conditions
+    remembered = recall(values, shape.memory, shape.n_factors - 1)
+    return np.concatenate([conditions, remembered], axis=1)

@@ -37,7 +37,8 @@ class StudentT(NamedTuple):
 class IndependentT(NamedTuple):
     """Independent Student-t variables, each with its own mixing variable.
 
-    mean, log_scale: location and the logarithm of the squared scale. freedom: ν of each, > 0.
+    mean, log_scale: location and the logarithm of the squared scale. freedom: ν of each, > 0; one
+    row where all rows have the same, for which the gamma functions are then computed once.
     """
 
     mean: Float[Array, "*rows size"]
@@ -96,7 +97,8 @@ def sample(key: Key[Array, ""], density: Density) -> Float[Array, "*rows size"]:
         return move(jax.random.normal(key, density.mean.shape, density.mean.dtype), density)
     key_noise, key_mixing = jax.random.split(key)
     half = 0.5 * density.freedom
-    mixing = half / jax.random.gamma(key_mixing, half, dtype=density.mean.dtype)
+    shape = half.shape if isinstance(density, StudentT) else density.mean.shape
+    mixing = half / jax.random.gamma(key_mixing, half, shape, dtype=density.mean.dtype)
     noise = jax.random.normal(key_noise, density.mean.shape, density.mean.dtype)
     return density.mean + jnp.exp(0.5 * density.log_scale) * noise * jnp.sqrt(
         _by_variable(density, mixing)
@@ -166,7 +168,7 @@ def log_density(
         return known - 0.5 * jnp.sum(used * blur, axis=-1)
     squares = _squares(density.mean, density.log_scale, values)
     if isinstance(density, IndependentT):
-        ones = jnp.ones_like(squares)
+        ones = jnp.ones_like(density.freedom)
         cells = _log_t(density.freedom, ones, density.log_scale, squares)
         return jnp.sum(used * cells, axis=-1)
     count, log_scales = jnp.sum(used, axis=-1), jnp.sum(used * density.log_scale, axis=-1)

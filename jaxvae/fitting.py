@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae import apply
-from jaxvae.conditions import fit_conditions, row_conditions, sector_numbers
+from jaxvae.conditions import fit_conditions, row_conditions, sector_numbers, with_memory
 from jaxvae.ensemble import (
     Ensemble,
     Members,
@@ -25,6 +25,7 @@ from jaxvae.ensemble import (
 )
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
+from jaxvae.memory import Speeds
 from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
@@ -130,15 +131,16 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     split = split_dates(panel.n_dates)
     preset = preset_of(config)
     batch_size = min(preset.train.batch_size, split.train.stop)
+    scaler = fit_scaler(panel.values[split.fit])
+    values = scaler.standardise(panel.values)
     covariates, covariate_scaler = fit_conditions(panel, split.fit, config.model)
     conditions = row_conditions(panel, covariates, covariate_scaler)
+    conditions = with_memory(conditions, values, preset.model)
     sectors = sector_numbers(panel, config.model)
     preset = preset._replace(
         model=replace(preset.model, n_conditions=conditions.shape[1], sectors=sectors),
         train=replace(preset.train, batch_size=batch_size),
     )
-    scaler = fit_scaler(panel.values[split.fit])
-    values = scaler.standardise(panel.values)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
     batch = make_batch(values, conditions, in_fit)
@@ -251,7 +253,15 @@ def train_members(
 
 def saved_model(config: dict[str, Any]) -> Model:
     """The model of a saved study, from its `config.json`."""
+    return build(saved_shape(config), len(config["assets"]))
+
+
+def saved_shape(config: dict[str, Any]) -> ModelConfig:
+    """The shape of a saved study's model."""
     shape = dict(config["model_config"])
     for name, value in shape.items():
         shape[name] = tuple(value) if isinstance(value, list) else value
-    return build(ModelConfig(**shape), len(config["assets"]))
+    if shape.get("memory"):
+        squares, base, products = shape["memory"]
+        shape["memory"] = Speeds(tuple(squares), base, products)
+    return ModelConfig(**shape)

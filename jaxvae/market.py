@@ -15,6 +15,7 @@ import pandas as pd
 from jaxvae.errors import DataError, MissingExtraError, OptionError
 from jaxvae.panel import Panel, Reference
 from jaxvae.reading import panel_from_frame
+from jaxvae.regimes import regimes_panel
 from jaxvae.synthetic import linear_panel, nonlinear_panel
 
 FRENCH_FACTORS = ["MktRF", "SMB", "HML", "Mom"]
@@ -109,13 +110,14 @@ def load_tickers(
 SOURCES: dict[str, Callable[[], Panel]] = {
     "linear": lambda: linear_panel()[0],
     "nonlinear": lambda: nonlinear_panel()[0],
+    "regimes": lambda: regimes_panel()[0],
     "sp500": load_sp500,
     "french": load_french,
 }
 
 
 def load_named(name: str) -> Panel:
-    """The panel of a named source: `linear`, `nonlinear`, `sp500` or `french`.
+    """The panel of a named source: `linear`, `nonlinear`, `regimes`, `sp500` or `french`.
 
     Raises OptionError for any other name, and what the source itself raises.
     """

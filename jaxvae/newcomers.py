@@ -153,7 +153,8 @@ def sector_prior(study: Study, sector: str) -> Prior:
 def designs(study: Study, panel: Panel) -> Design:
     """The regressors of all dates of a panel, under the best refit."""
     model = saved_model(study.config)
-    values, conditions = standardised(study, panel), known_conditions(study, panel)
+    values = standardised(study, panel)
+    conditions = known_conditions(study, panel, values)
     variables, batch = best_refit(study), make_batch(values, conditions)
     modes = jax.jit(posterior_modes, static_argnames="model")(model, variables, batch)
     roots = np.asarray(modes.cholesky[0], np.float64)

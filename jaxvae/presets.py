@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError
+from jaxvae.memory import Speeds
 from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Model
 from jaxvae.state import Losses, TrainConfig
@@ -60,6 +61,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "dynamics": "autoregressive",
         "encoder": "smoother",
     },
+    "temporal": {
+        "likelihood": "volatility",
+        "memory": Speeds(squares=(1.0, 5.0, 20.0, 60.0, 250.0), base=3, products=70.0),
+    },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
 TRAINING: dict[str, dict[str, Any]] = {
@@ -69,6 +74,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "volatility": {"epochs": 400, "warmup_epochs": 20},
     "conditional": {"epochs": 400, "warmup_epochs": 20},
     "autoregressive": {"epochs": 300, "warmup_epochs": 0},
+    "temporal": {"epochs": 80, "warmup_epochs": 5, "weight_decay": 0.1},
 }
 # Models that take a panel's covariates as conditions and its sectors for their loadings.
 CONDITIONAL = ("conditional",)
@@ -90,11 +96,12 @@ def make_preset(
 
     epochs: instead of the model's; β then warms up over a quarter of them at most, and factors
         unfold in the same share of them.
-    model: "static" is the preset's perceptrons. The others train without weight decay: "linear"
-        decodes linearly; "additive" a sum of one cubic curve a factor, factors coming into use one
-        at a time; "student" and "volatility" linearly with the likelihoods of these names;
-        "conditional" linearly, told of a panel's covariates and sectors; "autoregressive" linearly,
-        and its factors remember their past.
+    model: "static" is the preset's perceptrons. The others train without weight decay, save the
+        last: "linear" decodes linearly; "additive" a sum of one cubic curve a factor, factors
+        coming into use one at a time; "student" and "volatility" linearly with the likelihoods of
+        these names; "conditional" linearly, told of a panel's covariates and sectors;
+        "autoregressive" linearly, and its factors remember their past; "temporal" forecasts each
+        date from those before (`models.temporal`).
     warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in place
         of the preset's; a capacity rises over half of the epochs, without warm-up unless asked for.
     """
@@ -108,7 +115,7 @@ def make_preset(
     shape, train = replace(preset.model, n_factors=n_factors), preset.train
     if model in TRAINING:
         shape = replace(shape, **ADDITIVE)
-        train = replace(train, weight_decay=0.0, **TRAINING[model])
+        train = replace(train, **{"weight_decay": 0.0, **TRAINING[model]})
     shape = replace(shape, **changes)
     train = train if epochs is None else _shortened(train, epochs)
     return Preset(shape, _charged(train, model, warmup, capacity, free_bits), preset.learning_rate)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxvae import apply, fitting, summary
 from jaxvae.analysis import consensus
-from jaxvae.conditions import assumed_conditions, row_conditions
+from jaxvae.conditions import assumed_conditions, row_conditions, with_memory
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting import StudyConfig, Trained
@@ -85,14 +85,16 @@ def fill_folder(study: Study, folder: Path) -> None:
 def encode(study: Study, panel: Panel) -> pd.DataFrame:
     """Consensus factors of a panel's dates under a saved study, dates × factors.
 
-    The study's own scalers, members and alignment serve; nothing is refitted.
+    The study's own scalers, members and alignment serve; nothing is refitted. What a temporal model
+    knows of the past comes from the panel's own earlier dates, and starts blank.
 
     Raises DataError unless the panel has every asset and covariate of the study; others are
     ignored.
     """
     model = fitting.saved_model(study.config)
     members = fitted(study, "members", study.arrays["consensus_members"])
-    batch = make_batch(standardised(study, panel), known_conditions(study, panel))
+    values = standardised(study, panel)
+    batch = make_batch(values, known_conditions(study, panel, values))
     by_member = apply.encode(model, members, batch)
     table = consensus.consensus_factors(_consensus(study), by_member)
     index = pd.Index(panel.dates, name="date")
@@ -151,12 +153,26 @@ def rows_under(study: Study, covariates: Mapping[str, float] | pd.DataFrame | No
     return make_batch(np.zeros((len(conditions), len(study.config["assets"]))), conditions)
 
 
-def known_conditions(study: Study, panel: Panel) -> Float[np.ndarray, "date condition"]:
-    """The study's covariates on the panel's dates, in its standard units.
+def known_conditions(
+    study: Study, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0
+) -> Float[np.ndarray, "row condition"]:
+    """What the study's model is told of each date of a panel whose returns in standard units are
+    `values`: covariates, and its memory of earlier dates.
 
-    Raises DataError where the panel lacks one.
+    n_ahead: dates after the last to add, under its covariates and without returns.
+
+    Raises DataError where the panel lacks a covariate.
     """
-    return row_conditions(panel, study.config.get("covariates", []), _covariate_scaler(study))
+    covariates = study.config.get("covariates", [])
+    told = row_conditions(panel, covariates, _covariate_scaler(study))
+    told, values = (
+        np.concatenate([part, end])
+        for part, end in (
+            (told, np.repeat(told[-1:], n_ahead, axis=0)),
+            (values, np.zeros((n_ahead, values.shape[1]))),
+        )
+    )
+    return with_memory(told, values, fitting.saved_shape(study.config))
 
 
 def _covariate_scaler(study: Study) -> Scaler:

@@ -18,7 +18,8 @@ import pytest
 from kept import full_disk
 from launch import contents
 
-from jaxvae.cli import main
+from jaxvae import presets
+from jaxvae.cli import MODELS, main
 from jaxvae.synthetic import linear_panel
 
 SMALL = ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "20", "--quiet"]
@@ -323,6 +324,11 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
     begun = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     assert time.monotonic() - begun < 5.0
+
+
+def test_help_names_every_model():
+    """Without an import of the presets, which is slow."""
+    assert MODELS == presets.MODELS
 
 
 def test_version():

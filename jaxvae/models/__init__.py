@@ -14,6 +14,7 @@ from jaxvae.models.base import (
 from jaxvae.models.build import build
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import freedom_of, standard_t_prior, static_vae
+from jaxvae.models.temporal import persistence_of, temporal_vae
 
 __all__ = [
     "Batch",
@@ -28,8 +29,10 @@ __all__ = [
     "linear_gaussian",
     "make_batch",
     "persistence",
+    "persistence_of",
     "standard_normal_prior",
     "standard_t_prior",
     "static_vae",
     "take_rows",
+    "temporal_vae",
 ]

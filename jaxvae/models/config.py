@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxvae.errors import OptionError
+from jaxvae.memory import Speeds
 
 NORMALISATIONS = ("batch", "layer", "none")
 DECODERS = ("perceptron", "additive")
@@ -43,6 +44,7 @@ class ModelConfig:
         linear decoder and Gaussian noise.
     encoder: "perceptron"; or where dates depend on each other "smoother" or "filter", the Kalman
         ones of the model's own parameters: from all dates, or from the past alone.
+    memory: how fast a temporal model forgets; None: dates know nothing of those before.
     """
 
     n_factors: int = 5
@@ -59,6 +61,7 @@ class ModelConfig:
     noise_variance: float = 0.5
     dynamics: str = "none"
     encoder: str = "perceptron"
+    memory: Speeds | None = None
 
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1

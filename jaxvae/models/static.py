@@ -110,7 +110,7 @@ class Decoder(nn.Module):
             return uncertain if training else predictive(uncertain)
         if self.config.likelihood == "gaussian":
             return Gaussian(mean, log_noise)
-        freedom = _freedom(self.param("log_freedom", _log_first_freedom, ()))
+        freedom = degrees_of_freedom(self.param("log_freedom", _log_first_freedom, ()))
         reach = (freedom + jnp.sum(factors**2, axis=-1)) / (freedom + n_used)
         rows = jnp.broadcast_to(freedom + n_used, reach.shape)
         return StudentT(mean, log_noise + jnp.log(reach)[:, None], rows)
@@ -123,7 +123,9 @@ class Decoder(nn.Module):
         )
         moves = factors[:, :1] * loadings[None, :]
         mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)[0]
-        freedom = _freedom(self.param("log_freedom", _log_first_freedom, (self.n_assets,)))
+        freedom = degrees_of_freedom(
+            self.param("log_freedom", _log_first_freedom, (self.n_assets,))
+        )
         log_scale = self._log_noise(batch) + moves
         return IndependentT(mean, log_scale, jnp.broadcast_to(freedom[None, :], mean.shape))
 
@@ -166,7 +168,7 @@ class Decoder(nn.Module):
 def freedom_of(variables: Variables) -> Float[Array, "*sizes"]:
     """Degrees of freedom ν of a member: of its "student" likelihood, or one an asset of the noise
     of its "volatility" likelihood."""
-    return _freedom(variables.parameters["decoder"]["log_freedom"])
+    return degrees_of_freedom(variables.parameters["decoder"]["log_freedom"])
 
 
 @functools.cache
@@ -268,7 +270,7 @@ def _row_scale(batch: Batch) -> Float[Array, "row 1"]:
     return jnp.sqrt(squares / (1.0 + jnp.sum(batch.observed, axis=-1, keepdims=True)))
 
 
-def _freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*sizes"]:
+def degrees_of_freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*sizes"]:
     """ν = 2 + exp(parameter), within bounds."""
     low, high = EXCESS_FREEDOM
     return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)

@@ -1,0 +1,110 @@
+"""Are losses beyond a value at risk as frequent as they should be, and do they come in clusters?
+
+A breach is a date whose return lies below the forecast quantile. Under a right forecast of the
+quantile of order p breaches are independent draws, each with probability p. The tests are
+likelihood ratios against that; their p-values are asymptotic (chi-squared).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import xlogy
+from scipy.stats import chi2
+
+from jaxvae.errors import OptionError
+
+
+class Ratio(NamedTuple):
+    """A likelihood-ratio statistic and its p-value."""
+
+    statistic: float
+    p_value: float
+
+
+class Coverage(NamedTuple):
+    """How a value at risk was kept.
+
+    rate: share of dates that breached it; p is what it should be.
+    unconditional: Kupiec's test of the rate, 1 degree of freedom.
+    independence: Christoffersen's, whether a breach makes one on the next date likelier, 1 degree.
+    conditional: both at once, 2 degrees.
+    """
+
+    rate: float
+    unconditional: Ratio
+    independence: Ratio
+    conditional: Ratio
+
+
+def coverage(
+    returns: Float[np.ndarray, " date"],
+    quantiles: Float[np.ndarray, " date"],
+    order: float,
+) -> Coverage:
+    """All three tests of quantiles that were forecast one step ahead, each date's before it.
+
+    order: p, 0.05 for a value at risk at 5 %. Returns and quantiles share their unit.
+    """
+    return coverage_of_breaches(returns < quantiles, order)
+
+
+def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> Coverage:
+    """Kupiec's and Christoffersen's tests of breaches that should come with probability p = order.
+
+    With x breaches on n dates, π = x/n, and n_ij dates in state j (1: breach) after state i,
+
+        LR_uc  = 2 [x ln π/p + (n - x) ln (1 - π)/(1 - p)]                           ~ χ²(1)
+        LR_ind = 2 [Σ_ij n_ij ln π_ij - Σ_j n_·j ln π_·j],  π_ij = n_ij/n_i·         ~ χ²(1)
+        LR_cc  = LR_uc + LR_ind                                                      ~ χ²(2)
+
+    π_·j is j's share in the n - 1 dates that have one before them. A state that never occurred
+    adds nothing (0 ln 0 = 0).
+
+    Raises OptionError unless 0 < p < 1 and there are at least two dates. Source: Kupiec (1995),
+    "Techniques for verifying the accuracy of risk measurement models"; Christoffersen (1998),
+    "Evaluating interval forecasts". He conditions LR_uc on the first date too, which differs by one
+    date in n; here the rate is that of all dates, as in Kupiec's test.
+    """
+    if not 0 < order < 1:
+        raise OptionError(f"order is {order}: give a probability between 0 and 1")
+    if len(breaches) < 2:
+        raise OptionError(f"{len(breaches)} dates cannot be tested: give at least 2")
+    hits = breaches.astype(int)
+    rate = float(hits.mean())
+    expected = np.array([1 - order, order])
+    unconditional = _gain(np.bincount(hits, minlength=2), expected)
+    moves = np.bincount(2 * hits[:-1] + hits[1:], minlength=4).reshape(2, 2)
+    after = moves.sum(axis=0) / moves.sum()
+    independence = sum(_gain(row, after) for row in moves)
+    return Coverage(
+        rate,
+        _ratio(unconditional, 1),
+        _ratio(independence, 1),
+        _ratio(unconditional + independence, 2),
+    )
+
+
+def autocorrelation(
+    series: Float[np.ndarray, "date asset"], lags: int
+) -> Float[np.ndarray, "lag asset"]:
+    """Sample autocorrelation of each column at lags 1 … `lags`, Σ c_t c_{t-l} / Σ c_t², with c the
+    column less its mean (Box & Jenkins 1970); NaN where a column does not vary."""
+    centred = series - series.mean(axis=0)
+    total = (centred**2).sum(axis=0)
+    total = np.where(total > 0.0, total, np.nan)
+    return np.stack(
+        [(centred[lag:] * centred[:-lag]).sum(axis=0) / total for lag in range(1, lags + 1)]
+    )
+
+
+def _gain(counts: np.ndarray, expected: np.ndarray) -> float:
+    """2 Σ n_j ln (share_j / expected_j): what the shares themselves gain over those expected."""
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    return float(2 * (xlogy(counts, counts / total) - xlogy(counts, expected)).sum())
+
+
+def _ratio(statistic: float, degrees: int) -> Ratio:
+    return Ratio(max(statistic, 0.0), float(chi2.sf(max(statistic, 0.0), degrees)))

@@ -1,0 +1,137 @@
+"""What a saved study forecasts, one date ahead, and the paths of returns that it generates.
+
+Every model can be asked. Only a temporal one knows of the past; the forecasts of the others differ
+between dates by their covariates, or not at all.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae import fitting, predictive
+from jaxvae.errors import OptionError
+from jaxvae.folder import Study
+from jaxvae.models.base import make_batch
+from jaxvae.panel import Panel
+from jaxvae.study import fitted, known_conditions, scaler_of, standardised
+
+ORDERS = (0.01, 0.05)
+DRAWS = 2000
+BURN_IN = 250
+NEXT = "next"
+
+
+def forecast(
+    study: Study,
+    panel: Panel,
+    weights: Sequence[float] | pd.Series | None = None,
+    *,
+    number: int = DRAWS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
+
+    Columns, in returns as fractions: `mean`, `std`, and the value at risk at 1 and 5 %, `var_1` and
+    `var_5`: quantiles of the return, negative where the portfolio may lose. A row says what was
+    forecast for its date from the dates before it *in this panel*: give a panel that starts well
+    before the dates of interest, as the memory starts blank. The last row, "next", is for the date
+    after the last.
+
+    weights: of each asset, a series by asset or in the study's order; by default equal.
+    number: draws a date, from the equal mixture of the chosen configuration's refits. A quantile
+        has the Monte-Carlo error of so many draws.
+    seed: of the draws; the same one gives the same forecasts.
+
+    Raises DataError unless the panel has every asset of the study, OptionError on weights that do
+    not fit or fewer than 100 draws.
+    """
+    if number < 100:
+        raise OptionError(f"--number: {number} draws are too few for a quantile at 1 %; give 100")
+    fitting.check_root_seed(seed)
+    scaler, share = scaler_of(study), _weights(study, weights)
+    said = predictive.forecast_portfolio(
+        jax.random.key(seed),
+        fitting.saved_model(study.config),
+        fitted(study, "refits"),
+        _rows_ahead(study, panel),
+        share * scaler.scale,
+        number,
+    )
+    centre = float(share @ scaler.mean)
+    quantiles = centre + np.quantile(said.draws, ORDERS, axis=0)
+    columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
+    columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
+    dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
+    return pd.DataFrame(columns, index=pd.Index(dates, name="date"))
+
+
+def forecast_covariance(
+    study: Study, panel: Panel, *, number: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
+    """Covariance of all returns on the date after the panel's last, assets × assets, in squared
+    fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
+
+    Errors are those of `forecast`.
+    """
+    fitting.check_root_seed(seed)
+    scaler, assets = scaler_of(study), study.config["assets"]
+    batch = _rows_ahead(study, panel)
+    last = jax.tree.map(lambda leaf: leaf[-1:], batch)
+    model, refits = fitting.saved_model(study.config), fitted(study, "refits")
+    _, standard = predictive.forecast_moments(jax.random.key(seed), model, refits, last, number)
+    values = standard * np.outer(scaler.scale, scaler.scale)
+    return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
+
+
+def paths(
+    study: Study, n_dates: int, number: int = 1, seed: int = 0
+) -> Float[np.ndarray, "path date asset"]:
+    """Paths of returns that the study's chosen models generate, as fractions, in the study's order
+    of assets: every date is drawn given those drawn before it.
+
+    The memory starts blank; 250 dates are drawn and dropped before the first. Members take turns.
+    For a model without a memory dates are independent.
+
+    Raises OptionError on fewer than one date or path.
+    """
+    for option, value in (("n_dates", n_dates), ("number", number)):
+        if value < 1:
+            raise OptionError(f"{option}: {value} is too few; ask for at least 1")
+    fitting.check_root_seed(seed)
+    drawn = predictive.generate_paths(
+        jax.random.key(seed),
+        fitting.saved_model(study.config),
+        fitted(study, "refits"),
+        fitting.saved_shape(study.config).memory,
+        len(study.config["assets"]),
+        n_dates + BURN_IN,
+        number,
+    )
+    return scaler_of(study).restore(drawn[:, BURN_IN:])
+
+
+def _rows_ahead(study: Study, panel: Panel) -> Any:
+    """The conditions of every date of the panel, and of the one after; without values."""
+    values = standardised(study, panel)
+    conditions = known_conditions(study, panel, values, n_ahead=1)
+    return make_batch(np.zeros((len(conditions), values.shape[1])), conditions)
+
+
+def _weights(
+    study: Study, weights: Sequence[float] | pd.Series | None
+) -> Float[np.ndarray, " asset"]:
+    assets = study.config["assets"]
+    if weights is None:
+        return np.full(len(assets), 1.0 / len(assets))
+    if isinstance(weights, pd.Series):
+        if absent := [asset for asset in assets if asset not in weights.index]:
+            raise OptionError(f"weights: {absent[0]!r} has none; give one for every asset")
+        weights = weights[assets]
+    values = np.asarray(weights, np.float64)
+    if values.shape != (len(assets),) or not np.isfinite(values).all():
+        raise OptionError(f"weights: give {len(assets)} finite numbers, one an asset")
+    return values

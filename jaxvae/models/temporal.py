@@ -1,0 +1,248 @@
+"""The temporal VAE: the prior of a date's factors, and how its returns are made of them, depend on
+the dates before.
+
+What a row knows of the past is a recurrent state without parameters (`memory`), in its conditions.
+So the joint density of a panel is the product of one-step-ahead densities p(x_t | x_1 … x_{t-1}),
+each that of a VAE (a recurrent VAE, Chung et al. 2015), and what is said of a date's likelihood is
+said one step ahead. The future depends on z_t through x_t alone, so that filtering is smoothing:
+p(z_t | x_1 … x_T) = p(z_t | x_1 … x_t), and one encoder serves analysis and forecasts.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxvae.densities import Gaussian, IndependentT
+from jaxvae.memory import LEAST_SQUARE, Recalled, size, unfold
+from jaxvae.models.base import Batch, Model, Variables, factors_used
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.static import FIRST_FREEDOM, FIRST_VOLATILITY, degrees_of_freedom
+
+HIDDEN = 16
+GRADIENT_STEPS = 3
+LEAST_NOISE = 1e-4
+SMALL = 0.05
+
+
+class Told(NamedTuple):
+    """What the dates before a row's say of it.
+
+    loadings, noise: W and diag Ψ of its scaled returns. log_scale: s, of each asset.
+    log_variance: of the prior of each return factor. features: of the panel's volatility.
+    last: the last date's returns.
+    """
+
+    loadings: Float[Array, "row factor asset"]
+    noise: Float[Array, "row asset"]
+    log_scale: Float[Array, "row asset"]
+    log_variance: Float[Array, "row factor"]
+    features: Float[Array, "row feature"]
+    last: Float[Array, "row asset"]
+
+
+@functools.cache
+def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
+    """The temporal VAE of a configuration for a number of assets.
+
+        x_a = exp(½ (s_a + l_a z_1)) [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
+        z_k ~ N(φ_k m_k, σ_k²),    k = 2 … K;    z_1 ~ N(φ_1 m_1, 1)
+
+    with m the encoder's mean of the last date's factors, |φ_k| < 1, and
+
+        s_a    level + Σ_h [a_h (ln v_ah - ln v_h) + b_h ln v_h + c_h (e_ah - e_h) + d_h e_h]
+        ln σ²  a linear readout of ln v_h and e_h
+        W      g_k Λ_k + V_k
+        ln Ψ   r ln Ψ' + n_a,    Ψ' the memory's noise and the loadings of factors not in use
+
+    where v_ah and e_ah are the memory's average squares and means at speed h (without a: averaged
+    over assets), Λ and Ψ' its factor analysis, and every other letter is learned. Negative d_h let
+    losses raise volatility more than gains. The model starts as a volatility that is the base
+    speed's average and a factor analysis of the recent past; g = r = a = b = 0 makes it static.
+
+    The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
+    return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
+    """
+    speeds, n_returns = config.memory, config.n_factors - 1
+    assert speeds is not None
+
+    def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
+        del batch
+        parameters = _first_parameters(key, config, n_assets)
+        return Variables(parameters, {}, jnp.ones(config.n_factors, jnp.float32))
+
+    def told(variables: Variables, batch: Batch) -> Told:
+        conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
+        return _told(variables, unfold(conditions, speeds, n_returns, n_assets))
+
+    def encode(
+        variables: Variables, batch: Batch, training: bool = False
+    ) -> tuple[Gaussian, Variables]:
+        del training
+        posterior = _posterior(variables, batch.values, told(variables, batch))
+        used = factors_used(variables, posterior.mean)
+        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
+
+    def decode(
+        variables: Variables,
+        factors: Float[Array, "row factor"],
+        batch: Batch,
+        training: bool = False,
+    ) -> tuple[IndependentT, Variables]:
+        del training
+        return _observation(variables, factors, told(variables, batch)), variables
+
+    def prior(variables: Variables, factors: Float[Array, "row factor"], batch: Batch) -> Gaussian:
+        del factors
+        known = told(variables, batch)
+        last = _posterior(variables, known.last, known).mean
+        last *= factors_used(variables, last)
+        persistence = jnp.tanh(variables.parameters["prior"]["persistence"])
+        unit = jnp.zeros_like(known.log_variance[:, :1])
+        return Gaussian(
+            persistence[None, :] * last, jnp.concatenate([unit, known.log_variance], axis=-1)
+        )
+
+    return Model(config.n_factors, initialise, encode, decode, prior)
+
+
+def persistence_of(variables: Variables) -> Float[Array, "*members factor"]:
+    """φ of a member, the first-order autoregression of each factor."""
+    return jnp.tanh(variables.parameters["prior"]["persistence"])
+
+
+def _told(variables: Variables, recalled: Recalled) -> Told:
+    parameters, used = variables.parameters, variables.factor_mask[1:]
+    features, log_scale = _log_scale(parameters["scale"], recalled)
+    decoder = parameters["decoder"]
+    kept = decoder["gain"][:, None] * recalled.loadings + decoder["loadings"][None]
+    unused = jnp.sum((1.0 - used)[:, None] * recalled.loadings**2, axis=1)
+    log_noise = decoder["noise_slope"] * jnp.log(recalled.noise + unused)
+    return Told(
+        loadings=used[:, None] * kept,
+        noise=jnp.exp(log_noise + decoder["log_noise"][None, :]) + LEAST_NOISE,
+        log_scale=log_scale,
+        log_variance=features @ parameters["prior"]["log_variance"],
+        features=features,
+        last=recalled.last,
+    )
+
+
+def _log_scale(
+    parameters: Any, recalled: Recalled
+) -> tuple[Float[Array, "row feature"], Float[Array, "row asset"]]:
+    """The panel's logarithmic volatility and mean at each speed, and s of each asset."""
+    squares = jnp.log(recalled.squares + LEAST_SQUARE)
+    common = jnp.mean(squares, axis=-1), jnp.mean(recalled.means, axis=-1)
+    own = squares - common[0][..., None], recalled.means - common[1][..., None]
+    features = jnp.concatenate(common, axis=-1)
+    scale = parameters["level"] + features @ parameters["common"]
+    own_scale = jnp.einsum("rha,h->ra", jnp.concatenate(own, axis=1), parameters["own"])
+    return features, own_scale + scale[:, None]
+
+
+def _posterior(variables: Variables, returns: Float[Array, "row asset"], known: Told) -> Gaussian:
+    """q(z | x, the past): the surprise in volatility from a small perceptron on how large factors
+    and residuals are, the return factors from a least-squares fit of the scaled returns."""
+    parameters = variables.parameters["encoder"]
+    scaled = returns * jnp.exp(-0.5 * known.log_scale)
+    mean, information = _least_squares(scaled, known)
+    residual = scaled - jnp.einsum("rk,rka->ra", mean, known.loadings)
+    sizes = [
+        jnp.mean(residual**2 / known.noise, axis=-1),
+        jnp.mean(jnp.abs(residual) / jnp.sqrt(known.noise), axis=-1) ** 2,
+        jnp.mean(mean**2, axis=-1),
+    ]
+    inputs = jnp.concatenate([jnp.log(jnp.stack(sizes, axis=-1) + SMALL), known.features], axis=-1)
+    hidden = jnp.tanh(inputs @ parameters["hidden"] + parameters["hidden_bias"][None, :])
+    surprise = inputs @ parameters["skip"] + hidden @ parameters["out"]
+    surprise += parameters["out_bias"][None, :]
+    moved = jnp.mean(variables.parameters["decoder"]["volatility"]) * surprise[:, :1]
+    shrunk = mean * jnp.exp(-0.5 * moved) * jax.nn.sigmoid(parameters["shrinkage"])[None, :]
+    spread = parameters["log_variance"][None, :] - jnp.log(information)
+    return Gaussian(
+        jnp.concatenate([surprise[:, :1], shrunk], axis=-1),
+        jnp.concatenate([surprise[:, 1:], spread], axis=-1),
+    )
+
+
+def _least_squares(
+    scaled: Float[Array, "row asset"], known: Told
+) -> tuple[Float[Array, "row factor"], Float[Array, "row factor"]]:
+    """(P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ y with P the prior's precision, and the matrix's diagonal.
+
+    By conjugate gradients scaled by that diagonal (Hestenes & Stiefel 1952), a few steps: near
+    orthogonal loadings need few, and no matrix of a row is formed.
+    """
+    weighted = known.loadings / known.noise[:, None, :]
+    precision = jnp.exp(-known.log_variance)
+    diagonal = precision + jnp.sum(weighted * known.loadings, axis=-1)
+
+    def curvature(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
+        fitted = jnp.einsum("rk,rka->ra", factors, known.loadings)
+        return precision * factors + jnp.einsum("rka,ra->rk", weighted, fitted)
+
+    residual = jnp.einsum("rka,ra->rk", weighted, scaled)
+    found = jnp.zeros_like(residual)
+    direction = residual / diagonal
+    gain = jnp.sum(residual * direction, axis=-1, keepdims=True)
+    for _ in range(GRADIENT_STEPS):
+        curved = curvature(direction)
+        slope = jnp.sum(direction * curved, axis=-1, keepdims=True)
+        step = gain / jnp.maximum(slope, 1e-12)
+        found, residual = found + step * direction, residual - step * curved
+        scaled_residual = residual / diagonal
+        new_gain = jnp.sum(residual * scaled_residual, axis=-1, keepdims=True)
+        direction = scaled_residual + new_gain / jnp.maximum(gain, 1e-12) * direction
+        gain = new_gain
+    return found, diagonal
+
+
+def _observation(
+    variables: Variables, factors: Float[Array, "row factor"], known: Told
+) -> IndependentT:
+    parameters = variables.parameters["decoder"]
+    factors = factors * variables.factor_mask[None, :]
+    log_scale = known.log_scale + factors[:, :1] * parameters["volatility"][None, :]
+    mean = jnp.einsum("rk,rka->ra", factors[:, 1:], known.loadings)
+    mean = jnp.exp(0.5 * log_scale) * mean + parameters["bias"][None, :]
+    freedom = degrees_of_freedom(parameters["log_freedom"])[None, :]
+    return IndependentT(mean, log_scale + jnp.log(known.noise), freedom)
+
+
+def _first_parameters(key: Key[Array, ""], config: ModelConfig, n_assets: int) -> Any:
+    """Where training starts: volatility at the base speed, the memory's factor analysis, factors
+    without a memory of their own."""
+    speeds, n_returns = config.memory, config.n_factors - 1
+    assert speeds is not None
+    n_speeds = len(speeds.squares)
+    n_features, n_inputs = 2 * n_speeds, 3 + 2 * n_speeds
+    key_hidden, key_out, key_loadings = jax.random.split(key, 3)
+    base = jnp.zeros(n_features).at[speeds.base].set(1.0)
+    return {
+        "scale": {"level": jnp.zeros(()), "common": base, "own": base},
+        "prior": {
+            "persistence": jnp.zeros(config.n_factors),
+            "log_variance": jnp.zeros((n_features, n_returns)),
+        },
+        "decoder": {
+            "gain": jnp.ones(n_returns),
+            "loadings": SMALL * jax.random.normal(key_loadings, (n_returns, n_assets)),
+            "noise_slope": jnp.ones(()),
+            "log_noise": jnp.zeros(n_assets),
+            "volatility": jnp.full(n_assets, FIRST_VOLATILITY),
+            "log_freedom": jnp.full(n_assets, jnp.log(FIRST_FREEDOM - 2.0)),
+            "bias": jnp.zeros(n_assets),
+        },
+        "encoder": {
+            "hidden": jax.random.normal(key_hidden, (n_inputs, HIDDEN)) * n_inputs**-0.5,
+            "hidden_bias": jnp.zeros(HIDDEN),
+            "out": SMALL * jax.random.normal(key_out, (HIDDEN, 2)),
+            "out_bias": jnp.zeros(2),
+            "skip": jnp.zeros((n_inputs, 2)),
+            "shrinkage": jnp.full(n_returns, 3.0),
+            "log_variance": jnp.zeros(n_returns),
+        },
+    }
