@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
@@ -99,9 +100,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def as_tree(value: Any) -> Any:
-    """NamedTuples, at any depth, as dicts of their fields."""
+    """NamedTuples, at any depth, as dicts of their fields; a field that is None is left out."""
     if hasattr(value, "_fields"):
-        return {name: as_tree(part) for name, part in zip(value._fields, value, strict=True)}
+        parts = zip(value._fields, value, strict=True)
+        return {name: as_tree(part) for name, part in parts if part is not None}
     return value
 
 
@@ -110,10 +112,15 @@ def from_tree(kind: type, tree: dict[str, Any]) -> Any:
 
     Raises KeyError where one is missing.
     """
-    hints = get_type_hints(kind).items()
-    return kind(
-        **{n: from_tree(h, tree[n]) if hasattr(h, "_fields") else tree[n] for n, h in hints}
-    )
+    fields: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        optional = NoneType in get_args(hint)
+        if optional and name not in tree:
+            continue
+        (held, *_) = get_args(hint) if optional else (hint,)
+        whole = hasattr(held, "_fields")
+        fields[name] = from_tree(held, tree[name]) if whole else tree[name]
+    return kind(**fields)
 
 
 def _read_marks(content: bytes, path: Path) -> tuple[int, str, str]:

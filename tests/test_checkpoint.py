@@ -63,10 +63,13 @@ class Inner(NamedTuple):
 class Outer(NamedTuple):
     inner: Inner
     scale: np.ndarray
+    more: Inner | None = None
 
 
-def test_named_tuples_come_back_as_they_were(tmp_path):
-    value = Outer(Inner(np.arange(3), {"encoder": {}, "decoder": {"a": np.ones(2)}}), np.ones(1))
+@pytest.mark.parametrize("more", [None, Inner(np.ones(2), np.zeros(1))])
+def test_named_tuples_come_back_as_they_were(more, tmp_path):
+    inner = Inner(np.arange(3), {"encoder": {}, "decoder": {"a": np.ones(2)}})
+    value = Outer(inner, np.ones(1), more)
     save_tree(as_tree(value), tmp_path / "a")
     again = from_tree(Outer, load_tree(tmp_path / "a"))
     assert same_bits(again, value)
