@@ -44,7 +44,7 @@ def _add_ensemble(parser: Any) -> None:
         type=float,
         nargs="+",
         metavar="B",
-        help="weights of the KL term, mixed equally (default: .5 1 2 4)",
+        help="weights of the KL term, mixed equally (default: .5 1 2 4 8)",
     )
     grid.add_argument(
         "--factors", type=int, default=5, metavar="K", help="latent factors (default: 5)"

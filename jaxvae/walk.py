@@ -40,7 +40,7 @@ from jaxvae.walk_members import (
 
 SCHEMA = 1
 MODELS = ("linear", "student", "static", "additive", "volatility")
-BETAS = (0.5, 1.0, 2.0, 4.0)
+BETAS = (0.5, 1.0, 2.0, 4.0, 8.0)
 BOOTSTRAP_STREAM = 12
 VAE, RIVAL = "vae", "ledoit_wolf"
 LEAST_WINDOW, LEAST_SHARED = 20, 9
@@ -265,7 +265,7 @@ def describe_strategies(portfolio: pd.DataFrame, weights: pd.DataFrame, seed: in
         rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
         gap = portfolios.variance_difference(rng, series, rival)
         rows[name] = {
-            "volatility": float(portfolios.annual_volatility(series, per_year)),
+            "volatility": portfolios.annual_volatility(series, per_year),
             "mean": float(series.mean() * per_year),
             "turnover": portfolios.turnover(weights.loc[name].to_numpy()),
             "variance_difference": gap.mean * per_year,

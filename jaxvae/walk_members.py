@@ -201,7 +201,7 @@ def _groups(members: Members) -> list[slice]:
     weights = np.asarray(members.hyperparameters.row_weights)
     if (weights > 0).all():
         return [slice(0, len(weights))]
-    edges = np.linspace(0, len(weights), GROUPS + 1).astype(int)
+    edges = np.linspace(0, len(weights), GROUPS + 1).astype(int).tolist()
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 

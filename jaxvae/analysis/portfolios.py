@@ -49,9 +49,9 @@ def hold(
     return np.einsum("wa,wsa->ws", weights, returns).reshape(-1)
 
 
-def annual_volatility(returns: Float[np.ndarray, "*series date"], per_year: float) -> np.ndarray:
+def annual_volatility(returns: Float[np.ndarray, " date"], per_year: float) -> float:
     """Standard deviation (divisor n) over dates, times √(dates a year)."""
-    return returns.std(axis=-1) * np.sqrt(per_year)
+    return float(returns.std() * np.sqrt(per_year))
 
 
 def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
@@ -78,13 +78,14 @@ def variance_difference(
     length = default_block(len(returns)) if block_length is None else block_length
     series = np.stack([returns, returns**2, rival, rival**2], axis=1)
 
-    def difference(means: Float[np.ndarray, "*draw series"]) -> np.ndarray:
-        mean, square, other, other_square = np.moveaxis(means, -1, 0)
+    def difference(means: Float[np.ndarray, "draw series"]) -> Float[np.ndarray, " draw"]:
+        mean, square, other, other_square = means.T
         return (square - mean**2) - (other_square - other**2)
 
     draws = difference(block_means(rng, series, length, n_draws))
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(difference(series.mean(axis=0))), float(low), float(high))
+    found = difference(series.mean(axis=0)[None])
+    return Interval(float(found[0]), float(low), float(high))
 
 
 def dates_per_year(dates: pd.DatetimeIndex) -> float:

@@ -1,0 +1,125 @@
+"""The command `walk`: what it writes, what comes back, what it refuses in one line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxvae import plot_walk
+from jaxvae.cli import main
+from jaxvae.errors import FolderError
+from jaxvae.plot_style import message_of
+from jaxvae.synthetic import linear_panel
+from jaxvae.walk_folder import load_walk, write_walk
+
+# The settings of `walking`, so that nothing is compiled anew.
+SMALL = [
+    *("--window", "60", "--step", "12", "--seeds", "2", "--betas", "1", "--factors", "2"),
+    *("--epochs", "100", "--quiet"),
+]
+PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
+
+
+@pytest.fixture(scope="module")
+def folder(returns_csv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("walks") / "walk"
+    assert main(["walk", "--data", str(returns_csv), "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_the_folder_holds_the_tables(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "arrays.safetensors",
+        "config.json",
+        "factors.csv",
+        "loadings.csv",
+        "portfolio.csv",
+        "scores.csv",
+        "strategies.csv",
+        "walk.md",
+        "walk.png",
+        "weights.csv",
+        "windows.csv",
+    ]
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    assert (config["window"], config["step"], config["n_windows"]) == (60, 12, 5)
+    assert config["source"]["data"] == "returns.csv"
+    assert config["versions"]["jax"]
+    assert len(pd.read_csv(folder / "windows.csv")) == 5
+
+
+def test_what_was_written_comes_back(folder, tmp_path):
+    walk = load_walk(folder)
+    assert walk.covariances.shape == (5, 8, 8)
+    assert walk.portfolio.index.dtype.kind == "M"
+    assert walk.weights.loc["vae"].shape == (5, 8)
+    write_walk(walk, tmp_path / "again")
+    for path in folder.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_page_says_what_the_tables_say(folder):
+    walk, page = load_walk(folder), (folder / "walk.md").read_text("utf-8")
+    for name in walk.strategies.index:
+        assert f"| {plot_walk.NAMES[name]} | {100 * walk.strategies.volatility[name]:.2f} |" in page
+    assert "5 windows of 60 dates" in page
+    assert "(walk.png)" in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-2.0, -1.0, "below"), (1.0, 2.0, "above"), (-1.0, 1.0, "level with")],
+)
+def test_the_title_follows_the_interval(folder, low, high, words):
+    walk = load_walk(folder)
+    walk.strategies.loc["vae", ["low", "high"]] = low, high
+    message = message_of(plot_walk.walk_figure(walk))
+    assert words in message
+    assert f"{100 * walk.strategies.volatility['vae']:.2f} %" in message
+
+
+def test_figures_of_a_single_window_are_drawn(folder):
+    walk = load_walk(folder)
+    alone = replace(walk, windows=walk.windows[:1])
+    assert plot_walk.walk_figure(alone).axes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--window", "5"], 2, "--window: 5 is too few; at least 20"),
+        (["--window", "ten"], 2, "--window: invalid int"),
+        (["--step", "0"], 2, "--step: 0"),
+        (["--step", "250"], 2, "--step: 250 leaves"),
+        (["--seeds", "0"], 2, "--seeds: 0"),
+        (["--betas", "1", "1"], 2, "names one twice"),
+        (["--model", "deep"], 2, "--model: 'deep'"),
+        (["--factors", "100"], 2, "100 assets, too few for 100 factors"),
+        (["--window", "990"], 1, "too few for --window 990"),
+        (["--kind", "prices"], 2, "--kind does not go with --data linear"),
+        (["--data", "nowhere.csv"], 1, "nowhere.csv"),
+        (["--out", "."], 1, "exists"),
+        (["--bogus"], 2, "--bogus"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, code, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["walk", *arguments]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
+    with pytest.raises(FolderError, match="no walk's folder"):
+        load_walk(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"command": "study", "schema": 1}))
+    with pytest.raises(FolderError, match="holds no walk"):
+        load_walk(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 9}))
+    with pytest.raises(FolderError, match="upgrade"):
+        load_walk(tmp_path)
+    assert np.isfinite(load_walk(folder).covariances).all()

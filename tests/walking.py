@@ -1,0 +1,18 @@
+"""A small walk that tests share, so that its programs are compiled once."""
+
+from dataclasses import replace
+
+from jaxvae.synthetic import linear_panel
+from jaxvae.walk import WalkConfig
+
+PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
+CONFIG = WalkConfig(
+    window=60, step=12, seeds=2, betas=(1.0,), n_factors=2, epochs=100, rival_factors=2
+)
+
+
+def altered(first, panel=PANEL):
+    """The panel with other returns from a date on."""
+    values = panel.values.copy()
+    values[first:] = 0.5 * values[first:][::-1] + 0.001
+    return replace(panel, values=values)
