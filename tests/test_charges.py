@@ -58,9 +58,8 @@ def test_the_kl_ends_at_the_capacity_and_rises_with_it(held):
     for by_factor, _ in members:
         assert by_factor.sum() == pytest.approx(CAPACITY, abs=0.02)
     # While a nat is worth more than β, which it is at first, the KL runs ahead of the capacity.
-    for epoch in (375, 450):
-        expected = CAPACITY * epoch / 500
-        np.testing.assert_allclose(ensemble.history.kl[:, epoch], expected, atol=0.1)
+    np.testing.assert_allclose(ensemble.history.kl[:, 450], 0.9 * CAPACITY, atol=0.1)
+    assert (np.diff(ensemble.history.kl[:, [100, 200, 300, 400, 500]]) > 0.1).all()
 
 
 def test_a_capacity_reaches_the_least_distortion_at_its_rate(held):
