@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,10 +69,10 @@ def _draw(axes: Axes, members: pd.DataFrame, name: str, colour: str, words: str)
 
 def _message(study: Study, members: pd.DataFrame) -> str:
     beta = study.config["chosen"]["beta"]
-    here = members.set_index("beta").loc[[beta], ["kl", *PARTS]].median()
+    here = members.loc[np.isclose(members.beta, beta), ["kl", *PARTS]].median()
     information, correlation, chance, _ = (number(here[name]) for name in PARTS)
     return (
         f"At {beta_label(beta)} a date’s factors carry {number(here.kl)} nats: {information} tell "
-        f"the date, {correlation} are dependence between factors, of which few dates alone leave "
-        f"{chance}"
+        f"the date, {correlation} are dependence between factors "
+        f"({chance} once they are shifted in time)"
     )

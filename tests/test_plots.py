@@ -140,7 +140,7 @@ def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
     figure = plot_parts.kl_parts(study)
     parts = [number(share * here) for share in (1, 0.8, 0.15, 0.1)]
     assert "carry {} nats: {} tell the date, {} are dependence".format(*parts) in message_of(figure)
-    assert message_of(figure).endswith(f"of which few dates alone leave {parts[3]}")
+    assert message_of(figure).endswith(f"factors ({parts[3]} once they are shifted in time)")
     kept = [line for line in figure.axes[1].lines if line.get_label() == "a linear VAE keeps"]
     expected = study.spectrum.groupby("beta").linear.sum()
     np.testing.assert_array_equal(kept[0].get_ydata(), expected)
