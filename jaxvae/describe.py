@@ -43,6 +43,7 @@ def study_notes(
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.judged)
+    notes += _charge_notes(prepared)
     if prepared.preset.model.likelihood == "volatility":
         notes += _volatility_notes(aligned)
     for k, steady in enumerate(aligned.at_chosen):
@@ -52,6 +53,19 @@ def study_notes(
                 f"others' consensus at {steady:.2f} on average."
             )
     return notes
+
+
+def _charge_notes(prepared: Prepared) -> list[str]:
+    """What β means where the objective is not β KL."""
+    train = prepared.preset.train
+    if train.capacity is not None:
+        return [
+            f"Members were held at a KL of {train.capacity:g} nats a date: β is how strongly, not "
+            "the price of a nat."
+        ]
+    if train.free_bits:
+        return [f"Each factor carried {train.free_bits:g} nats a date at no charge (free bits)."]
+    return []
 
 
 def _volatility_notes(aligned: Aligned) -> list[str]:

@@ -24,6 +24,7 @@ from jaxvae.plot_factors import (
     stability,
 )
 from jaxvae.plot_numbers import n_factors
+from jaxvae.plot_parts import has_parts, kl_parts
 from jaxvae.plot_style import (
     DATA,
     MUTED,
@@ -336,6 +337,7 @@ def all_figures(study: Study) -> dict[str, Figure]:
     """Every figure that the study has the arrays for, by name, in the order of the report."""
     several = int(study.members.ok.sum()) > 1
     figures = {} if study.n_factors is None else {"n_factors": n_factors(study)}
+    figures |= {"kl_parts": kl_parts(study)} if has_parts(study) else {}
     return figures | {
         name: draw(study)
         for name, (draw, needed) in FIGURES.items()

@@ -20,6 +20,7 @@ from jaxvae.errors import DataError
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
+from jaxvae.kl_parts import PARTS, kl_parts, kl_rows
 from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
 from jaxvae.presets import notebook_losses
@@ -70,14 +71,16 @@ def summarise(
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     scored = [*_score_members(grid, config), *vaes, joint, *rivals]
+    of_kl = kl_parts(prepared, config, grid)
     parts = [
         metrics_table(scored, context, config.root_seed),
+        kl_rows(of_kl, config.n_factors),
         *_ensemble_rows(prepared, config, grid, refits, best, rivals),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
     ]
     table = pd.concat(parts, ignore_index=True)
-    columns = _member_columns(prepared, config, grid)
+    columns = _member_columns(prepared, config, grid, of_kl)
     members = members_table(table, columns, context.reference is not None)
     notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
     notes += study_notes(prepared, config, grid, aligned)
@@ -100,7 +103,7 @@ def summarise(
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
         n_factors=numbers_table(prepared, sweep, config),
-        spectrum=spectrum_table(prepared, grid, config),
+        spectrum=_spectrum(prepared, grid, config),
         rankings=rankings_table(members),
     )
 
@@ -132,6 +135,14 @@ def _fit_factor_models(prepared: Prepared, n_factors: int) -> list[Scored]:
         scored.append(score_baseline(name, fitter(fit, n_factors), values))
         scored.append(score_baseline(f"{name}_best", fitter(fit, best), values))
     return scored
+
+
+def _spectrum(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
+    """None where a capacity or free bits stand in for β KL, which the closed form is of."""
+    train = prepared.preset.train
+    if train.capacity is not None or train.free_bits:
+        return None
+    return spectrum_table(prepared, grid, config)
 
 
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
@@ -269,8 +280,11 @@ def _score_mixture(
     )
 
 
-def _member_columns(prepared: Prepared, config: StudyConfig, grid: Trained) -> dict[str, Any]:
-    """What a member's row begins and ends with; KL (nats a date) and active factors on `fit`."""
+def _member_columns(
+    prepared: Prepared, config: StudyConfig, grid: Trained, parts: pd.DataFrame
+) -> dict[str, Any]:
+    """What a member's row begins and ends with; KL and its parts (nats a date) and active factors
+    on `fit`."""
     fit = prepared.split.fit
     members, evaluation = grid.ensemble.members, grid.evaluation
     noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
@@ -282,6 +296,7 @@ def _member_columns(prepared: Prepared, config: StudyConfig, grid: Trained) -> d
         "ok": grid.ensemble.ok,
         "best_epoch": grid.ensemble.best_epoch,
         "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
+        **{name: parts[name].to_numpy() for name in PARTS if name in parts},
         "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
         "noise_variance": noise,
         "beta_noise": betas * noise,

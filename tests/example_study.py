@@ -62,6 +62,8 @@ def make_study(
     grid = SimpleNamespace(seeds=list(range(n_seeds)), betas=list(betas), epochs=epochs)
     world = _world(rng, size)
     members = _members(rng, grid, reference, diverged)
+    if not earlier:
+        members = _with_parts(members)
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
         arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
@@ -83,6 +85,13 @@ def make_study(
         parameters={},
         **later,
     )
+
+
+def _with_parts(members):
+    """The parts of each member's KL, which sum to it."""
+    shares = {"index_code_information": 0.8, "total_correlation": 0.15, "dimension_kl": 0.05}
+    parts = {name: share * members.kl for name, share in shares.items()}
+    return members.assign(**parts, total_correlation_chance_mean=0.1 * members.kl)
 
 
 def _later_tables(rng, grid, members, n_factors, reference):

@@ -1,6 +1,7 @@
 """What the KL costs in training: capacity and free bits against closed forms; their options."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +10,18 @@ import pytest
 from linear import FULL_BATCH, elbo, linear_model, solution, train
 from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 
+from jaxvae import cli, cli_study, describe, summary
 from jaxvae import train as training
 from jaxvae.analysis.rate_distortion import beta_at_rate, linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.densities import Gaussian
 from jaxvae.errors import OptionError
-from jaxvae.fitting import StudyConfig, preset_of
+from jaxvae.fitting import StudyConfig, Trained, prepare, preset_of
+from jaxvae.kl_parts import kl_parts, kl_rows
 from jaxvae.models import make_batch
 from jaxvae.objective import capacity_charge, free_bits_charge, kl_divergence
 from jaxvae.state import TrainConfig
+from jaxvae.synthetic import linear_panel
 
 CAPACITY, FREE = 2.0, 0.3
 NOISE = 0.4
@@ -58,9 +62,8 @@ def test_the_kl_ends_at_the_capacity_and_rises_with_it(held):
     for by_factor, _ in members:
         assert by_factor.sum() == pytest.approx(CAPACITY, abs=0.02)
     # While a nat is worth more than β, which it is at first, the KL runs ahead of the capacity.
-    for epoch in (375, 450):
-        expected = CAPACITY * epoch / 500
-        np.testing.assert_allclose(ensemble.history.kl[:, epoch], expected, atol=0.1)
+    np.testing.assert_allclose(ensemble.history.kl[:, 450], 0.9 * CAPACITY, atol=0.1)
+    assert (np.diff(ensemble.history.kl[:, [100, 200, 300, 400, 500]]) > 0.1).all()
 
 
 def test_a_capacity_reaches_the_least_distortion_at_its_rate(held):
@@ -161,6 +164,45 @@ def test_a_study_takes_the_settings_in_place_of_its_presets():
     held = preset_of(StudyConfig(capacity=4.0, epochs=90)).train
     assert (held.capacity, held.capacity_epochs, held.warmup_epochs) == (4.0, 45, 0)
     assert preset_of(StudyConfig(capacity=4.0, warmup=3)).train.warmup_epochs == 3
+
+
+def test_the_command_line_hands_them_on():
+    words = ["study", "--warmup", "9", "--capacity", "2.5"]
+    config = cli_study._config(cli._parser().parse_args(words))
+    assert config == StudyConfig(warmup=9, capacity=2.5)
+    config = cli_study._config(cli._parser().parse_args(["study", "--free-bits", ".25"]))
+    assert config == StudyConfig(free_bits=0.25)
+    assert cli_study._config(cli._parser().parse_args(["study"])) == StudyConfig()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"capacity": 2.0}, "held at a KL of 2 nats a date: β is how strongly"),
+        ({"free_bits": 0.5}, "carried 0.5 nats a date at no charge"),
+        ({}, None),
+    ],
+)
+def test_a_report_says_what_beta_means(changes, words):
+    """And has no closed form of β KL where the objective is another."""
+    panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
+    config = StudyConfig(n_factors=2, **changes)
+    prepared = prepare(panel, config)
+    notes = describe._charge_notes(prepared)
+    if words is None:
+        assert notes == []
+        return
+    assert words in notes[0]
+    assert summary._spectrum(prepared, Trained(None, None), config) is None
+
+
+def test_a_student_prior_has_no_such_parts():
+    panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
+    config = StudyConfig(n_factors=2, model="student")
+    grid = Trained(SimpleNamespace(ok=np.ones(3)), None)
+    parts = kl_parts(prepare(panel, config), config, grid)
+    assert (len(parts), list(parts)) == (3, [])
+    assert kl_rows(parts, 2).empty
 
 
 @pytest.mark.parametrize(

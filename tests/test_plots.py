@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 
-from jaxvae import plots
+from jaxvae import plot_parts, plots
 from jaxvae.plot_style import label, message_of, number, to_png
 
 LOW_DPI = 30
@@ -66,7 +66,7 @@ def test_every_figure_draws_for_any_study(grid):
 
 
 def test_every_figure_says_what_it_shows(drawn):
-    assert list(drawn) == ["n_factors", *plots.FIGURES]
+    assert list(drawn) == ["n_factors", "kl_parts", *plots.FIGURES]
     assert_speak(drawn)
 
 
@@ -132,6 +132,27 @@ def test_no_number_of_factors_gains_on_noise():
     assert message_of(figure).startswith("The verdict is 0 factors; no number of them gains")
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
+
+
+def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
+    study = make_study()
+    here = study.members[study.members.beta == study.config["chosen"]["beta"]].kl.median()
+    figure = plot_parts.kl_parts(study)
+    parts = [number(share * here) for share in (1, 0.8, 0.15, 0.1)]
+    assert "carry {} nats: {} tell the date, {} are dependence".format(*parts) in message_of(figure)
+    assert message_of(figure).endswith(f"factors ({parts[3]} once they are shifted in time)")
+    kept = [line for line in figure.axes[1].lines if line.get_label() == "a linear VAE keeps"]
+    expected = study.spectrum.groupby("beta").linear.sum()
+    np.testing.assert_array_equal(kept[0].get_ydata(), expected)
+
+
+def test_without_a_closed_form_the_parts_stand_alone():
+    """As where a capacity holds the KL; and without parts there is no figure."""
+    study = make_study()
+    figure = plot_parts.kl_parts(replace(study, spectrum=None))
+    assert [line.get_label() for line in figure.axes[1].lines] == ["members"]
+    bare = replace(study, members=study.members.drop(columns="total_correlation"))
+    assert "kl_parts" not in plots.all_figures(bare)
 
 
 def test_titles_fit_the_figure(drawn):

@@ -86,6 +86,18 @@ def test_members_are_ranked_by_udr_among_the_seeds_of_their_beta(study):
     assert chance < study.metric("vae_ensemble", "udr", "fit") <= 1
 
 
+def test_the_parts_of_the_kl_sum_to_it(study):
+    parts = ("index_code_information", "total_correlation", "dimension_kl")
+    members = study.members
+    np.testing.assert_allclose(members[list(parts)].sum(axis=1), members.kl, rtol=1e-4)
+    assert (members.index_code_information <= np.log(N_FIT) + 0.5).all()
+    for name in (*parts, *(f"{part}_se" for part in parts), "total_correlation_chance_mean"):
+        values = [study.metric("vae", name, "fit", member) for member in members.member]
+        assert np.isfinite(values).all()
+        if name in members:
+            np.testing.assert_array_equal(values, members[name])
+
+
 def test_a_vae_beats_no_information(study):
     """Independent unit normals are the model of someone who knows scaler and nothing else."""
     values = study.arrays["reconstruction_data"]
