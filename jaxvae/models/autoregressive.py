@@ -30,7 +30,8 @@ from jaxvae.models.layers import drawn
 from jaxvae.models.static import Decoder, Encoder, apply_module
 
 LARGEST_PERSISTENCE = 0.999
-FIRST_PERSISTENCE = 0.3
+# Of the first factor and the last; others lie between. Equal ones could turn into each other.
+FIRST_PERSISTENCE = (0.8, 0.0)
 
 
 @functools.cache
@@ -59,7 +60,8 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         first: Any = {"log_temperature": jnp.zeros((), batch.values.dtype)}
         if amortised:
             first = encoder.init(key, batch.values, batch, True)["params"]
-        start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
+        spread = jnp.linspace(*FIRST_PERSISTENCE, config.n_factors, dtype=mask.dtype)
+        start = jnp.arctanh(spread / LARGEST_PERSISTENCE)
         parameters = drawn(key, {"encoder": first, "decoder": second})
         parameters = {**parameters, "prior": {"persistence": start}}
         return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
