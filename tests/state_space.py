@@ -24,9 +24,7 @@ def planted(seed, persistence, n_rows, n_assets, strength=1.0):
 def prior_covariance(phi, n_rows):
     """Of all z, row by row."""
     apart = np.abs(np.subtract.outer(np.arange(n_rows), np.arange(n_rows)))
-    return sum(
-        np.kron(one**apart, np.diag(np.arange(len(phi)) == k)) for k, one in enumerate(phi)
-    )
+    return sum(np.kron(one**apart, np.diag(np.arange(len(phi)) == k)) for k, one in enumerate(phi))
 
 
 def log_density(parameters, values):

@@ -1,5 +1,6 @@
 """The autoregressive VAE: what its encoders may see, its objective, training, and studies of it."""
 
+import functools
 import hashlib
 from dataclasses import replace
 
@@ -20,7 +21,6 @@ from jaxvae.models import (
     linear_gaussian,
     make_batch,
     persistence,
-    take_rows,
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
 from jaxvae.state import TrainConfig, make_data, make_hyperparameters
@@ -68,21 +68,29 @@ def test_a_member_is_the_state_space_model_of_its_parameters():
         np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
 
 
-def slope(encoder, row, weights=None):
-    """|derivative| of what a date's posterior says in the returns of every date."""
-    weights = np.ones(N_ROWS) if weights is None else weights
+@functools.partial(jax.jit, static_argnames="encoder")
+def _slopes(values, encoder, row, weights):
+    """Derivatives, in all returns, of a random combination of all that a date's posterior says."""
 
     def said(values):
-        batch = make_batch(VALUES, weights=weights)._replace(values=values)
-        chain = MODELS[encoder].encode(member(encoder), batch, False)[0]
-        parts = [part[row].ravel() for part in chain]
-        return jnp.concatenate([jnp.concatenate(parts), chain_spread(chain)[row].ravel()])
+        batch = BATCH._replace(values=values, weights=weights)
+        posterior, _ = MODELS[encoder].encode(member(encoder), batch, False)
+        parts = [*posterior]
+        if isinstance(posterior, Chain):
+            parts.append(chain_covariances(posterior))
+        keys = jax.random.split(jax.random.key(5), len(parts))
+        return sum(
+            jnp.sum(part[row] * jax.random.normal(key, part[row].shape))
+            for key, part in zip(keys, parts, strict=True)
+        )
 
-    def chain_spread(chain):
-        return chain_covariances(chain) if isinstance(chain, Chain) else chain.log_variance
+    return jax.grad(said)(values)
 
-    jacobian = jax.jit(jax.jacobian(said))(BATCH.values)
-    return np.abs(jacobian).sum(axis=(0, 2))
+
+def slope(encoder, row, weights=None):
+    """By date."""
+    weights = jnp.ones(N_ROWS) if weights is None else jnp.asarray(weights, jnp.float32)
+    return np.abs(_slopes(BATCH.values, encoder, row, weights)).sum(axis=1)
 
 
 def test_the_filter_does_not_look_ahead():
@@ -121,8 +129,8 @@ def test_the_objective_is_the_expected_elbo_but_for_its_draws(encoder):
     parameters = linear_gaussian(model, variables)
     cells = BATCH.values, BATCH.observed
     expected = float(jnp.sum(kalman.expected_elbo(parameters, *cells, chain_of(encoder))))
-    error = draws.std() / len(draws) ** 0.5
-    assert draws.mean() == pytest.approx(expected, abs=4 * error + 1e-3)
+    error = float(draws.std()) / len(draws) ** 0.5
+    assert float(draws.mean()) == pytest.approx(expected, abs=4 * error + 1e-3)
     exact = state_space.log_density(PARAMETERS, VALUES)
     if encoder == "smoother":
         assert expected == pytest.approx(exact, abs=2e-3)
@@ -208,33 +216,16 @@ def test_rows_at_random_are_the_ones_they_always_were():
     """The default's bits: may change only with the promise that a member keeps its bits."""
     rows, weights = train._shuffle(jax.random.key(7), jnp.ones(700).at[560:].set(0.0), 64)
     digest = hashlib.sha256(np.asarray(rows).tobytes() + np.asarray(weights).tobytes())
-    assert digest.hexdigest()[:16] == "SHUFFLE"
-
-
-def test_rows_without_weight_tell_the_others_nothing_in_training():
-    """Whatever they hold, a member's bits stay."""
-    model, config = MODELS["smoother"], TrainConfig(epochs=3, batch_size=8, warmup_epochs=0)
-
-    @jax.jit
-    def fitted(values):
-        batch = take_rows(BATCH, slice(None))._replace(values=values)
-        data = make_data(batch, take_rows(BATCH, slice(0, 10)), config.batch_size)
-        one = make_hyperparameters(data, model, config, learning_rate=1e-2)
-        one = one._replace(row_weights=one.row_weights.at[20:].set(0.0))
-        return train.fit(jax.random.key(0), data, one, model, config)
-
-    state, _ = fitted(BATCH.values)
-    other, _ = fitted(BATCH.values.at[20:].add(3.0))
-    assert state.ok
-    assert same_bits(state, other)
+    assert digest.hexdigest()[:16] == "4a1c58c6a60dd1a3"
 
 
 def test_several_draws_of_z_are_refused():
+    model, config = MODELS["smoother"], TrainConfig(n_samples=2)
+    noise = train.draw_noise(jax.random.key(0), N_ROWS, model, config)
     with pytest.raises(OptionError, match="n_samples"):
         train.row_terms(
-            None, member("smoother"), BATCH, jnp.float32(1.0), MODELS["smoother"],
-            TrainConfig(n_samples=2), False,
-        )  # fmt: skip
+            noise, member("smoother"), BATCH, jnp.float32(1.0), model, config, training=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -254,39 +245,53 @@ def test_wrong_configurations_are_refused(changes, words):
 
 
 LONG, TRUE = state_space.planted(4, (0.9, 0.3), 1000, 12)
-FITTED = TrainConfig(epochs=150, batch_size=100, warmup_epochs=0, patience=None)
+FITTED = TrainConfig(epochs=120, batch_size=100, warmup_epochs=0, patience=None)
 TRAINED_BETAS = (1.0, 2.0)
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """The smoother's members of two betas, on 700 rows."""
+    """Members of the smoother on 700 rows, of β 1 and 2; and twice on 600, when the others hold two
+    different things."""
     model = build(replace(SHAPE, encoder="smoother"), 12)
-    data = make_data(make_batch(LONG[:700]), make_batch(LONG[700:]), FITTED.batch_size)
+    batches = make_batch(LONG[:700]), make_batch(LONG[700:])
 
     @jax.jit
     @jax.vmap
-    def run(beta):
+    def run(beta, weights, shift):
+        values = batches[0].values + shift * (1.0 - weights)[:, None]
+        data = make_data(batches[0]._replace(values=values), batches[1], FITTED.batch_size)
         one = make_hyperparameters(data, model, FITTED, learning_rate=2e-2)
-        return train.fit(jax.random.key(0), data, one._replace(beta=beta), model, FITTED)[0].best
+        one = one._replace(beta=beta, row_weights=weights)
+        return train.fit(jax.random.key(0), data, one, model, FITTED)[0].best
 
-    found = run(jnp.asarray(TRAINED_BETAS))
-    return model, [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(2)]
+    weights = np.ones((4, 700), np.float32)
+    weights[2:, 600:] = 0.0
+    betas, shifts = jnp.asarray([*TRAINED_BETAS, 1.0, 1.0]), jnp.asarray([0.0, 0.0, 0.0, 3.0])
+    found = run(betas, jnp.asarray(weights), shifts)
+    return model, [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(4)]
 
 
 def test_training_recovers_persistence_and_likelihood(trained):
-    """φ to 0.06 of 700 rows (its standard error is √((1-φ²)/700) or more), held-out nats to .05."""
-    model, (variables, _) = trained
+    """φ to .08, three standard errors √((1-φ²)/700) of the larger; within a tenth of a nat of the
+    true parameters on rows held out, of 29 parameters a nat each in 700 rows."""
+    model, variables = trained[0], trained[1][0]
     found = np.sort(np.asarray(persistence(variables), float))
     np.testing.assert_allclose(found, np.sort(TRUE[3]), atol=0.08)
-    exact = model.exact(variables, make_batch(LONG)).log_likelihood
+    exact = jax.jit(model.exact)(variables, make_batch(LONG)).log_likelihood
     true = kalman.LinearGaussian(*(jnp.asarray(part, jnp.float32) for part in TRUE))
-    oracle = kalman.kalman_filter(true, *make_batch(LONG)[:2]).log_likelihood
+    oracle = jax.jit(kalman.kalman_filter)(true, *make_batch(LONG)[:2]).log_likelihood
     assert float(jnp.mean(exact[:700])) > float(jnp.mean(oracle[:700]))
     assert float(jnp.mean(exact[700:])) > float(jnp.mean(oracle[700:])) - 0.1
 
 
 def test_training_learns_the_temperature_of_its_beta(trained):
-    for beta, variables in zip(TRAINED_BETAS, trained[1], strict=True):
+    for beta, variables in zip(TRAINED_BETAS, trained[1], strict=False):
         temperature = float(jnp.exp(variables.parameters["encoder"]["log_temperature"]))
         assert temperature == pytest.approx(beta, rel=0.1)
+
+
+def test_rows_without_weight_tell_the_others_nothing_in_training(trained):
+    one, other = trained[1][2:]
+    assert same_bits(one, other)
+    assert not same_bits(one, trained[1][0])

@@ -113,9 +113,7 @@ def test_likelihood_is_that_of_one_large_normal(panel):
 
 def test_smoother_is_the_posterior_of_all_rows_together(panel):
     chain = smoothed_of(panel)
-    np.testing.assert_allclose(
-        chain.mean, state_space.posterior_mean(PARAMETERS, panel), atol=1e-9
-    )
+    np.testing.assert_allclose(chain.mean, state_space.posterior_mean(PARAMETERS, panel), atol=1e-9)
     expected = np.linalg.inv(state_space.precision(PARAMETERS, np.isfinite(panel)))
     np.testing.assert_allclose(joint_covariance(chain), expected, atol=1e-9)
 
@@ -210,9 +208,7 @@ def test_single_precision_is_enough(strength):
     np.testing.assert_allclose(
         single.log_likelihood, double.log_likelihood, atol=3e-5 * max(scale, 1.0), rtol=3e-5
     )
-    chains = [
-        SMOOTHER(arrays(parameters, one.mean.dtype), one) for one in (single, double)
-    ]
+    chains = [SMOOTHER(arrays(parameters, one.mean.dtype), one) for one in (single, double)]
     np.testing.assert_allclose(chains[0].mean, chains[1].mean, atol=2e-3)
     covariances = [np.asarray(COVARIANCES(chain), float) for chain in chains]
     np.testing.assert_allclose(*covariances, atol=2e-3 * np.abs(covariances[1]).max())

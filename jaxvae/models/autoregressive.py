@@ -30,8 +30,7 @@ from jaxvae.models.layers import drawn
 from jaxvae.models.static import Decoder, Encoder, apply_module
 
 LARGEST_PERSISTENCE = 0.999
-# Of the first factor and the last; others lie between. Equal ones could turn into each other.
-FIRST_PERSISTENCE = (0.8, 0.0)
+FIRST_PERSISTENCE = 0.3
 
 
 @functools.cache
@@ -60,8 +59,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         first: Any = {"log_temperature": jnp.zeros((), batch.values.dtype)}
         if amortised:
             first = encoder.init(key, batch.values, batch, True)["params"]
-        spread = jnp.linspace(*FIRST_PERSISTENCE, config.n_factors, dtype=mask.dtype)
-        start = jnp.arctanh(spread / LARGEST_PERSISTENCE)
+        start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
         parameters = drawn(key, {"encoder": first, "decoder": second})
         parameters = {**parameters, "prior": {"persistence": start}}
         return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
