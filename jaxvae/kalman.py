@@ -178,8 +178,8 @@ def forecast(
     parameters: LinearGaussian, filtered: Filtered, n_steps: int
 ) -> tuple[Float[Array, "step asset"], Float[Array, "step asset asset"]]:
     """Mean and covariance of the returns 1 … `n_steps` rows after the last one filtered."""
-    loadings = parameters.loadings
-    powers = parameters.persistence[None, :] ** jnp.arange(1, n_steps + 1)[:, None]
+    loadings, phi = parameters.loadings, parameters.persistence
+    powers = phi[None, :] ** jnp.arange(1, n_steps + 1, dtype=phi.dtype)[:, None]
     roots = powers[..., None] * filtered.root[-1][None]
     covariance = jnp.einsum("sik,sjk->sij", roots, roots)
     covariance += (1.0 - powers**2)[..., None] * jnp.eye(powers.shape[-1], dtype=powers.dtype)[None]

@@ -43,6 +43,8 @@ from jaxvae.report_words import (
     LOSSES_NOTE,
     MOMENTS,
     NUMBERS,
+    ONE_STEP_AHEAD,
+    PERSISTENCE_NOTE,
     REAL,
     SCORE_COLUMNS,
     SECTIONS,
@@ -115,7 +117,7 @@ def _context(study: Study, figures: dict[str, Figure]) -> dict[str, Any]:
         "scores": _scores(study),
         "score_notes": _score_notes(study),
         "factors": _factors(study),
-        "factor_notes": [words for words in [consensus_words(study)] if words],
+        "factor_notes": [words for words in [consensus_words(study), _memory(study)] if words],
         "sections": _sections(study, figures),
         "members": _members(study),
         "rankings": rankings(study),
@@ -156,7 +158,7 @@ def _scores(study: Study) -> dict[str, Any]:
 
 
 def _likelihood(study: Study, model: str) -> str:
-    error = study.metric(model, "log_likelihood_se", "test")
+    error = study.metric(model, "log_likelihood_se", "test") or np.nan
     value = number(study.metric(model, "log_likelihood", "test"))
     return f"{value} ± {number(error, 3)}" if np.isfinite(error) else value
 
@@ -186,6 +188,12 @@ def _score_notes(study: Study) -> list[str]:
     samples = study.config["likelihood_samples"]
     effective = number(study.metric("vae_ensemble", "effective_samples", "test"), 0)
     members, chosen = study.members, study.config["chosen"]
+    how = (
+        f"A VAE’s is an importance-weighted bound from {samples} samples ({effective} effective), "
+        "± its Monte-Carlo standard error; the others’ are exact."
+    )
+    if study.config["model_config"].get("dynamics", "none") != "none":
+        how = ONE_STEP_AHEAD
     return [
         f"Of {count(len(members), 'member')}, the β of the best mean score over seeds on the "
         "validation dates was chosen "
@@ -193,9 +201,7 @@ def _score_notes(study: Study) -> list[str]:
         f"{count(chosen['best_epoch'], 'epoch')}) and its seeds refitted on training and "
         "validation dates together; the best VAE is the refit likeliest there. The baselines saw "
         "the same dates. The test dates were opened once, for the figures shown here.",
-        "Likelihoods are in nats a date, of standardised returns. A VAE’s is an "
-        f"importance-weighted bound from {samples} samples ({effective} effective), ± its "
-        "Monte-Carlo standard error; the others’ are exact.",
+        "Likelihoods are in nats a date, of standardised returns. " + how,
         *_best_member_note(study),
     ]
 
@@ -215,6 +221,7 @@ def _best_member_note(study: Study) -> list[str]:
 def _factors(study: Study) -> dict[str, Any]:
     header = ["Factor", "Stability over seeds"]
     reference = study.config["reference"]
+    header += ["φ"] if "persistence" in study.arrays else []
     header += ["Matches", "r on test dates"] if reference else []
     header += ["Moves up most (% per s.d.)", "Moves down most (% per s.d.)"]
     return {
@@ -223,10 +230,16 @@ def _factors(study: Study) -> dict[str, Any]:
     }
 
 
+def _memory(study: Study) -> str:
+    return PERSISTENCE_NOTE if "persistence" in study.arrays else ""
+
+
 def _factor_row(study: Study, factor: int) -> list[str]:
     steady = study.arrays["stability"][chosen_row(study), factor]
     seeds = len(study.config["seeds"])
     row = [study.config["factor_names"][factor], number(steady) if seeds > 1 else "–"]
+    if "persistence" in study.arrays:
+        row.append(number(study.arrays["persistence"][factor], 2, True))
     if study.config["reference"]:
         row += _match_cells(study, factor)
     moves = 100 * study.loadings.iloc[:, factor].sort_values(ascending=False, kind="stable")

@@ -85,6 +85,16 @@ KNOWN_SCORES = {
     "modularity": "Modularity",
     "mutual_information": "Mutual information, nats",
 }
+ONE_STEP_AHEAD = (
+    "A VAE’s is of each date given all dates before it, one step ahead, by the Kalman filter; the "
+    "others take dates as independent. All are exact. Factors and R² come from the smoother, which "
+    "looks at the dates on either side too, though never from the dates before the test part into "
+    "it: likelihoods are forecasts, R² is not."
+)
+PERSISTENCE_NOTE = (
+    "φ is how much of a factor’s value the next date inherits: 0 is no memory, 1 never forgets; a "
+    "mean over the members at the chosen β."
+)
 KNOWN_NOTE = (
     "On test dates; what a score learns, such as which factor is matched with which, is learned "
     "before them. By chance: the 95th percentile over known factors shifted in time, the largest "

@@ -23,6 +23,7 @@ from jaxvae.folder import Study
 from jaxvae.kl_parts import PARTS, kl_parts, kl_rows
 from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
+from jaxvae.persistence import persistence_arrays
 from jaxvae.presets import notebook_losses
 from jaxvae.sweep import Sweep
 from jaxvae.tables import (
@@ -98,6 +99,7 @@ def summarise(
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
             **consensus_arrays(aligned),
+            **persistence_arrays(grid, aligned, chosen, config),
             **drawn_arrays(prepared, aligned.factors, reconstructions, scenarios),
             **_saved_arrays(prepared, refits, best),
         },

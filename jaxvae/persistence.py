@@ -1,0 +1,26 @@
+"""How long the consensus factors of models with a memory last."""
+
+import numpy as np
+
+from jaxvae.alignment import Aligned
+from jaxvae.fitting import StudyConfig, Trained
+from jaxvae.models import persistence
+
+
+def persistence_arrays(
+    grid: Trained, aligned: Aligned, chosen: int, config: StudyConfig
+) -> dict[str, np.ndarray]:
+    """Under the name persistence: φ of each consensus factor, its members' mean at the chosen β; nothing where
+    the model's dates are independent.
+
+    chosen: the member that validation chose.
+    """
+    variables = grid.ensemble.variables
+    if "prior" not in variables.parameters:
+        return {}
+    first = chosen - chosen % config.seeds
+    seeds = first + np.flatnonzero(aligned.used[first : first + config.seeds])
+    places = np.cumsum(aligned.used)[seeds] - 1
+    phi = np.asarray(persistence(variables), np.float64)[seeds]
+    of_consensus = np.take_along_axis(phi, aligned.map.alignment.assignment[places], axis=1)
+    return {"persistence": of_consensus.mean(axis=0)}
