@@ -80,7 +80,7 @@ def test_no_breach_at_all_has_a_likelihood():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(OptionError, match="order is 1.0"):
+    with pytest.raises(OptionError, match=r"order is 1\.0"):
         coverage_of_breaches(np.zeros(10, bool), 1.0)
     with pytest.raises(OptionError, match="at least 2"):
         coverage_of_breaches(np.zeros(1, bool), 0.05)
