@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add_walk(commands, _add_data)
     _add_scenarios(commands)
     _add_encode(commands)
+    _add_forecast(commands)
     _add_report(commands)
     _add_gather(commands)
     return parser
@@ -224,6 +225,33 @@ def _add_encode(commands: Any) -> None:
     parser.set_defaults(run=_encode)
 
 
+def _add_forecast(commands: Any) -> None:
+    parser = commands.add_parser(
+        "forecast",
+        help="one-step-ahead mean, volatility and value at risk of a portfolio",
+        description="A row a date of the data, forecast from the dates before it, and one, next, "
+        "for the date after the last. The data should start well before the dates of interest.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
+    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of dates")
+    parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
+    parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="ASSET=WEIGHT",
+        help="the portfolio, 0 for assets not named (default: equal weights)",
+    )
+    parser.add_argument("--number", type=int, default=2000, metavar="N", help="draws (2000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
+    parser.add_argument(
+        "--covariance", type=Path, metavar="FILE", help="CSV of the next date's covariance too"
+    )
+    parser.add_argument("--debug", action="store_true", help="tracebacks")
+    parser.set_defaults(run=_forecast)
+
+
 def _add_report(commands: Any) -> None:
     parser = commands.add_parser("report", help="draw a study's figures and report again")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
@@ -296,6 +324,23 @@ def _encode(options: argparse.Namespace) -> None:
         for_fitting=False,
     )
     _write_table(encode(study, with_covariates(panel, names, for_fitting=False)), options.out)
+
+
+def _forecast(options: argparse.Namespace) -> None:
+    from jaxvae.folder import load_study
+    from jaxvae.forecasts import forecast, forecast_covariance, parse_weights
+    from jaxvae.reading import read_panel
+
+    _require_new_file(options.out)
+    _require_new_file(options.covariance)
+    study = load_study(options.folder)
+    weights = parse_weights(study, options.weights)
+    panel = read_panel(options.data, kind=options.kind, missing=options.missing, for_fitting=False)
+    table = forecast(study, panel, weights, number=options.number, seed=options.seed)
+    _write_table(table, options.out)
+    if options.covariance is not None:
+        ahead = forecast_covariance(study, panel, number=options.number, seed=options.seed)
+        _write_table(ahead, options.covariance)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae import generate, train
 from jaxvae.ensemble import check_grid
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, OptionError
 from jaxvae.likelihood import log_likelihood
 from jaxvae.models.base import Variables, make_batch
 from jaxvae.panel import Scaler, fit_scaler
@@ -63,6 +63,10 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         preset = make_preset(
             self.preset, n_factors=self.n_components, epochs=self.epochs, model=self.model
         )
+        if preset.model.memory is not None:
+            raise OptionError(
+                f"model: {self.model!r} forecasts each date from those before; use run_study"
+            )
         check_grid((0,), (self.beta,))
         if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
             raise DataError("X has a column that does not vary; leave it out")

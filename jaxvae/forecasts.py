@@ -114,6 +114,27 @@ def paths(
     return scaler_of(study).restore(drawn[:, BURN_IN:])
 
 
+def parse_weights(study: Study, words: Sequence[str] | None) -> pd.Series | None:
+    """A portfolio from words like AAPL=0.5; assets that are not named weigh 0. None for None.
+
+    Raises OptionError on a word of another form, an asset that the study lacks or one named twice.
+    """
+    if words is None:
+        return None
+    weights = pd.Series(0.0, index=study.config["assets"])
+    named: set[str] = set()
+    for word in words:
+        asset, _, value = word.rpartition("=")
+        if asset not in weights.index or asset in named:
+            raise OptionError(f"--weights: {word!r} names no asset of the study, or one twice")
+        try:
+            weights[asset] = float(value)
+        except ValueError as error:
+            raise OptionError(f"--weights: {word!r} is not ASSET=WEIGHT") from error
+        named.add(asset)
+    return weights
+
+
 def _rows_ahead(study: Study, panel: Panel) -> Any:
     """The conditions of every date of the panel, and of the one after; without values."""
     values = standardised(study, panel)

@@ -66,13 +66,13 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
     """The memory of a panel without a past: what standard units are on average, mean 0, square 1,
     no correlation. A quarter of each variance stands in loadings on cosines over the assets, the
     first of them level, which is where the factor analysis starts to search."""
-    places = (jnp.arange(n_assets) + 0.5) / n_assets
-    waves = jnp.cos(jnp.pi * jnp.arange(n_factors)[:, None] * places[None, :])
-    reach = jnp.sqrt(FIRST_COMMUNALITY / jnp.sum(waves**2, axis=0, keepdims=True))
+    places = (np.arange(n_assets) + 0.5) / n_assets
+    waves = np.cos(np.pi * np.arange(n_factors)[:, None] * places)
+    waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
     shape = (len(speeds.squares), n_assets)
     return Memory(
         products=jnp.eye(n_assets),
-        loadings=waves * reach,
+        loadings=jnp.asarray(waves, jnp.float32),
         noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY),
         squares=jnp.ones(shape),
         means=jnp.zeros(shape),
@@ -176,8 +176,9 @@ def _em_step(
     with Λ factor × asset. Noise is floored at .02 of a standard unit.
     """
     weighted = loadings / noise[..., None, :]
-    unit = jnp.eye(loadings.shape[-2], dtype=loadings.dtype)
-    spread = _inverse(unit + jnp.einsum("...ka,...la->...kl", weighted, loadings))
+    information = jnp.einsum("...ka,...la->...kl", weighted, loadings)
+    unit = jnp.broadcast_to(jnp.eye(loadings.shape[-2]), information.shape)
+    spread = _inverse(unit + information)
     beta = jnp.einsum("...kl,...la->...ka", spread, weighted)
     cross = jnp.einsum("...ka,...ab->...kb", beta, products)
     moment = spread + jnp.einsum("...ka,...la->...kl", cross, beta)

@@ -39,6 +39,7 @@ MODEL_NAMES = {
     "pca": "PCA",
     "ledoit_wolf": "Ledoit–Wolf Gaussian",
     "multivariate_t": "Multivariate t",
+    "ewma_t": "EWMA with t innovations",
 }
 
 

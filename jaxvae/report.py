@@ -64,6 +64,7 @@ SCORED = (
     "pca",
     "ledoit_wolf",
     "multivariate_t",
+    "ewma_t",
 )
 # Every character that Markdown, as GitHub reads it, may take for markup.
 MARKUP = re.compile(r"([\\`*_{}\[\]|~$#])")

@@ -20,6 +20,7 @@ from jaxvae.errors import DataError
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
+from jaxvae.foresight import foresight, score_ewma
 from jaxvae.kl_parts import PARTS, kl_parts, kl_rows
 from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
@@ -69,6 +70,7 @@ def summarise(
     n_kept = aligned.factors.shape[1]
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     rivals, unfitted = fit_baselines(prepared, config.n_factors)
+    compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     scored = [*_score_members(grid, config), *vaes, joint, *rivals]
@@ -80,11 +82,15 @@ def summarise(
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
     ]
+    ahead: list[str] = []
+    if prepared.preset.model.memory is not None:
+        rows, ahead = foresight(prepared, fitted, compared, config)
+        parts += rows
     table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid, of_kl)
     members = members_table(table, columns, context.reference is not None)
     notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
-    notes += study_notes(prepared, config, grid, aligned)
+    notes += [*study_notes(prepared, config, grid, aligned), *ahead]
     reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
     described = describe_study(prepared, config, grid, chosen, aligned)
     described["chosen"]["refit_seed"] = int(refits.ensemble.members.seed[best])
@@ -93,7 +99,7 @@ def summarise(
         members=members,
         metrics=table,
         history=history_table(prepared, grid),
-        comparisons=comparisons_table(vaes, rivals, prepared.split, config.root_seed),
+        comparisons=compared,
         factors=factors_table(prepared, aligned),
         loadings=loadings_table(prepared, grid, aligned),
         covariance=_covariance_table(prepared, fitted, config),
@@ -117,6 +123,8 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[list[Scored], lis
     """
     with threadpool_limits(1):
         scored = _fit_factor_models(prepared, n_factors)
+        if prepared.preset.model.memory is not None:
+            scored.append(score_ewma(prepared))
         fit, values = prepared.values[prepared.split.fit], prepared.values
         scored.append(score_baseline("ledoit_wolf", baselines.fit_ledoit_wolf(fit), values))
         try:

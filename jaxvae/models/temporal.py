@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxvae.densities import Gaussian, IndependentT
@@ -21,6 +22,9 @@ from jaxvae.models.base import Batch, Model, Variables, factors_used
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import FIRST_FREEDOM, FIRST_VOLATILITY, degrees_of_freedom
 
+# How far a parameter is expected to go from its start: shared by all assets, one an asset, one an
+# asset (or speed) and factor.
+SHARED, BY_ASSET, MATRIX = 1.0, 0.3, 0.1
 HIDDEN = 16
 GRADIENT_STEPS = 3
 LEAST_NOISE = 1e-4
@@ -43,6 +47,18 @@ class Told(NamedTuple):
     last: Float[Array, "row asset"]
 
 
+class Start(NamedTuple):
+    """Where a parameter starts, and how far it is expected to go from there.
+
+    The optimiser moves deviations, parameter = start + reach · deviation, and weight decay draws
+    them to zero: a parameter that the data say little of stays at its start. Each deviation has one
+    axis more, first, so that decay takes it for a matrix.
+    """
+
+    value: np.ndarray
+    reach: float
+
+
 @functools.cache
 def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
     """The temporal VAE of a configuration for a number of assets.
@@ -60,18 +76,23 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
     where v_ah and e_ah are the memory's average squares and means at speed h (without a: averaged
     over assets), Λ and Ψ' its factor analysis, and every other letter is learned. Negative d_h let
     losses raise volatility more than gains. The model starts as a volatility that is the base
-    speed's average and a factor analysis of the recent past; g = r = a = b = 0 makes it static.
+    speed's average and a factor analysis of the recent past, from which weight decay lets it go
+    where the data insist; g = r = a = b = c = d = 0 makes it static.
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
     """
     speeds, n_returns = config.memory, config.n_factors - 1
     assert speeds is not None
+    starts = _starts(config, n_assets)
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         del batch
-        parameters = _first_parameters(key, config, n_assets)
-        return Variables(parameters, {}, jnp.ones(config.n_factors, jnp.float32))
+        mask = jnp.ones(config.n_factors, jnp.float32)
+        return Variables(_first_parameters(key, starts), {}, mask)
+
+    def settled(variables: Variables) -> Variables:
+        return variables._replace(parameters=values_of(variables.parameters, starts))
 
     def told(variables: Variables, batch: Batch) -> Told:
         conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
@@ -81,7 +102,8 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
         del training
-        posterior = _posterior(variables, batch.values, told(variables, batch))
+        values = settled(variables)
+        posterior = _posterior(values, batch.values, told(values, batch))
         used = factors_used(variables, posterior.mean)
         return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
 
@@ -92,14 +114,16 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
         training: bool = False,
     ) -> tuple[IndependentT, Variables]:
         del training
-        return _observation(variables, factors, told(variables, batch)), variables
+        values = settled(variables)
+        return _observation(values, factors, told(values, batch)), variables
 
     def prior(variables: Variables, factors: Float[Array, "row factor"], batch: Batch) -> Gaussian:
         del factors
-        known = told(variables, batch)
-        last = _posterior(variables, known.last, known).mean
+        values = settled(variables)
+        known = told(values, batch)
+        last = _posterior(values, known.last, known).mean
         last *= factors_used(variables, last)
-        persistence = jnp.tanh(variables.parameters["prior"]["persistence"])
+        persistence = jnp.tanh(values.parameters["prior"]["persistence"])
         unit = jnp.zeros_like(known.log_variance[:, :1])
         return Gaussian(
             persistence[None, :] * last, jnp.concatenate([unit, known.log_variance], axis=-1)
@@ -110,18 +134,18 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
 
 def persistence_of(variables: Variables) -> Float[Array, "*members factor"]:
     """φ of a member, the first-order autoregression of each factor."""
-    return jnp.tanh(variables.parameters["prior"]["persistence"])
+    return jnp.tanh(SHARED * variables.parameters["prior"]["persistence"][..., 0, :])
 
 
 def _told(variables: Variables, recalled: Recalled) -> Told:
-    parameters, used = variables.parameters, variables.factor_mask[1:]
+    parameters, decoder = variables.parameters, variables.parameters["decoder"]
     features, log_scale = _log_scale(parameters["scale"], recalled)
-    decoder = parameters["decoder"]
-    kept = decoder["gain"][:, None] * recalled.loadings + decoder["loadings"][None]
-    unused = jnp.sum((1.0 - used)[:, None] * recalled.loadings**2, axis=1)
+    used = variables.factor_mask[None, 1:, None]
+    kept = decoder["gain"][None, :, None] * recalled.loadings + decoder["loadings"][None]
+    unused = jnp.sum((1.0 - used) * recalled.loadings**2, axis=1)
     log_noise = decoder["noise_slope"] * jnp.log(recalled.noise + unused)
     return Told(
-        loadings=used[:, None] * kept,
+        loadings=used * kept,
         noise=jnp.exp(log_noise + decoder["log_noise"][None, :]) + LEAST_NOISE,
         log_scale=log_scale,
         log_variance=features @ parameters["prior"]["log_variance"],
@@ -212,37 +236,69 @@ def _observation(
     return IndependentT(mean, log_scale + jnp.log(known.noise), freedom)
 
 
-def _first_parameters(key: Key[Array, ""], config: ModelConfig, n_assets: int) -> Any:
-    """Where training starts: volatility at the base speed, the memory's factor analysis, factors
-    without a memory of their own."""
+def _starts(config: ModelConfig, n_assets: int) -> Any:
+    """Where training starts, by the names of the parameters: volatility at the base speed, the
+    memory's factor analysis, factors without a memory of their own, and an encoder that is right
+    where noise is Gaussian and all assets alike."""
     speeds, n_returns = config.memory, config.n_factors - 1
     assert speeds is not None
     n_speeds = len(speeds.squares)
     n_features, n_inputs = 2 * n_speeds, 3 + 2 * n_speeds
-    key_hidden, key_out, key_loadings = jax.random.split(key, 3)
-    base = jnp.zeros(n_features).at[speeds.base].set(1.0)
+    base = np.eye(n_features)[speeds.base]
+    # Fisher information of n residuals on the first factor, and what their fit leaves of them.
+    information = 0.5 * n_assets * FIRST_VOLATILITY**2
+    pull = information / (1.0 + information) / FIRST_VOLATILITY
+    left = max(n_assets - n_returns, 1) / n_assets
+    surprise = np.zeros((n_inputs, 2))
+    surprise[0, 0] = pull
+    bias = np.array([-pull * np.log(left), -np.log(1.0 + information)])
     return {
-        "scale": {"level": jnp.zeros(()), "common": base, "own": base},
+        "scale": {
+            "level": Start(np.zeros(()), SHARED),
+            "common": Start(base, SHARED),
+            "own": Start(base, SHARED),
+        },
         "prior": {
-            "persistence": jnp.zeros(config.n_factors),
-            "log_variance": jnp.zeros((n_features, n_returns)),
+            "persistence": Start(np.zeros(config.n_factors), SHARED),
+            "log_variance": Start(np.zeros((n_features, n_returns)), MATRIX),
         },
         "decoder": {
-            "gain": jnp.ones(n_returns),
-            "loadings": SMALL * jax.random.normal(key_loadings, (n_returns, n_assets)),
-            "noise_slope": jnp.ones(()),
-            "log_noise": jnp.zeros(n_assets),
-            "volatility": jnp.full(n_assets, FIRST_VOLATILITY),
-            "log_freedom": jnp.full(n_assets, jnp.log(FIRST_FREEDOM - 2.0)),
-            "bias": jnp.zeros(n_assets),
+            "gain": Start(np.ones(n_returns), BY_ASSET),
+            "loadings": Start(np.zeros((n_returns, n_assets)), MATRIX),
+            "noise_slope": Start(np.ones(()), SHARED),
+            "log_noise": Start(np.zeros(n_assets), BY_ASSET),
+            "volatility": Start(np.full(n_assets, FIRST_VOLATILITY), BY_ASSET),
+            "log_freedom": Start(np.full(n_assets, np.log(FIRST_FREEDOM - 2.0)), SHARED),
+            "bias": Start(np.zeros(n_assets), BY_ASSET),
         },
         "encoder": {
-            "hidden": jax.random.normal(key_hidden, (n_inputs, HIDDEN)) * n_inputs**-0.5,
-            "hidden_bias": jnp.zeros(HIDDEN),
-            "out": SMALL * jax.random.normal(key_out, (HIDDEN, 2)),
-            "out_bias": jnp.zeros(2),
-            "skip": jnp.zeros((n_inputs, 2)),
-            "shrinkage": jnp.full(n_returns, 3.0),
-            "log_variance": jnp.zeros(n_returns),
+            "hidden": Start(np.zeros((n_inputs, HIDDEN)), SHARED),
+            "hidden_bias": Start(np.zeros(HIDDEN), SHARED),
+            "out": Start(np.zeros((HIDDEN, 2)), SHARED),
+            "out_bias": Start(bias, SHARED),
+            "skip": Start(surprise, SHARED),
+            "shrinkage": Start(np.full(n_returns, 3.0), SHARED),
+            "log_variance": Start(np.zeros(n_returns), SHARED),
         },
     }
+
+
+def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
+    """No deviation from the start, but in the encoder's perceptron, which would else never move."""
+    parameters = jax.tree.map(
+        lambda start: jnp.zeros((1, *start.value.shape)),
+        starts,
+        is_leaf=lambda leaf: isinstance(leaf, Start),
+    )
+    encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
+    drawn = jax.random.normal(key, hidden.shape) * hidden.shape[1] ** -0.5
+    return {**parameters, "encoder": {**encoder, "hidden": drawn}}
+
+
+def values_of(parameters: Any, starts: Any) -> Any:
+    """The parameters themselves, start + reach · deviation."""
+
+    def value(deviation: Array, start: Start) -> Array:
+        return jnp.asarray(start.value, jnp.float32) + start.reach * deviation[0]
+
+    return jax.tree.map(value, parameters, starts)

@@ -1,0 +1,95 @@
+"""The memory of the past against loops in NumPy, an oracle for its factor analysis, and time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.decomposition import FactorAnalysis
+
+from jaxvae.memory import Speeds, _em_step, blank, flat, recall, recall_last, size, unfold
+
+SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 2, 5
+VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
+
+
+def em(products, loadings, noise):
+    """Two steps of EM in the textbook's form, by inverses of assets × assets."""
+    for _ in range(2):
+        beta = loadings @ np.linalg.inv(loadings.T @ loadings + np.diag(noise))
+        moment = np.eye(len(loadings)) - beta @ loadings.T + beta @ products @ beta.T
+        loadings = np.linalg.solve(moment, beta @ products)
+        noise = np.maximum(np.diag(products - loadings.T @ beta @ products), 0.02)
+    return loadings, noise
+
+
+def by_hand(values):
+    """Conditions of each date, and of the one after the last."""
+    fast, slow = 0.5 ** (1 / np.array(SPEEDS.squares))[:, None], 0.5 ** (1 / SPEEDS.products)
+    products, loadings, noise, squares, means = (
+        np.array(part, np.float64) for part in blank(SPEEDS, N_FACTORS, N_ASSETS)
+    )
+    rows, last = [], np.zeros(N_ASSETS)
+    for row in [*values, None]:
+        parts = (loadings, noise, squares, means, last)
+        rows.append(np.concatenate([part.ravel() for part in parts]))
+        if row is None:
+            return np.array(rows)
+        scaled = row / np.sqrt(squares[SPEEDS.base])
+        products = slow * products + (1 - slow) * np.outer(scaled, scaled)
+        loadings, noise = em(products, loadings, noise)
+        squares = fast * squares + (1 - fast) * row**2
+        means, last = fast * means + (1 - fast) * row, row
+    raise AssertionError
+
+
+def test_recursion_is_the_textbooks():
+    expected = by_hand(VALUES)
+    found = recall(VALUES, SPEEDS, N_FACTORS)
+    assert found.shape == (len(VALUES), size(SPEEDS, N_FACTORS, N_ASSETS))
+    np.testing.assert_allclose(found, expected[:-1], atol=2e-4)
+    np.testing.assert_allclose(recall_last(VALUES, SPEEDS, N_FACTORS), expected[-1:], atol=2e-4)
+
+
+def test_first_date_is_told_nothing():
+    first = unfold(jnp.asarray(recall(VALUES, SPEEDS, N_FACTORS)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
+    assert (np.asarray(first.squares) == 1.0).all()
+    assert (np.asarray(first.means) == 0.0).all()
+    assert (np.asarray(first.last) == 0.0).all()
+    variances = np.sum(np.asarray(first.loadings) ** 2, axis=1) + np.asarray(first.noise)
+    np.testing.assert_allclose(variances, 1.0, rtol=1e-6)
+
+
+def test_flat_and_unfold_are_inverse():
+    memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    again = unfold(flat(memory, jnp.arange(5.0))[None], SPEEDS, N_FACTORS, N_ASSETS)
+    for part, known in zip(again, (*memory[1:], jnp.arange(5.0)), strict=True):
+        np.testing.assert_array_equal(part[0], known)
+
+
+def test_factor_analysis_is_maximum_likelihood_where_the_past_stands_still():
+    """EM from the blank start ends in scikit-learn's factor analysis of the same moments."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(300, 2)) @ rng.normal(size=(2, N_ASSETS))
+    values += rng.uniform(0.5, 1.0, N_ASSETS) * rng.normal(size=values.shape)
+    values = (values - values.mean(axis=0)) / values.std(axis=0)
+    products = jnp.asarray(values.T @ values / len(values), jnp.float32)
+    start = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    loadings, noise = jax.lax.fori_loop(
+        0, 3000, lambda _, now: _em_step(products, *now), (start.loadings, start.noise)
+    )
+    found = np.asarray(loadings).T @ np.asarray(loadings) + np.diag(noise)
+    known = FactorAnalysis(2, tol=1e-6, max_iter=5000, svd_method="lapack").fit(values)
+    np.testing.assert_allclose(found, known.get_covariance(), atol=0.01)
+
+
+def test_no_condition_looks_ahead():
+    """The gradient of a date's conditions in returns of that date or later is zero, exactly."""
+    values = jnp.asarray(VALUES[:8], jnp.float32)
+
+    def conditions(values):
+        from jaxvae.memory import _recall
+
+        return jnp.sum(_recall(values, SPEEDS, N_FACTORS) ** 2, axis=1)
+
+    slopes = np.abs(np.asarray(jax.jacobian(conditions)(values))).max(axis=2)
+    assert (np.triu(slopes) == 0.0).all()
+    assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
