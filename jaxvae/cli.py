@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from jaxvae.errors import FolderError, JaxvaeError, OptionError
 from jaxvae.interrupts import INTERRUPTED, say
 
-DATA_NAMES = ("linear", "nonlinear", "sp500", "french")
+DATA_NAMES = ("linear", "nonlinear", "sp500", "french", "stocks")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,8 +91,9 @@ def _add_study(commands: Any) -> None:
     data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
     data.add_argument(
         "--missing",
-        choices=("drop-dates", "drop-assets", "mean"),
-        help="what becomes of missing cells; by default they are an error",
+        choices=("drop-dates", "drop-assets", "mean", "keep"),
+        help="what becomes of missing cells; keep fits models to the cells observed; by default "
+        "they are an error",
     )
     data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
     data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
@@ -173,7 +174,11 @@ def _add_encode(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of new dates")
     parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
-    parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    parser.add_argument(
+        "--missing",
+        choices=("drop-dates", "keep"),
+        help="drop dates with missing cells, or encode what is observed of them",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_encode)

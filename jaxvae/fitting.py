@@ -25,6 +25,7 @@ from jaxvae.ensemble import (
 )
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
+from jaxvae.missing import preset_for
 from jaxvae.models import ModelConfig, static_vae
 from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
@@ -81,8 +82,8 @@ def check_root_seed(seed: int) -> None:
 
 
 class Prepared(NamedTuple):
-    """A panel made ready: `values`, `conditions` and `batch` hold all dates in standard units; the
-    batch's weights are 1 in `fit`, else 0."""
+    """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
+    dates in standard units; the batch's weights are 1 in `fit`, else 0."""
 
     panel: Panel
     split: Split
@@ -105,13 +106,14 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
     training rows.
 
-    Raises DataError on missing cells, too few dates or a column that does not vary.
+    Raises DataError on too few dates, or a column with too few cells or that does not vary.
     """
     check_panel(panel.to_frame(), config.n_factors)
     split = split_dates(panel.n_dates)
     preset = make_preset(
         config.preset, n_factors=config.n_factors, epochs=config.epochs, model=config.model
     )
+    preset = preset_for(panel, preset)
     batch_size = min(preset.train.batch_size, split.train.stop)
     conditions = row_conditions(panel, split.fit, config.model)
     preset = preset._replace(
@@ -231,6 +233,11 @@ def train_members(
 
 def saved_model(config: dict[str, Any]) -> Model:
     """The model of a saved study, from its `config.json`."""
+    return static_vae(saved_shape(config), len(config["assets"]))
+
+
+def saved_shape(config: dict[str, Any]) -> ModelConfig:
+    """The shape of a saved study's model, from its `config.json`."""
     shape = dict(config["model_config"])
     shape["widths"] = tuple(shape["widths"])
-    return static_vae(ModelConfig(**shape), len(config["assets"]))
+    return ModelConfig(**shape)

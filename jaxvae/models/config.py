@@ -31,6 +31,8 @@ class ModelConfig:
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
+    masked: the encoder sees which cells are observed beside their values, for panels with missing
+        cells.
     """
 
     n_factors: int = 5
@@ -43,6 +45,7 @@ class ModelConfig:
     likelihood: str = "gaussian"
     noise: str = "asset"
     noise_variance: float = 0.5
+    masked: bool = False
 
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1
@@ -60,6 +63,13 @@ class ModelConfig:
         _require_one_of("noise", self.noise, NOISES)
         if not self.noise_variance > 0:
             raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
+
+    @property
+    def linear_gaussian(self) -> bool:
+        """Whether x = W z + b + noise, all Gaussian: posteriors are then a K × K solve."""
+        additive = self.decoder == "additive" and self.degree == 1
+        linear = additive or (self.decoder == "perceptron" and not self.widths)
+        return linear and self.likelihood == "gaussian"
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -36,6 +36,8 @@ class Encoder(nn.Module):
         scale = _row_scale(batch)
         if config.likelihood != "gaussian":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
+        if config.masked:
+            inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
         inputs = jnp.concatenate([inputs, batch.conditions], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
