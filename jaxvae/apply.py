@@ -1,4 +1,4 @@
-"""What fitted members say, over the member axis: evaluate, encode, reconstruct, draw, covariance.
+"""What fitted members say, over the member axis: evaluate, encode, rebuild, impute, draw.
 
 `generate` knows one member; here its functions run over all of them, compiled once a model.
 """
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
+from scipy.special import softmax
 
 from jaxvae import generate
 from jaxvae.ensemble import Ensemble
@@ -55,6 +56,25 @@ def reconstruct(
 ) -> Float[np.ndarray, "member row asset"]:
     """Reconstructions from the posterior means of every member."""
     return np.asarray(_over(_reconstructor(model), fitted, batch), np.float64)
+
+
+def impute(
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    batch: Batch,
+    n_samples: int,
+    linear_gaussian: bool,
+) -> Float[np.ndarray, "row asset"]:
+    """E[x_m | x_o] under the equal mixture of the members, in standard units; observed cells stay.
+
+    Members count by their responsibilities p_i(x_o)/Σ p_j(x_o), date by date: those that made the
+    cells observed likely are heard on the others. `generate.impute` gives each one's answer.
+    """
+    function = _imputer(model, n_samples, linear_gaussian)
+    filled, likelihood = _over(function, fitted, (key, batch))
+    shares = softmax(np.asarray(likelihood, np.float64), axis=0)
+    return np.einsum("mr,mra->ra", shares, np.asarray(filled, np.float64))
 
 
 def scenarios(
@@ -133,6 +153,16 @@ def _encoder(model: Model) -> Function:
 def _reconstructor(model: Model) -> Function:
     def run(member: Fitted, batch: Batch) -> Any:
         return generate.reconstruct(model, member.variables, batch)
+
+    return run
+
+
+@functools.cache
+def _imputer(model: Model, n_samples: int, linear_gaussian: bool) -> Function:
+    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
+        key, batch = shared
+        settings = (n_samples, linear_gaussian)
+        return generate.impute(key, model, member.variables, batch, *settings)
 
     return run
 

@@ -21,7 +21,7 @@ MODELS = (
     *("static", "linear", "additive", "student", "volatility"),
     *("conditional", "autoregressive", "temporal"),
 )
-DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french")
+DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french", "stocks")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,8 +153,9 @@ def _add_data(parser: Any) -> None:
     data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
     data.add_argument(
         "--missing",
-        choices=("drop-dates", "drop-assets", "mean"),
-        help="what becomes of missing cells; by default they are an error",
+        choices=("drop-dates", "drop-assets", "mean", "keep"),
+        help="what becomes of missing cells; keep fits models to the cells observed; by default "
+        "they are an error",
     )
     data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
     data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
@@ -218,7 +219,11 @@ def _add_encode(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of new dates")
     parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
-    parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    parser.add_argument(
+        "--missing",
+        choices=("drop-dates", "keep"),
+        help="drop dates with missing cells, or encode what is observed of them",
+    )
     _add_covariates(parser, "as the study had it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")

@@ -14,6 +14,7 @@ from jaxvae.drawn import shown_assets
 from jaxvae.ensemble import CHUNK_EPOCHS
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import SCHEMA
+from jaxvae.missing import describe_missing
 from jaxvae.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.presets import CONDITIONAL
 from jaxvae.tiles import resolve_width
@@ -180,4 +181,5 @@ def _describe_panel(prepared: Prepared) -> dict[str, Any]:
         "n_test": len(dates) - split.fit.stop,
         "validation_from": day(split.validation.start),
         "test_from": day(split.test.start),
+        **describe_missing(prepared.panel.values, split),
     }

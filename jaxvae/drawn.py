@@ -13,17 +13,19 @@ BINS = 120
 
 def drawn_arrays(
     prepared: Prepared,
+    whole: Float[np.ndarray, "date asset"],
     factors: Float[np.ndarray, "date factor"],
     reconstructions: dict[str, Float[np.ndarray, "date asset"]],
     scenarios: Float[np.ndarray, "scenario asset"],
 ) -> dict[str, np.ndarray]:
     """What plots draw, by name; in standard units.
 
-    factors: the consensus. reconstructions: by model, "vae" and "pca".
+    whole: returns without missing cells (`missing.completed`). factors: the consensus.
+    reconstructions: by model, "vae" and "pca".
     """
     fit = prepared.values[prepared.split.fit]
     return {
-        "explained_variance": baselines.explained_variance_ratio(fit),
+        "explained_variance": baselines.explained_variance_ratio(whole[prepared.split.fit]),
         **_reconstructions(prepared, reconstructions),
         **_generated(fit, scenarios),
         **_matched(prepared, factors),
@@ -50,15 +52,19 @@ def _generated(
     data: Float[np.ndarray, "date asset"], scenarios: Float[np.ndarray, "scenario asset"]
 ) -> dict[str, np.ndarray]:
     """Densities of pooled returns, and correlations of pairs of assets (a few thousand at most)."""
-    most = max(np.abs(data).max(), np.abs(scenarios).max())
+    most = max(np.nanmax(np.abs(data)), np.abs(scenarios).max())
     edges = np.linspace(-most, most, BINS + 1)
     pairs = {"data": data, "generated": scenarios}
     every = -(-data.shape[1] * (data.shape[1] - 1) // (2 * MOST_PAIRS))
     arrays = {"density_edges": edges}
     for name, values in pairs.items():
-        arrays[f"density_{name}"] = np.histogram(values, edges, density=True)[0]
+        cells = values[np.isfinite(values)]
+        arrays[f"density_{name}"] = np.histogram(cells, edges, density=True)[0]
         arrays[f"correlations_{name}"] = metrics.upper_correlations(values)[::every]
-    return arrays
+    known = np.isfinite(arrays["correlations_data"])
+    return arrays | {
+        name: array[known] for name, array in arrays.items() if name.startswith("correlations")
+    }
 
 
 def _matched(

@@ -26,6 +26,7 @@ from jaxvae.ensemble import (
 from jaxvae.errors import DataError, OptionError
 from jaxvae.generate import Evaluation
 from jaxvae.memory import Speeds
+from jaxvae.missing import preset_for
 from jaxvae.models import ModelConfig, build
 from jaxvae.models.base import Batch, Model, make_batch
 from jaxvae.panel import Panel, Scaler, Split, fit_scaler, split_dates
@@ -98,9 +99,9 @@ def check_root_seed(seed: int) -> None:
 
 
 class Prepared(NamedTuple):
-    """A panel made ready: `values`, `conditions` and `batch` hold all dates in standard units; the
-    batch's weights are 1 in `fit`, else 0. covariates: names of the conditions, and their scaler's
-    place and scale in `covariate_scaler`."""
+    """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
+    dates in standard units; the batch's weights are 1 in `fit`, else 0. covariates: names of the
+    conditions, and their scaler's place and scale in `covariate_scaler`."""
 
     panel: Panel
     split: Split
@@ -125,11 +126,11 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
     training rows.
 
-    Raises DataError on missing cells, too few dates or a column that does not vary.
+    Raises DataError on too few dates, or a column with too few cells or that does not vary.
     """
     check_panel(panel.to_frame(), config.n_factors)
     split = split_dates(panel.n_dates)
-    preset = preset_of(config)
+    preset = preset_for(panel, preset_of(config))
     batch_size = min(preset.train.batch_size, split.train.stop)
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae.densities import Chain, Density, Gaussian, sample, variance
-from jaxvae.likelihood import decoder_jacobians, log_likelihood
+from jaxvae.likelihood import (
+    decoder_jacobians,
+    exact_log_likelihood,
+    exact_posterior,
+    log_likelihood,
+    posterior_mean_of_returns,
+)
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import Bound, factor_divergence
 
@@ -85,6 +91,32 @@ def reconstruct(model: Model, variables: Variables, batch: Batch) -> Float[Array
     """E[x | z] at each row's posterior mean."""
     factors = posterior_means(model, variables, batch)
     return model.decode(variables, factors, batch, False)[0].mean
+
+
+def impute(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    linear_gaussian: bool,
+) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
+    """E[x_m | x_o] where a cell is missing, the value where it is observed; and log p(x_o), nats.
+
+    linear_gaussian: whether the decoder is (`ModelConfig.linear_gaussian`): then both are exact, by
+        the posterior mean E[z | x_o]. So they are for a model that knows its likelihood, given the
+        observed cells of all rows. Else they rest on `n_samples` importance samples.
+    """
+    if model.exact is not None:
+        expected = reconstruct(model, variables, batch)
+        likelihood = model.exact(variables, batch).log_likelihood
+    elif linear_gaussian:
+        factors, _ = exact_posterior(model, variables, batch)
+        expected = model.decode(variables, factors, batch, False)[0].mean
+        likelihood = exact_log_likelihood(model, variables, batch)
+    else:
+        expected, likelihood = posterior_mean_of_returns(key, model, variables, batch, n_samples)
+    return jnp.where(batch.observed > 0.0, batch.values, expected), likelihood
 
 
 def decoded_unit_vectors(

@@ -57,48 +57,133 @@ def log_likelihood(
     if model.exact is not None:
         value = model.exact(variables, batch).log_likelihood
         return Bound(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
-    each = _each_sample(key, model, variables, batch, n_samples)
-    return importance_weighted_bound(each(lambda factors, log_weight: log_weight))
+    weights = _each_draw(key, model, variables, batch, n_samples, lambda factors, weight: weight)
+    return importance_weighted_bound(weights)
 
 
 def posterior_draws(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
 ) -> Draws:
-    """The samples of `log_likelihood`, kept: weighted draws from each row's p(z | x)."""
-    return _each_sample(key, model, variables, batch, n_samples)(Draws)
+    """The draws of `log_likelihood`, kept: weighted ones from each row's p(z | x)."""
+    return _each_draw(key, model, variables, batch, n_samples, Draws)
 
 
-def _each_sample(
-    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
-) -> Callable[[Callable[[Array, Array], Any]], Any]:
-    """A function that maps another one over the samples, one (factors, log weight) at a time."""
-    modes = posterior_modes(model, variables, batch)
-    roots = inverse_lower(modes.cholesky)
-    prior = model.prior(variables, modes.mean[0], batch)
+def _each_draw(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    keep: Callable[[Array, Array], Any],
+) -> Any:
+    """What `keep` makes of every draw and its log weight, one at a time, stacked."""
+    proposal = _propose(model, variables, batch, n_samples)
     of_mode, spreads, n_prior = _strata(n_samples)
     keys = jax.random.split(key, n_samples)
     near = (keys[n_prior:], jnp.asarray(of_mode), jnp.asarray(spreads, jnp.float32))
 
-    def each(keep: Callable[[Array, Array], Any]) -> Any:
-        def weighed(factors: Float[Array, "row factor"]) -> Any:
-            factors = factors * factors_used(variables, factors)
-            joint = _log_joint(model, variables, batch, factors)
-            mixture = _log_mixture(modes, factors, model, variables, batch, n_samples)
-            return keep(factors, joint - mixture)
+    def kept(factors: Float[Array, "row factor"]) -> Any:
+        return keep(factors, proposal.log_weight(factors))
 
-        def around_a_mode(draw: tuple[Key[Array, ""], Array, Array]) -> Any:
-            key, mode, spread = draw
-            noise = jax.random.normal(key, modes.mean.shape[1:])
-            moved = jnp.einsum("rji,rj->ri", roots[mode], noise)
-            return weighed(modes.mean[mode] + spread * moved)
+    parts = (
+        jax.lax.map(lambda draw: kept(proposal.around_a_mode(*draw)), near),
+        jax.lax.map(lambda key: kept(proposal.from_the_prior(key)), keys[:n_prior]),
+    )
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-        def from_the_prior(key: Key[Array, ""]) -> Any:
-            return weighed(sample(key, prior))
 
-        parts = (jax.lax.map(around_a_mode, near), jax.lax.map(from_the_prior, keys[:n_prior]))
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+def posterior_mean_of_returns(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
+    """E[E[x | z] | x_o] of each row, z given its observed cells, and its log p(x_o), nats.
 
-    return each
+    Self-normalised importance sampling with the draws of `log_likelihood`, made one after the
+    other: Σ w g(z)/Σ w. With a decoder whose cells are uncorrelated given z this is E[x | x_o] for
+    the cells that are missing.
+    """
+    proposal = _propose(model, variables, batch, n_samples)
+    of_mode, spreads, n_prior = _strata(n_samples)
+    keys = jax.random.split(key, n_samples)
+    near = (keys[n_prior:], jnp.asarray(of_mode), jnp.asarray(spreads, jnp.float32))
+
+    def add(carry: tuple[Array, Array, Array], factors: Array) -> tuple[Array, Array, Array]:
+        top, total, sums = carry
+        log_weight = proposal.log_weight(factors)
+        highest = jnp.maximum(top, log_weight)
+        old, new = jnp.exp(top - highest), jnp.exp(log_weight - highest)
+        mean = model.decode(variables, factors, batch, False)[0].mean
+        return highest, old * total + new, old[:, None] * sums + new[:, None] * mean
+
+    n_rows = batch.values.shape[0]
+    carry = (jnp.full(n_rows, -jnp.inf), jnp.zeros(n_rows), jnp.zeros_like(batch.values))
+    carry, _ = jax.lax.scan(
+        lambda carry, draw: (add(carry, proposal.around_a_mode(*draw)), None), carry, near
+    )
+    carry, _ = jax.lax.scan(
+        lambda carry, key: (add(carry, proposal.from_the_prior(key)), None), carry, keys[:n_prior]
+    )
+    top, total, sums = carry
+    return sums / total[:, None], top + jnp.log(total / n_samples)
+
+
+def exact_posterior(
+    model: Model, variables: Variables, batch: Batch
+) -> tuple[Float[Array, "row factor"], Float[Array, "row factor factor"]]:
+    """Mean of p(z | x_o) under a linear Gaussian decoder, and the Cholesky factor of its precision:
+
+        P = I + W_oᵀ Ψ_o⁻¹ W_o,    E[z | x_o] = P⁻¹ W_oᵀ Ψ_o⁻¹ (x_o - b_o)
+
+    over each row's observed cells o: one Newton step on log p(x_o, z) from z = 0, and one more for
+    rounding. Other decoders have no such form: see `posterior_modes`.
+    """
+
+    def slope(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
+        return jax.grad(lambda at: jnp.sum(_log_joint(model, variables, batch, at)))(factors)
+
+    origin = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    precisions = _gauss_newton(model, variables, batch, origin)
+    mean = solve(precisions, slope(origin))
+    return mean + solve(precisions, slope(mean)), cholesky(precisions)
+
+
+def exact_log_likelihood(model: Model, variables: Variables, batch: Batch) -> Float[Array, " row"]:
+    """log p(x_o) of each row under a linear Gaussian decoder, nats: log p(x_o, z) - log p(z | x_o),
+    the same at every z, taken at the posterior mean."""
+    mean, root = exact_posterior(model, variables, batch)
+    n_used = jnp.sum(factors_used(variables, mean), axis=-1)
+    log_root = jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    return _log_joint(model, variables, batch, mean) + 0.5 * n_used * LOG_2PI - log_root
+
+
+class _Proposal(NamedTuple):
+    """The draws of z, and the importance weight of one: log p(x, z) less the mixture's density."""
+
+    around_a_mode: Callable[[Key[Array, ""], Array, Array], Float[Array, "row factor"]]
+    from_the_prior: Callable[[Key[Array, ""]], Float[Array, "row factor"]]
+    log_weight: Callable[[Float[Array, "row factor"]], Float[Array, " row"]]
+
+
+def _propose(model: Model, variables: Variables, batch: Batch, n_samples: int) -> _Proposal:
+    modes = posterior_modes(model, variables, batch)
+    roots = inverse_lower(modes.cholesky)
+    prior = model.prior(variables, modes.mean[0], batch)
+
+    def in_use(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
+        return factors * factors_used(variables, factors)
+
+    def log_weight(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
+        joint = _log_joint(model, variables, batch, factors)
+        return joint - _log_mixture(modes, factors, model, variables, batch, n_samples)
+
+    def around_a_mode(key: Key[Array, ""], mode: Array, spread: Array) -> Array:
+        noise = jax.random.normal(key, modes.mean.shape[1:])
+        moved = spread * jnp.einsum("rji,rj->ri", roots[mode], noise)
+        return in_use(modes.mean[mode] + moved)
+
+    def from_the_prior(key: Key[Array, ""]) -> Array:
+        return in_use(sample(key, prior))
+
+    return _Proposal(around_a_mode, from_the_prior, log_weight)
 
 
 def posterior_modes(model: Model, variables: Variables, batch: Batch) -> Modes:

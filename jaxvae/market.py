@@ -34,6 +34,16 @@ FRENCH_NOTES = (
     "french's returns are monthly and raw; its reference factor MktRF is in excess of the "
     "riskless rate, which is left out.",
 )
+STOCKS_START = "2011-10-03"
+STOCKS_NOTES = (
+    "stocks suffers from survivorship: five technology companies, picked for being well known in "
+    "2013; none of them has failed.",
+    "stocks' prices are closes adjusted for splits and dividends, public domain, as Quandl's WIKI "
+    "table had them, without a guarantee; GOOG is the share class that has been called GOOGL since "
+    "2014.",
+    "stocks is short and about a few companies: FB, listed on 2012-05-18, has 39 returns in the "
+    "training part.",
+)
 TICKERS_NOTES = (
     "Prices are Yahoo Finance's closes, adjusted for splits and dividends.",
     "The tickers were chosen with hindsight and are still quoted: companies that failed or were "
@@ -75,6 +85,29 @@ def load_french() -> Panel:
     return replace(panel, reference=reference)
 
 
+def load_stocks(start: str | date = STOCKS_START) -> Panel:
+    """Daily returns of AAPL, FB, GOOG, IBM and MSFT, from 2011-10-03 to 2013-03-01, 354 dates.
+
+    Simple returns of closes adjusted for splits and dividends, as fractions; NaN before a company
+    was listed. The file begins on 2000-03-01, GOOG's prices on 2004-08-19 and FB's on 2012-05-18.
+
+    start: first day of returns. By default the start of a quarter in which FB has enough returns in
+        the training part to be fitted; from an earlier one drop FB first.
+
+    Source: Quandl's WIKI table, which its publisher declared public domain, in the wheel of
+    `bokeh_sampledata`. Raises MissingExtraError where the package, or the file in it, is absent.
+    """
+    path = _wheel_file("bokeh_sampledata", "_data/stocks.csv.gz")
+    table = pd.read_csv(path, parse_dates=["Date"], index_col=["Date", "Ticker"])
+    prices = table["Adj Close"].unstack()  # noqa: PD010 (a repeated day is to raise)
+    before = prices.index[prices.index < pd.Timestamp(_day("start", start))]
+    prices = prices.loc[before[-1] if len(before) else None :]
+    panel = panel_from_frame(
+        prices, kind="prices", missing="keep", name="stocks", for_fitting=False
+    )
+    return panel.with_notes(*(STOCKS_NOTES if start == STOCKS_START else STOCKS_NOTES[:2]))
+
+
 def load_tickers(
     tickers: Sequence[str],
     start: str | date | None,
@@ -113,11 +146,12 @@ SOURCES: dict[str, Callable[[], Panel]] = {
     "regimes": lambda: regimes_panel()[0],
     "sp500": load_sp500,
     "french": load_french,
+    "stocks": load_stocks,
 }
 
 
 def load_named(name: str) -> Panel:
-    """The panel of a named source: `linear`, `nonlinear`, `regimes`, `sp500` or `french`.
+    """The panel of a named source: `linear`, `nonlinear`, `regimes`, `sp500`, `french` or `stocks`.
 
     Raises OptionError for any other name, and what the source itself raises.
     """

@@ -37,6 +37,9 @@ class TrainConfig:
     weight_decay: decoupled decay of matrices, a unit of learning rate (Loshchilov & Hutter 2019).
     input_dropout: share of cells hidden from the encoder in training, the rest scaled up
         (Srivastava et al. 2014); the likelihood sees them all.
+    hidden_cells: for masked models, the most of a row's cells that training hides through the mask,
+        from encoder and likelihood alike; each row draws its share uniformly from 0 to this. The
+        encoder learns patterns that the training rows do not show, such as a delisting to come.
     n_samples: draws of z a row and step; above 1 the objective is the importance-weighted bound
         (Burda et al. 2016).
     reduction: "mean" over a batch's rows, or "sum" as in the notebook.
@@ -56,6 +59,7 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     weight_decay: float = 0.0
     input_dropout: float = 0.0
+    hidden_cells: float = 0.0
     n_samples: int = 1
     reduction: str = "mean"
     patience: int | None = 40
@@ -73,8 +77,9 @@ class TrainConfig:
         if not 0 <= self.unfold_epochs <= self.epochs:
             raise OptionError(f"unfold_epochs: {self.unfold_epochs} must lie in [0, epochs]")
         self._check_charge()
-        if not 0 <= self.input_dropout < 1:
-            raise OptionError(f"input_dropout: {self.input_dropout} must lie in [0, 1)")
+        for name in ("input_dropout", "hidden_cells"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name}: {getattr(self, name)} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
 

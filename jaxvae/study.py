@@ -86,7 +86,9 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     """Consensus factors of a panel's dates under a saved study, dates × factors.
 
     The study's own scalers, members and alignment serve; nothing is refitted. What a temporal model
-    knows of the past comes from the panel's own earlier dates, and starts blank.
+    knows of the past comes from the panel's own earlier dates, and starts blank. Missing cells
+    (NaN) are seen as such by a study of a panel that had some; for another they are first filled by
+    `impute`, whose expectation of a linear encoder's factors is exact.
 
     Raises DataError unless the panel has every asset and covariate of the study; others are
     ignored.
@@ -94,11 +96,51 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     model = fitting.saved_model(study.config)
     members = fitted(study, "members", study.arrays["consensus_members"])
     values = standardised(study, panel)
-    batch = make_batch(values, known_conditions(study, panel, values))
-    by_member = apply.encode(model, members, batch)
+    conditions = known_conditions(study, panel, values)
+    if np.isnan(values).any() and not fitting.saved_shape(study.config).masked:
+        values = _imputed(study, values, conditions, seed=0)
+    by_member = apply.encode(model, members, make_batch(values, conditions))
     table = consensus.consensus_factors(_consensus(study), by_member)
     index = pd.Index(panel.dates, name="date")
     return pd.DataFrame(table, index=index, columns=study.config["factor_names"])
+
+
+def impute(study: Study, panel: Panel, seed: int = 0) -> pd.DataFrame:
+    """A panel without missing cells under a saved study: E[x_missing | x_observed], date by date.
+
+    From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it made
+    the cells observed. With a linear Gaussian decoder (`--model linear`) every expectation is
+    exact; else it rests on importance samples, and the same seed gives the same numbers. Cells
+    observed come back as they are. An expectation varies less than a return does: for spreads and
+    correlations use `scenarios` or the covariance.
+
+    Returns the study's assets, dates × assets, as fractions. Raises DataError unless the panel has
+    all of them; others are ignored.
+    """
+    fitting.check_root_seed(seed)
+    assets, standard = study.config["assets"], standardised(study, panel)
+    conditions = known_conditions(study, panel, standard)
+    gaps = np.isnan(standard)
+    values = panel.to_frame()[assets].to_numpy(np.float64, copy=True)
+    if gaps.any():
+        values[gaps] = scaler_of(study).restore(_imputed(study, standard, conditions, seed))[gaps]
+    index = pd.Index(panel.dates, name="date")
+    return pd.DataFrame(values, index=index, columns=assets)
+
+
+def _imputed(
+    study: Study,
+    standard: Float[np.ndarray, "date asset"],
+    conditions: Float[np.ndarray, "date condition"],
+    seed: int,
+) -> Float[np.ndarray, "date asset"]:
+    """`impute` in standard units."""
+    n_samples = study.config["likelihood_samples"]
+    linear_gaussian = fitting.saved_shape(study.config).linear_gaussian
+    model, refits = fitting.saved_model(study.config), fitted(study, "refits")
+    batch = make_batch(standard, conditions)
+    key = jax.random.key(seed)
+    return apply.impute(key, model, refits, batch, n_samples, linear_gaussian)
 
 
 def scenarios(

@@ -22,6 +22,7 @@ from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
 from jaxvae.foresight import foresight, score_ewma
 from jaxvae.kl_parts import PARTS, kl_parts, kl_rows
+from jaxvae.missing import completed, completion_note, is_incomplete, missing_notes
 from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
 from jaxvae.persistence import persistence_arrays
@@ -69,7 +70,9 @@ def summarise(
     ]
     n_kept = aligned.factors.shape[1]
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
-    rivals, unfitted = fit_baselines(prepared, config.n_factors)
+    models = fit_factor_models(prepared, config.n_factors)
+    whole = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    rivals, unfitted = fit_baselines(prepared, models)
     compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
@@ -91,7 +94,10 @@ def summarise(
     members = members_table(table, columns, context.reference is not None)
     notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
     notes += [*study_notes(prepared, config, grid, aligned), *ahead]
-    reconstructions = {"vae": rebuilt[best], "pca": _pca_reconstruction(prepared, config.n_factors)}
+    notes += missing_notes(prepared.panel)
+    notes += completion_note(prepared.values, models["factor_analysis_best"])
+    by_pca = baselines.reconstruct(models["pca"], prepared.values)
+    reconstructions = {"vae": rebuilt[best], "pca": by_pca}
     described = describe_study(prepared, config, grid, chosen, aligned)
     described["chosen"]["refit_seed"] = int(refits.ensemble.members.seed[best])
     return Study(
@@ -106,53 +112,67 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(grid, aligned, chosen, config),
-            **drawn_arrays(prepared, aligned.factors, reconstructions, scenarios),
+            **drawn_arrays(prepared, whole, aligned.factors, reconstructions, scenarios),
             **_saved_arrays(prepared, refits, best),
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
-        n_factors=numbers_table(prepared, sweep, config),
-        spectrum=_spectrum(prepared, grid, config),
+        n_factors=numbers_table(prepared, whole, sweep, config),
+        spectrum=_spectrum(prepared, whole, grid, config),
         rankings=rankings_table(members),
     )
 
 
-def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[list[Scored], list[str]]:
-    """Classical rivals at the study's K and at their own best K; and what could not be fitted.
+def fit_factor_models(prepared: Prepared, n_factors: int) -> dict[str, baselines.Baseline]:
+    """PCA and factor analysis on `fit`, at the study's K and at their own best on validation.
 
     On one BLAS thread: on many small matrices several cost far more than they give.
     """
-    with threadpool_limits(1):
-        scored = _fit_factor_models(prepared, n_factors)
-        if prepared.preset.model.memory is not None:
-            scored.append(score_ewma(prepared))
-        fit, values = prepared.values[prepared.split.fit], prepared.values
-        scored.append(score_baseline("ledoit_wolf", baselines.fit_ledoit_wolf(fit), values))
-        try:
-            student = baselines.fit_multivariate_t(fit)
-        except DataError as error:
-            return scored, [f"The multivariate t could not be fitted: {error}."]
-        return [*scored, score_baseline("multivariate_t", student, values)], []
-
-
-def _fit_factor_models(prepared: Prepared, n_factors: int) -> list[Scored]:
     split, values = prepared.split, prepared.values
     fit, train, validation = values[split.fit], values[split.train], values[split.validation]
     most = min(MOST_BASELINE_FACTORS, prepared.panel.n_assets // 2, len(train) // 3)
-    scored = []
     fitters = {"pca": baselines.fit_pca, "factor_analysis": baselines.fit_factor_analysis}
-    for name, fitter in fitters.items():
-        best, _ = baselines.choose_n_factors(fitter, train, validation, range(1, max(most, 1) + 1))
-        scored.append(score_baseline(name, fitter(fit, n_factors), values))
-        scored.append(score_baseline(f"{name}_best", fitter(fit, best), values))
-    return scored
+    models, tried = {}, range(1, max(most, 1) + 1)
+    with threadpool_limits(1):
+        for name, fitter in fitters.items():
+            best, _ = baselines.choose_n_factors(fitter, train, validation, tried)
+            models[name], models[f"{name}_best"] = fitter(fit, n_factors), fitter(fit, best)
+    return models
 
 
-def _spectrum(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
+def fit_baselines(
+    prepared: Prepared, models: dict[str, baselines.Baseline]
+) -> tuple[list[Scored], list[str]]:
+    """Classical rivals: the factor models given, Ledoit-Wolf and the multivariate t, fitted here;
+    and what could not be fitted. On one BLAS thread too."""
+    fit, values = prepared.values[prepared.split.fit], prepared.values
+    others = {
+        "ledoit_wolf": baselines.fit_ledoit_wolf,
+        "multivariate_t": baselines.fit_multivariate_t,
+    }
+    unfitted = []
+    with threadpool_limits(1):
+        for name, fitter in others.items():
+            try:
+                models = {**models, name: fitter(fit)}
+            except DataError as error:
+                unfitted.append(f"The {name.replace('_', ' ')} could not be fitted: {error}.")
+        scored = [score_baseline(name, model, values) for name, model in models.items()]
+    if prepared.preset.model.memory is not None and not is_incomplete(values):
+        scored.append(score_ewma(prepared))
+    return scored, unfitted
+
+
+def _spectrum(
+    prepared: Prepared,
+    whole: Float[np.ndarray, "date asset"],
+    grid: Trained,
+    config: StudyConfig,
+) -> pd.DataFrame | None:
     """None where a capacity or free bits stand in for β KL, which the closed form is of."""
     train = prepared.preset.train
     if train.capacity is not None or train.free_bits:
         return None
-    return spectrum_table(prepared, grid, config)
+    return spectrum_table(prepared, whole, grid, config)
 
 
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
@@ -286,7 +306,7 @@ def _score_mixture(
         log_likelihood=mixed.value,
         standard_error=mixed.standard_error,
         effective_samples=mixed.effective_samples,
-        squared_error=((prepared.values - rebuilt.mean(axis=0)) ** 2).sum(axis=1),
+        squared_error=np.nansum((prepared.values - rebuilt.mean(axis=0)) ** 2, axis=1),
     )
 
 
@@ -327,11 +347,6 @@ def _covariance_table(
 def _under(prepared: Prepared) -> Batch:
     """The dates whose conditions scenarios and the covariance are averaged over: those of `fit`."""
     return take_rows(prepared.batch, prepared.split.fit)
-
-
-def _pca_reconstruction(prepared: Prepared, n_factors: int) -> Float[np.ndarray, "date asset"]:
-    pca = baselines.fit_pca(prepared.values[prepared.split.fit], n_factors)
-    return baselines.reconstruct(pca, prepared.values)
 
 
 def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:

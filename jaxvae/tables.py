@@ -64,8 +64,9 @@ class Scored(NamedTuple):
     """What a model says of every date, in standard units; None where it says nothing of the kind.
 
     fitted_on: the split that it was fitted on; the mean there is the rival in R².
-    log_likelihood: nats a date. standard_error, effective_samples: of its Monte-Carlo estimate.
-    squared_error: of each date, summed over assets.
+    log_likelihood: of the cells observed, nats a date. standard_error, effective_samples: of its
+        Monte-Carlo estimate.
+    squared_error: of each date, summed over assets observed.
     """
 
     model: str
@@ -81,7 +82,8 @@ class Scored(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What scoring needs of the panel: returns in standard units, the split, known factors."""
+    """What scoring needs of the panel: returns in standard units (NaN where missing), the split,
+    known factors."""
 
     values: Float[np.ndarray, "date asset"]
     split: Split
@@ -101,7 +103,7 @@ def score_baseline(
     )
     if not baseline.n_factors:
         return scored
-    error = ((values - reconstruct(baseline, values)) ** 2).sum(axis=1)
+    error = np.nansum((values - reconstruct(baseline, values)) ** 2, axis=1)
     return scored._replace(squared_error=error, factors=factors(baseline, values))
 
 
@@ -197,6 +199,9 @@ def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str,
     rows = getattr(context.split, split)
     if scored.log_likelihood is not None:
         yield "log_likelihood", float(scored.log_likelihood[rows].mean())
+        if np.isnan(context.values).any():
+            n_cells = np.isfinite(context.values[rows]).sum()
+            yield "log_likelihood_per_cell", float(scored.log_likelihood[rows].sum() / n_cells)
     if scored.standard_error is not None:
         error = scored.standard_error[rows]
         yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))
@@ -220,10 +225,10 @@ def _reconstruction_scores(
 ) -> Iterator[tuple[str, float]]:
     assert scored.squared_error is not None
     values = context.values[rows]
-    mean = context.values[getattr(context.split, scored.fitted_on)].mean(axis=0)
+    mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
     residual = float(scored.squared_error[rows].sum())
     yield "r2", r2_of_residual(residual, values, mean)
-    yield "mse", residual / values.size
+    yield "mse", residual / np.isfinite(values).sum()
 
 
 def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:

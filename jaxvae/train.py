@@ -96,6 +96,8 @@ def row_terms(
     -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
     and reconstruction and KL are means over the samples.
     """
+    if training and config.hidden_cells > 0.0:
+        batch = _mask_cells(noise.key_dropout, batch, config.hidden_cells)
     hidden = training and config.input_dropout > 0.0
     seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
@@ -482,6 +484,15 @@ def _keep_best(
 def _hide_cells(key: Key[Array, ""], batch: Batch, rate: float) -> Batch:
     keep = jax.random.bernoulli(key, 1.0 - rate, batch.values.shape)
     return batch._replace(values=jnp.where(keep, batch.values / (1.0 - rate), 0.0))
+
+
+def _mask_cells(key: Key[Array, ""], batch: Batch, most: float) -> Batch:
+    """Rows with further cells missing, a share of each drawn from U(0, most)."""
+    key_share, key_cells = jax.random.split(key)
+    shares = jax.random.uniform(key_share, (batch.values.shape[0], 1), maxval=most)
+    drawn = jax.random.uniform(key_cells, batch.values.shape)
+    keep = (drawn >= shares).astype(batch.values.dtype)
+    return batch._replace(values=keep * batch.values, observed=keep * batch.observed)
 
 
 def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:

@@ -337,7 +337,8 @@ def test_wrong_settings_are_refused(wrong, words):
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "words"), [(np.nan, "missing"), (0.01, "STOCK_003"), (np.inf, "infinite")]
+    ("spoilt", "words"),
+    [(np.nan, "STOCK_003.*0 values"), (0.01, "STOCK_003"), (np.inf, "infinite")],
 )
 def test_a_panel_made_by_hand_is_checked_too(spoilt, words):
     values = np.where(np.arange(12) == 3, spoilt, PANEL.values)

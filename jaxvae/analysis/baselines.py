@@ -1,23 +1,34 @@
 """Classical models of standardised returns, all behind one interface.
 
 Every model is a `Baseline`: an elliptical density with its own noise, and a linear map from
-returns to factors and back. Values are returns in units standardised on the rows fitted, complete
-(no missing cells); likelihoods are in nats a date.
+returns to factors and back. Values are returns in units standardised on the rows fitted; NaN marks
+a missing cell. Fits are by maximum likelihood of the observed cells, through EM over the missing
+ones (`incomplete.maximise`); likelihoods are in nats a date.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
-from scipy.special import digamma, gammaln
+from scipy.special import digamma
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
+from jaxvae.analysis.incomplete import (
+    Conditional,
+    Moments,
+    conditional,
+    expected_moments,
+    factor_conditional,
+    independent,
+    log_density,
+    maximise,
+)
 from jaxvae.errors import DataError, OptionError
 
 # Noise variance never falls below this share of the returns': noiseless data keeps a density.
@@ -25,6 +36,7 @@ NOISE_FLOOR = 1e-6
 SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 FACTOR_ANALYSIS_TOLERANCE, FACTOR_ANALYSIS_ROUNDS = 1e-7, 1000  # nats a date; rounds
 STUDENT_TOLERANCE, STUDENT_ROUNDS = 1e-8, 500  # nats a date; rounds
+INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much
 # Below 1 the likelihood may have no maximum; at 1e6 the density is a Gaussian's.
 DEGREES_OF_FREEDOM = (1.0, 1e6)
 
@@ -62,16 +74,24 @@ class Baseline(NamedTuple):
 def log_likelihood(
     baseline: Baseline, values: Float[np.ndarray, "date asset"]
 ) -> Float[np.ndarray, " date"]:
-    """Exact joint log density of each date's returns, nats, under the model's own noise."""
-    distances, log_determinant = _distances(values, baseline.mean, baseline.scatter)
-    return _log_density(distances, log_determinant, values.shape[1], baseline.degrees_of_freedom)
+    """Exact log density of each date's observed returns, nats, under the model's own noise."""
+    said = conditional(values, baseline.mean, baseline.scatter)
+    return log_density(said, baseline.degrees_of_freedom)
+
+
+def fill(
+    baseline: Baseline, values: Float[np.ndarray, "date asset"]
+) -> Float[np.ndarray, "date asset"]:
+    """The returns, missing cells filled by their conditional mean given the date's others."""
+    return conditional(values, baseline.mean, baseline.scatter).values
 
 
 def factors(
     baseline: Baseline, values: Float[np.ndarray, "date asset"]
 ) -> Float[np.ndarray, "date factor"]:
-    """Factors of each date: PCA's by projection, factor analysis's the posterior mean."""
-    return (values - baseline.mean) @ baseline.projection
+    """Factors of each date: PCA's by projection, factor analysis's the posterior mean; where cells
+    are missing of the date filled, which for the posterior mean is exact."""
+    return (fill(baseline, values) - baseline.mean) @ baseline.projection
 
 
 def reconstruct(
@@ -84,8 +104,8 @@ def reconstruct(
 def explained_variance_ratio(
     values: Float[np.ndarray, "date asset"],
 ) -> Float[np.ndarray, " component"]:
-    """Each principal component's share of the total variance, largest first."""
-    _, eigenvalues, _ = _spectrum(values)
+    """Each principal component's share of the total variance, largest first; of complete rows."""
+    eigenvalues, _ = _spectrum(_covariance(values))
     return eigenvalues / eigenvalues.sum()
 
 
@@ -101,8 +121,25 @@ def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Baseline
     n_factors: K, from 0 to one less than the assets (OptionError otherwise).
     """
     _check_n_factors(n_factors, values)
-    mean, eigenvalues, vectors = _spectrum(values)
-    noise = max(eigenvalues[n_factors:].mean(), _noise_floor(values))
+    floor = _noise_floor(values)
+
+    def refit(said: Conditional) -> Baseline:
+        return _pca_of(expected_moments(said), n_factors, floor)
+
+    def expect(baseline: Baseline) -> Conditional:
+        variances = (baseline.loadings**2).sum(axis=0)
+        n_others = len(baseline.mean) - n_factors
+        noise = max((np.trace(baseline.scatter) - variances.sum()) / n_others, floor)
+        loadings = baseline.loadings * np.sqrt(np.maximum(1 - noise / variances, 0.0))
+        return factor_conditional(values, baseline.mean, loadings, np.full(len(loadings), noise))
+
+    return maximise(values, expect, refit)
+
+
+def _pca_of(moments: Moments, n_factors: int, floor: float) -> Baseline:
+    mean, covariance = moments
+    eigenvalues, vectors = _spectrum(covariance)
+    noise = max(eigenvalues[n_factors:].mean(), floor)
     variances = np.maximum(eigenvalues[:n_factors], noise)
     directions = vectors[:, :n_factors]
     covariance = (directions * (variances - noise)) @ directions.T + noise * np.eye(len(mean))
@@ -121,39 +158,86 @@ def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int)
     Fitted by scikit-learn's FactorAnalysis (Barber 2012, algorithm 21.1) with exact SVDs, on 2 D
     rows that share the panel's mean and covariance: the likelihood sees no more of it. It stops
     quietly after 1,000 rounds: where a noise variance tends to zero the likelihood keeps creeping.
+    With missing cells those moments are expected ones (Rubin and Thayer 1982), and a round starts
+    from the last one's noise.
     """
     _check_n_factors(n_factors, values)
     if n_factors == 0:
-        return _without_factors(values.mean(axis=0), np.diag(values.var(axis=0)))
-    rows = _equivalent_rows(values)
+        return fit_independent(values, "asset", 1.0, student=False)
+    floor = _noise_floor(values)
+    last: dict[str, np.ndarray] = {}
+
+    def refit(said: Conditional) -> Baseline:
+        baseline = _factor_analysis_of(expected_moments(said), n_factors, floor, **last)
+        last["noise_variance_init"] = _own_noise(baseline)
+        return baseline
+
+    def expect(baseline: Baseline) -> Conditional:
+        return factor_conditional(values, baseline.mean, baseline.loadings, _own_noise(baseline))
+
+    return maximise(values, expect, refit)
+
+
+def _factor_analysis_of(
+    moments: Moments, n_factors: int, floor: float, **start: np.ndarray
+) -> Baseline:
+    rows = _equivalent_rows(moments)
     model = FactorAnalysis(
         n_factors,
         svd_method="lapack",
         tol=FACTOR_ANALYSIS_TOLERANCE * len(rows),
         max_iter=FACTOR_ANALYSIS_ROUNDS,
+        **start,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows)
-    noise = np.maximum(model.noise_variance_, _noise_floor(values))
+    noise = np.maximum(model.noise_variance_, floor)
     loadings = model.components_.T
     precise = loadings / noise[:, None]
     projection = precise @ np.linalg.inv(np.eye(n_factors) + loadings.T @ precise)
     return Baseline(model.mean_, loadings @ loadings.T + np.diag(noise), loadings, projection)
 
 
+def _own_noise(baseline: Baseline) -> Float[np.ndarray, " asset"]:
+    """Ψ of a factor analysis: what the diagonal of the scatter has beyond the loadings."""
+    variances = np.diag(baseline.scatter)
+    return np.maximum(variances - (baseline.loadings**2).sum(axis=1), NOISE_FLOOR * variances)
+
+
 def fit_gaussian(values: Float[np.ndarray, "date asset"]) -> Baseline:
-    """A Gaussian with the full sample covariance (divisor n); no factors.
+    """A Gaussian with the full covariance (of complete rows the sample's, divisor n); no factors.
 
     Raises DataError where dates are too few or the covariance is singular.
     """
-    return _without_factors(values.mean(axis=0), _regular_covariance(values))
+    return _fit_full(values, lambda said: _regular(*expected_moments(said), len(values)))
 
 
 def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Baseline:
-    """A Gaussian whose covariance is shrunk to a multiple of I (Ledoit and Wolf 2004)."""
-    model = LedoitWolf().fit(values)
-    return _without_factors(model.location_, model.covariance_)
+    """A Gaussian whose covariance is shrunk to a multiple of I (Ledoit and Wolf 2004).
+
+    With missing cells each round of EM estimates the shrinkage from the filled rows and shrinks the
+    expected covariance: a fixed point, where Ledoit and Wolf know complete rows only.
+    """
+
+    def refit(said: Conditional) -> Baseline:
+        model = LedoitWolf().fit(said.values)
+        spread, n_assets = said.spread / len(values), values.shape[1]
+        level = model.shrinkage_ * np.trace(spread) / n_assets
+        shrunk = (1 - model.shrinkage_) * spread + level * np.eye(n_assets)
+        return _without_factors(model.location_, model.covariance_ + shrunk)
+
+    return _fit_full(values, refit)
+
+
+def _fit_full(
+    values: Float[np.ndarray, "date asset"], refit: Callable[[Conditional], Baseline]
+) -> Baseline:
+    def expect(baseline: Baseline) -> Conditional:
+        return conditional(values, baseline.mean, baseline.scatter)
+
+    with _regularly(values):
+        return maximise(values, expect, refit)
 
 
 def fit_independent(
@@ -171,24 +255,37 @@ def fit_independent(
             variances = np.full_like(variances, variances.mean())
         return np.diag(variances) if noise != "fixed" else noise_variance * np.eye(len(scatter))
 
-    mean, scatter = values.mean(axis=0), diagonal(_covariance(values))
+    def refit(said: Conditional) -> Baseline:
+        mean, covariance = expected_moments(said)
+        return _without_factors(mean, diagonal(covariance))
+
+    def expect(baseline: Baseline) -> Conditional:
+        return factor_conditional(
+            values, baseline.mean, baseline.loadings, np.diag(baseline.scatter)
+        )
+
+    gaussian = maximise(values, expect, refit)
     if not student:
-        return _without_factors(mean, scatter)
-    return _fit_student(values, mean, scatter, diagonal)
+        return gaussian
+    return _fit_student(values, gaussian.mean, gaussian.scatter, diagonal)
 
 
 def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Baseline:
     """Multivariate Student-t by maximum likelihood in mean, scale matrix and ν; no factors.
 
-    A round weights each date by w = (ν + D) / (ν + δ), δ its squared Mahalanobis distance; takes
-    the weighted mean and the weighted scatter, divided by Σ w; and then the root in ν of the
-    likelihood's own derivative. This is ECME (Liu and Rubin 1995) with the divisor of Kent, Tyler
-    and Vardi (1994) in place of n: the same maximum in fewer rounds. It ends when a round gains
-    less than 1e-8 nats a date. ν is kept from 1 to 1,000,000.
+    A round weights each date by w = (ν + n) / (ν + δ), δ the squared Mahalanobis distance of its n
+    observed cells; fills the others by their conditional means; takes the weighted mean and the
+    weighted scatter, with the spread of what was filled, divided by Σ w; and then the root in ν of
+    the likelihood's own derivative. This is ECME (Liu and Rubin 1995, missing cells included) with
+    the divisor of Kent, Tyler and Vardi (1994) in place of the number of dates: the same maximum in
+    fewer rounds. It ends when a round gains less than 1e-8 nats a date (1e-5 with missing cells).
+    ν is kept from 1 to 1,000,000.
 
     Raises DataError where dates are too few or the covariance is singular.
     """
-    return _fit_student(values, values.mean(axis=0), _regular_covariance(values), lambda free: free)
+    start = _regular(*expected_moments(independent(values)), len(values))
+    with _regularly(values):
+        return _fit_student(values, start.mean, start.scatter, lambda free: free)
 
 
 def _fit_student(
@@ -198,16 +295,18 @@ def _fit_student(
     restrict: Callable[[np.ndarray], np.ndarray],
 ) -> Baseline:
     """From a start; `restrict` makes of any scale matrix the likeliest of those allowed."""
-    n_assets = values.shape[1]
+    complete = np.isfinite(values).all()
+    tolerance = STUDENT_TOLERANCE if complete else INCOMPLETE_TOLERANCE
     freedom, last = 8.0, -np.inf
+    said = conditional(values, mean, scatter)
     for _ in range(STUDENT_ROUNDS):
-        distances, _ = _distances(values, mean, scatter)
-        mean, scatter = _weighted_moments(values, (freedom + n_assets) / (freedom + distances))
-        scatter = restrict(scatter)
-        distances, log_determinant = _distances(values, mean, scatter)
-        freedom = _solve_freedom(distances, n_assets)
-        score = _log_density(distances, log_determinant, n_assets, freedom).mean()
-        if score - last < STUDENT_TOLERANCE:
+        weights = (freedom + said.counts) / (freedom + said.distances)
+        mean, scatter = _weighted_moments(said.values, weights)
+        scatter = restrict(scatter + said.spread / weights.sum())
+        said = conditional(values, mean, scatter)
+        freedom = _solve_freedom(said)
+        score = log_density(said, freedom).mean()
+        if score - last < tolerance:
             break
         last = score
     return _without_factors(mean, scatter)._replace(degrees_of_freedom=freedom)
@@ -232,32 +331,6 @@ def choose_n_factors(
     return candidates[int(scores.argmax())], scores
 
 
-def _distances(
-    values: Float[np.ndarray, "date asset"],
-    mean: Float[np.ndarray, " asset"],
-    scatter: Float[np.ndarray, "asset asset"],
-) -> tuple[Float[np.ndarray, " date"], float]:
-    """Squared Mahalanobis distances δ = (x − m)ᵀ S⁻¹ (x − m), and ln det S, by Cholesky."""
-    factor = np.linalg.cholesky(scatter)
-    white = solve_triangular(factor, (values - mean).T, lower=True)
-    return (white**2).sum(axis=0), float(2 * np.log(np.diag(factor)).sum())
-
-
-def _log_density(
-    distances: Float[np.ndarray, " date"], log_determinant: float, n_assets: int, freedom: float
-) -> Float[np.ndarray, " date"]:
-    """Log density from distances δ: Student-t with ν = `freedom`, Gaussian where it is infinite.
-
-    Gaussian:   −½ [D ln 2π + ln det S + δ]
-    Student-t:  ln Γ((ν+D)/2) − ln Γ(ν/2) − ½ [D ln νπ + ln det S + (ν+D) ln(1 + δ/ν)]
-    """
-    if np.isinf(freedom):
-        return -0.5 * (n_assets * np.log(2 * np.pi) + log_determinant + distances)
-    normaliser = gammaln((freedom + n_assets) / 2) - gammaln(freedom / 2)
-    spread = n_assets * np.log(freedom * np.pi) + log_determinant
-    return normaliser - 0.5 * (spread + (freedom + n_assets) * np.log1p(distances / freedom))
-
-
 def _weighted_moments(
     values: Float[np.ndarray, "date asset"], weights: Float[np.ndarray, " date"]
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
@@ -267,19 +340,21 @@ def _weighted_moments(
     return mean, scaled.T @ scaled
 
 
-def _solve_freedom(distances: Float[np.ndarray, " date"], n_assets: int) -> float:
+def _solve_freedom(said: Conditional) -> float:
     """The ν at which the likelihood's derivative is zero, within its bounds.
 
-    2/n ∂L/∂ν = ln(ν/2) − ψ(ν/2) + ψ((ν+D)/2) − ln((ν+D)/2) + 1 + mean(ln w − w),
-    w = (ν + D) / (ν + δ)   (Liu and Rubin 1995).
+    2/N ∂L/∂ν = mean over dates of  ln(ν/2) − ψ(ν/2) + ψ((ν+n)/2) − ln((ν+n)/2) + 1 + ln w − w,
+    w = (ν + n) / (ν + δ)   (Liu and Rubin 1995).
     """
+    sizes, dates = np.unique(said.counts, return_counts=True)
+    shares = dates / len(said.counts)
 
     def slope(log_freedom: float) -> float:
         freedom = np.exp(log_freedom)
-        above = freedom + n_assets
-        weights = above / (freedom + distances)
+        above = freedom + sizes
+        weights = (freedom + said.counts) / (freedom + said.distances)
         gap = np.log(freedom / above) - digamma(freedom / 2) + digamma(above / 2)
-        return float(gap + 1 + np.mean(np.log(weights) - weights))
+        return float(shares @ gap + 1 + np.mean(np.log(weights) - weights))
 
     low, high = np.log(DEGREES_OF_FREEDOM)
     if slope(low) <= 0:
@@ -290,23 +365,22 @@ def _solve_freedom(distances: Float[np.ndarray, " date"], n_assets: int) -> floa
 
 
 def _spectrum(
-    values: Float[np.ndarray, "date asset"],
-) -> tuple[
-    Float[np.ndarray, " asset"], Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]
-]:
-    """Mean, and eigenvalues (largest first) and eigenvectors of the covariance (divisor n).
+    covariance: Float[np.ndarray, "asset asset"],
+) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
+    """Eigenvalues, largest first, and eigenvectors of a covariance.
 
     An eigenvector's sign is such that its largest entry is positive.
     """
-    eigenvalues, vectors = np.linalg.eigh(_covariance(values))
+    eigenvalues, vectors = np.linalg.eigh(covariance)
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     vectors = vectors * np.sign(largest)
-    return values.mean(axis=0), np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+    return np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
 
 
-def _equivalent_rows(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "row asset"]:
-    """Rows mean ± √(D λ_j) u_j: their mean and covariance (divisor n) are those of `values`."""
-    mean, eigenvalues, vectors = _spectrum(values)
+def _equivalent_rows(moments: Moments) -> Float[np.ndarray, "row asset"]:
+    """Rows mean ± √(D λ_j) u_j: their mean and covariance (divisor n) are the moments."""
+    mean, covariance = moments
+    eigenvalues, vectors = _spectrum(covariance)
     steps = np.sqrt(len(mean) * eigenvalues)[:, None] * vectors.T
     return np.concatenate([mean + steps, mean - steps])
 
@@ -319,7 +393,7 @@ def _without_factors(
 
 
 def _noise_floor(values: Float[np.ndarray, "date asset"]) -> float:
-    return NOISE_FLOOR * float(values.var(axis=0).mean())
+    return NOISE_FLOOR * float(np.nanvar(values, axis=0).mean())
 
 
 def _check_n_factors(n_factors: int, values: Float[np.ndarray, "date asset"]) -> None:
@@ -335,21 +409,32 @@ def _covariance(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "a
     return centred.T @ centred / len(values)
 
 
-def _regular_covariance(
-    values: Float[np.ndarray, "date asset"],
-) -> Float[np.ndarray, "asset asset"]:
-    """The sample covariance (divisor n), refused where it has no inverse."""
-    n_dates, n_assets = values.shape
+def _regular(
+    mean: Float[np.ndarray, " asset"], covariance: Float[np.ndarray, "asset asset"], n_dates: int
+) -> Baseline:
+    """A Gaussian, refused where its covariance has no inverse."""
+    n_assets = len(mean)
     if n_dates <= n_assets + 1:
         raise DataError(
             f"{n_dates} dates are too few for a full covariance of {n_assets} assets: "
             f"give at least {n_assets + 2}"
         )
-    covariance = _covariance(values)
     eigenvalues = np.linalg.eigvalsh(covariance)
     if eigenvalues[0] <= SINGULAR_SHARE * eigenvalues[-1]:
         raise DataError(
             f"the covariance of the {n_assets} assets is singular: "
             "drop assets that are sums or copies of others"
         )
-    return covariance
+    return _without_factors(mean, covariance)
+
+
+@contextmanager
+def _regularly(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
+    """DataError where a matrix met on the way has no Cholesky factor."""
+    try:
+        yield
+    except np.linalg.LinAlgError:
+        raise DataError(
+            f"the covariance of the {values.shape[1]} assets is singular given the cells observed: "
+            "drop assets that share few dates with others"
+        ) from None

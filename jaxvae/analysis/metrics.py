@@ -4,12 +4,14 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import stats
 
 from jaxvae.errors import OptionError
 
 ACTIVE_VARIANCE = 0.01
+LEAST_SHARED = 10  # dates that a correlation of two assets rests on
 CONSTANT_SHARE = 1e-9  # a column that moves less than this share of its size counts as constant
 ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
@@ -122,9 +124,15 @@ def whitening(units: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, "fac
 
 
 def upper_correlations(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " pair"]:
-    """Correlations of the asset pairs i < j, row by row: the triangle above the diagonal."""
-    upper = np.triu_indices(values.shape[1], k=1)
-    return correlation(values, values)[upper]
+    """Correlations of the asset pairs i < j, row by row: the triangle above the diagonal.
+
+    Where cells are missing, of the dates that both have; NaN with fewer than 10 of these.
+    """
+    first, second = np.triu_indices(values.shape[1], k=1)
+    if np.isfinite(values).all():
+        return correlation(values, values)[first, second]
+    table = pd.DataFrame(values).corr(min_periods=LEAST_SHARED)
+    return table.to_numpy()[first, second]
 
 
 def active_units(

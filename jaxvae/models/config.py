@@ -45,6 +45,8 @@ class ModelConfig:
     encoder: "perceptron"; or where dates depend on each other "smoother" or "filter", the Kalman
         ones of the model's own parameters: from all dates, or from the past alone.
     memory: how fast a temporal model forgets; None: dates know nothing of those before.
+    masked: the encoder sees which cells are observed beside their values, for panels with missing
+        cells.
     """
 
     n_factors: int = 5
@@ -62,6 +64,7 @@ class ModelConfig:
     dynamics: str = "none"
     encoder: str = "perceptron"
     memory: Speeds | None = None
+    masked: bool = False
 
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1
@@ -111,6 +114,14 @@ class ModelConfig:
                 "dynamics: 'autoregressive' needs an additive decoder of degree 1, a gaussian "
                 "likelihood and no conditions"
             )
+
+    @property
+    def linear_gaussian(self) -> bool:
+        """Whether x = W z + b + noise, all Gaussian: posteriors are then a K × K solve."""
+        additive = self.decoder == "additive" and self.degree == 1
+        linear = additive or (self.decoder == "perceptron" and not self.widths)
+        certain = self.likelihood == "gaussian" and not self.sectors
+        return linear and certain and self.dynamics == "none"
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -54,6 +54,8 @@ class Encoder(nn.Module):
         scale = _row_scale(batch)
         if config.likelihood != "gaussian":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
+        if config.masked:
+            inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
         inputs = jnp.concatenate([inputs, seen_by("encoder", config, batch)], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training

@@ -13,6 +13,10 @@ from jaxvae.errors import DataError, OptionError
 from jaxvae.panel import fit_scaler, split_dates
 from jaxvae.reading.cells import quote, row_name, row_number_error
 
+MINIMUM_CELLS = 30
+"""The fewest observed cells of an asset among the training dates; half of these where they are
+fewer than 60."""
+
 MINIMUM_DATES = 50
 """The smallest panel: its parts (28, 7 and 15 dates) still give each a mean, a spread, a score."""
 
@@ -156,9 +160,25 @@ def check_observed(returns: pd.DataFrame) -> None:
         )
 
 
+def check_enough(returns: pd.DataFrame) -> None:
+    """Raise where an asset has too few values among the training dates to be fitted."""
+    train = returns.iloc[split_dates(len(returns)).train]
+    least, found = min(MINIMUM_CELLS, len(train) // 2), train.notna().sum()
+    if (found < least).any():
+        fewest = int(found.to_numpy().argmin())
+        raise DataError(
+            f"column {quote(found.index[fewest])} has {count(found.iloc[fewest], 'value')} in the "
+            f"first 56 % of dates, the training part, to {row_name(train.index[-1])}: at least "
+            f"{least} are needed; delete it, or start the panel later"
+        )
+
+
 def check_none_missing(returns: pd.DataFrame) -> None:
     """Raise where a cell is missing."""
-    remedy = "fill them, or pass --missing drop-dates, drop-assets or mean"
+    remedy = (
+        "fill them, or pass --missing drop-dates, drop-assets or mean, or keep to fit models to "
+        "what is observed"
+    )
     refuse_cells(returns, returns.isna().to_numpy(), "missing", remedy)
 
 
@@ -202,12 +222,12 @@ Check = Callable[[pd.DataFrame], None]
 CELL_CHECKS: tuple[Check, ...] = (check_infinite, check_overflow, check_no_row_numbers)
 """On every table as it was read, prices or returns."""
 
-FITTING_CHECKS: tuple[Check, ...] = (check_varies, check_scale)
-"""On complete returns that models are to be fitted on."""
+FITTING_CHECKS: tuple[Check, ...] = (check_enough, check_varies, check_scale)
+"""On returns that models are to be fitted on."""
 
 
 def check_panel(returns: pd.DataFrame, n_factors: int) -> None:
-    """Raise unless models can be fitted on the returns: size, complete cells, columns that vary."""
+    """Raise unless models can be fitted on the returns: size, cells enough, columns that vary."""
     check_size(returns, n_factors)
-    for check in (check_infinite, check_none_missing, *FITTING_CHECKS):
+    for check in (check_infinite, *FITTING_CHECKS):
         check(returns)

@@ -88,8 +88,9 @@ def panel_from_frame(
         gap is filled, so a missing price leaves two returns missing.
     missing: what becomes of missing cells. "drop-dates" drops every date that has one;
         "drop-assets" drops every asset that has one in the first 70 % of dates (`fit`), then the
-        later dates that still have one; "mean" puts the asset's mean over `fit`. By default
-        missing cells are an error.
+        later dates that still have one; "mean" puts the asset's mean over `fit`; "keep" drops the
+        dates without any value and leaves the rest missing (NaN), to be fitted as they are. By
+        default missing cells are an error.
     sectors: a label for every asset, as a mapping, a Series, or a file of two columns (asset,
         sector); instead of the long table's own.
     covariates: finite numbers for every date of the panel, as a wide table or a file of one.
@@ -113,7 +114,8 @@ def panel_from_frame(
         check_size(returns, n_factors)
     check_not_prices(returns)
     returns, missing_notes = _settle_missing(returns, missing, n_factors if for_fitting else None)
-    check_none_missing(returns)
+    if missing != "keep":
+        check_none_missing(returns)
     for check in FITTING_CHECKS if for_fitting else ():
         check(returns)
     return Panel(
@@ -157,13 +159,15 @@ def _settle_missing(
     returns: pd.DataFrame, policy: str | None, n_factors: int | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Returns under the policy, and the note on what it did; any size will do without n_factors."""
-    if policy != "drop-assets" and n_factors is not None:
+    if policy not in ("drop-assets", "keep") and n_factors is not None:
         check_observed(returns)
     if policy is None or not returns.isna().any(axis=None):
         return returns, ()
     settled, note = MISSING_POLICIES[policy](returns)
     if n_factors is not None:
         check_size(settled, n_factors, f" after --missing {policy}")
+    if policy == "keep" and len(settled) == len(returns):
+        return settled, ()
     return settled, (f"{note} (--missing {policy}).",)
 
 
@@ -199,7 +203,19 @@ def _fill_mean(returns: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     )
 
 
-MISSING_POLICIES = {"drop-dates": _drop_dates, "drop-assets": _drop_assets, "mean": _fill_mean}
+def _keep(returns: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    kept = returns.dropna(how="all")
+    dropped = len(returns) - len(kept)
+    of = f"{dropped:,} of {count(len(returns), 'date')}"
+    return kept, f"Dropped {of} without any value; other missing cells stay missing"
+
+
+MISSING_POLICIES = {
+    "drop-dates": _drop_dates,
+    "drop-assets": _drop_assets,
+    "mean": _fill_mean,
+    "keep": _keep,
+}
 
 
 # What comes along
