@@ -97,7 +97,7 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     members = fitted(study, "members", study.arrays["consensus_members"])
     values = standardised(study, panel)
     conditions = known_conditions(study, panel, values)
-    if np.isnan(values).any() and not fitting.saved_shape(study.config).masked:
+    if np.isnan(values).any() and not fitting.saved_shape(study.config).sees_gaps:
         values = _imputed(study, values, conditions, seed=0)
     by_member = apply.encode(model, members, make_batch(values, conditions))
     table = consensus.consensus_factors(_consensus(study), by_member)

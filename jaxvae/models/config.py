@@ -116,6 +116,11 @@ class ModelConfig:
             )
 
     @property
+    def sees_gaps(self) -> bool:
+        """Whether the encoder knows which cells are missing."""
+        return self.masked or self.encoder != "perceptron"
+
+    @property
     def linear_gaussian(self) -> bool:
         """Whether x = W z + b + noise, all Gaussian: posteriors are then a K × K solve."""
         additive = self.decoder == "additive" and self.degree == 1
