@@ -22,6 +22,7 @@ from jaxvae.plot_style import (
     message_of,
     model_name,
     number,
+    percent,
     reference_names,
     to_png,
 )
@@ -131,13 +132,19 @@ def _facts(study: Study) -> str:
     panel, config = study.config["panel"], study.config
     parts = [
         f"{count(panel['n_assets'], 'asset')} over {count(panel['n_dates'], 'date')}, "
-        f"{panel['first_date']} to {panel['last_date']}",
+        f"{panel['first_date']} to {panel['last_date']}{_missing_fact(panel)}",
         f"trained on {panel['n_train']}, validated on {panel['n_validation']}, "
         f"tested on the last {count(panel['n_test'], 'date')}",
         f"{count(len(study.members), 'VAE')}: {count(len(config['seeds']), 'seed')} × "
         f"{count(len(config['betas']), 'beta')}",
     ]
     return " · ".join(parts)
+
+
+def _missing_fact(panel: dict[str, Any]) -> str:
+    missing = panel.get("missing_cells", 0)
+    share = missing / (panel["n_dates"] * panel["n_assets"])
+    return f", {percent(share)} of the cells missing" if missing else ""
 
 
 def _scores(study: Study) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def _scores(study: Study) -> dict[str, Any]:
     for metric in SCORE_COLUMNS:
         if metric not in cells:
             values = [study.metric(model, metric, "test") for model in models]
-            cells[metric] = [number(value, 3 if metric == "r2" else 2) for value in values]
+            cells[metric] = [number(value, 3) for value in values]
     shown = [name for name in SCORE_COLUMNS if any(cell != "–" for cell in cells[name])]
     rows = zip(*(cells[name] for name in shown), strict=True)
     return {"header": [SCORE_COLUMNS[name] for name in shown], "rows": [list(row) for row in rows]}
@@ -203,7 +210,17 @@ def _score_notes(study: Study) -> list[str]:
         "validation dates together; the best VAE is the refit likeliest there. The baselines saw "
         "the same dates. The test dates were opened once, for the figures shown here.",
         "Likelihoods are in nats a date, of standardised returns. " + how,
+        *_missing_note(study),
         *_best_member_note(study),
+    ]
+
+
+def _missing_note(study: Study) -> list[str]:
+    if not study.config["panel"].get("missing_cells"):
+        return []
+    return [
+        "Likelihoods and R² are of the cells observed: a date with fewer counts less, and a figure "
+        "per cell stands beside the one per date."
     ]
 
 

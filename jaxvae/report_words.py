@@ -67,6 +67,7 @@ CAPTIONS = {
 SCORE_COLUMNS = {
     "model": "Model",
     "log_likelihood": "Log-likelihood",
+    "log_likelihood_per_cell": "Per cell",
     "difference": "Ensemble − model [95 %]",
     "joint": "All at once [95 %]",
     "r2": "R²",

@@ -13,7 +13,14 @@ from sklearn.covariance import LedoitWolf
 
 from jaxvae import market
 from jaxvae.errors import DataError, MissingExtraError, OptionError
-from jaxvae.market import SOURCES, load_french, load_named, load_sp500, load_tickers
+from jaxvae.market import (
+    SOURCES,
+    load_french,
+    load_named,
+    load_sp500,
+    load_stocks,
+    load_tickers,
+)
 from jaxvae.panel import fit_scaler, split_dates
 
 YAHOO_FIELDS = ["Open", "High", "Low", "Close", "Volume"]
@@ -74,6 +81,23 @@ def prices():
     return pd.DataFrame(100 * steps.cumprod(axis=0), index=dates, columns=["AAPL", "MSFT", "XOM"])
 
 
+def test_stocks_panel():
+    """FB was listed on 2012-05-18 and GOOG on 2004-08-19; AAPL fell by 52 % on 2000-09-29."""
+    panel = load_stocks()
+    assert panel.assets == ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+    assert panel.values.shape == (354, 5)
+    assert np.isnan(panel.values).sum(axis=0).tolist() == [0, 159, 0, 0, 0]
+    assert str(panel.dates[159].date()) == "2012-05-21"
+    assert np.isfinite(panel.values[159, 1])
+    assert any("survivorship" in note for note in panel.notes)
+    whole = load_stocks("2000-03-01").to_frame()
+    assert whole.shape == (3269, 5)
+    assert whole.notna().sum().tolist() == [3269, 195, 2147, 3269, 3269]
+    assert whole.AAPL.idxmin() == pd.Timestamp("2000-09-29")
+    assert whole.AAPL.min() == pytest.approx(-0.5187, abs=1e-4)
+    assert whole.index[whole.GOOG.notna()][0] == pd.Timestamp("2004-08-20")
+
+
 def test_sp500_panel(sp500):
     assert sp500.values.shape == (8312, 20)
     assert str(sp500.dates[0].date()) == "1990-01-03"
@@ -121,13 +145,17 @@ def test_ledoit_wolf_out_of_sample(sp500, french):
 def test_packages_with_data_are_not_imported():
     code = (
         "import sys; from jaxvae.market import load_named; "
-        "load_named('sp500'); load_named('french'); "
-        "sys.exit(bool({'skfolio', 'linearmodels', 'statsmodels', 'yfinance'} & set(sys.modules)))"
+        "load_named('sp500'); load_named('french'); load_named('stocks'); "
+        "brought = {'skfolio', 'linearmodels', 'statsmodels', 'yfinance', 'bokeh_sampledata'}; "
+        "sys.exit(bool(brought & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("name", "package"), [("sp500", "skfolio"), ("french", "linearmodels")])
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("sp500", "skfolio"), ("french", "linearmodels"), ("stocks", "bokeh_sampledata")],
+)
 def test_absent_package_names_the_extra(monkeypatch, name, package):
     monkeypatch.setattr(market.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:

@@ -52,6 +52,28 @@ def test_drop_dates_drops_every_date_with_a_hole():
     assert panel.notes == ("Dropped 3 of 100 dates for a missing cell (--missing drop-dates).",)
 
 
+def test_keep_leaves_holes_and_drops_empty_dates():
+    holes = make_holes()
+    panel = panel_from_frame(holes, missing="keep")
+    np.testing.assert_array_equal(panel.values, holes)
+    assert panel.notes == ()
+    holes.iloc[[4, 60]] = np.nan
+    panel = panel_from_frame(holes, missing="keep")
+    np.testing.assert_array_equal(panel.values, holes.drop(index=holes.index[[4, 60]]))
+    assert panel.notes[0].startswith("Dropped 2 of 100 dates without any value")
+    new = panel_from_frame(holes.iloc[:5], missing="keep", for_fitting=False)
+    assert new.n_dates == 4
+
+
+def test_keep_refuses_an_asset_that_has_too_few_values_to_be_fitted():
+    late = make_returns()
+    late.iloc[:29, 1] = np.nan
+    with pytest.raises(DataError, match="'MSFT' has 27 values .*, to 2020-.*: at least 28"):
+        panel_from_frame(late, missing="keep")
+    late.iloc[28] = make_returns().iloc[28]
+    assert np.isnan(panel_from_frame(late, missing="keep").values).sum() == 28
+
+
 def test_drop_assets_looks_at_fit_alone_and_then_drops_later_dates():
     panel = panel_from_frame(make_holes(), missing="drop-assets")
     assert_same(panel, make_returns().drop(columns="AAPL").drop(index=make_returns().index[90]))
@@ -72,7 +94,7 @@ def test_mean_fills_with_the_mean_of_fit_and_does_not_look_ahead():
     )
 
 
-@pytest.mark.parametrize("missing", [None, "drop-dates", "drop-assets", "mean"])
+@pytest.mark.parametrize("missing", [None, "drop-dates", "drop-assets", "mean", "keep"])
 def test_policies_leave_a_complete_panel_alone(missing):
     panel = panel_from_frame(make_returns(), missing=missing)
     assert_same(panel, make_returns())
