@@ -43,6 +43,7 @@ def study_notes(
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.judged)
+    notes += _told_notes(prepared)
     if prepared.preset.model.likelihood == "volatility":
         notes += _volatility_notes(aligned)
     for k, steady in enumerate(aligned.at_chosen):
@@ -51,6 +52,24 @@ def study_notes(
                 f"Factor {k + 1} is not stable: at the chosen β a member's correlates with the "
                 f"others' consensus at {steady:.2f} on average."
             )
+    return notes
+
+
+def _told_notes(prepared: Prepared) -> list[str]:
+    """What the model was told beside returns, and what that changes in reading the report."""
+    shape, notes, names = prepared.preset.model, [], prepared.covariates
+    if names:
+        seen = ", ".join(shape.conditioned)
+        notes.append(
+            f"The model is told {len(names)} covariates of each date ({', '.join(names)}; seen by: "
+            f"{seen}). Its likelihoods are given them, the classical models' are not; covariance "
+            "and scenarios are averaged over the dates the models were fitted on."
+        )
+    if shape.sectors:
+        notes.append(
+            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; "
+            "noise includes what is not known of an asset's own."
+        )
     return notes
 
 

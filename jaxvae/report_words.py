@@ -129,6 +129,7 @@ SETTINGS = {
     "preset": "Preset",
     "model": "Model",
     "n_factors": "Factors",
+    "covariates": "Covariates",
     "betas": "Betas",
     "seeds": "Seeds",
     "root_seed": "Root seed",
