@@ -176,8 +176,11 @@ def assumed_covariates(words: Sequence[str] | None) -> Any:
 def load_panel(options: argparse.Namespace) -> Any:
     """The panel that the options name, with the covariates they name."""
     from jaxvae.covariates import covariates_option, with_covariates
+    from jaxvae.presets import CONDITIONAL
     from jaxvae.reading.frames import with_knowledge
 
+    if options.covariates and options.model not in CONDITIONAL:
+        raise OptionError("--covariates goes with --model conditional; add it or leave them out")
     built_in, file = covariates_option(options.covariates)
     panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)
     return with_covariates(panel, built_in)

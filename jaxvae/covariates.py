@@ -28,7 +28,7 @@ def calendar(dates: pd.DatetimeIndex) -> pd.DataFrame:
     January and Monday have no column: the others are measured against them.
     """
     months = {name: dates.month == number for number, name in enumerate(MONTHS, 2)}
-    days = {name: dates.weekday == number for number, name in enumerate(WEEKDAYS, 1)}
+    days = {name: dates.day_of_week == number for number, name in enumerate(WEEKDAYS, 1)}
     return pd.DataFrame({**months, **days}, index=dates).astype(float)
 
 

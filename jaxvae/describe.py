@@ -45,6 +45,7 @@ def study_notes(
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.judged)
     notes += _charge_notes(prepared)
+    notes += _told_notes(prepared)
     if prepared.preset.model.likelihood == "volatility":
         notes += _volatility_notes(aligned)
     for k, steady in enumerate(aligned.at_chosen):
@@ -67,6 +68,24 @@ def _charge_notes(prepared: Prepared) -> list[str]:
     if train.free_bits:
         return [f"Each factor carried {train.free_bits:g} nats a date at no charge (free bits)."]
     return []
+
+
+def _told_notes(prepared: Prepared) -> list[str]:
+    """What the model was told beside returns, and what that changes in reading the report."""
+    shape, notes, names = prepared.preset.model, [], prepared.covariates
+    if names:
+        seen = ", ".join(shape.conditioned)
+        notes.append(
+            f"The model is told {len(names)} covariates of each date ({', '.join(names)}; seen by: "
+            f"{seen}). Its likelihoods are given them, the classical models' are not; covariance "
+            "and scenarios are averaged over the dates the models were fitted on."
+        )
+    if shape.sectors:
+        notes.append(
+            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; "
+            "noise includes what is not known of an asset's own."
+        )
+    return notes
 
 
 def _volatility_notes(aligned: Aligned) -> list[str]:

@@ -366,7 +366,10 @@ def _settings(study: Study) -> list[tuple[str, str]]:
         "device": f"{device['count']} × {device['kind']} ({device['platform']})",
         "betas": ", ".join(f"{beta:g}" for beta in config["betas"]),
         "seeds": ", ".join(str(seed) for seed in config["seeds"]),
+        "covariates": ", ".join(config.get("covariates") or ["none"]),
     }
     for part in ("model_config", "train_config"):
-        said[part] = ", ".join(f"{name} = {value}" for name, value in config[part].items())
+        # A number for every asset would fill the page.
+        short = {name: value for name, value in config[part].items() if name != "sectors"}
+        said[part] = ", ".join(f"{name} = {value}" for name, value in short.items())
     return [(title, str(said.get(name, config.get(name)))) for name, title in SETTINGS.items()]

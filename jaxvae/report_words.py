@@ -146,6 +146,7 @@ SETTINGS = {
     "preset": "Preset",
     "model": "Model",
     "n_factors": "Factors",
+    "covariates": "Covariates",
     "betas": "Betas",
     "seeds": "Seeds",
     "root_seed": "Root seed",
