@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Chain, Density, Gaussian, sample, variance
+from jaxvae.densities import Density, Gaussian, sample, variance
+from jaxvae.kalman import Chain
 from jaxvae.likelihood import decoder_jacobians, log_likelihood
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import Bound, factor_divergence

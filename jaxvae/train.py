@@ -83,14 +83,16 @@ def row_terms(
 
     With one sample the total is -log p(x | z) + β KL. With k it is the importance-weighted bound
     -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
-    and reconstruction and KL are means over the samples.
+    and reconstruction and KL are means over the samples. A model that knows its expectation takes
+    that, and no sample.
     """
+    if model.exact is not None:
+        return _expected_terms(variables, batch, beta, model, config), variables
     hidden = training and config.input_dropout > 0.0
     seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
+    assert isinstance(posterior, Gaussian)
     if config.n_samples > 1:
-        if not isinstance(posterior, Gaussian) or model.ordered:
-            raise OptionError("n_samples: rows that depend on each other take 1 draw of z")
         rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
         batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
     factors = move(noise.factors, posterior)
@@ -100,12 +102,27 @@ def row_terms(
     if config.n_samples == 1:
         kl = divergence(posterior, prior, factors, used)
         return Terms(reconstruction + beta * kl, reconstruction, kl), variables
-    assert isinstance(posterior, Gaussian)
     ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
     by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
     total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
     bound = importance_weighted_bound(-total)
     return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
+
+
+def _expected_terms(
+    variables: Variables,
+    batch: Batch,
+    beta: Float[Array, ""],
+    model: Model,
+    config: TrainConfig,
+) -> Terms:
+    """The objective's expectation over z, from a model that knows it."""
+    assert model.exact is not None
+    if config.n_samples > 1 or config.input_dropout > 0.0:
+        raise OptionError("n_samples, input_dropout: leave them at 1 and 0; this model draws no z")
+    said = model.exact(variables, batch)
+    kl = jnp.sum(said.kl, axis=-1)
+    return Terms(said.reconstruction + beta * kl, said.reconstruction, kl)
 
 
 class Moving(NamedTuple):
