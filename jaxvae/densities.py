@@ -60,23 +60,6 @@ class UncertainGaussian(NamedTuple):
     spread: Float[Array, "*rows size"]
 
 
-class Chain(NamedTuple):
-    """Normal variables of consecutive rows, each row given the next.
-
-        z_t = mean_t + gain_t (z_{t+1} - mean_{t+1}) + root_t ε_t,    ε_t ~ N(0, I)
-
-    What a Kalman smoother knows of a Markov chain (Rauch, Tung & Striebel 1965). A row of gain 0,
-    as the last one's is, does not depend on the next.
-
-    mean: of each row by itself. root: lower triangular, root rootᵀ the covariance given the next
-    row.
-    """
-
-    mean: Float[Array, "row size"]
-    gain: Float[Array, "row size size"]
-    root: Float[Array, "row size size"]
-
-
 Density = Gaussian | StudentT | IndependentT | UncertainGaussian
 
 
@@ -116,36 +99,9 @@ def standard_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array,
     return pairs[: math.prod(shape)].reshape(shape)
 
 
-def move(
-    noise: Float[Array, "*rows size"], density: Gaussian | Chain
-) -> Float[Array, "*rows size"]:
-    """μ + σε: standard normal noise moved to a Gaussian; to a chain from its last row backward."""
-    if isinstance(density, Chain):
-        steps = jnp.einsum("rij,rj->ri", density.root, noise)
-        return density.mean + _backward(density.gain, steps)
+def move(noise: Float[Array, "*rows size"], density: Gaussian) -> Float[Array, "*rows size"]:
+    """μ + σε: standard normal noise moved to a Gaussian."""
     return density.mean + jnp.exp(0.5 * density.log_variance) * noise
-
-
-def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
-    """Every row's next one; zeros for the last."""
-    return jnp.concatenate([rows[1:], jnp.zeros_like(rows[:1])])
-
-
-def given_next(chain: Chain, values: Float[Array, "row size"]) -> Float[Array, "row size"]:
-    """Each row's mean under a chain given the values of the next row."""
-    return chain.mean + jnp.einsum("rij,rj->ri", chain.gain, next_row(values - chain.mean))
-
-
-def chain_covariances(chain: Chain) -> Float[Array, "row size size"]:
-    """Covariance of each row by itself: gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ."""
-
-    def back(later: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-        gain, root = row
-        here = gain @ later @ gain.T + root @ root.T
-        return here, here
-
-    start = jnp.zeros_like(chain.root[0])
-    return jax.lax.scan(back, start, (chain.gain, chain.root), reverse=True)[1]
 
 
 def log_density(
@@ -213,19 +169,6 @@ def scale_information(density: Density) -> Float[Array, "*rows size"]:
     if isinstance(density, StudentT):
         return jnp.zeros_like(density.mean)
     return 0.5 * density.freedom / (density.freedom + 3.0)
-
-
-def _backward(
-    gains: Float[Array, "row size size"], steps: Float[Array, "row size"]
-) -> Float[Array, "row size"]:
-    """d_t = step_t + gain_t d_{t+1}, from the last row to the first."""
-
-    def back(later: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-        gain, step = row
-        here = step + gain @ later
-        return here, here
-
-    return jax.lax.scan(back, jnp.zeros_like(steps[0]), (gains, steps), reverse=True)[1]
 
 
 def _squares(

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Chain, Density, Gaussian, sample, variance
+from jaxvae.densities import Density, Gaussian, sample, variance
+from jaxvae.kalman import Chain
 from jaxvae.likelihood import (
     decoder_jacobians,
     exact_log_likelihood,

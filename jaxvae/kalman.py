@@ -17,14 +17,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.cholesky import cholesky, inverse_lower
-from jaxvae.densities import (
-    LOG_2PI,
-    Chain,
-    Gaussian,
-    chain_covariances,
-    next_row,
-)
-from jaxvae.objective import chain_divergence
+from jaxvae.densities import LOG_2PI, Gaussian
+
+
+class Chain(NamedTuple):
+    """Normal variables of consecutive rows, each row given the next.
+
+        z_t = mean_t + gain_t (z_{t+1} - mean_{t+1}) + root_t ε_t,    ε_t ~ N(0, I)
+
+    A row of gain 0, as the last one's is, does not depend on the next.
+
+    mean: of each row by itself. root: lower triangular, root rootᵀ the covariance given the next
+    row.
+    """
+
+    mean: Float[Array, "row size"]
+    gain: Float[Array, "row size size"]
+    root: Float[Array, "row size size"]
 
 
 class LinearGaussian(NamedTuple):
@@ -138,6 +147,18 @@ def independent_rows(posterior: Gaussian) -> Chain:
     return Chain(posterior.mean, jnp.zeros_like(root), root)
 
 
+def covariances(chain: Chain) -> Float[Array, "row size size"]:
+    """Covariance of each row by itself: gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ."""
+
+    def back(later: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        gain, root = row
+        here = gain @ later @ gain.T + root @ root.T
+        return here, here
+
+    start = jnp.zeros_like(chain.root[0])
+    return jax.lax.scan(back, start, (chain.gain, chain.root), reverse=True)[1]
+
+
 def expected_elbo(
     parameters: LinearGaussian,
     values: Float[Array, "row asset"],
@@ -151,27 +172,52 @@ def expected_elbo(
     posterior is the smoother's. Row by row the two are not comparable: the filter's is given the
     rows before, the divergence given the row after.
     """
+    spread = covariances(posterior)
+    fit = expected_log_density(parameters, values, observed, posterior.mean, spread)
+    kl = expected_divergence(parameters, posterior, spread, linked)
+    return fit - jnp.sum(kl, axis=-1)
+
+
+def expected_log_density(
+    parameters: LinearGaussian,
+    values: Float[Array, "row asset"],
+    observed: Float[Array, "row asset"],
+    mean: Float[Array, "row factor"],
+    covariance: Float[Array, "row factor factor"],
+) -> Float[Array, " row"]:
+    """E ln p(x_t | z_t) over the cells observed, of factors with the moments given, in nats."""
     weights, centred = _standardised(parameters, values, observed)
-    residual = centred - posterior.mean @ parameters.loadings.T
+    residual = centred - mean @ parameters.loadings.T
     misfit = jnp.sum(weights * residual * residual, axis=-1)
-    spread = jnp.einsum(
-        "rij,rji->r", _information(parameters, weights), chain_covariances(posterior)
-    )
-    fit = -0.5 * (_log_noise(parameters, observed) + misfit + spread)
-    return fit - jnp.sum(expected_divergence(parameters, posterior, linked), axis=-1)
+    spread = jnp.einsum("rij,rji->r", _information(parameters, weights), covariance)
+    return -0.5 * (_log_noise(parameters, observed) + misfit + spread)
 
 
 def expected_divergence(
-    parameters: LinearGaussian, posterior: Chain, linked: Float[Array, " row"] | None = None
+    parameters: LinearGaussian,
+    posterior: Chain,
+    covariance: Float[Array, "row factor factor"],
+    linked: Float[Array, " row"] | None = None,
 ) -> Float[Array, "row factor"]:
-    """`objective.chain_divergence` from the prior, the mean over the next row's draws: nats."""
+    """KL(q ‖ p) of each row and factor given the next row, the mean over that row's draws: nats.
+
+        ½ [ln σ_p² - 2 ln L_kk + (Σ_j L_kj² + E (μ_q - μ_p)_k²)/σ_p² - 1],   L the chain's root
+
+    A stationary autoregression reads the same in both directions of time, so that given the next
+    row its mean is μ_p = φ z_{t+1} and its variance σ_p² = 1 - φ². By the chain rule a factor's
+    term is that of the factor given the ones before it: none is negative, and all together add up
+    to the divergence of q from the prior over all rows.
+
+    covariance: of each row by itself, `covariances(posterior)`. linked: as in `smoother`.
+    """
     phi = _persistence_by_row(parameters, posterior.mean, linked)
-    prior = Gaussian(phi * next_row(posterior.mean), jnp.log1p(-phi * phi))
-    at_means = chain_divergence(posterior, prior, posterior.mean)
+    variance = 1.0 - phi * phi
+    gap = posterior.mean - phi * next_row(posterior.mean)
     tilt = posterior.gain - phi[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
-    later = next_row(chain_covariances(posterior))
-    more = jnp.einsum("rki,rij,rkj->rk", tilt, later, tilt)
-    return at_means + 0.5 * more * jnp.exp(-prior.log_variance)
+    wander = jnp.einsum("rki,rij,rkj->rk", tilt, next_row(covariance), tilt)
+    spread = jnp.sum(posterior.root**2, axis=-1) + gap * gap + wander
+    log_pivot = jnp.log(jnp.diagonal(posterior.root, axis1=-2, axis2=-1))
+    return 0.5 * (jnp.log(variance) - 2.0 * log_pivot + spread / variance - 1.0)
 
 
 def forecast(
@@ -186,6 +232,11 @@ def forecast(
     returns = jnp.einsum("ai,sij,bj->sab", loadings, covariance, loadings)
     mean = (powers * filtered.mean[-1][None, :]) @ loadings.T + parameters.bias[None, :]
     return mean, returns + jnp.diag(parameters.noise)[None]
+
+
+def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
+    """Every row's next one; zeros for the last."""
+    return jnp.concatenate([rows[1:], jnp.zeros_like(rows[:1])])
 
 
 def _standardised(

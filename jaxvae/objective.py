@@ -9,15 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.densities import (
-    LOG_2PI,
-    Chain,
-    Density,
-    Gaussian,
-    given_next,
-    log_density,
-    precision,
-)
+from jaxvae.densities import LOG_2PI, Density, Gaussian, log_density, precision
 
 
 class Bound(NamedTuple):
@@ -44,28 +36,8 @@ def kl_divergence(posterior: Gaussian, prior: Gaussian) -> Float[Array, "*rows s
     return 0.5 * (prior.log_variance - posterior.log_variance + spread + shift - 1.0)
 
 
-def chain_divergence(
-    posterior: Chain, prior: Gaussian, values: Float[Array, "row size"]
-) -> Float[Array, "row size"]:
-    """KL(q ‖ p) of each row and factor given the values of the next row, in nats.
-
-    prior: the law of each row given the next, factors independent.
-
-    ½ [ln σ_p² - 2 ln L_kk + (Σ_j L_kj² + (μ_q - μ_p)²)/σ_p² - 1],   L the chain's root
-
-    By the chain rule a factor's term is that of the factor given the ones before it: none is
-    negative, and they add up to the row's. Averaged over draws of the chain and summed over rows
-    they are the divergence of the chains.
-    """
-    gap = given_next(posterior, values) - prior.mean
-    log_pivot = jnp.log(jnp.diagonal(posterior.root, axis1=-2, axis2=-1))
-    spread = jnp.sum(posterior.root**2, axis=-1) + gap * gap
-    ratio = spread * jnp.exp(-prior.log_variance)
-    return 0.5 * (prior.log_variance - 2.0 * log_pivot + ratio - 1.0)
-
-
 def divergence(
-    posterior: Gaussian | Chain,
+    posterior: Gaussian,
     prior: Density,
     factors: Float[Array, "*rows size"],
     used: Float[Array, "*rows size"],
@@ -73,13 +45,8 @@ def divergence(
     """KL(q ‖ p) of each row over the factors used, in nats.
 
     In closed form for a Gaussian prior. Else E_q log q in closed form less log p at `factors`, a
-    draw from q: without bias, and not above zero for certain. That of a chain is given the next
-    row's draw.
+    draw from q: without bias, and not above zero for certain.
     """
-    if isinstance(posterior, Chain):
-        if not isinstance(prior, Gaussian):
-            raise TypeError("a chain's prior is a Gaussian of each row given the next")
-        return jnp.sum(used * chain_divergence(posterior, prior, factors), axis=-1)
     if isinstance(prior, Gaussian):
         return jnp.sum(used * kl_divergence(posterior, prior), axis=-1)
     entropy = 0.5 * jnp.sum(used * (LOG_2PI + 1.0 + posterior.log_variance), axis=-1)

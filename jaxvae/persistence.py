@@ -10,8 +10,8 @@ from jaxvae.models import persistence
 def persistence_arrays(
     grid: Trained, aligned: Aligned, chosen: int, config: StudyConfig
 ) -> dict[str, np.ndarray]:
-    """Under the name persistence: φ of each consensus factor, its members' mean at the chosen β; nothing where
-    the model's dates are independent.
+    """φ of each consensus factor, under the name "persistence": its members' mean at the chosen β.
+    Nothing where the model's dates are independent.
 
     chosen: the member that validation chose.
     """

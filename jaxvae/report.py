@@ -166,9 +166,9 @@ def _scores(study: Study) -> dict[str, Any]:
 
 
 def _likelihood(study: Study, model: str) -> str:
-    error = study.metric(model, "log_likelihood_se", "test") or np.nan
+    error = study.metric(model, "log_likelihood_se", "test")
     value = number(study.metric(model, "log_likelihood", "test"))
-    return f"{value} ± {number(error, 3)}" if np.isfinite(error) else value
+    return f"{value} ± {number(error, 3)}" if error > 0 else value
 
 
 def _comparison(study: Study, model: str) -> pd.Series | None:

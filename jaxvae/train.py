@@ -14,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.densities import Chain, Density, Gaussian, log_density, move, standard_normal
+from jaxvae.densities import Density, Gaussian, log_density, move, standard_normal
 from jaxvae.errors import OptionError
 from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.objective import (
@@ -94,16 +94,18 @@ def row_terms(
     or `free_bits` charge for the rows' mean KL in its place, the same for every row; `capacity` is
     that of the epoch, by default the full one. With k samples it is the importance-weighted bound
     -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
-    and reconstruction and KL are means over the samples.
+    and reconstruction and KL are means over the samples. A model that knows its expectation takes
+    that, and no sample.
     """
+    if model.exact is not None:
+        return _expected_terms(variables, batch, beta, capacity, model, config), variables
     if training and config.hidden_cells > 0.0:
         batch = _mask_cells(noise.key_dropout, batch, config.hidden_cells)
     hidden = training and config.input_dropout > 0.0
     seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
+    assert isinstance(posterior, Gaussian)
     if config.n_samples > 1:
-        if not isinstance(posterior, Gaussian) or model.ordered:
-            raise OptionError("n_samples: rows that depend on each other take 1 draw of z")
         rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
         batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
     factors = move(noise.factors, posterior)
@@ -113,9 +115,9 @@ def row_terms(
     if config.n_samples == 1:
         kl = divergence(posterior, prior, factors, used)
         mask = variables.factor_mask
-        charge = _charge(kl, posterior, prior, mask, batch.weights, capacity, config)
+        known = _factor_divergence(posterior, prior) if config.free_bits else None
+        charge = _charge(kl, known, mask, batch.weights, capacity, config)
         return Terms(reconstruction + beta * charge, reconstruction, kl), variables
-    assert isinstance(posterior, Gaussian)
     ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
     by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
     total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
@@ -125,8 +127,7 @@ def row_terms(
 
 def _charge(
     kl: Float[Array, " row"],
-    posterior: Gaussian | Chain,
-    prior: Density,
+    by_factor: Float[Array, "row factor"] | None,
     mask: Float[Array, " factor"],
     weights: Float[Array, " row"],
     capacity: Float[Array, ""] | None,
@@ -137,15 +138,34 @@ def _charge(
         full = jnp.float32(config.capacity)
         held = capacity_charge(kl, weights, full if capacity is None else capacity)
         return jnp.broadcast_to(held, kl.shape)
-    if config.free_bits == 0.0:
+    if by_factor is None or config.free_bits == 0.0:
         return kl
-    if not (isinstance(prior, Gaussian) and isinstance(posterior, Gaussian)):
-        raise OptionError(
-            "free_bits: the model's factors have no KL each: its prior is not Gaussian, or rows "
-            "depend on each other"
-        )
-    by_factor = mask[None, :] * kl_divergence(posterior, prior)
-    return jnp.broadcast_to(free_bits_charge(by_factor, mask, weights, config.free_bits), kl.shape)
+    held = free_bits_charge(mask[None, :] * by_factor, mask, weights, config.free_bits)
+    return jnp.broadcast_to(held, kl.shape)
+
+
+def _factor_divergence(posterior: Gaussian, prior: Density) -> Float[Array, "row factor"]:
+    if not isinstance(prior, Gaussian):
+        raise OptionError("free_bits: the model's prior is not Gaussian, so factors have no KL")
+    return kl_divergence(posterior, prior)
+
+
+def _expected_terms(
+    variables: Variables,
+    batch: Batch,
+    beta: Float[Array, ""],
+    capacity: Float[Array, ""] | None,
+    model: Model,
+    config: TrainConfig,
+) -> Terms:
+    """The objective's expectation over z, from a model that knows it."""
+    assert model.exact is not None
+    if config.n_samples > 1 or config.input_dropout > 0.0:
+        raise OptionError("n_samples, input_dropout: leave them at 1 and 0; this model draws no z")
+    said = model.exact(variables, batch)
+    kl, mask = jnp.sum(said.kl, axis=-1), variables.factor_mask
+    charge = _charge(kl, said.kl, mask, batch.weights, capacity, config)
+    return Terms(said.reconstruction + beta * charge, said.reconstruction, kl)
 
 
 class Moving(NamedTuple):

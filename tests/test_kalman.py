@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
 from jaxvae import kalman
-from jaxvae.densities import Chain, chain_covariances, move
+from jaxvae.kalman import Chain, covariances
 
 N_ROWS, N_ASSETS, PERSISTENCE = 14, 5, (0.9, -0.4, 0.0)
 N_FACTORS = len(PERSISTENCE)
@@ -27,8 +27,7 @@ def incomplete(values):
 LINKED = np.ones(N_ROWS)
 FILTER, SMOOTHER = jax.jit(kalman.kalman_filter), jax.jit(kalman.smoother)
 ELBO, DIVERGENCE = jax.jit(kalman.expected_elbo), jax.jit(kalman.expected_divergence)
-COVARIANCES = jax.jit(chain_covariances)
-JACOBIAN = jax.jit(jax.jacobian(move))
+COVARIANCES = jax.jit(covariances)
 PANELS = {"whole": VALUES, "incomplete": incomplete(VALUES)}
 
 
@@ -66,11 +65,19 @@ def elbo_of(values, posterior):
 
 
 def joint_covariance(chain):
-    """Of all rows of a chain: its draws are linear in the noise."""
-    noise = jnp.zeros_like(chain.mean)
-    jacobian = np.asarray(JACOBIAN(noise, chain))
-    jacobian = jacobian.reshape(noise.size, noise.size)
-    return jacobian @ jacobian.T
+    """Of all rows of a chain: Cov(z_t, z_s) = gain_t Cov(z_{t+1}, z_s) for t < s."""
+    marginal, gain = np.asarray(COVARIANCES(chain)), np.asarray(chain.gain)
+    joint = np.zeros((N_ROWS, N_FACTORS, N_ROWS, N_FACTORS))
+    for later in range(N_ROWS):
+        joint[later, :, later] = part = marginal[later]
+        for row in range(later - 1, -1, -1):
+            part = gain[row] @ part
+            joint[row, :, later], joint[later, :, row] = part, part.T
+    return joint.reshape(N_ROWS * N_FACTORS, -1)
+
+
+def divergence_of(chain):
+    return DIVERGENCE(arrays(PARAMETERS), chain, COVARIANCES(chain))
 
 
 def statsmodels(values, parameters=PARAMETERS, n_ahead=0):
@@ -92,8 +99,8 @@ def test_filter_is_statsmodels(panel):
     found, expected = filtered_of(panel), statsmodels(panel)
     np.testing.assert_allclose(found.log_likelihood, expected.llf_obs, atol=1e-9)
     np.testing.assert_allclose(found.mean, expected.filtered_state.T, atol=1e-9)
-    covariances = expected.filtered_state_cov.transpose(2, 0, 1)
-    np.testing.assert_allclose(squared(found.root), covariances, atol=1e-9)
+    spread = expected.filtered_state_cov.transpose(2, 0, 1)
+    np.testing.assert_allclose(squared(found.root), spread, atol=1e-9)
     predicted = expected.predicted_state.T[:-1], expected.predicted_state_cov.transpose(2, 0, 1)
     np.testing.assert_allclose(found.predicted_mean, predicted[0], atol=1e-9)
     np.testing.assert_allclose(squared(found.predicted_root), predicted[1][:-1], atol=1e-9)
@@ -102,8 +109,8 @@ def test_filter_is_statsmodels(panel):
 def test_smoother_is_statsmodels(panel):
     found, expected = smoothed_of(panel), statsmodels(panel)
     np.testing.assert_allclose(found.mean, expected.smoothed_state.T, atol=1e-9)
-    covariances = expected.smoothed_state_cov.transpose(2, 0, 1)
-    np.testing.assert_allclose(COVARIANCES(found), covariances, atol=1e-9)
+    spread = expected.smoothed_state_cov.transpose(2, 0, 1)
+    np.testing.assert_allclose(COVARIANCES(found), spread, atol=1e-9)
 
 
 def test_likelihood_is_that_of_one_large_normal(panel):
@@ -122,8 +129,8 @@ def test_rows_that_are_not_linked_do_not_look_ahead():
     linked = np.where(np.arange(N_ROWS) == 8, 0.0, LINKED)
     whole, part = smoothed_of(VALUES, linked), statsmodels(VALUES[:9])
     np.testing.assert_allclose(whole.mean[:9], part.smoothed_state.T, atol=1e-9)
-    covariances = part.smoothed_state_cov.transpose(2, 0, 1)
-    np.testing.assert_allclose(COVARIANCES(whole)[:9], covariances, atol=1e-9)
+    spread = part.smoothed_state_cov.transpose(2, 0, 1)
+    np.testing.assert_allclose(COVARIANCES(whole)[:9], spread, atol=1e-9)
 
 
 def test_without_persistence_it_is_factor_analysis():
@@ -183,18 +190,18 @@ def test_the_best_mean_field_posterior_keeps_a_known_gap(panel):
 
 def test_divergences_are_not_negative_and_0_at_the_prior():
     nothing = np.full((N_ROWS, N_ASSETS), np.nan)
-    at_prior = DIVERGENCE(arrays(PARAMETERS), smoothed_of(nothing))
+    at_prior = divergence_of(smoothed_of(nothing))
     np.testing.assert_allclose(at_prior, 0.0, atol=1e-12)
     chain = random_chain(0, smoothed_of(VALUES), 0.5)
-    assert (DIVERGENCE(arrays(PARAMETERS), chain) > 0.0).all()
+    assert (divergence_of(chain) > 0.0).all()
 
 
 def test_forecasts_are_statsmodels():
     mean, covariance = kalman.forecast(arrays(PARAMETERS), filtered_of(VALUES), 4)
     expected = statsmodels(VALUES, n_ahead=4)
     np.testing.assert_allclose(mean, expected.forecasts.T[-4:], atol=1e-9)
-    covariances = expected.forecasts_error_cov.transpose(2, 0, 1)[-4:]
-    np.testing.assert_allclose(covariance, covariances, atol=1e-9)
+    spread = expected.forecasts_error_cov.transpose(2, 0, 1)[-4:]
+    np.testing.assert_allclose(covariance, spread, atol=1e-9)
 
 
 @pytest.mark.parametrize("strength", [0.01, 1.0, 30.0])
@@ -210,5 +217,5 @@ def test_single_precision_is_enough(strength):
     )
     chains = [SMOOTHER(arrays(parameters, one.mean.dtype), one) for one in (single, double)]
     np.testing.assert_allclose(chains[0].mean, chains[1].mean, atol=2e-3)
-    covariances = [np.asarray(COVARIANCES(chain), float) for chain in chains]
-    np.testing.assert_allclose(*covariances, atol=2e-3 * np.abs(covariances[1]).max())
+    spread = [np.asarray(COVARIANCES(chain), float) for chain in chains]
+    np.testing.assert_allclose(*spread, atol=2e-3 * np.abs(spread[1]).max())

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae import kalman
-from jaxvae.densities import Chain, Gaussian, next_row
+from jaxvae.densities import Gaussian
+from jaxvae.kalman import Chain
 from jaxvae.models.base import (
     Batch,
     Exact,
@@ -88,14 +89,16 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     def exact(variables: Variables, batch: Batch) -> Exact:
-        """ln p(x_t | x_{<t}) by the Kalman filter, and the expected KL of the encoder's chain."""
-        parameters = linear_gaussian(model, variables)
-        filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
+        """The Kalman filter's likelihood, and the objective's expectations under the encoder."""
+        parameters, cells = linear_gaussian(model, variables), (batch.values, batch.observed)
+        filtered = kalman.kalman_filter(parameters, *cells)
         chain, _ = encode(variables, batch)
         if isinstance(chain, Gaussian):
             chain = kalman.independent_rows(chain)
-        kl = kalman.expected_divergence(parameters, chain, linked_rows(batch))
-        return Exact(filtered.log_likelihood, factors_used(variables, kl) * kl)
+        spread = kalman.covariances(chain)
+        fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
+        kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
+        return Exact(filtered.log_likelihood, -fit, factors_used(variables, kl) * kl)
 
     model = Model(
         config.n_factors,
@@ -115,7 +118,7 @@ def prior_given_next(
 ) -> Gaussian:
     """N(φ z_{t+1}, 1-φ²) for every row; N(0, 1) for one that is not linked to the next."""
     phi = linked_rows(batch)[:, None] * persistence(variables)[None, :]
-    return Gaussian(phi * next_row(factors), jnp.log1p(-phi * phi))
+    return Gaussian(phi * kalman.next_row(factors), jnp.log1p(-phi * phi))
 
 
 def persistence(variables: Variables) -> Float[Array, "*members factor"]:
@@ -140,7 +143,7 @@ def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian
 def linked_rows(batch: Batch) -> Float[Array, " row"]:
     """0 for a row in use that one not in use follows, and for the last; else 1."""
     weights = batch.weights
-    ends = (weights > 0.0) & ~(next_row(weights) > 0.0)
+    ends = (weights > 0.0) & ~(kalman.next_row(weights) > 0.0)
     return jnp.where(ends, 0.0, 1.0).astype(weights.dtype).at[-1].set(0.0)
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Chain, Density, Gaussian
+from jaxvae.densities import Density, Gaussian
+from jaxvae.kalman import Chain
 
 Parameters = Any
 Statistics = Any
@@ -53,10 +54,12 @@ class Exact(NamedTuple):
 
     log_likelihood: ln p(x) of each row, given the rows before it where rows depend on each other;
         over observed cells, in nats.
+    reconstruction: -E_q ln p(x | z) of each row.
     kl: KL(q ‖ p) of each row and factor, the mean over what it is conditioned on.
     """
 
     log_likelihood: Float[Array, " row"]
+    reconstruction: Float[Array, " row"]
     kl: Float[Array, "row factor"]
 
 
@@ -76,8 +79,8 @@ class Model(NamedTuple):
         them, each from the stationary law, and not rows at random
     marginal(variables, factors, batch) -> p(z) of each row by itself, as `prior` gives it; None
         where the prior is that already
-    exact(variables, batch) -> Exact, for a model that knows its likelihood; None where it has to be
-        estimated
+    exact(variables, batch) -> Exact, for a model that knows its likelihood and its objective's
+        expectation, which then needs no draws; None where they are estimated
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
