@@ -61,7 +61,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
-    "temporal": {"epochs": 80, "warmup_epochs": 5, "weight_decay": 0.1},
+    "temporal": {"epochs": 30, "batch_size": 128, "warmup_epochs": 0, "weight_decay": 2.0},
 }
 # Models whose encoder, decoder and prior see the panel's covariates.
 CONDITIONAL: tuple[str, ...] = ()
