@@ -74,7 +74,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "volatility": {"epochs": 400, "warmup_epochs": 20},
     "conditional": {"epochs": 400, "warmup_epochs": 20},
     "autoregressive": {"epochs": 300, "warmup_epochs": 0},
-    "temporal": {"epochs": 80, "warmup_epochs": 5, "weight_decay": 0.1},
+    "temporal": {"epochs": 30, "batch_size": 128, "warmup_epochs": 0, "weight_decay": 2.0},
 }
 # Models that take a panel's covariates as conditions and its sectors for their loadings.
 CONDITIONAL = ("conditional",)
