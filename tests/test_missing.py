@@ -11,8 +11,8 @@ import pytest
 from linear import log_density, solution, with_exact_encoder
 from small import linear_gaussian
 
-import jaxvae
 from jaxvae import generate, missing
+from jaxvae.analysis import baselines
 from jaxvae.cli import main
 from jaxvae.ensemble import member_grid, train_ensemble
 from jaxvae.errors import DataError
@@ -145,7 +145,9 @@ def test_complete_panels_are_prepared_as_ever():
     preset = prepare(replace(panel, values=values), config).preset
     assert preset.model.masked
     assert preset.train.hidden_cells == missing.HIDDEN_CELLS
-    assert missing.completed(panel.values, None, 0) is panel.values
+    model = baselines.fit_pca(panel.values, 1)
+    assert missing.completed(panel.values, model, 0) is panel.values
+    assert missing.completion_note(panel.values, model) == missing.missing_notes(panel) == []
 
 
 def test_hidden_cells_are_a_uniform_share_of_each_row():
@@ -272,9 +274,9 @@ def test_filling_is_the_mixture_of_the_refits(panel, study):
         noise = np.exp(np.logaddexp(decoder["log_variance"], np.log(1e-6)))
         none = np.zeros_like(loadings)
         scatter = loadings @ loadings.T + np.diag(noise)
-        model = jaxvae.analysis.baselines.Baseline(bias, scatter, none, none)
-        parts.append(jaxvae.analysis.baselines.fill(model, cells))
-        weights.append(jaxvae.analysis.baselines.log_likelihood(model, cells))
+        model = baselines.Baseline(bias, scatter, none, none)
+        parts.append(baselines.fill(model, cells))
+        weights.append(baselines.log_likelihood(model, cells))
     shares = np.exp(weights - np.max(weights, axis=0))
     shares = shares / shares.sum(axis=0)
     expected = scaler[0] + scaler[1] * np.einsum("mr,mra->ra", shares, np.array(parts))
