@@ -249,8 +249,10 @@ def main():
         with threadpool_limits(1):
             figures = classical_figures(standard, whole, split)
         figures["vae"], kept = vae_figures(panel, left, config, standard, whole, split)
-        means = np.where(np.isnan(left), units.mean, left)
-        figures["vae_mean_filled"], _ = vae_figures(panel, means, config, standard, whole, split)
+        if not arguments.quick:
+            means = np.where(np.isnan(left), units.mean, left)
+            parts = (config, standard, whole, split)
+            figures["vae_mean_filled"], _ = vae_figures(panel, means, *parts)
         if config.model == "linear":
             figures["exact"] = exactness(*kept, standard, whole)
         figures["missing"] = float(np.isnan(standard).mean())
