@@ -77,7 +77,7 @@ def remove(values, pattern, share, rng):
     if pattern == "late":
         split = split_dates(n_dates)
         latest = split.train.stop - FEWEST_CASES
-        n_late = min(n_assets - 2, int(np.ceil(share * split.fit.stop * n_assets / latest * 2)))
+        n_late = min(n_assets - 4, int(np.ceil(share * split.fit.stop * n_assets / latest * 2)))
         places, wanted = rng.random(n_late), share * split.fit.stop * n_assets / latest
         power = brentq(lambda power: (places**power).sum() - wanted, 1e-3, 1e3)
         for asset, place in zip(rng.permutation(n_assets), places, strict=False):
