@@ -77,7 +77,7 @@ def remove(values, pattern, share, rng):
     if pattern == "late":
         split = split_dates(n_dates)
         latest = split.train.stop - FEWEST_CASES
-        n_late = min(n_assets - 2, int(np.ceil(share * split.fit.stop * n_assets / latest * 2)))
+        n_late = min(n_assets - 4, int(np.ceil(share * split.fit.stop * n_assets / latest * 2)))
         places, wanted = rng.random(n_late), share * split.fit.stop * n_assets / latest
         power = brentq(lambda power: (places**power).sum() - wanted, 1e-3, 1e3)
         for asset, place in zip(rng.permutation(n_assets), places, strict=False):
@@ -249,8 +249,10 @@ def main():
         with threadpool_limits(1):
             figures = classical_figures(standard, whole, split)
         figures["vae"], kept = vae_figures(panel, left, config, standard, whole, split)
-        means = np.where(np.isnan(left), units.mean, left)
-        figures["vae_mean_filled"], _ = vae_figures(panel, means, config, standard, whole, split)
+        if not arguments.quick:
+            means = np.where(np.isnan(left), units.mean, left)
+            parts = (config, standard, whole, split)
+            figures["vae_mean_filled"], _ = vae_figures(panel, means, *parts)
         if config.model == "linear":
             figures["exact"] = exactness(*kept, standard, whole)
         figures["missing"] = float(np.isnan(standard).mean())

@@ -113,7 +113,13 @@ def _independent_tails(
     """Every asset a Student-t of its own."""
     columns = zip(train.T[:, :, None], validation.T[:, :, None], strict=True)
     by_asset = [
-        baselines.log_likelihood(baselines.fit_multivariate_t(asset), later)
+        baselines.log_likelihood(baselines.fit_multivariate_t(_without_gaps(asset)), later)
         for asset, later in columns
     ]
     return np.sum(by_asset, axis=0)
+
+
+def _without_gaps(asset: Float[np.ndarray, "date 1"]) -> Float[np.ndarray, "observed 1"]:
+    """The dates that an asset has; of one asset alone, missing cells say nothing."""
+    seen = np.isfinite(asset[:, 0])
+    return asset if seen.all() else asset[seen]

@@ -68,7 +68,7 @@ def test_keep_leaves_holes_and_drops_empty_dates():
 def test_keep_refuses_an_asset_that_has_too_few_values_to_be_fitted():
     late = make_returns()
     late.iloc[:29, 1] = np.nan
-    with pytest.raises(DataError, match="'MSFT' has 27 values .*, to 2020-.*: at least 28"):
+    with pytest.raises(DataError, match=r"'MSFT' has 27 values .*, to 2020-.*: at least 28"):
         panel_from_frame(late, missing="keep")
     late.iloc[28] = make_returns().iloc[28]
     assert np.isnan(panel_from_frame(late, missing="keep").values).sum() == 28

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
-from scipy.special import digamma
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
@@ -29,16 +27,13 @@ from jaxvae.analysis.incomplete import (
     log_density,
     maximise,
 )
+from jaxvae.analysis.student import fit_student
 from jaxvae.errors import DataError, OptionError
 
 # Noise variance never falls below this share of the returns': noiseless data keeps a density.
 NOISE_FLOOR = 1e-6
 SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 FACTOR_ANALYSIS_TOLERANCE, FACTOR_ANALYSIS_ROUNDS = 1e-7, 1000  # nats a date; rounds
-STUDENT_TOLERANCE, STUDENT_ROUNDS = 1e-8, 500  # nats a date; rounds
-INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much
-# Below 1 the likelihood may have no maximum; at 1e6 the density is a Gaussian's.
-DEGREES_OF_FREEDOM = (1.0, 1e6)
 
 
 class Baseline(NamedTuple):
@@ -267,48 +262,26 @@ def fit_independent(
     gaussian = maximise(values, expect, refit)
     if not student:
         return gaussian
-    return _fit_student(values, gaussian.mean, gaussian.scatter, diagonal)
+    return _student(values, gaussian, diagonal)
 
 
 def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Baseline:
     """Multivariate Student-t by maximum likelihood in mean, scale matrix and ν; no factors.
 
-    A round weights each date by w = (ν + n) / (ν + δ), δ the squared Mahalanobis distance of its n
-    observed cells; fills the others by their conditional means; takes the weighted mean and the
-    weighted scatter, with the spread of what was filled, divided by Σ w; and then the root in ν of
-    the likelihood's own derivative. This is ECME (Liu and Rubin 1995, missing cells included) with
-    the divisor of Kent, Tyler and Vardi (1994) in place of the number of dates: the same maximum in
-    fewer rounds. It ends when a round gains less than 1e-8 nats a date (1e-5 with missing cells).
-    ν is kept from 1 to 1,000,000.
-
-    Raises DataError where dates are too few or the covariance is singular.
+    The algorithm is that of `student.fit_student`. Raises DataError where dates are too few or the
+    covariance is singular.
     """
     start = _regular(*expected_moments(independent(values)), len(values))
     with _regularly(values):
-        return _fit_student(values, start.mean, start.scatter, lambda free: free)
+        return _student(values, start, lambda free: free)
 
 
-def _fit_student(
+def _student(
     values: Float[np.ndarray, "date asset"],
-    mean: Float[np.ndarray, " asset"],
-    scatter: Float[np.ndarray, "asset asset"],
+    start: Baseline,
     restrict: Callable[[np.ndarray], np.ndarray],
 ) -> Baseline:
-    """From a start; `restrict` makes of any scale matrix the likeliest of those allowed."""
-    complete = np.isfinite(values).all()
-    tolerance = STUDENT_TOLERANCE if complete else INCOMPLETE_TOLERANCE
-    freedom, last = 8.0, -np.inf
-    said = conditional(values, mean, scatter)
-    for _ in range(STUDENT_ROUNDS):
-        weights = (freedom + said.counts) / (freedom + said.distances)
-        mean, scatter = _weighted_moments(said.values, weights)
-        scatter = restrict(scatter + said.spread / weights.sum())
-        said = conditional(values, mean, scatter)
-        freedom = _solve_freedom(said)
-        score = log_density(said, freedom).mean()
-        if score - last < tolerance:
-            break
-        last = score
+    mean, scatter, freedom = fit_student(values, start.mean, start.scatter, restrict)
     return _without_factors(mean, scatter)._replace(degrees_of_freedom=freedom)
 
 
@@ -329,39 +302,6 @@ def choose_n_factors(
         [log_likelihood(fit_function(train, k), validation).mean() for k in candidates]
     )
     return candidates[int(scores.argmax())], scores
-
-
-def _weighted_moments(
-    values: Float[np.ndarray, "date asset"], weights: Float[np.ndarray, " date"]
-) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
-    """Weighted mean and scatter, both divided by the sum of the weights."""
-    mean = np.average(values, axis=0, weights=weights)
-    scaled = (values - mean) * np.sqrt(weights / weights.sum())[:, None]
-    return mean, scaled.T @ scaled
-
-
-def _solve_freedom(said: Conditional) -> float:
-    """The ν at which the likelihood's derivative is zero, within its bounds.
-
-    2/N ∂L/∂ν = mean over dates of  ln(ν/2) − ψ(ν/2) + ψ((ν+n)/2) − ln((ν+n)/2) + 1 + ln w − w,
-    w = (ν + n) / (ν + δ)   (Liu and Rubin 1995).
-    """
-    sizes, dates = np.unique(said.counts, return_counts=True)
-    shares = dates / len(said.counts)
-
-    def slope(log_freedom: float) -> float:
-        freedom = np.exp(log_freedom)
-        above = freedom + sizes
-        weights = (freedom + said.counts) / (freedom + said.distances)
-        gap = np.log(freedom / above) - digamma(freedom / 2) + digamma(above / 2)
-        return float(shares @ gap + 1 + np.mean(np.log(weights) - weights))
-
-    low, high = np.log(DEGREES_OF_FREEDOM)
-    if slope(low) <= 0:
-        return DEGREES_OF_FREEDOM[0]
-    if slope(high) >= 0:
-        return DEGREES_OF_FREEDOM[1]
-    return float(np.exp(brentq(slope, low, high)))
 
 
 def _spectrum(
