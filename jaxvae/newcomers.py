@@ -85,17 +85,21 @@ def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> New
         lacks, do not count.
     sector: its label, one of the study's.
 
-    Raises DataError where the panel lacks an asset or covariate, OptionError on an unknown label
-    or a study that was fitted without sectors.
+    Raises DataError where the panel lacks an asset or covariate or a date comes twice, OptionError
+    on an unknown label or a study that was fitted without sectors.
     """
     prior = sector_prior(study, sector)
+    if returns.index.has_duplicates:
+        twice = returns.index[returns.index.duplicated()][0]
+        raise DataError(f"the new stock's history has {twice} twice; keep one")
     history = returns.reindex(panel.dates).to_numpy(np.float64)
     seen = np.isfinite(history)
     if not seen.any() and returns.notna().any():
         raise DataError("the panel has no date of the new stock's history; give it some")
     design = Design(*(part[seen] for part in designs(study, panel)))
     mean, covariance, noise = regress(design, history[seen], prior)
-    return Newcomer(_names(study), mean, covariance, noise**0.5, int(seen.sum()))
+    names = _names(study, len(mean))
+    return Newcomer(names, mean, covariance, noise**0.5, int(seen.sum()))
 
 
 def regress(
@@ -160,7 +164,8 @@ def designs(study: Study, panel: Panel) -> Design:
     roots = np.asarray(modes.cholesky[0], np.float64)
     inverse = np.linalg.inv(roots)
     factors = np.asarray(modes.mean[0], np.float64)
-    mean = np.column_stack([factors, conditions, np.ones(len(values))])
+    told = conditions[:, : _n_seen(variables)]
+    mean = np.column_stack([factors, told, np.ones(len(values))])
     k, n_columns = model.n_factors, mean.shape[1]
     covariance = np.zeros((len(values), n_columns, n_columns))
     covariance[:, :k, :k] = np.einsum("tji,tjk->tik", inverse, inverse)
@@ -213,6 +218,12 @@ def _noise_prior(noises: Float[np.ndarray, " asset"]) -> tuple[float, float]:
     return freedom, float(2.0 / freedom * np.exp(logs.mean() + digamma(freedom / 2)))
 
 
-def _names(study: Study) -> tuple[str, ...]:
-    factors = (f"factor {k + 1}" for k in range(study.config["n_factors"]))
-    return (*factors, *study.config.get("covariates", []), "constant")
+def _n_seen(variables: Any) -> int:
+    """How many conditions the decoder's mean sees: all of them or none."""
+    return len(variables.parameters["decoder"]["mean"]["kernel"])
+
+
+def _names(study: Study, n_columns: int) -> tuple[str, ...]:
+    factors = [f"factor {k + 1}" for k in range(study.config["n_factors"])]
+    told = study.config.get("covariates", [])[: n_columns - len(factors) - 1]
+    return (*factors, *told, "constant")

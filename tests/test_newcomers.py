@@ -173,6 +173,8 @@ def test_dates_with_a_gap_or_unknown_to_the_panel_do_not_count(study):
     same = newcomer(study, OTHERS, past.drop(past.index[3]), "sector 0")
     assert found.n_dates == 9
     np.testing.assert_allclose(found.mean, same.mean, rtol=1e-9)
+    with pytest.raises(DataError, match="1999-01-04 00:00:00 twice"):
+        newcomer(study, OTHERS, pd.concat([gap, gap.iloc[-1:]]), "sector 0")
     with pytest.raises(DataError, match="no date of the new stock's history"):
         newcomer(study, OTHERS, pd.Series([0.1], [pd.Timestamp("1999-01-04")]), "sector 0")
 
