@@ -102,7 +102,7 @@ class WalkConfig:
         made = make_preset(
             "default", n_factors=self.n_factors, epochs=self.epochs, model=self.model
         )
-        return for_windows(made)
+        return for_windows(made, self.window)
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,16 @@ def train_windows(
     return said
 
 
-def for_windows(preset: Preset) -> Preset:
+def for_windows(preset: Preset, window: int) -> Preset:
     """A preset for members that train through, without validation dates, on few rows.
+
+    Short windows get smaller batches, so that an epoch has about four of them at least.
 
     A linear decoder gets a linear encoder: the posterior mean of a linear model is linear (under
     "student", in the row divided by its own scale), and a perceptron only costs time.
     """
-    train = replace(preset.train, patience=None)
+    batch_size = min(preset.train.batch_size, 8 * math.ceil(window / 32))
+    train = replace(preset.train, batch_size=batch_size, patience=None)
     if not is_linear(preset.model):
         return preset._replace(train=train)
     shape = replace(preset.model, widths=(), normalisation="none", skip=False)

@@ -102,3 +102,18 @@ def test_the_consensus_leads_the_median_member():
     for kind in ("consensus", "before_the_rule"):
         assert leads[kind]["low"] > 0
         assert leads[kind]["share_of_draws"] > 0.5
+
+
+def test_the_walk_reproduces_the_protocol_and_beats_ledoit_wolf():
+    results = results_of("walk_forward")
+    for name, volatility in results["protocol"].items():
+        assert volatility["found"] == volatility["known"], name
+    linear = results["models"]["linear"]
+    assert linear["windows"] == 383
+    early = linear["early_volatility"]
+    chosen = " ".join(f"{beta:g}" for beta in linear["config"]["betas"])
+    assert chosen == min(early, key=early.get)
+    for part in linear["parts"].values():
+        assert part["volatility"]["vae"] < part["volatility"]["ledoit_wolf"]
+    steady = linear["steadiness"]
+    assert steady["stability"] > steady["stability_chance"]
