@@ -17,8 +17,9 @@ from jaxvae.plot_style import (
 
 MESSAGE = (
     "β prunes weak factors and turns the rest to the principal axes, which are the true ones only "
-    "where variances differ; held-out likelihood is best near β = 1"
+    "where variances differ: on the isotropic panel no β beats a random rotation"
 )
+TICKS = (1 / 16, 1 / 4, 1, 4, 16)
 
 
 def draw(results) -> Figure:
@@ -70,7 +71,7 @@ def _matched(axes, panel, betas, first):
         which = "mean" if null == "rotation" else "percentile_95"
         axes.axhline(panel["nulls"][null]["mcc"][which], color=MUTED, lw=1, ls=style, label=words)
     axes.set_ylim(0, 1.02)
-    beta_axis(axes, betas[::2])
+    beta_axis(axes, TICKS)
 
 
 def _used(axes, panel, betas, first):
@@ -80,7 +81,7 @@ def _used(axes, panel, betas, first):
         known = panel["closed_form"]["active_units"]
         axes.plot(betas, known, "x", ms=5, color=DATA, label="closed form")
     axes.set_ylim(bottom=-0.3)
-    beta_axis(axes, betas[::2])
+    beta_axis(axes, TICKS)
 
 
 def _parts(axes, panel, betas, first):
@@ -93,4 +94,4 @@ def _parts(axes, panel, betas, first):
     }
     for name, (colour, words) in parts.items():
         _line(axes, panel, betas, name, colour, words)
-    beta_axis(axes, betas[::2])
+    beta_axis(axes, TICKS)
