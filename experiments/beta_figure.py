@@ -48,7 +48,8 @@ def _line(axes, panel, betas, name, colour, words, **style):
     """Mean over seeds with its 95 % interval."""
     lows, highs = ([interval[k] for interval in panel["over_seeds"][name]] for k in (1, 2))
     axes.fill_between(betas, lows, highs, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(betas, _means(panel, name), "o-", ms=3, color=colour, label=words, **style)
+    style = {"marker": "o", "ms": 3} | style
+    axes.plot(betas, _means(panel, name), color=colour, label=words, **style)
 
 
 def _curve(axes, panel, name, first):
@@ -93,5 +94,6 @@ def _parts(axes, panel, betas, first):
         "dimension_kl": (FACTOR_ANALYSIS, "dimension-wise KL"),
     }
     for name, (colour, words) in parts.items():
-        _line(axes, panel, betas, name, colour, words)
+        style = {"marker": "", "ls": "--", "zorder": 3} if "chance" in name else {}
+        _line(axes, panel, betas, name, colour, words, **style)
     beta_axis(axes, TICKS)
