@@ -17,8 +17,9 @@ from jaxvae.plot_style import (
 
 MESSAGE = (
     "β prunes weak factors and turns the rest to the principal axes, which are the true ones only "
-    "where variances differ; held-out likelihood is best near β = 1"
+    "where variances differ: on the isotropic panel no β beats a random rotation"
 )
+TICKS = (1 / 16, 1 / 4, 1, 4, 16)
 
 
 def draw(results) -> Figure:
@@ -47,7 +48,8 @@ def _line(axes, panel, betas, name, colour, words, **style):
     """Mean over seeds with its 95 % interval."""
     lows, highs = ([interval[k] for interval in panel["over_seeds"][name]] for k in (1, 2))
     axes.fill_between(betas, lows, highs, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(betas, _means(panel, name), "o-", ms=3, color=colour, label=words, **style)
+    style = {"marker": "o", "ms": 3} | style
+    axes.plot(betas, _means(panel, name), color=colour, label=words, **style)
 
 
 def _curve(axes, panel, name, first):
@@ -70,7 +72,7 @@ def _matched(axes, panel, betas, first):
         which = "mean" if null == "rotation" else "percentile_95"
         axes.axhline(panel["nulls"][null]["mcc"][which], color=MUTED, lw=1, ls=style, label=words)
     axes.set_ylim(0, 1.02)
-    beta_axis(axes, betas[::2])
+    beta_axis(axes, TICKS)
 
 
 def _used(axes, panel, betas, first):
@@ -80,7 +82,7 @@ def _used(axes, panel, betas, first):
         known = panel["closed_form"]["active_units"]
         axes.plot(betas, known, "x", ms=5, color=DATA, label="closed form")
     axes.set_ylim(bottom=-0.3)
-    beta_axis(axes, betas[::2])
+    beta_axis(axes, TICKS)
 
 
 def _parts(axes, panel, betas, first):
@@ -92,5 +94,6 @@ def _parts(axes, panel, betas, first):
         "dimension_kl": (FACTOR_ANALYSIS, "dimension-wise KL"),
     }
     for name, (colour, words) in parts.items():
-        _line(axes, panel, betas, name, colour, words)
-    beta_axis(axes, betas[::2])
+        style = {"marker": "", "ls": "--", "zorder": 3} if "chance" in name else {}
+        _line(axes, panel, betas, name, colour, words, **style)
+    beta_axis(axes, TICKS)

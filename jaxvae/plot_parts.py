@@ -64,7 +64,9 @@ def _draw(axes: Axes, members: pd.DataFrame, name: str, colour: str, words: str)
     middle = by_beta.median()
     band: dict[str, Any] = {"color": colour, "alpha": 0.15, "linewidth": 0}
     axes.fill_between(middle.index, by_beta.min(), by_beta.max(), **band)
-    axes.plot(middle.index, middle, "o-", ms=3.5, color=colour, label=words)
+    # Often on top of the line that it is to be read against.
+    style = "--" if "chance" in name else "o-"
+    axes.plot(middle.index, middle, style, ms=3.5, color=colour, label=words)
 
 
 def _message(study: Study, members: pd.DataFrame) -> str:

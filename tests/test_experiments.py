@@ -97,6 +97,52 @@ def test_numbers_of_factors_are_found_from_the_strength_that_the_docstring_state
         assert draw["gain"] is None or draw["gain"][1] <= 0
 
 
+@pytest.fixture(scope="module")
+def beta():
+    return results_of("beta")["panels"]
+
+
+def over_betas(panel, name, end):
+    """mean (0), low (1) or high (2) over seeds, by β."""
+    return [interval[end] for interval in panel["over_seeds"][name]]
+
+
+def test_beta_prunes_as_the_closed_form_says(beta):
+    for name in ("isotropic", "separated", "linear"):
+        found, known = beta[name]["certified"]["active_units"], beta[name]["closed_form"]
+        assert found["largest"] <= 1
+        assert sum(gap > 0 for gap in found["by_beta"]) <= 2
+        assert known["active_units"][0] > known["active_units"][-1]
+        # From β = 1.4 on.
+        assert max(beta[name]["certified"]["rate"]["by_beta"][6:]) < 0.03
+        learned = beta[name]["learned_noise"]
+        pairs = zip(learned["active_units"], learned["closed_form"]["active_units"], strict=True)
+        assert all(abs(seed - form) <= 1 for seeds, form in pairs for seed in seeds)
+
+
+def test_beta_turns_axes_where_variances_differ_and_nowhere_else(beta):
+    floors = {name: beta[name]["nulls"]["rotation"]["mcc"] for name in beta}
+    for name in ("separated", "linear"):
+        assert max(over_betas(beta[name], "mcc", 1)) > floors[name]["percentile_95"]
+    for name in ("isotropic", "nonlinear"):
+        assert max(over_betas(beta[name], "mcc", 0)) < floors[name]["mean"]
+
+
+def test_total_correlation_is_no_more_than_few_dates_leave(beta):
+    for name, most in (("isotropic", 0.1), ("separated", 0.1), ("linear", 0.1), ("nonlinear", 0.2)):
+        parts = [
+            over_betas(beta[name], f"total_correlation{end}", 0) for end in ("", "_chance_mean")
+        ]
+        assert max(found - chance for found, chance in zip(*parts, strict=True)) < most
+
+
+def test_warm_up_and_free_bits_lead_the_plain_charge(beta):
+    ways = beta["nonlinear"]["schedules"]["1"]
+    for way in ("warm-up", "free bits"):
+        assert ways[way]["log_likelihood"][1] > ways["plain"]["log_likelihood"][2]
+        assert ways[way]["active_units"][0] > ways["plain"]["active_units"][0]
+
+
 def test_the_consensus_leads_the_median_member():
     leads = results_of("consensus")["lead_over_median_member"]
     for kind in ("consensus", "before_the_rule"):
