@@ -57,13 +57,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
+ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
 TRAINING: dict[str, dict[str, Any]] = {
     "linear": {"epochs": 300, "warmup_epochs": 0},
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
-    "autoregressive": {"epochs": 300, "warmup_epochs": 0},
+    "autoregressive": {
+        "epochs": 400,
+        "warmup_epochs": 0,
+        "batch_size": ALL_ROWS,
+        "patience": None,
+    },
 }
+# Full batches and an objective without noise bear a larger one.
+LEARNING_RATES = {"autoregressive": 2e-2}
 # Models whose encoder, decoder and prior see the panel's covariates.
 CONDITIONAL: tuple[str, ...] = ()
 PRESETS = {"default": DEFAULT, "notebook": NOTEBOOK}
@@ -94,9 +102,8 @@ def make_preset(
         shape = replace(shape, **ADDITIVE)
         train = replace(train, weight_decay=0.0, **TRAINING[model])
     shape = replace(shape, **changes)
-    return Preset(
-        shape, train if epochs is None else _shortened(train, epochs), preset.learning_rate
-    )
+    learning_rate = LEARNING_RATES.get(model, preset.learning_rate)
+    return Preset(shape, train if epochs is None else _shortened(train, epochs), learning_rate)
 
 
 def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:
