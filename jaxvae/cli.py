@@ -115,7 +115,7 @@ def _add_study(commands: Any) -> None:
         "--model",
         default="static",
         metavar="NAME",
-        help="static, linear, additive, student or volatility (default: static)",
+        help="static, linear, additive, student, volatility or autoregressive (default: static)",
     )
     grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
     grid.add_argument("--epochs", type=int, metavar="N", help="the most epochs (default: preset's)")
