@@ -37,7 +37,7 @@ from jaxvae.summary import likeliest
 from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table, score_baseline
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)
-QUICK = replace(CONFIG, n_factors=2, epochs=10)
+QUICK = replace(CONFIG, n_factors=2, epochs=20)
 PERSISTENCE = (0.0, 0.5, 0.9)
 ENCODERS = ("smoother", "filter", "perceptron")
 MOST_FACTORS = 15

@@ -43,6 +43,8 @@ _PUBLIC = {
     "Model": ("jaxvae.models", "Model"),
     "ModelConfig": ("jaxvae.models", "ModelConfig"),
     "Variables": ("jaxvae.models", "Variables"),
+    "autoregressive_vae": ("jaxvae.models", "autoregressive_vae"),
+    "kalman": ("jaxvae.kalman", None),
     "make_batch": ("jaxvae.models", "make_batch"),
     "planted_model": ("jaxvae.models.planted", "planted_model"),
     "static_vae": ("jaxvae.models", "static_vae"),

@@ -67,15 +67,23 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
+ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
 TRAINING: dict[str, dict[str, Any]] = {
     "linear": {"epochs": 300, "warmup_epochs": 0},
     "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
     "student": {"epochs": 400, "warmup_epochs": 20},
     "volatility": {"epochs": 400, "warmup_epochs": 20},
     "conditional": {"epochs": 400, "warmup_epochs": 20},
-    "autoregressive": {"epochs": 300, "warmup_epochs": 0},
+    "autoregressive": {
+        "epochs": 400,
+        "warmup_epochs": 0,
+        "batch_size": ALL_ROWS,
+        "patience": None,
+    },
     "temporal": {"epochs": 30, "batch_size": 128, "warmup_epochs": 0, "weight_decay": 2.0},
 }
+# Full batches and an objective without noise bear a larger one.
+LEARNING_RATES = {"autoregressive": 2e-2}
 # Models that take a panel's covariates as conditions and its sectors for their loadings.
 CONDITIONAL = ("conditional",)
 PRESETS = {"default": DEFAULT, "notebook": NOTEBOOK}
@@ -118,7 +126,8 @@ def make_preset(
         train = replace(train, **{"weight_decay": 0.0, **TRAINING[model]})
     shape = replace(shape, **changes)
     train = train if epochs is None else _shortened(train, epochs)
-    return Preset(shape, _charged(train, model, warmup, capacity, free_bits), preset.learning_rate)
+    charged = _charged(train, model, warmup, capacity, free_bits)
+    return Preset(shape, charged, LEARNING_RATES.get(model, preset.learning_rate))
 
 
 def _charged(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae import kalman
+from jaxvae.cholesky import cholesky, inverse_lower
 from jaxvae.densities import Gaussian
 from jaxvae.kalman import Chain
 from jaxvae.models.base import (
@@ -62,7 +63,8 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
             first = encoder.init(key, batch.values, batch, True)["params"]
         start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
         parameters = drawn(key, {"encoder": first, "decoder": second})
-        parameters = {**parameters, "prior": {"persistence": start}}
+        square = jnp.zeros((config.n_factors, config.n_factors), batch.values.dtype)
+        parameters = {**parameters, "prior": {"persistence": start, "rotation": square}}
         return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
 
     def encode(
@@ -85,7 +87,8 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         batch: Batch,
         training: bool = False,
     ) -> tuple[Gaussian, Variables]:
-        inputs, n_used = factors * variables.factor_mask[None, :], jnp.sum(variables.factor_mask)
+        inputs = (factors * variables.factor_mask[None, :]) @ rotation(variables).T
+        n_used = jnp.sum(variables.factor_mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     def exact(variables: Variables, batch: Batch) -> Exact:
@@ -126,6 +129,20 @@ def persistence(variables: Variables) -> Float[Array, "*members factor"]:
     return LARGEST_PERSISTENCE * jnp.tanh(variables.parameters["prior"]["persistence"])
 
 
+def rotation(variables: Variables) -> Float[Array, "factor factor"]:
+    """The orthogonal R between the decoder's matrix V and the loadings W = V R.
+
+    R = (I + S)(I - S)⁻¹ with S skew-symmetric (Cayley). It adds nothing to what can be said: W is
+    any matrix without it. But turning factors leaves W Wᵀ as it is, along a narrow valley in W that
+    Adam hardly moves in; here it is a direction of its own.
+    """
+    upper = jnp.triu(variables.parameters["prior"]["rotation"], 1)
+    skew, unit = upper - upper.T, jnp.eye(upper.shape[0], dtype=upper.dtype)
+    # (I - S)⁻¹ = (I + S)(I + SSᵀ)⁻¹: a symmetric matrix to invert.
+    inverse = inverse_lower(cholesky(unit + skew @ skew.T))
+    return (unit + skew) @ (unit + skew) @ inverse.T @ inverse
+
+
 def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian:
     """A member's parameters as `kalman` takes them; a factor not in use loads on nothing."""
     kernel = variables.parameters["decoder"]["curves"]["terms"]["kernel"]
@@ -133,7 +150,7 @@ def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian
     nothing = Batch(row, row, row[:, :0], row[:, 0])
     at_zero, _ = model.decode(variables, jnp.zeros_like(kernel[:, :1]).T, nothing, False)
     return kalman.LinearGaussian(
-        kernel.T * variables.factor_mask[None, :],
+        kernel.T @ rotation(variables) * variables.factor_mask[None, :],
         at_zero.mean[0],
         jnp.exp(at_zero[1][0]),
         persistence(variables),
