@@ -94,7 +94,7 @@ def squares_autocorrelation(
 def lead_note(comparisons: pd.DataFrame) -> str:
     """Whether the past helps: the ensemble against the closest model that does not know it."""
     rows = comparisons[(comparisons.model == "vae_ensemble") & (comparisons.baseline != EWMA)]
-    rival = rows.loc[rows.difference.idxmin()]
+    rival = rows.iloc[int(rows.difference.argmin())]
     name = rival.baseline.replace("_", " ")
     lead = f"{rival.difference:+.2f} [{rival.low:+.2f}, {rival.high:+.2f}] nats a date"
     if rival.low > 0:

@@ -8,6 +8,8 @@ from scipy.stats import multivariate_normal
 
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.densities import log_density
+from jaxvae.errors import OptionError
+from jaxvae.estimator import VAEFactors
 from jaxvae.likelihood import log_likelihood
 from jaxvae.memory import Speeds, _recall, recall, unfold
 from jaxvae.models import ModelConfig, make_batch, persistence_of, temporal_vae
@@ -184,6 +186,19 @@ def test_forecast_of_a_portfolio_has_the_normals_moments(gaussian):
     np.testing.assert_allclose(np.var(np.asarray(draws), axis=0), expected, rtol=0.15)
     quantile = mean @ weights - 1.645 * deviation
     assert ((np.asarray(draws) < quantile).mean()) == pytest.approx(0.05, abs=0.004)
+
+
+def test_settings_that_do_not_fit_are_named():
+    for memory, likelihood, words in (
+        (SPEEDS, "gaussian", "does not go with a memory"),
+        (Speeds((), 0, 30.0), "volatility", "half-life"),
+        (Speeds((5.0,), 0, 0.0), "volatility", "half-life"),
+        (Speeds((5.0,), 1, 30.0), "volatility", "base 1 is no place"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            ModelConfig(likelihood=likelihood, memory=memory)
+    with pytest.raises(OptionError, match="'temporal' forecasts each date"):
+        VAEFactors(2, model="temporal").fit(VALUES)
 
 
 def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():

@@ -40,6 +40,7 @@ class ModelConfig:
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
+<<<<<<< HEAD
     dynamics: "none", dates independent; or "autoregressive": each factor remembers its past, with a
         linear decoder and Gaussian noise.
     encoder: "perceptron"; or where dates depend on each other "smoother" or "filter", the Kalman
@@ -47,6 +48,11 @@ class ModelConfig:
     memory: how fast a temporal model forgets; None: dates know nothing of those before.
     masked: the encoder sees which cells are observed beside their values, for panels with missing
         cells.
+=======
+    memory: how fast a temporal model forgets; it has an encoder and decoder of its own, so that
+        widths, normalisation, decoder, degree, skip and noise say nothing, and takes the likelihood
+        "volatility". None: dates know nothing of those before.
+>>>>>>> temporal
     """
 
     n_factors: int = 5
@@ -82,6 +88,7 @@ class ModelConfig:
         _require_one_of("noise", self.noise, NOISES)
         if not self.noise_variance > 0:
             raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
+<<<<<<< HEAD
         self._check_conditions()
         self._check_dynamics()
 
@@ -127,8 +134,21 @@ class ModelConfig:
         linear = additive or (self.decoder == "perceptron" and not self.widths)
         certain = self.likelihood == "gaussian" and not self.sectors
         return linear and certain and self.dynamics == "none"
+=======
+        if self.memory is not None:
+            _check_memory(self.memory, self.likelihood)
+>>>>>>> temporal
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise OptionError(f"{option}: {value!r} is not one of {', '.join(choices)}")
+
+
+def _check_memory(memory: Speeds, likelihood: str) -> None:
+    if likelihood != "volatility":
+        raise OptionError(f"likelihood: {likelihood!r} does not go with a memory; take volatility")
+    if not memory.squares or not all(life > 0 for life in (*memory.squares, memory.products)):
+        raise OptionError(f"memory: {memory} holds a half-life that is not above 0, or none")
+    if not 0 <= memory.base < len(memory.squares):
+        raise OptionError(f"memory: base {memory.base} is no place in {memory.squares}")
