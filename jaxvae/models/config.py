@@ -40,19 +40,15 @@ class ModelConfig:
     noise: observation variance: "asset" (learned, one an asset), "scalar" (learned, shared) or
         "fixed".
     noise_variance: the fixed variance, or where learning starts, in standard units.
-<<<<<<< HEAD
     dynamics: "none", dates independent; or "autoregressive": each factor remembers its past, with a
         linear decoder and Gaussian noise.
     encoder: "perceptron"; or where dates depend on each other "smoother" or "filter", the Kalman
         ones of the model's own parameters: from all dates, or from the past alone.
-    memory: how fast a temporal model forgets; None: dates know nothing of those before.
-    masked: the encoder sees which cells are observed beside their values, for panels with missing
-        cells.
-=======
     memory: how fast a temporal model forgets; it has an encoder and decoder of its own, so that
         widths, normalisation, decoder, degree, skip and noise say nothing, and takes the likelihood
         "volatility". None: dates know nothing of those before.
->>>>>>> temporal
+    masked: the encoder sees which cells are observed beside their values, for panels with missing
+        cells.
     """
 
     n_factors: int = 5
@@ -88,9 +84,10 @@ class ModelConfig:
         _require_one_of("noise", self.noise, NOISES)
         if not self.noise_variance > 0:
             raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
-<<<<<<< HEAD
         self._check_conditions()
         self._check_dynamics()
+        if self.memory is not None:
+            _check_memory(self.memory, self.likelihood)
 
     def _check_conditions(self) -> None:
         for part in self.conditioned:
@@ -134,10 +131,6 @@ class ModelConfig:
         linear = additive or (self.decoder == "perceptron" and not self.widths)
         certain = self.likelihood == "gaussian" and not self.sectors
         return linear and certain and self.dynamics == "none"
-=======
-        if self.memory is not None:
-            _check_memory(self.memory, self.likelihood)
->>>>>>> temporal
 
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
