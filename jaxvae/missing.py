@@ -64,8 +64,8 @@ def missing_notes(panel: Panel) -> list[str]:
         f"{missing:,} of {returns.size:,} cells ({missing / returns.size:.1%}) are missing and not "
         "filled: models are fitted to the cells observed and scored on them, per date and per cell."
     ]
-    first = returns.apply(pd.Series.first_valid_index)
-    last = returns.apply(pd.Series.last_valid_index)
+    first = pd.Series({asset: days.first_valid_index() for asset, days in returns.items()})
+    last = pd.Series({asset: days.last_valid_index() for asset, days in returns.items()})
     for words, days, edge in (("Late to begin", first, 0), ("Early to end", last, -1)):
         beyond = days[days != returns.index[edge]].sort_values(ascending=edge == -1)
         if len(beyond):
