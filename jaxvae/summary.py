@@ -68,7 +68,8 @@ def summarise(
     n_kept = aligned.factors.shape[1]
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     models = fit_factor_models(prepared, config.n_factors)
-    whole = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    whole = prepared._replace(values=drawn)
     rivals, unfitted = fit_baselines(prepared, models)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
@@ -101,12 +102,12 @@ def summarise(
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
             **consensus_arrays(aligned),
-            **drawn_arrays(prepared, whole, aligned.factors, reconstructions, scenarios),
+            **drawn_arrays(prepared, drawn, aligned.factors, reconstructions, scenarios),
             **_saved_arrays(prepared, refits, best),
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
-        n_factors=numbers_table(prepared, whole, sweep, config),
-        spectrum=spectrum_table(prepared, whole, grid, config),
+        n_factors=numbers_table(whole, sweep, config),
+        spectrum=spectrum_table(whole, grid, config),
         rankings=rankings_table(members),
     )
 
