@@ -25,24 +25,16 @@ RANKED_BY = ("log_likelihood_validation", "udr")
 TRUE_SCORE = "mcc_test"
 
 
-def numbers_table(
-    prepared: Prepared,
-    whole: Float[np.ndarray, "date asset"],
-    sweep: Sweep,
-    config: StudyConfig,
-) -> pd.DataFrame:
+def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.DataFrame:
     """kind, name, factors, log_likelihood, gain, low, high, active_units: how many factors.
 
     kind "estimate": a classical estimator's answer on `fit`, or the ensemble's (`held_out`: see
     `held_out_number`). "verdict": what they add up to. "size": members with so many factors: mean
     log-likelihood of the validation dates over seeds (nats a date), its paired gain over members
     without factors with a 95 % interval, and the mean number of factors in use.
-
-    whole: returns in standard units without missing cells (`missing.completed`), for the classical
-        estimators.
     """
     rng = np.random.default_rng(config.root_seed)
-    classical = _classical(whole[prepared.split.fit], rng)
+    classical = _classical(prepared, rng)
     sound, scores = _scores_by_size(sweep)
     sizes = _sizes_table(rng, sweep, sound, scores)
     held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())
@@ -79,30 +71,24 @@ def _sizes_table(
     return sizes.join(gains).assign(active_units=active)
 
 
-def _classical(fit: Float[np.ndarray, "date asset"], rng: np.random.Generator) -> dict[str, int]:
+def _classical(prepared: Prepared, rng: np.random.Generator) -> dict[str, int]:
     """Empty where the panel has too few assets for the estimators."""
+    fit = prepared.values[prepared.split.fit]
     most = most_considered(*fit.shape)
     with threadpool_limits(1):
         return n_factors_table(fit, most, rng) if most > 0 else {}
 
 
-def spectrum_table(
-    prepared: Prepared,
-    whole: Float[np.ndarray, "date asset"],
-    grid: Trained,
-    config: StudyConfig,
-) -> pd.DataFrame:
+def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame:
     """beta, factor, signal_to_noise, linear, members: which factors each β loses, on `train`.
 
     factor: by rank among the linear model's, from 1. signal_to_noise: its eigenvalue λ over the
     noise that is learned at that β (see `spectrum`). linear: whether a linear VAE keeps it, λ > β.
     members: share of the members at that β that carry at least half of its variance.
-
-    whole: returns in standard units without missing cells (`missing.completed`).
     """
     betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
     train, shape = prepared.split.train, prepared.preset.model
-    values, tables = whole[train], []
+    values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
     for beta in config.betas:
         optimum = linear_optimum(values, config.n_factors, beta, shape.noise, shape.noise_variance)

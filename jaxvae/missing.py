@@ -8,7 +8,6 @@ missing cells drawn by factor analysis.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Baseline
@@ -64,15 +63,15 @@ def missing_notes(panel: Panel) -> list[str]:
         f"{missing:,} of {returns.size:,} cells ({missing / returns.size:.1%}) are missing and not "
         "filled: models are fitted to the cells observed and scored on them, per date and per cell."
     ]
-    first = pd.Series({asset: days.first_valid_index() for asset, days in returns.items()})
-    last = pd.Series({asset: days.last_valid_index() for asset, days in returns.items()})
+    seen = returns.notna()
+    first, last = seen.idxmax(), seen[::-1].idxmax()
     for words, days, edge in (("Late to begin", first, 0), ("Early to end", last, -1)):
         beyond = days[days != returns.index[edge]].sort_values(ascending=edge == -1)
         if len(beyond):
             named = [f"{asset} ({day.date()})" for asset, day in beyond[:MOST_NAMED].items()]
             more = f" and {len(beyond) - MOST_NAMED} more" if len(beyond) > MOST_NAMED else ""
             notes.append(f"{words}: {', '.join(named)}{more}.")
-    within = returns.ffill().notna() & returns.bfill().notna() & returns.isna()
+    within = returns.ffill().notna() & returns.bfill().notna() & ~seen
     if gaps := int(within.sum().sum()):
         notes.append(
             f"{gaps:,} missing cells are gaps between an asset’s first value and its last, in "

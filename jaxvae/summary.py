@@ -71,7 +71,8 @@ def summarise(
     n_kept = aligned.factors.shape[1]
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     models = fit_factor_models(prepared, config.n_factors)
-    whole = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    whole = prepared._replace(values=drawn)
     rivals, unfitted = fit_baselines(prepared, models)
     compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
@@ -112,12 +113,12 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(grid, aligned, chosen, config),
-            **drawn_arrays(prepared, whole, aligned.factors, reconstructions, scenarios),
+            **drawn_arrays(prepared, drawn, aligned.factors, reconstructions, scenarios),
             **_saved_arrays(prepared, refits, best),
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
-        n_factors=numbers_table(prepared, whole, sweep, config),
-        spectrum=_spectrum(prepared, whole, grid, config),
+        n_factors=numbers_table(whole, sweep, config),
+        spectrum=_spectrum(whole, grid, config),
         rankings=rankings_table(members),
     )
 
@@ -162,17 +163,12 @@ def fit_baselines(
     return scored, unfitted
 
 
-def _spectrum(
-    prepared: Prepared,
-    whole: Float[np.ndarray, "date asset"],
-    grid: Trained,
-    config: StudyConfig,
-) -> pd.DataFrame | None:
+def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
     """None where a capacity or free bits stand in for β KL, which the closed form is of."""
-    train = prepared.preset.train
+    train = whole.preset.train
     if train.capacity is not None or train.free_bits:
         return None
-    return spectrum_table(prepared, whole, grid, config)
+    return spectrum_table(whole, grid, config)
 
 
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:

@@ -259,6 +259,11 @@ def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):
     np.testing.assert_array_equal(filled.to_numpy()[~gaps], panel.values[~gaps])
     factors = encode(kept, panel)
     pd.testing.assert_frame_equal(factors, kept.factors, atol=1e-5, rtol=0, check_freq=False)
+    panel.to_frame().to_csv(tmp_path / "panel.csv", index_label="date")
+    command = ["encode", tmp_path / "study", "--data", tmp_path / "panel.csv", "--missing", "keep"]
+    assert main([*map(str, command), "--out", str(tmp_path / "factors.csv")]) == 0
+    written = pd.read_csv(tmp_path / "factors.csv", index_col=0, parse_dates=True)
+    np.testing.assert_allclose(written, factors, atol=1e-5)
     assert scenarios(kept, 10).notna().all(axis=None)
     assert kept.covariance.notna().all(axis=None)
     words = (tmp_path / "study" / "report.md").read_text("utf-8")
