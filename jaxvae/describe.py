@@ -76,14 +76,14 @@ def _told_notes(prepared: Prepared) -> list[str]:
     if names:
         seen = ", ".join(shape.conditioned)
         notes.append(
-            f"The model is told {len(names)} covariates of each date ({', '.join(names)}; seen by: "
-            f"{seen}). Its likelihoods are given them, the classical models' are not; covariance "
-            "and scenarios are averaged over the dates the models were fitted on."
+            f"The VAEs are told what each date was known to be: {', '.join(names)} (seen by: "
+            f"{seen}). Their likelihoods are given it, those of the classical models are not; "
+            "covariance and scenarios are averaged over the dates the models were fitted on."
         )
     if shape.sectors:
         notes.append(
-            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; "
-            "noise includes what is not known of an asset's own."
+            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; an "
+            "asset's noise includes what is not known of its loadings."
         )
     return notes
 

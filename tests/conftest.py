@@ -44,3 +44,24 @@ def unbroken(compilation_cache, returns_csv, tmp_path_factory):
     words = ["study", *STUDY, "--data", returns_csv, "--out", folder]
     assert ended(launch_command(folder.with_name("log"), *words)) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def told_files(tmp_path_factory):
+    from told import write_files
+
+    folder = tmp_path_factory.mktemp("told")
+    write_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def told_folder(told_files, tmp_path_factory):
+    """A study that was told of covariates and sectors, made on the command line."""
+    from told import study_words
+
+    from jaxvae.cli import main
+
+    out = tmp_path_factory.mktemp("runs") / "told"
+    assert main(study_words(told_files, out)) == 0
+    return out

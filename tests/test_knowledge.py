@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from told import KEPT, N_FIT, OTHERS, TOLD, TRUTH
 
 from jaxvae.cli import main
 from jaxvae.conditions import assumed_conditions, fit_conditions, row_conditions, sector_numbers
@@ -25,12 +26,11 @@ from jaxvae.panel import Scaler, knowledge_hash
 from jaxvae.study import encode, scenarios
 from jaxvae.synthetic import INDEX, linear_panel, regime_panel
 
-PANEL, TRUTH = regime_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
-N_FIT = 98
+PANEL, _ = regime_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = StudyConfig(
     seeds=2, betas=(1.0,), n_factors=2, model="conditional", epochs=20, likelihood_samples=16
 )
-FIT = slice(0, N_FIT)
+FIT = slice(0, 98)
 
 
 # Covariates that a panel brings along
@@ -96,10 +96,10 @@ def test_conditions_are_standardised_by_the_dates_of_fit_alone():
     np.testing.assert_allclose(prepared.conditions[FIT].mean(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(prepared.conditions[FIT].std(axis=0), 1.0)
     spoilt = PANEL.covariates.copy()
-    spoilt.iloc[N_FIT:] = 1e3
+    spoilt.iloc[FIT.stop :] = 1e3
     other = prepare(replace(PANEL, covariates=spoilt), CONFIG)
     np.testing.assert_array_equal(other.conditions[FIT], prepared.conditions[FIT])
-    assert (other.conditions[N_FIT:] > 100).all()
+    assert (other.conditions[FIT.stop :] > 100).all()
 
 
 def test_a_model_that_takes_none_is_told_nothing():
@@ -176,60 +176,51 @@ def test_what_cannot_be_assumed(assumed, words):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    PANEL.to_frame().to_csv(folder / "returns.csv", index_label="date")
-    PANEL.covariates.to_csv(folder / "index.csv", index_label="date")
-    pairs = pd.DataFrame({"asset": PANEL.assets, "sector": PANEL.sectors})
-    pairs.to_csv(folder / "sectors.csv", index=False)
-    return folder
+def study(told_folder):
+    return load_study(told_folder)
 
 
-@pytest.fixture(scope="module")
-def folder(files, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "study"
-    words = ["study", "--data", files / "returns.csv", "--model", "conditional", "--covariates"]
-    words += [files / "index.csv", "calendar", "--sectors", files / "sectors.csv", "--out", out]
-    words += ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "60", "--quiet"]
-    assert main([str(word) for word in words]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def study(folder):
-    return load_study(folder)
-
-
-def test_a_study_says_what_it_was_told(study, folder):
-    kept = with_covariates(PANEL, ["calendar"]).covariates
+def test_a_study_says_what_it_was_told(study, told_folder):
+    kept = TOLD.covariates
     assert study.config["covariates"] == list(kept)
-    assert study.config["model_config"]["sectors"] == list(TRUTH.sectors)
+    assert len(kept.columns) == 14
+    assert study.config["model_config"]["sectors"] == list(TRUTH.sectors[KEPT])
     assert study.config["source"]["covariates"] == ["index.csv", "calendar"]
     np.testing.assert_allclose(study.arrays["covariate_mean"], kept[:N_FIT].mean())
-    report = (folder / "report.html").read_text()
+    report = (told_folder / "report.html").read_text()
     assert INDEX in report
     assert "sectors = (0" not in report
 
 
-def test_encoding_takes_the_studys_covariates_in_their_own_units(study, folder, files, tmp_path):
+def test_encoding_takes_the_studys_covariates_in_their_own_units(
+    study, told_folder, told_files, tmp_path
+):
     out = tmp_path / "factors.csv"
-    words = ["encode", folder, "--data", files / "returns.csv", "--out", out, "--covariates"]
-    assert main([str(word) for word in [*words, files / "index.csv", "calendar"]]) == 0
+    words = [
+        "encode",
+        told_folder,
+        "--data",
+        told_files / "returns.csv",
+        "--out",
+        out,
+        "--covariates",
+    ]
+    assert main([str(word) for word in [*words, told_files / "index.csv", "calendar"]]) == 0
     found = pd.read_csv(out, index_col=0)
     np.testing.assert_allclose(found, study.factors, atol=1e-4)
-    told = with_covariates(PANEL, ["calendar"], for_fitting=False)
+    told = with_covariates(OTHERS, ["calendar"], for_fitting=False)
     last = replace(told, values=told.values[-1:], dates=told.dates[-1:],
                    covariates=told.covariates[-1:])  # fmt: skip
     np.testing.assert_allclose(encode(study, last), study.factors.iloc[[-1]], atol=1e-4)
     moved = replace(last, covariates=last.covariates.assign(**{INDEX: 5.0}))
     assert np.abs(encode(study, moved) - study.factors.iloc[[-1]].to_numpy()).max().max() > 1e-3
     bare = replace(last, covariates=None)
-    with pytest.raises(DataError, match=r"9 of the study's 9 are missing, 'volatility index'"):
+    with pytest.raises(DataError, match=r"14 of the study's 14 are missing, 'volatility index'"):
         encode(study, bare)
 
 
 def test_scenarios_move_with_what_is_assumed_of_the_date(study):
-    known = with_covariates(PANEL, ["calendar"]).covariates[:N_FIT]
+    known = TOLD.covariates[:N_FIT]
     pd.testing.assert_frame_equal(scenarios(study, 300, covariates=known), scenarios(study, 300))
     low, high = (scenarios(study, 4000, covariates={INDEX: value}) for value in (-3.0, 3.0))
     spread = np.log(high.std() / low.std())
@@ -237,10 +228,12 @@ def test_scenarios_move_with_what_is_assumed_of_the_date(study):
     assert not np.allclose(low.iloc[:10], high.iloc[:10])
 
 
-def test_scenarios_from_the_command_line(folder, files, capsys):
-    assert main(["scenarios", str(folder), "--number", "2", "--covariates", f"{INDEX}=1.5"]) == 0
+def test_scenarios_from_the_command_line(told_folder, capsys):
+    assert (
+        main(["scenarios", str(told_folder), "--number", "2", "--covariates", f"{INDEX}=1.5"]) == 0
+    )
     one = capsys.readouterr().out
-    assert main(["scenarios", str(folder), "--number", "2"]) == 0
+    assert main(["scenarios", str(told_folder), "--number", "2"]) == 0
     assert capsys.readouterr().out != one
 
 
@@ -259,9 +252,11 @@ def test_scenarios_from_the_command_line(folder, files, capsys):
         ("scenarios {folder} --covariates nowhere.csv", 1, "nowhere.csv does not exist"),
     ],
 )
-def test_what_is_wrong_is_one_line(words, code, said, folder, files, tmp_path, monkeypatch, capsys):
+def test_what_is_wrong_is_one_line(
+    words, code, said, told_folder, told_files, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    given = [word.format(files, folder=folder) for word in words.split()]
+    given = [word.format(told_files, folder=told_folder) for word in words.split()]
     assert main(given) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
