@@ -22,7 +22,6 @@ from jaxvae.plot_style import (
     add_colour_bar,
     date_axis,
     heat_map,
-    label,
     name_ticks,
     new_figure,
     number,
@@ -51,8 +50,8 @@ def walk_figure(walk: Walk) -> Figure:
     factor."""
     figure = new_figure(7.6)
     (volatility, likelihood), (steadiness, each) = figure.subplots(2, 2, width_ratios=(1.0, 1.25))
-    _draw_volatility(volatility, walk.strategies)
-    _draw_leads(likelihood, walk.windows)
+    _draw_volatility(volatility, walk)
+    _draw_leads(likelihood, walk)
     _draw_stability(steadiness, walk.windows)
     _draw_each_factor(figure, each, walk.windows)
     set_message(figure, walk_message(walk))
@@ -75,6 +74,13 @@ def walk_message(walk: Walk) -> str:
     )
 
 
+def strategy_name(walk: Walk, strategy: str) -> str:
+    """What a strategy is called, with the number of factors that its rival model has."""
+    factors = min(walk.config["rival_factors"], len(walk.config["assets"]) - 1)
+    counted = strategy in ("pca", "factor_analysis")
+    return NAMES[strategy] + (f", K = {factors}" if counted else "")
+
+
 def by_strategy(walk: Walk) -> dict[str, dict[str, float]]:
     """The columns of each strategy, the calmest first."""
     ordered = walk.strategies.sort_values("volatility")
@@ -86,9 +92,9 @@ def _percent(share: float) -> str:
     return f"{number(PERCENT * share)} %"
 
 
-def _draw_volatility(axes: Axes, strategies: pd.DataFrame) -> None:
+def _draw_volatility(axes: Axes, walk: Walk) -> None:
     """A dot a strategy, the calmest on top."""
-    table = strategies.sort_values("volatility", ascending=False)
+    table = walk.strategies.sort_values("volatility", ascending=False)
     places = np.arange(len(table))
     tidy(axes, "% a year, judged dates", "", "Volatility of minimum-variance portfolios", grid="x")
     colours = [COLOURS.get(name, OTHER) for name in table.index]
@@ -104,28 +110,34 @@ def _draw_volatility(axes: Axes, strategies: pd.DataFrame) -> None:
             fontsize=SMALL,
             color=DATA,
         )
-    axes.set_yticks(places, [NAMES.get(name, label(name)) for name in table.index])
+    axes.set_yticks(places, [strategy_name(walk, name) for name in table.index])
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.margins(x=0.14)
 
 
-def _draw_leads(axes: Axes, windows: pd.DataFrame) -> None:
-    """The running mean of the ensemble's lead over either rival."""
+def _draw_leads(axes: Axes, walk: Walk) -> None:
+    """The running mean of the ensemble's lead over either rival; a dot a window."""
+    windows = walk.windows
+    names = {RIVAL: NAMES[RIVAL], "factor_analysis": f"factor analysis, K = {_factors(walk)}"}
     dates = pd.DatetimeIndex(windows.judged_to)
     tidy(axes, "", "nats a date", "Lead in log-likelihood out of sample; line: mean so far")
     axes.axhline(0, color=DATA, linewidth=1.0)
-    for rival, colour in (("ledoit_wolf", OTHER), ("factor_analysis", FACTOR_ANALYSIS)):
+    for rival, colour in ((RIVAL, OTHER), ("factor_analysis", FACTOR_ANALYSIS)):
         lead = windows["log_likelihood, vae"] - windows[f"log_likelihood, {rival}"]
         so_far = lead.expanding().mean()
-        words = f"over {NAMES[rival]}: {number(lead.mean(), 2, True)}"
+        words = f"over {names[rival]}: {number(lead.mean(), 2, True)}"
         axes.plot(dates, so_far, color=colour, linewidth=1.6, label=words)
         axes.plot(dates, lead, ".", color=colour, ms=2.5, alpha=0.45)
     inner = np.concatenate([line.get_ydata() for line in axes.lines[1:]])
     low, high = np.nanquantile(np.asarray(inner, np.float64), [0.02, 0.98])
     pad = 0.15 * max(high - low, 0.1)
     axes.set_ylim(min(low, 0.0) - pad, max(high, 0.0) + pad)
-    axes.legend(frameon=False, fontsize=SMALL, loc="best")
+    axes.legend(fontsize=SMALL, loc="upper left", framealpha=0.85, edgecolor="none")
     _date_axis(axes, dates)
+
+
+def _factors(walk: Walk) -> int:
+    return int(walk.config["n_factors"])
 
 
 def _draw_stability(axes: Axes, windows: pd.DataFrame) -> None:

@@ -10,7 +10,14 @@ from jaxvae.checkpoint import load_tree, save_tree
 from jaxvae.errors import FolderError
 from jaxvae.folder import new_folder, writing
 from jaxvae.plot_style import number, to_png
-from jaxvae.plot_walk import NAMES, PERCENT, by_strategy, walk_figure, walk_message
+from jaxvae.plot_walk import (
+    NAMES,
+    PERCENT,
+    by_strategy,
+    strategy_name,
+    walk_figure,
+    walk_message,
+)
 from jaxvae.walk import RIVAL, SCHEMA, Walk
 
 # The columns that index each table; the first of those in DATED holds dates.
@@ -74,17 +81,20 @@ def page(walk: Walk) -> str:
         f"{config['n_factors']} factors, {config['seeds']} seeds × β "
         f"{', '.join(f'{beta:g}' for beta in config['betas'])}, mixed equally."
     )
+    rivals = {
+        "factor_analysis": f"factor analysis with K = {config['n_factors']}",
+        RIVAL: NAMES[RIVAL],
+    }
+    ours = windows["log_likelihood, vae"].mean()
     leads = [
-        f"{NAMES[name]} {number(windows['log_likelihood, vae'].mean() - mean, 2, True)}"
-        for name in ("factor_analysis", "ledoit_wolf")
-        for mean in [windows[f"log_likelihood, {name}"].mean()]
+        f"{number(ours - windows[f'log_likelihood, {name}'].mean(), 2, True)} over {words}"
+        for name, words in rivals.items()
     ]
     steady = (
-        f"Out of sample the ensemble's log-likelihood is "
-        f"{number(windows['log_likelihood, vae'].mean())} nats a date (lead over "
-        f"{', over '.join(leads)}). Factors of consecutive windows correlate, matched one-to-one, "
-        f"at {number(windows.stability.mean())} on the dates they share; a random rotation would "
-        f"score {number(windows.stability_rotation.mean())}, chance "
+        f"Out of sample the ensemble's log-likelihood is {number(ours)} nats a date, "
+        f"{' and '.join(leads)}, fitted on the same windows. Factors of consecutive windows "
+        f"correlate, matched one-to-one, at {number(windows.stability.mean())} on the dates they "
+        f"share; a random rotation would score {number(windows.stability_rotation.mean())}, chance "
         f"{number(windows.stability_chance.mean())}."
     )
     parts = [
@@ -112,7 +122,7 @@ def _strategy_rows(walk: Walk) -> list[str]:
             for column in ("variance_difference", "low", "high")
         )
         interval = "–" if name == RIVAL else f"{gap} [{low}, {high}]"
-        cells = [NAMES[name], number(PERCENT * row["volatility"])]
+        cells = [strategy_name(walk, name), number(PERCENT * row["volatility"])]
         cells += [number(PERCENT * row["mean"]), number(row["turnover"]), interval]
         rows.append(f"| {' | '.join(cells)} |")
     return rows

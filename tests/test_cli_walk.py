@@ -63,7 +63,8 @@ def test_what_was_written_comes_back(folder, tmp_path):
 def test_the_page_says_what_the_tables_say(folder):
     walk, page = load_walk(folder), (folder / "walk.md").read_text("utf-8")
     for name in walk.strategies.index:
-        assert f"| {plot_walk.NAMES[name]} | {100 * walk.strategies.volatility[name]:.2f} |" in page
+        words = plot_walk.strategy_name(walk, name)
+        assert f"| {words} | {100 * walk.strategies.volatility[name]:.2f} |" in page
     assert "5 windows of 60 dates" in page
     assert "(walk.png)" in page
 

