@@ -70,8 +70,8 @@ from jaxvae.plot_style import to_png
 from jaxvae.presets import DEFAULT
 from jaxvae.state import TrainConfig, make_data
 from jaxvae.synthetic import linear_panel, nonlinear_panel
+from jaxvae.terms import draw_noise, row_terms
 from jaxvae.tiles import map_members
-from jaxvae.train import draw_noise, row_terms
 
 DRAW = 42
 SEEDS = 8

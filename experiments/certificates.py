@@ -49,7 +49,7 @@ from jaxvae.models.planted import planted_model
 from jaxvae.panel import fit_scaler
 from jaxvae.state import TrainConfig
 from jaxvae.synthetic import linear_panel, nonlinear_panel
-from jaxvae.train import draw_noise, row_terms
+from jaxvae.terms import draw_noise, row_terms
 
 STRENGTHS = (20.0, 8.0, 3.2, 1.3, 0.6)
 BETAS = (1.0, 0.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)

@@ -1,8 +1,7 @@
 """Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
 
-The objective of a row, in nats, is  -E_q log p(x | z) + β KL(q(z | x) ‖ p(z))  with one draw of z
-(Higgins et al. 2017); a capacity or free bits charge otherwise for the KL. What may differ between
-members is an array in `Hyperparameters`; what shapes the program is in `TrainConfig`.
+`terms` says what is minimised. What may differ between members is an array in `Hyperparameters`;
+what shapes the program is in `TrainConfig`.
 """
 
 import math
@@ -14,18 +13,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.densities import Density, Gaussian, log_density, move, standard_normal
-from jaxvae.errors import OptionError
-from jaxvae.models.base import Batch, Model, Variables, factors_used, take_rows
-from jaxvae.objective import (
-    capacity_charge,
-    divergence,
-    free_bits_charge,
-    importance_weighted_bound,
-    kl_divergence,
-    weighted_mean,
-)
+from jaxvae.batches import blocks, shuffle, unobserve
+from jaxvae.models.base import Batch, Model, Variables, take_rows
+from jaxvae.objective import weighted_mean
 from jaxvae.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, view
+from jaxvae.terms import Noise, draw_noise, row_terms
 
 
 def init(
@@ -50,122 +42,6 @@ def init(
         epoch=jnp.int32(0),
         ok=jnp.bool_(True),
     )
-
-
-class Noise(NamedTuple):
-    """The random numbers of a pass over a batch.
-
-    factors: standard normal, one a draw of z, the draws of a row a batch's length apart.
-    key_dropout: what hides cells from the encoder.
-    """
-
-    factors: Float[Array, "draw factor"]
-    key_dropout: Key[Array, ""]
-
-
-def draw_noise(key: Key[Array, ""], n_rows: int, model: Model, config: TrainConfig) -> Noise:
-    """The noise of a batch of so many rows."""
-    key_factors, key_dropout = jax.random.split(key)
-    shape = (n_rows * config.n_samples, model.n_factors)
-    return Noise(standard_normal(key_factors, shape), key_dropout)
-
-
-class Terms(NamedTuple):
-    """The objective of each row and its parts, in nats."""
-
-    total: Float[Array, " row"]
-    reconstruction: Float[Array, " row"]
-    kl: Float[Array, " row"]
-
-
-def row_terms(
-    noise: Noise,
-    variables: Variables,
-    batch: Batch,
-    beta: Float[Array, ""],
-    model: Model,
-    config: TrainConfig,
-    training: bool,
-    capacity: Float[Array, ""] | None = None,
-) -> tuple[Terms, Variables]:
-    """The objective of each row, and the variables, moved where `training` is true.
-
-    With one sample the total is -log p(x | z) + β KL, or with β times what `TrainConfig.capacity`
-    or `free_bits` charge for the rows' mean KL in its place, the same for every row; `capacity` is
-    that of the epoch, by default the full one. With k samples it is the importance-weighted bound
-    -log (1/k) Σ exp[log p(x | z) + β (log p(z) - log q(z | x))] (Burda et al. 2016, tempered by β),
-    and reconstruction and KL are means over the samples. A model that knows its expectation takes
-    that, and no sample.
-    """
-    if model.exact is not None:
-        return _expected_terms(variables, batch, beta, capacity, model, config), variables
-    if training and config.hidden_cells > 0.0:
-        batch = _mask_cells(noise.key_dropout, batch, config.hidden_cells)
-    hidden = training and config.input_dropout > 0.0
-    seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
-    posterior, variables = model.encode(variables, seen, training)
-    assert isinstance(posterior, Gaussian)
-    if config.n_samples > 1:
-        rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
-        batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
-    factors = move(noise.factors, posterior)
-    observation, variables = model.decode(variables, factors, batch, training)
-    reconstruction = -log_density(observation, batch.values, batch.observed)
-    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
-    if config.n_samples == 1:
-        kl = divergence(posterior, prior, factors, used)
-        mask = variables.factor_mask
-        known = _factor_divergence(posterior, prior) if config.free_bits else None
-        charge = _charge(kl, known, mask, batch.weights, capacity, config)
-        return Terms(reconstruction + beta * charge, reconstruction, kl), variables
-    ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
-    by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
-    total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
-    bound = importance_weighted_bound(-total)
-    return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
-
-
-def _charge(
-    kl: Float[Array, " row"],
-    by_factor: Float[Array, "row factor"] | None,
-    mask: Float[Array, " factor"],
-    weights: Float[Array, " row"],
-    capacity: Float[Array, ""] | None,
-    config: TrainConfig,
-) -> Float[Array, " row"]:
-    """What β multiplies in each row's objective: its KL, or what the settings make of the mean."""
-    if config.capacity is not None:
-        full = jnp.float32(config.capacity)
-        held = capacity_charge(kl, weights, full if capacity is None else capacity)
-        return jnp.broadcast_to(held, kl.shape)
-    if by_factor is None or config.free_bits == 0.0:
-        return kl
-    held = free_bits_charge(mask[None, :] * by_factor, mask, weights, config.free_bits)
-    return jnp.broadcast_to(held, kl.shape)
-
-
-def _factor_divergence(posterior: Gaussian, prior: Density) -> Float[Array, "row factor"]:
-    if not isinstance(prior, Gaussian):
-        raise OptionError("free_bits: the model's prior is not Gaussian, so factors have no KL")
-    return kl_divergence(posterior, prior)
-
-
-def _expected_terms(
-    variables: Variables,
-    batch: Batch,
-    beta: Float[Array, ""],
-    capacity: Float[Array, ""] | None,
-    model: Model,
-    config: TrainConfig,
-) -> Terms:
-    """The objective's expectation over z, from a model that knows it."""
-    assert model.exact is not None
-    if config.n_samples > 1 or config.input_dropout > 0.0:
-        raise OptionError("n_samples, input_dropout: leave them at 1 and 0; this model draws no z")
-    said = model.exact(variables, batch)
-    kl, mask = jnp.sum(said.kl, axis=-1), variables.factor_mask
-    charge = _charge(kl, said.kl, mask, batch.weights, capacity, config)
-    return Terms(said.reconstruction + beta * charge, said.reconstruction, kl)
 
 
 class Moving(NamedTuple):
@@ -325,7 +201,7 @@ def _pass_over_rows(
     config: TrainConfig,
 ) -> tuple[Variables, Any, Float[Array, " 3"]]:
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
-    cut = _blocks if model.ordered else _shuffle
+    cut = blocks if model.ordered else shuffle
     rows, weights = cut(key_shuffle, hyperparameters.row_weights, config.batch_size)
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
     capacity = _capacity(state.epoch, config)
@@ -339,7 +215,7 @@ def _pass_over_rows(
         moving, sums = carry
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
-        batch = _unobserve(batch) if model.ordered else batch
+        batch = unobserve(batch) if model.ordered else batch
         drawn = jax.tree.map(lambda leaf: leaf[index], noise)
         moving, more = step(
             drawn,
@@ -368,62 +244,6 @@ def _noise_by_batch(
     """An epoch's noise, drawn at once: many small draws cost more than a large one."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n_batches))
     return jax.vmap(lambda key: draw_noise(key, config.batch_size, model, config))(keys)
-
-
-def _shuffle(
-    key: Key[Array, ""], row_weights: Float[Array, " row"], batch_size: int
-) -> tuple[Int[Array, "batch slot"], Float[Array, "batch slot"]]:
-    """Rows in random order, those in use first, cut into batches.
-
-    A short batch is filled with its first row at weight 0, so that nothing in it is a row that is
-    not in use, nor one that batch norm has not seen; an empty one with the first of all.
-    """
-    n_rows = row_weights.shape[0]
-    n_batches = math.ceil(n_rows / batch_size)
-    order = _random_order(key, row_weights > 0.0)
-    padding = (0, n_batches * batch_size - n_rows)
-    rows = jnp.pad(order, padding).reshape(n_batches, batch_size)
-    weights = jnp.pad(row_weights[order], padding).reshape(n_batches, batch_size)
-    filling = jnp.where(weights[:, :1] > 0.0, rows[:, :1], order[0])
-    return jnp.where(weights > 0.0, rows, filling), weights
-
-
-def _blocks(
-    key: Key[Array, ""], row_weights: Float[Array, " row"], batch_size: int
-) -> tuple[Int[Array, "batch slot"], Float[Array, "batch slot"]]:
-    """Blocks of consecutive rows from the first in use on, in random order, those with rows in use
-    first. Rows of weight 0 keep their place in time.
-
-    The likelihood of blocks that are taken as independent is a composite likelihood: each block has
-    its own exact law, so that its optimum is the right one (Varin, Reid & Firth 2011).
-    """
-    n_rows = row_weights.shape[0]
-    n_batches = math.ceil(n_rows / batch_size)
-    places = jnp.argmax(row_weights > 0.0) + jnp.arange(n_batches * batch_size)
-    rows = jnp.minimum(places, n_rows - 1)
-    weights = jnp.where(places < n_rows, row_weights[rows], 0.0).reshape(n_batches, batch_size)
-    order = _random_order(key, jnp.any(weights > 0.0, axis=1))
-    return rows.reshape(n_batches, batch_size)[order], weights[order]
-
-
-def _unobserve(batch: Batch) -> Batch:
-    """Rows of weight 0 tell those in use nothing."""
-    in_use = jnp.where(batch.weights > 0.0, 1.0, 0.0)[:, None]
-    return batch._replace(values=in_use * batch.values, observed=in_use * batch.observed)
-
-
-def _random_order(key: Key[Array, ""], used: Bool[Array, " row"]) -> Int[Array, " row"]:
-    """Row indices, those in use first and in random order.
-
-    A row's index stands in the low bits of its random number, so that numbers are sorted alone,
-    which is many times faster than sorting pairs; the bits above decide, ties are in order.
-    """
-    n_rows = used.shape[0]
-    low = jnp.uint32((1 << max(1, (n_rows - 1).bit_length())) - 1)
-    drawn = jax.random.bits(key, (n_rows,)) >> 1 & ~low
-    unused = jnp.uint32(1 << 31)
-    rank = jnp.where(used, drawn, unused) | jnp.arange(n_rows, dtype=jnp.uint32)
-    return (jnp.sort(rank) & low).astype(jnp.int32)
 
 
 def _schedules(
@@ -499,20 +319,6 @@ def _keep_best(
     old = (state.best, state.best_validation, state.best_epoch)
     best, best_validation, best_epoch = _select(better, new, old)
     return state._replace(best=best, best_validation=best_validation, best_epoch=best_epoch)
-
-
-def _hide_cells(key: Key[Array, ""], batch: Batch, rate: float) -> Batch:
-    keep = jax.random.bernoulli(key, 1.0 - rate, batch.values.shape)
-    return batch._replace(values=jnp.where(keep, batch.values / (1.0 - rate), 0.0))
-
-
-def _mask_cells(key: Key[Array, ""], batch: Batch, most: float) -> Batch:
-    """Rows with further cells missing, a share of each drawn from U(0, most)."""
-    key_share, key_cells = jax.random.split(key)
-    shares = jax.random.uniform(key_share, (batch.values.shape[0], 1), maxval=most)
-    drawn = jax.random.uniform(key_cells, batch.values.shape)
-    keep = (drawn >= shares).astype(batch.values.dtype)
-    return batch._replace(values=keep * batch.values, observed=keep * batch.observed)
 
 
 def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:

@@ -12,7 +12,7 @@ import state_space
 from scipy.linalg import block_diag
 from small import same_bits
 
-from jaxvae import kalman, train
+from jaxvae import batches, kalman, terms, train
 from jaxvae.errors import OptionError
 from jaxvae.generate import evaluate, implied_covariance, sample_scenarios
 from jaxvae.models import (
@@ -128,8 +128,8 @@ def objective(encoder, values=VALUES, beta=1.0, temperature=1.0):
 @functools.partial(jax.jit, static_argnames="model")
 def OBJECTIVE(variables, batch, beta, model):
     config = TrainConfig()
-    noise = train.draw_noise(jax.random.key(0), N_ROWS, model, config)
-    return train.row_terms(noise, variables, batch, beta, model, config, training=False)[0].total
+    noise = terms.draw_noise(jax.random.key(0), N_ROWS, model, config)
+    return terms.row_terms(noise, variables, batch, beta, model, config, training=False)[0].total
 
 
 @pytest.mark.parametrize("values", [VALUES, HOLES], ids=["whole", "incomplete"])
@@ -212,7 +212,7 @@ def test_scenarios_are_of_the_stationary_law():
 
 def test_blocks_are_consecutive_and_cover_the_rows_in_use():
     weights = jnp.asarray(np.where((np.arange(50) >= 5) & (np.arange(50) < 38), 1.5, 0.0))
-    rows, used = (np.asarray(part) for part in train._blocks(jax.random.key(3), weights, 8))
+    rows, used = (np.asarray(part) for part in batches.blocks(jax.random.key(3), weights, 8))
     assert (np.diff(rows[:5]) == 1).all()
     assert sorted(rows[used > 0].tolist()) == list(range(5, 38))
     assert (used[used > 0] == 1.5).all()
@@ -222,7 +222,7 @@ def test_blocks_are_consecutive_and_cover_the_rows_in_use():
 
 def test_rows_at_random_are_the_ones_they_always_were():
     """The default's bits: may change only with the promise that a member keeps its bits."""
-    rows, weights = train._shuffle(jax.random.key(7), jnp.ones(700).at[560:].set(0.0), 64)
+    rows, weights = batches.shuffle(jax.random.key(7), jnp.ones(700).at[560:].set(0.0), 64)
     digest = hashlib.sha256(np.asarray(rows).tobytes() + np.asarray(weights).tobytes())
     assert digest.hexdigest()[:16] == "4a1c58c6a60dd1a3"
 
@@ -230,9 +230,9 @@ def test_rows_at_random_are_the_ones_they_always_were():
 @pytest.mark.parametrize("setting", [{"n_samples": 2}, {"input_dropout": 0.1}])
 def test_draws_are_refused(setting):
     model, config = MODELS["smoother"], TrainConfig(**setting)
-    noise = train.draw_noise(jax.random.key(0), N_ROWS, model, config)
+    noise = terms.draw_noise(jax.random.key(0), N_ROWS, model, config)
     with pytest.raises(OptionError, match="draws no z"):
-        train.row_terms(noise, member("smoother"), BATCH, jnp.float32(1.0), model, config, True)
+        terms.row_terms(noise, member("smoother"), BATCH, jnp.float32(1.0), model, config, True)
 
 
 @pytest.mark.parametrize(

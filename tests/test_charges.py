@@ -10,7 +10,7 @@ import pytest
 from linear import FULL_BATCH, elbo, linear_model, solution, train
 from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 
-from jaxvae import cli, cli_study, describe, summary
+from jaxvae import cli, cli_study, describe, summary, terms
 from jaxvae import train as training
 from jaxvae.analysis.rate_distortion import beta_at_rate, linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
@@ -129,8 +129,8 @@ def test_the_validation_objective_is_the_charged_one(charge):
     given = HYPERPARAMETERS._replace(validation_weights=weights)
     state = training.init(ROOT, DATA, given, MODEL, config)
     rows = DATA.validation._replace(weights=weights)
-    noise = training.draw_noise(ROOT, len(weights), MODEL, config)
-    plain, _ = training.row_terms(noise, state.variables, rows, given.beta, MODEL, CONFIG, False)
+    noise = terms.draw_noise(ROOT, len(weights), MODEL, config)
+    plain, _ = terms.row_terms(noise, state.variables, rows, given.beta, MODEL, CONFIG, False)
     posterior, _ = MODEL.encode(state.variables, rows, False)
     none = Gaussian(jnp.zeros_like(posterior.mean), jnp.zeros_like(posterior.mean))
     means = np.average(kl_divergence(posterior, none), axis=0, weights=weights)

@@ -16,7 +16,7 @@ from jaxvae.models import ModelConfig, factors_used, make_batch, static_vae
 from jaxvae.models.conditional import LARGEST_LOG_VARIANCE
 from jaxvae.objective import kl_divergence
 from jaxvae.state import TrainConfig
-from jaxvae.train import draw_noise, row_terms
+from jaxvae.terms import draw_noise, row_terms
 
 N_ASSETS, N_FACTORS, N_CONDITIONS = 5, 2, 2
 PARTS = ("encoder", "decoder", "prior", "noise")

@@ -10,7 +10,7 @@ from jaxvae.likelihood import log_likelihood, posterior_modes
 from jaxvae.models import make_batch
 from jaxvae.objective import importance_weighted_bound
 from jaxvae.state import TrainConfig
-from jaxvae.train import draw_noise, row_terms
+from jaxvae.terms import draw_noise, row_terms
 
 N_ROWS, N_ASSETS, N_FACTORS = 60, 6, 2
 MODEL = linear_model(N_FACTORS, N_ASSETS)

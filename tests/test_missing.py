@@ -29,7 +29,7 @@ from jaxvae.presets import make_preset
 from jaxvae.state import TrainConfig, make_data
 from jaxvae.study import encode, impute, run_study, scenarios, write_study
 from jaxvae.synthetic import linear_panel
-from jaxvae.train import _mask_cells, draw_noise, row_terms
+from jaxvae.terms import _mask_cells, draw_noise, row_terms
 
 RNG = np.random.default_rng(8)
 MODEL, VARIABLES, LOADINGS, BIAS, NOISE = linear_gaussian()

@@ -22,7 +22,8 @@ from jaxvae.densities import (
 from jaxvae.models import ModelConfig, make_batch, static_vae
 from jaxvae.models.sectors import SectorLoadings, loadings_divergence
 from jaxvae.state import TrainConfig, make_data, make_hyperparameters
-from jaxvae.train import Moving, draw_noise, init, row_terms, step
+from jaxvae.terms import draw_noise, row_terms
+from jaxvae.train import Moving, init, step
 
 SECTORS = (0, 0, 1, 1, 1, 2)
 SHAPE = ModelConfig(

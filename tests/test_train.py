@@ -23,7 +23,7 @@ from small import (
     same_bits,
 )
 
-from jaxvae import train
+from jaxvae import batches, terms, train
 from jaxvae.densities import Gaussian
 from jaxvae.errors import OptionError
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior, static_vae
@@ -139,9 +139,9 @@ def test_more_samples_give_a_tighter_bound(fitted):
     for n_samples in (1, 2, 50):
         config = replace(CONFIG, n_samples=n_samples)
         n_rows = len(DATA.validation.values)
-        terms = jax.jit(
-            lambda key, config=config, n_rows=n_rows: train.row_terms(
-                train.draw_noise(key, n_rows, MODEL, config),
+        said = jax.jit(
+            lambda key, config=config, n_rows=n_rows: terms.row_terms(
+                terms.draw_noise(key, n_rows, MODEL, config),
                 state.best,
                 DATA.validation,
                 jnp.float32(1.0),
@@ -151,7 +151,7 @@ def test_more_samples_give_a_tighter_bound(fitted):
             )[0]
         )
         keys = jax.random.split(jax.random.key(3), 40)
-        totals[n_samples] = float(np.mean([np.mean(terms(key).total) for key in keys]))
+        totals[n_samples] = float(np.mean([np.mean(said(key).total) for key in keys]))
     assert totals[50] < totals[2] < totals[1]
 
 
@@ -175,7 +175,7 @@ def test_schedules_are_the_notebooks():
 
 def test_every_row_is_visited_once_and_the_last_batch_is_short():
     weights = jnp.ones(50).at[jnp.array([3, 9])].set(0.0)
-    rows, in_use = train._shuffle(jax.random.key(0), weights, 16)
+    rows, in_use = batches.shuffle(jax.random.key(0), weights, 16)
     assert rows.shape == (4, 16)
     np.testing.assert_array_equal(in_use.sum(axis=1), [16, 16, 16, 0])
     seen = np.asarray(rows)[np.asarray(in_use) > 0]
@@ -198,7 +198,7 @@ def test_one_step_is_the_notebooks_in_torch():
     optimiser = train._optimiser(variables.parameters, NOTEBOOK.train, True).init(flat)
     moving = train.Moving(flat, variables.statistics, optimiser)
     step = jax.jit(train.step, static_argnames=("model", "config"))
-    noise = train.draw_noise(ROOT, 40, model, NOTEBOOK.train)
+    noise = terms.draw_noise(ROOT, 40, model, NOTEBOOK.train)
     rates = (jnp.float32(0.1), jnp.float32(1e-3))
     after, sums = step(noise, moving, batch, *rates, variables, model=model, config=NOTEBOOK.train)
     moved = Variables(unravel(after.parameters), after.statistics, variables.factor_mask)
