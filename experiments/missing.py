@@ -30,13 +30,13 @@ posterior standard deviations, and the RMSE of cells decoded from them less that
 What to expect. `exact` agrees to 1e-6 of a standard deviation and 1e-5 nats in every setting; the
 encoder's means stay within .75 posterior standard deviations and cost at most .03 of RMSE. On the
 linear panel, where factor analysis is the right model, the VAE fills cells and scores dates as its
-EM does (within .01 of RMSE and .35 nats a date, mostly .03). On the nonlinear panel it leads that EM
-by 1.2 to 1.9 nats a date, whatever is removed, and fills the cells of test dates better. Everywhere
-it fills better than statsmodels' EM and than means. Complete cases cost .1 to 1.4 nats where they
-exist; at 20 % of cells at random or in blocks none to one date of 490 is complete, and at 50 % none
-but by late listings. Filling with means costs a VAE up to eight nats. The encoder is the weak part:
-with blocks and late listings, fewer patterns in training than at random, its means are further off
-than exact ones; the likelihoods and imputations above do not rest on it.
+EM does (within .01 of RMSE and .35 nats a date, mostly .03). On the nonlinear panel it leads that
+EM by 1.2 to 1.9 nats a date, whatever is removed, and fills the cells of test dates better.
+Everywhere it fills better than statsmodels' EM and than means. Complete cases cost .1 to 1.4 nats
+where they exist; at 20 % of cells at random or in blocks at most one date of 490 is complete, and
+none at 50 %. Filling with means costs a VAE up to eight nats. The encoder is the weak part: with
+blocks and late listings, where training shows fewer patterns than at random, its means are further
+from the exact ones; the likelihoods and imputations above do not rest on it.
 
 Hidden cells (25 % at most of a row's, in training) were chosen on validation dates of another draw
 (seed 101, the linear, static and additive models): against none they shorten the encoder's

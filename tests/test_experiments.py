@@ -102,3 +102,29 @@ def test_the_consensus_leads_the_median_member():
     for kind in ("consensus", "before_the_rule"):
         assert leads[kind]["low"] > 0
         assert leads[kind]["share_of_draws"] > 0.5
+
+
+def settings_of_missing(panel):
+    for by_share in results_of("missing")["panels"][panel].values():
+        yield from by_share.values()
+
+
+def test_exact_solves_agree_to_rounding_and_encoders_to_the_stated_tolerance():
+    for figures in settings_of_missing("linear"):
+        exact = figures["exact"]
+        assert exact["cell"] < 1e-6
+        assert exact["log_likelihood"] < 2e-5
+        assert exact["encoder_distance"] < 0.75
+        assert exact["encoder_rmse_less_exact"] < 0.03
+
+
+@pytest.mark.parametrize(("panel", "lead"), [("linear", -0.35), ("nonlinear", 1.2)])
+def test_members_on_missing_cells_lead_as_the_docstring_states(panel, lead):
+    """Over factor analysis by EM on whole test dates; over means and statsmodels' EM in filling."""
+    for figures in settings_of_missing(panel):
+        vae, rivals = figures["vae"], ("mean_filling", "statsmodels_fill_em")
+        assert vae["whole"] > figures["factor_analysis_em"]["whole"] + lead
+        assert vae["whole"] > figures["statsmodels_fill_em"]["whole"]
+        for rival in rivals:
+            for part, error in vae["imputation"].items():
+                assert error is None or error < figures[rival]["imputation"][part]
