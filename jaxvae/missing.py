@@ -59,9 +59,10 @@ def missing_notes(panel: Panel) -> list[str]:
     returns = panel.to_frame()
     if not (missing := int(returns.isna().sum().sum())):
         return []
+    share = f"{100 * missing / returns.size:.1f} %"
     notes = [
-        f"{missing:,} of {returns.size:,} cells ({missing / returns.size:.1%}) are missing and not "
-        "filled: models are fitted to the cells observed and scored on them, per date and per cell."
+        f"{missing:,} of {returns.size:,} cells ({share}) are missing, not filled: models are "
+        "fitted to the cells observed and scored on them, per date and per cell."
     ]
     seen = returns.notna()
     first, last = seen.idxmax(), seen[::-1].idxmax()

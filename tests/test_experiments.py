@@ -166,3 +166,29 @@ def test_the_walk_reproduces_the_protocol_and_beats_ledoit_wolf():
         assert part["variance_difference"]["vae"][2] < 0
     steady = linear["steadiness"]
     assert steady["stability"] > steady["stability_chance"]
+
+
+def settings_of_missing(panel):
+    for by_share in results_of("missing")["panels"][panel].values():
+        yield from by_share.values()
+
+
+def test_exact_solves_agree_to_rounding_and_encoders_to_the_stated_tolerance():
+    for figures in settings_of_missing("linear"):
+        exact = figures["exact"]
+        assert exact["cell"] < 1e-6
+        assert exact["log_likelihood"] < 2e-5
+        assert exact["encoder_distance"] < 0.75
+        assert exact["encoder_rmse_less_exact"] < 0.03
+
+
+@pytest.mark.parametrize(("panel", "lead"), [("linear", -0.35), ("nonlinear", 1.3)])
+def test_members_on_missing_cells_lead_as_the_docstring_states(panel, lead):
+    """Over factor analysis by EM on whole test dates; over means and statsmodels' EM in filling."""
+    for figures in settings_of_missing(panel):
+        vae, rivals = figures["vae"], ("mean_filling", "statsmodels_fill_em")
+        assert vae["whole"] > figures["factor_analysis_em"]["whole"] + lead
+        assert vae["whole"] > figures["statsmodels_fill_em"]["whole"]
+        for rival in rivals:
+            for part, error in vae["imputation"].items():
+                assert error is None or error < figures[rival]["imputation"][part]

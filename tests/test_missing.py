@@ -241,7 +241,7 @@ def test_a_study_scores_observed_cells(panel, study):
 
 def test_a_study_says_what_is_missing(study):
     notes = " ".join(study.config["notes"])
-    assert "109 of 1,600 cells (6.8%) are missing and not filled" in notes
+    assert "109 of 1,600 cells (6.8 %) are missing, not filled" in notes
     assert "Late to begin: STOCK_000 (2020-03-11)." in notes
     assert "Early to end: STOCK_001 (2020-06-16)." in notes
     assert "19 missing cells are gaps" in notes
