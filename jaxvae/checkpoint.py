@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
@@ -99,21 +99,26 @@ def sync_folder(folder: Path) -> None:
 
 
 def as_tree(value: Any) -> Any:
-    """NamedTuples, at any depth, as dicts of their fields."""
+    """NamedTuples, at any depth, as dicts of their fields; without those that are None."""
     if hasattr(value, "_fields"):
-        return {name: as_tree(part) for name, part in zip(value._fields, value, strict=True)}
+        fields = zip(value._fields, value, strict=True)
+        return {name: as_tree(part) for name, part in fields if part is not None}
     return value
 
 
 def from_tree(kind: type, tree: dict[str, Any]) -> Any:
     """The NamedTuple that `as_tree` took apart; the type of a field says how to rebuild it.
 
-    Raises KeyError where one is missing.
+    Raises KeyError where one is missing that may not be None.
     """
-    hints = get_type_hints(kind).items()
-    return kind(
-        **{n: from_tree(h, tree[n]) if hasattr(h, "_fields") else tree[n] for n, h in hints}
-    )
+    fields = {}
+    for name, hint in get_type_hints(kind).items():
+        optional = type(None) in get_args(hint)
+        if optional and name not in tree:
+            continue
+        inner = next((one for one in get_args(hint) if hasattr(one, "_fields")), hint)
+        fields[name] = from_tree(inner, tree[name]) if hasattr(inner, "_fields") else tree[name]
+    return kind(**fields)
 
 
 def _read_marks(content: bytes, path: Path) -> tuple[int, str, str]:
