@@ -110,7 +110,7 @@ def as_tree(value: Any) -> Any:
 def from_tree(kind: type, tree: dict[str, Any]) -> Any:
     """The NamedTuple that `as_tree` took apart; the type of a field says how to rebuild it.
 
-    Raises KeyError where one is missing.
+    Raises KeyError where one is missing that may not be None.
     """
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():

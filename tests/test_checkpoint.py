@@ -76,6 +76,19 @@ def test_named_tuples_come_back_as_they_were(more, tmp_path):
     assert again.inner.anything.keys() == {"encoder", "decoder"}
 
 
+class Perhaps(NamedTuple):
+    inner: Inner | None = None
+    array: Any = None
+
+
+@pytest.mark.parametrize("inner", [None, Inner(np.arange(3), {"deep": np.ones(2)})])
+def test_a_part_that_is_none_stays_none(inner, tmp_path):
+    save_tree(as_tree(Perhaps(inner, np.ones(2))), tmp_path / "a")
+    again = from_tree(Perhaps, load_tree(tmp_path / "a"))
+    assert (again.inner is None) == (inner is None)
+    assert same_bits(again, Perhaps(inner, np.ones(2)))
+
+
 # Damage
 
 
