@@ -8,7 +8,7 @@ assets and 1,000 dates drawn from it with three factors of φ = 0, .5 and .9, on
 `linear` (whose factors have φ = .1) and on the monthly portfolios of `french`. On each panel two
 seeds at β = 1, trained, chosen and refitted as in a study; the figures are of the likelier refit.
 
-`at_the_same_parameters`: of the smoother's refit, in closed form and float64 on the first 70 % of
+`at_the_same_parameters`: of the first encoder's refit, the smoother's, in closed form and float64 on the first 70 % of
 dates: the filter's exact log-likelihood, and the expected ELBO of the smoother, of the filter (each
 date by itself, given its past) and of the best posterior with everything independent, with the gap
 to the exact one; all in nats a date. `trained`: the same of members that were trained with each
@@ -61,7 +61,7 @@ def planted_panel(seed, persistence, n_dates, n_assets, n_factors):
 def panels(quick):
     """Panels, their configurations, and the encoders to train on each."""
     if quick:
-        yield planted_panel(0, 0.5, 160, 6, 2), QUICK, ENCODERS
+        yield planted_panel(0, 0.5, 160, 6, 2), QUICK, ENCODERS[1:2]
         return
     for persistence in PERSISTENCE:
         yield planted_panel(0, persistence, 1000, 30, 3), CONFIG, ENCODERS
@@ -172,7 +172,7 @@ def study_of(panel, config, encoders):
     for encoder in encoders:
         own = with_encoder(prepared, encoder)
         variables, log_likelihood = fitted(own, config)
-        if encoder == "smoother":
+        if encoder == encoders[0]:
             result["at_the_same_parameters"] = same_parameters(own, variables)
         result["trained"][encoder] = own_parameters(own, variables)
         result["test"][encoder] = held_out(own, log_likelihood, others, config.n_factors)
