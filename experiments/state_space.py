@@ -16,6 +16,12 @@ encoder, at their own parameters, with their φ; the perceptron is amortised fro
 returns. `test`: exact log-likelihood of each date given those before it, beside factor analysis at
 the same K and at its own best, chosen on validation, with the paired lead and its block-bootstrap
 interval. The figures are in results/state_space.json.
+
+How it is trained was settled on other draws. Draws of z at the shuffled default's learning rate, in
+blocks of 64 dates, ended where factors of φ = .9 and .5 were still turned into each other (φ = .68
+and .78, .04 nats a date below the maximum likelihood); so did the objective in closed form in such
+blocks. Full batches got away from there in 600 epochs at a learning rate of .02 to .05; with a
+rotation of the loadings as a parameter of its own they reach the maximum likelihood in 400.
 """
 
 import dataclasses
@@ -61,7 +67,7 @@ def planted_panel(seed, persistence, n_dates, n_assets, n_factors):
 def panels(quick):
     """Panels, their configurations, and the encoders to train on each."""
     if quick:
-        yield planted_panel(0, 0.5, 160, 6, 2), QUICK, ENCODERS
+        yield planted_panel(0, 0.5, 160, 6, 2), QUICK, ENCODERS[1:2]
         return
     for persistence in PERSISTENCE:
         yield planted_panel(0, persistence, 1000, 30, 3), CONFIG, ENCODERS
@@ -172,7 +178,7 @@ def study_of(panel, config, encoders):
     for encoder in encoders:
         own = with_encoder(prepared, encoder)
         variables, log_likelihood = fitted(own, config)
-        if encoder == "smoother":
+        if encoder == encoders[0]:
             result["at_the_same_parameters"] = same_parameters(own, variables)
         result["trained"][encoder] = own_parameters(own, variables)
         result["test"][encoder] = held_out(own, log_likelihood, others, config.n_factors)
