@@ -33,6 +33,8 @@ from jaxvae.tiles import Function, concatenate, map_members
 GROUPS = 8
 # A member's draws are folded out of the root by a number that is no member's seed.
 EVALUATION_STREAM = 2**32 - 2
+# What is asked of models without closed forms: draws for moments, importance samples a date.
+MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
 
 
 class Span(NamedTuple):
@@ -90,7 +92,8 @@ def walk_members(
     """Windows × betas × seeds, the seeds fastest.
 
     Rolling windows take as many rows as they are long. Expanding ones take all of the panel's, of
-    which weights pick, so that one program serves all lengths.
+    which weights pick, so that one program serves all lengths; their random order then hangs on the
+    panel's length, though on no later return.
     """
     rows, weights = _rows_of(spans, len(values) if expanding else None)
     scalers = [_scaler(values[span.start : span.stop]) for span in spans]
@@ -285,10 +288,6 @@ def _sampled(
         factors=factors,
         log_likelihood=bound.value,
     )
-
-
-MOMENT_DRAWS = 20_000
-LIKELIHOOD_SAMPLES = 128
 
 
 def _in_closed_form(
