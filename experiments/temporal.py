@@ -11,6 +11,24 @@ of generated paths beside the data's; and breaches of the equal-weighted portfol
 on the test dates with Kupiec's and Christoffersen's tests, beside those of the multivariate t,
 whose forecast, like that of any static model, is the same on every date.
 
+On `french` the model scores -19.59, the multivariate t -22.39, and EWMA -19.82 with the ν that its
+validation dates choose, -19.62 with the ν that is best on the test part: ahead of the first two by
++2.80 [1.87, 3.82] and +0.23 [-0.27, 0.75]. On the static linear panel and on noise it forecasts no
+better than models without a memory (-0.42 [-0.53, -0.30] and -0.22 [-0.31, -0.13] against the
+multivariate t).
+
+What bounds it: the model starts as an exponentially weighted factor analysis and is drawn back
+there by weight decay, which small panels need. So on the linear panel, whose volatility stands
+still, its paths cluster (mean autocorrelation of squares .18 over 20 lags, the data's 0), and on
+`french` they do so more than the data's (.18, .05). On noise they do not.
+
+Tried, on validation dates (nats a date). Loadings learned as free parameters, with a volatility
+that follows the past: -18.23 on `sp500`, but -17.03 on `french`, where the static model has -16.38
+and EWMA -13.57: what a train part of 1949-1986 says of loadings does not hold later. Loadings by
+deflation of averaged products along learned portfolios: -17.96 and -14.88. By the factor analysis
+of the memory, free to leave it: -17.92 and -15.15; with weight decay .3 and 2 towards it: -17.92
+and -14.05, -17.97 and -13.77, the last being what is kept.
+
 The figures are in results/temporal.json.
 """
 
