@@ -13,13 +13,13 @@ whose forecast, like that of any static model, is the same on every date.
 
 On `sp500` the model scores -15.71, EWMA -15.88 (lead +0.17 [0.01, 0.32]), the multivariate t -17.69
 (+1.98 [1.79, 2.19]); squared returns of its paths have a mean autocorrelation of .127 over 20 lags,
-the data's .123. On `french` it scores -19.59, the multivariate t -22.39, and EWMA -19.82 with the ν that its
-validation dates choose, -19.62 with the ν that is best on the test part: ahead of the first two by
-+2.80 [1.87, 3.82] and +0.23 [-0.27, 0.75]. On the regimes -17.46, EWMA -18.26, the true model -16.53,
-and the multivariate t -17.48: all volatilities there jump together, and a mixing variable of a date
-says nearly as much as a past whose base speed is too slow for regimes of twenty dates. On the static linear panel and on noise it forecasts no
-better than models without a memory (-0.42 [-0.53, -0.30] and -0.22 [-0.31, -0.13] against the
-multivariate t).
+the data's .123. On `french` it scores -19.59, the multivariate t -22.39, and EWMA -19.82 with the ν
+that its validation dates choose, -19.62 with the ν that is best on the test part: ahead of the
+first two by +2.80 [1.87, 3.82] and +0.23 [-0.27, 0.75]. On the regimes -17.46, EWMA -18.26, the
+true model -16.53, and the multivariate t -17.48: all volatilities there jump together, and a mixing
+variable of a date says nearly as much as a past whose base speed is too slow for regimes of twenty
+dates. On the static linear panel and on noise it forecasts no better than models without a memory
+(-0.42 [-0.53, -0.30] and -0.22 [-0.31, -0.13] against the multivariate t).
 
 The goal that is missed: value at risk on `sp500`. Breaches no longer cluster (independence p = .013
 and .022; the multivariate t's 9e-5 at 5 %), but there are too many of them, 7.9 % at 5 % and 3.3 %
