@@ -24,7 +24,7 @@ dates. On the static linear panel and on noise it forecasts no better than model
 The goal that is missed: value at risk on `sp500`. Breaches no longer cluster (independence p = .013
 and .022; the multivariate t's 9e-5 at 5 %), but there are too many of them, 7.9 % at 5 % and 3.3 %
 at 1 %, and Kupiec's test rejects both. The memory is not at fault: the factor analysis and the slow
-volatility that training starts from give the portfolio 0.93 of the variance that it shows on the
+volatility that training starts from give the portfolio 0.92 of the variance that it shows on the
 test dates, and normal quantiles of it are breached on 5.3 % of them at 5 %, 2.7 % at 1 %. Training,
 which scores 20 assets jointly and through a diagonal posterior, then takes too much from the factor
 that all share, and independent tails of assets give a portfolio none. On `french` and the regimes
