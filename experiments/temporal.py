@@ -11,6 +11,39 @@ of generated paths beside the data's; and breaches of the equal-weighted portfol
 on the test dates with Kupiec's and Christoffersen's tests, beside those of the multivariate t,
 whose forecast, like that of any static model, is the same on every date.
 
+On `sp500` the model scores -15.71, EWMA -15.88 (lead +0.17 [0.01, 0.32]), the multivariate t -17.69
+(+1.98 [1.79, 2.19]); squared returns of its paths have a mean autocorrelation of .127 over 20 lags,
+the data's .123. On `french` it scores -19.59, the multivariate t -22.39, and EWMA -19.82 with the ν
+that its validation dates choose, -19.62 with the ν that is best on the test part: ahead of the
+first two by +2.80 [1.87, 3.82] and +0.23 [-0.27, 0.75]. On the regimes -17.46, EWMA -18.26, the
+true model -16.53, and the multivariate t -17.48: all volatilities there jump together, and a mixing
+variable of a date says nearly as much as a past whose base speed is too slow for regimes of twenty
+dates. On the static linear panel and on noise it forecasts no better than models without a memory
+(-0.42 [-0.53, -0.30] and -0.22 [-0.31, -0.13] against the multivariate t).
+
+The goal that is missed: value at risk on `sp500`. Breaches no longer cluster (independence p = .013
+and .022; the multivariate t's 9e-5 at 5 %), but there are too many of them, 7.9 % at 5 % and 3.3 %
+at 1 %, and Kupiec's test rejects both. The memory is not at fault: the factor analysis and the slow
+volatility that training starts from give the portfolio 0.92 of the variance that it shows on the
+test dates, and normal quantiles of it are breached on 5.3 % of them at 5 %, 2.7 % at 1 %. Training,
+which scores 20 assets jointly and through a diagonal posterior, then takes too much from the factor
+that all share, and independent tails of assets give a portfolio none. On `french` and the regimes
+no test rejects at .01. Tried outside the model: quantiles of the portfolio's own past returns over
+their forecast volatility (filtered historical simulation); with the volatility that training starts
+from and the last 1,000 dates, 4.9 % and 1.1 % breach, but in clusters (p = .003).
+
+What bounds it: the model starts as an exponentially weighted factor analysis and is drawn back
+there by weight decay, which small panels need. So on the linear panel, whose volatility stands
+still, its paths cluster (mean autocorrelation of squares .18 over 20 lags, the data's 0), and on
+`french` they do so more than the data's (.18, .05). On noise they do not.
+
+Tried, on validation dates (nats a date). Loadings learned as free parameters, with a volatility
+that follows the past: -18.23 on `sp500`, but -17.03 on `french`, where the static model has -16.38
+and EWMA -13.57: what a train part of 1949-1986 says of loadings does not hold later. Loadings by
+deflation of averaged products along learned portfolios: -17.96 and -14.88. By the factor analysis
+of the memory, free to leave it: -17.92 and -15.15; with weight decay .3 and 2 towards it: -17.92
+and -14.05, -17.97 and -13.77, the last being what is kept.
+
 The figures are in results/temporal.json.
 """
 
