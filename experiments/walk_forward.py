@@ -29,9 +29,9 @@ with each asset's own variance kept. Tried on the early part, at the optimum of 
 form or trained, without a better figure: 1 to 19 factors at β = 1 (15.21 to 15.71 %) and their
 mixture (15.11); 5 factors in place of 8 in the mixture over betas (14.86); a Student-t scatter with
 factors and a fixed ν of 4 or 8 (15.19 to 15.29); dates weighted by half-lives of 63 to 252 (14.97
-to 15.43); averaging weights in place of covariances (15.00). `volatility` at β = 1, trained for 200 epochs,
-reaches 14.88 by another road, and mixed with `linear` 14.77: a choice that this script leaves out,
-since it was not among the sets.
+to 15.43); averaging weights in place of covariances (15.00).
+`volatility` at β = 1, trained for 200 epochs, reaches 14.88 by another road, and mixed with
+`linear` 14.77: a choice that this script leaves out, since it was not among the sets.
 """
 
 import itertools

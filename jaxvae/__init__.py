@@ -70,7 +70,7 @@ _PUBLIC = {
     "scenarios_given": ("jaxvae.what_if", "scenarios_given"),
     "write_study": ("jaxvae.study", "write_study"),
     "Walk": ("jaxvae.walk", "Walk"),
-    "WalkConfig": ("jaxvae.walk", "WalkConfig"),
+    "WalkConfig": ("jaxvae.walk_config", "WalkConfig"),
     "load_walk": ("jaxvae.walk_folder", "load_walk"),
     "walk_forward": ("jaxvae.walk", "walk_forward"),
     "write_walk": ("jaxvae.walk_folder", "write_walk"),

@@ -101,7 +101,7 @@ def closing_lines(found: Any) -> str:
 
 
 def _config(options: argparse.Namespace) -> Any:
-    from jaxvae.walk import BETAS, WalkConfig
+    from jaxvae.walk_config import BETAS, WalkConfig
 
     return WalkConfig(
         window=options.window,
