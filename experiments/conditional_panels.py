@@ -33,7 +33,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.covariates import with_covariates
 from jaxvae.fitting import StudyConfig
 from jaxvae.market import load_french, load_sp500
-from jaxvae.summary import fit_baselines, mix_bounds
+from jaxvae.summary import fit_baselines, fit_factor_models, mix_bounds
 from jaxvae.synthetic import linear_panel
 from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
 
@@ -65,7 +65,7 @@ def row(panel, config):
     prepared, refits = fitted(panel, config)
     mixed = np.asarray(mix_bounds(refits.evaluation.likelihood).value, np.float64)
     ours = Scored("vae_ensemble", config.n_factors, "fit", REFIT_SPLITS, log_likelihood=mixed)
-    rivals, _ = fit_baselines(prepared, config.n_factors)
+    rivals, _ = fit_baselines(prepared, fit_factor_models(prepared, config.n_factors))
     leads = comparisons_table([ours], rivals, prepared.split, 0).drop(columns=["model", "split"])
     test = {one.model: float(one.log_likelihood[prepared.split.test].mean())
             for one in (ours, *rivals)}  # fmt: skip

@@ -147,7 +147,8 @@ def digest(name, quick):
     )
     prepared, refits = fitted(panel, config)
     values, split = prepared.values, prepared.split
-    rivals, _ = summary.fit_baselines(prepared, config.n_factors)
+    models = summary.fit_factor_models(prepared, config.n_factors)
+    rivals, _ = summary.fit_baselines(prepared, models)
     if oracle is not None:
         truth = oracle(prepared.scaler)
         rivals.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))
