@@ -168,7 +168,7 @@ def test_unknown_source():
     with pytest.raises(OptionError) as caught:
         load_named("nasdaq")
     assert str(caught.value) == (
-        "no panel is named 'nasdaq': choose one of linear, nonlinear, sp500, french"
+        "no panel is named 'nasdaq': choose one of linear, nonlinear, regimes, sp500, french"
     )
 
 
