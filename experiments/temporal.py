@@ -35,7 +35,9 @@ from and the last 1,000 dates, 4.9 % and 1.1 % breach, but in clusters (p = .003
 What bounds it: the model starts as an exponentially weighted factor analysis and is drawn back
 there by weight decay, which small panels need. So on the linear panel, whose volatility stands
 still, its paths cluster (mean autocorrelation of squares .18 over 20 lags, the data's 0), and on
-`french` they do so more than the data's (.18, .05). On noise they do not.
+`french` they do so more than the data's (.18, .05), and nothing holds the level of volatility:
+paths of a study of `french` end at a sixteenth of the data's standard deviation. On noise they do
+not cluster.
 
 Tried, on validation dates (nats a date). Loadings learned as free parameters, with a volatility
 that follows the past: -18.23 on `sp500`, but -17.03 on `french`, where the static model has -16.38

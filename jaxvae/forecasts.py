@@ -94,7 +94,8 @@ def paths(
     of assets: every date is drawn given those drawn before it.
 
     The memory starts blank; 250 dates are drawn and dropped before the first. Members take turns.
-    For a model without a memory dates are independent.
+    For a model without a memory dates are independent. Where volatility follows its own averages
+    nearly one to one, as after little training, nothing holds its level: on long paths it drifts.
 
     Raises OptionError on fewer than one date or path.
     """
@@ -111,7 +112,8 @@ def paths(
         n_dates + BURN_IN,
         number,
     )
-    return scaler_of(study).restore(drawn[:, BURN_IN:])
+    kept = drawn[:, BURN_IN:]
+    return scaler_of(study).restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
 def parse_weights(study: Study, words: Sequence[str] | None) -> pd.Series | None:

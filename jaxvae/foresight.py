@@ -86,9 +86,10 @@ def squares_autocorrelation(
     values: Float[np.ndarray, "date asset"],
 ) -> Float[np.ndarray, " lag"]:
     """Mean over assets of the autocorrelation of x², cut at 100, at lags 1 … 20 (fewer on short
-    panels)."""
+    panels); an asset whose squares do not vary counts 0."""
     squares = np.minimum(values**2, LARGEST**2)
-    return np.nanmean(autocorrelation(squares, min(LAGS, len(values) - 1)), axis=1)
+    lags = autocorrelation(squares, min(LAGS, len(values) - 1))
+    return np.nan_to_num(lags).mean(axis=1)
 
 
 def lead_note(comparisons: pd.DataFrame) -> str:

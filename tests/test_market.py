@@ -196,7 +196,8 @@ def test_unknown_source():
     with pytest.raises(OptionError) as caught:
         load_named("nasdaq")
     assert str(caught.value) == (
-        "no panel is named 'nasdaq': choose one of linear, nonlinear, sp500, french, stocks"
+        "no panel is named 'nasdaq': choose one of linear, nonlinear, regimes, sp500, "
+        "french, stocks"
     )
 
 
