@@ -2,7 +2,7 @@
 
 Command: python experiments/conditional.py   (about three minutes on 2 cores; --quick: a minute)
 
-Planted panels: `regime_panel`, draws 42 to 44 (1,000 dates, 40 assets, 5 factors of equal variance
+Planted panels: `volatility_index_panel`, draws 42 to 44 (1,000 dates, 40 assets, 5 factors of equal variance
 whose variances move with a known index), and the same draws with variances that do not move. On
 each, `--model conditional` (without sectors) and `--model linear`, which is told nothing; 4 seeds
 at β = 1, refitted on `fit`. Reported on the test part, matching learned on `fit`:
@@ -40,7 +40,7 @@ from jaxvae.analysis.nulls import null_of, rotation_floor, shifted_scores
 from jaxvae.fitting import StudyConfig, choose, prepare, refit, train_grid
 from jaxvae.panel import fit_scaler, split_dates
 from jaxvae.summary import likeliest, mix_bounds
-from jaxvae.synthetic import regime_panel
+from jaxvae.synthetic import volatility_index_panel
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}
@@ -141,7 +141,7 @@ def main():
     planted = {"moving": {}, "constant": {}}
     for name, by_draw in planted.items():
         for draw in draws:
-            panel, truth = regime_panel(draw, varying=name == "moving", **size)
+            panel, truth = volatility_index_panel(draw, varying=name == "moving", **size)
             by_draw[draw] = planted_row(replace(panel, sectors=None), truth, config)
             print(name, draw, by_draw[draw], flush=True)
     results = {"quick": arguments.quick, "config": dataclasses.asdict(config)}

@@ -25,7 +25,7 @@ _PUBLIC = {
     "read_panel": ("jaxvae.reading", "read_panel"),
     "linear_panel": ("jaxvae.synthetic", "linear_panel"),
     "nonlinear_panel": ("jaxvae.synthetic", "nonlinear_panel"),
-    "regime_panel": ("jaxvae.synthetic", "regime_panel"),
+    "volatility_index_panel": ("jaxvae.synthetic", "volatility_index_panel"),
     "calendar": ("jaxvae.covariates", "calendar"),
     "trailing_volatility": ("jaxvae.covariates", "trailing_volatility"),
     "with_covariates": ("jaxvae.covariates", "with_covariates"),

@@ -106,7 +106,7 @@ def nonlinear_panel(
     return _panel("nonlinear", truth, noise), truth
 
 
-def regime_panel(
+def volatility_index_panel(
     seed: int = 42,
     *,
     n_dates: int = 1000,

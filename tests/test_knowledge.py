@@ -24,9 +24,9 @@ from jaxvae.fitting import StudyConfig, prepare
 from jaxvae.folder import load_study
 from jaxvae.panel import Scaler, knowledge_hash
 from jaxvae.study import encode, scenarios
-from jaxvae.synthetic import INDEX, linear_panel, regime_panel
+from jaxvae.synthetic import INDEX, linear_panel, volatility_index_panel
 
-PANEL, _ = regime_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
+PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = StudyConfig(
     seeds=2, betas=(1.0,), n_factors=2, model="conditional", epochs=20, likelihood_samples=16
 )
@@ -77,13 +77,13 @@ def test_covariates_that_cannot_be_had(named, words):
 
 
 def test_the_planted_index_moves_the_variances():
-    panel, truth = regime_panel(1, n_dates=20_000, n_assets=3, n_factors=2)
+    panel, truth = volatility_index_panel(1, n_dates=20_000, n_assets=3, n_factors=2)
     index = panel.covariates[INDEX].to_numpy()
     logs = np.log(truth.factors**2 / truth.volatilities**2)
     slopes = [np.polyfit(index, column, 1)[0] for column in logs.T]
     np.testing.assert_allclose(slopes, truth.response, atol=0.1)
     np.testing.assert_allclose(truth.factors.std(axis=0), truth.volatilities, rtol=0.15)
-    constant = regime_panel(1, n_dates=20_000, n_assets=3, n_factors=2, varying=False)[1]
+    constant = volatility_index_panel(1, n_dates=20_000, n_assets=3, n_factors=2, varying=False)[1]
     assert not constant.response.any()
     assert (truth.loadings == constant.loadings).all()
 

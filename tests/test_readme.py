@@ -42,7 +42,7 @@ def results(name):
     return json.loads((EXPERIMENTS / "results" / f"{name}.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("name", ["panels", "nonlinear"])
+@pytest.mark.parametrize("name", ["panels", "nonlinear", "temporal", "missing"])
 def test_the_results_tables_are_the_jsons(name, monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     experiment = importlib.import_module(name)

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 
 from jaxvae.errors import OptionError
 from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.synthetic import conditional_mean, linear_panel, nonlinear_panel, regime_panel
+from jaxvae.synthetic import conditional_mean, linear_panel, nonlinear_panel, volatility_index_panel
 
 
 def notebook_returns(n_stocks=100, n_days=1000, n_factors=5):
@@ -197,7 +197,7 @@ def test_global_stream_is_left_alone():
         ),
     ],
 )
-@pytest.mark.parametrize("maker", [linear_panel, nonlinear_panel, regime_panel])
+@pytest.mark.parametrize("maker", [linear_panel, nonlinear_panel, volatility_index_panel])
 def test_arguments_out_of_range(maker, arguments, message):
     with pytest.raises(OptionError) as caught:
         maker(**arguments)

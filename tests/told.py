@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 
 from jaxvae.covariates import with_covariates
-from jaxvae.synthetic import regime_panel
+from jaxvae.synthetic import volatility_index_panel
 
-WHOLE, TRUTH = regime_panel(3, n_dates=300, n_assets=24, n_factors=2, n_sectors=3)
+WHOLE, TRUTH = volatility_index_panel(3, n_dates=300, n_assets=24, n_factors=2, n_sectors=3)
 N_FIT = 210
 HELD_OUT = [3, 11, 17]
 KEPT = [asset for asset in range(24) if asset not in HELD_OUT]
