@@ -3,9 +3,9 @@
 Command: python experiments/conditional.py   (about three minutes on 2 cores; --quick: a minute)
 
 Planted panels: `volatility_index_panel`, draws 42 to 44 (1,000 dates, 40 assets, 5 factors of equal
-variance whose variances move with a known index), and the same draws with variances that do not move. On
-each, `--model conditional` (without sectors) and `--model linear`, which is told nothing; 4 seeds
-at β = 1, refitted on `fit`. Reported on the test part, matching learned on `fit`:
+variance whose variances move with a known index), and the same draws with variances that do not
+move. On each, `--model conditional` (without sectors) and `--model linear`, which is told nothing;
+4 seeds at β = 1, refitted on `fit`. Reported on the test part, matching learned on `fit`:
 
   mcc            of the likeliest refit, and the mean over seeds
   oracle_mcc     of the true model's posterior means: what noise in the returns leaves to be found
