@@ -1,7 +1,7 @@
 """What a saved study forecasts, one date ahead, and the paths of returns that it generates.
 
-Every model can be asked. Only a temporal one knows of the past; the forecasts of the others differ
-between dates by their covariates, or not at all.
+Every model can be asked. Only `temporal` and `autoregressive` know of the past; the forecasts of
+the others differ between dates by their covariates, or not at all.
 """
 
 from collections.abc import Sequence
@@ -80,9 +80,8 @@ def forecast_covariance(
     fitting.check_root_seed(seed)
     scaler, assets = scaler_of(study), study.config["assets"]
     batch = _rows_ahead(study, panel)
-    last = jax.tree.map(lambda leaf: leaf[-1:], batch)
     model, refits = fitting.saved_model(study.config), fitted(study, "refits")
-    _, standard = predictive.forecast_moments(jax.random.key(seed), model, refits, last, number)
+    _, standard = predictive.forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
     return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
 
@@ -97,11 +96,13 @@ def paths(
     For a model without a memory dates are independent. Where volatility follows its own averages
     nearly one to one, as after little training, nothing holds its level: on long paths it drifts.
 
-    Raises OptionError on fewer than one date or path.
+    Raises OptionError on fewer than one date or path, and for a study with covariates.
     """
     for option, value in (("n_dates", n_dates), ("number", number)):
         if value < 1:
             raise OptionError(f"{option}: {value} is too few; ask for at least 1")
+    if study.config.get("covariates"):
+        raise OptionError("paths: nobody knows this study's covariates ahead; use scenarios")
     fitting.check_root_seed(seed)
     drawn = predictive.generate_paths(
         jax.random.key(seed),
@@ -138,10 +139,11 @@ def parse_weights(study: Study, words: Sequence[str] | None) -> pd.Series | None
 
 
 def _rows_ahead(study: Study, panel: Panel) -> Any:
-    """The conditions of every date of the panel, and of the one after; without values."""
+    """Every date of the panel, and the one after, of which no cell is known."""
     values = standardised(study, panel)
     conditions = known_conditions(study, panel, values, n_ahead=1)
-    return make_batch(np.zeros((len(conditions), values.shape[1])), conditions)
+    nothing = np.full_like(values[:1], np.nan)
+    return make_batch(np.concatenate([values, nothing]), conditions)
 
 
 def _weights(

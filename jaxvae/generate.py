@@ -154,7 +154,13 @@ def implied_covariance(
     The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
     """
     factors = sample(key, _law_of_a_row(model, variables, batch))
-    observation, _ = model.decode(variables, factors, batch, False)
+    return moments_over_draws(model.decode(variables, factors, batch, False)[0])
+
+
+def moments_over_draws(
+    observation: Density,
+) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
+    """Mean and covariance of returns from p(x | z) at draws of z, a row each."""
     mean = jnp.mean(observation.mean, axis=0)
     centred = observation.mean - mean[None, :]
     noise = jnp.mean(variance(observation), axis=0)

@@ -1,7 +1,8 @@
 """What fitted members say of a date before its returns are known, and paths that they generate.
 
 Everything here asks a model for its prior and its decoder under a row's conditions, which hold the
-past where a model has one; a model without gives every date the same forecast.
+past where a model has a memory, or for what it knows ahead of a row (`Model.ahead`); a model
+without either gives every date the same forecast.
 """
 
 import functools
@@ -13,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxvae.apply import Fitted
-from jaxvae.densities import sample, variance
-from jaxvae.generate import implied_covariance
+from jaxvae.densities import Density, sample, variance
+from jaxvae.generate import moments_over_draws
 from jaxvae.memory import Memory, Speeds, advance, blank, flat
-from jaxvae.models.base import Batch, Model, Variables, make_batch, take_rows
+from jaxvae.models.base import Ahead, Batch, Model, Variables, make_batch, take_rows
 from jaxvae.tiles import Function, map_members
 
 
@@ -39,8 +40,9 @@ def forecast_portfolio(
     weights: Float[np.ndarray, " asset"],
     n_draws: int,
 ) -> Portfolio:
-    """Forecasts of the equal mixture of the members for every row, under the row's conditions; the
-    values are not looked at. The members share the draws evenly, `n_draws` or a few more."""
+    """Forecasts of the equal mixture of the members for every row, under the row's conditions and,
+    where the model looks at them, the values of the rows before. The members share the draws
+    evenly, `n_draws` or a few more."""
     each = -(-n_draws // len(fitted.seed))
     function = _forecaster(model, each)
     shared = (key, batch, jnp.asarray(weights, jnp.float32))
@@ -65,12 +67,11 @@ def sample_portfolio(
 
     Var wᵀx = Var_z wᵀ E[x | z] + E_z Σ_a w_a² Var(x_a | z)
     """
-    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    prior = model.prior(variables, zeros, batch)
+    beforehand = _beforehand(model, variables, batch)
 
     def draw(key: Key[Array, ""]) -> tuple[Array, Array, Array]:
         key_factors, key_noise = jax.random.split(key)
-        density, _ = model.decode(variables, sample(key_factors, prior), batch, False)
+        density, _ = model.decode(variables, _draw(key_factors, beforehand), batch, False)
         returns = sample(key_noise, density)
         return density.mean @ weights, variance(density) @ weights**2, returns @ weights
 
@@ -78,12 +79,27 @@ def sample_portfolio(
     return jnp.mean(means, axis=0), jnp.var(means, axis=0) + jnp.mean(noise, axis=0), draws
 
 
+def _beforehand(model: Model, variables: Variables, batch: Batch) -> Density | Ahead:
+    """What is known of each row's factors before its returns are."""
+    if model.ahead is not None:
+        return model.ahead(variables, batch)
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    return model.prior(variables, zeros, batch)
+
+
+def _draw(key: Key[Array, ""], law: Density | Ahead) -> Float[Array, "row factor"]:
+    if not isinstance(law, Ahead):
+        return sample(key, law)
+    noise = jax.random.normal(key, law.mean.shape, law.mean.dtype)
+    return law.mean + jnp.einsum("rij,rj->ri", law.root, noise)
+
+
 def forecast_moments(
-    key: Key[Array, ""], model: Model, fitted: Fitted, row: Batch, n_draws: int
+    key: Key[Array, ""], model: Model, fitted: Fitted, batch: Batch, n_draws: int
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
-    """Mean and covariance of all returns under the conditions of one row, of the equal mixture."""
-    batch = take_rows(row, jnp.zeros(n_draws, jnp.int32))
-    function = _moments(model)
+    """Mean and covariance of all returns of the last row before they are known, of the equal
+    mixture: Cov_z E[x | z] + E_z Var(x | z) by draws of z."""
+    function = _moments(model, n_draws)
     means, covariances = (
         np.asarray(part, np.float64) for part in map_members(function, fitted, (key, batch))
     )
@@ -117,31 +133,53 @@ def sample_paths(
     n_dates: int,
     number: int,
 ) -> Float[Array, "date path asset"]:
-    """Returns of one member, a date at a time: z from its prior given the memory, x given z, and
-    the memory moved on by x."""
+    """Returns of one member, a date at a time: z from its prior given the memory, or the last
+    date's z; x given z; and the memory moved on by x."""
     n_returns = model.n_factors - 1
     start, zeros = None, jnp.zeros((number, n_assets))
     if speeds is not None:
         first = blank(speeds, n_returns, n_assets)
         start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), first)
     nothing = make_batch(np.zeros((number, n_assets)))
+    key_start, key_dates = jax.random.split(key)
+    origin = jax.random.normal(key_start, (number, model.n_factors))
 
     def step(
-        carry: tuple[Memory | None, Array], key: Key[Array, ""]
-    ) -> tuple[tuple[Memory | None, Array], Array]:
-        memory, last = carry
+        carry: tuple[Memory | None, Array, Array], key: Key[Array, ""]
+    ) -> tuple[tuple[Memory | None, Array, Array], Array]:
+        memory, last, past = carry
         known = nothing
         if memory is not None:
             known = nothing._replace(conditions=flat(memory, last))
         key_factors, key_noise = jax.random.split(key)
-        prior = model.prior(variables, jnp.zeros((number, model.n_factors)), known)
-        density, _ = model.decode(variables, sample(key_factors, prior), known, False)
+        law = _following(model, variables, known, past)
+        factors = sample(key_factors, law)
+        density, _ = model.decode(variables, factors, known, False)
         returns = sample(key_noise, density)
         moved = None if memory is None else advance(memory, returns, speeds)  # type: ignore[arg-type]
-        return (moved, returns), returns
+        return (moved, returns, factors), returns
 
-    _, drawn = jax.lax.scan(step, (start, zeros), jax.random.split(key, n_dates))
+    _, drawn = jax.lax.scan(step, (start, zeros, origin), jax.random.split(key_dates, n_dates))
     return drawn
+
+
+def _following(
+    model: Model, variables: Variables, rows: Batch, past: Float[Array, "row factor"]
+) -> Density:
+    """p(z) of paths' next date, where `past` were the factors of the last.
+
+    Rows of an ordered model are tied by a stationary Gaussian chain, which is reversible: what its
+    prior says of a row given the next, it says of a row given the last.
+    """
+    if not model.ordered:
+        return model.prior(variables, jnp.zeros_like(past), rows)
+    pair = take_rows(rows, jnp.zeros(2, jnp.int32))
+
+    def of_one(factors: Float[Array, " factor"]) -> Density:
+        law = model.prior(variables, jnp.stack([jnp.zeros_like(factors), factors]), pair)
+        return jax.tree.map(lambda leaf: leaf[0], law)
+
+    return jax.vmap(of_one)(past)
 
 
 @functools.cache
@@ -155,10 +193,14 @@ def _forecaster(model: Model, n_draws: int) -> Function:
 
 
 @functools.cache
-def _moments(model: Model) -> Function:
+def _moments(model: Model, n_draws: int) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = shared
-        return implied_covariance(key, model, member.variables, batch)
+        rows = jnp.full(n_draws, len(batch.values) - 1)
+        law = _beforehand(model, member.variables, batch)
+        factors = _draw(key, jax.tree.map(lambda leaf: leaf[rows], law))
+        observation, _ = model.decode(member.variables, factors, take_rows(batch, rows), False)
+        return moments_over_draws(observation)
 
     return run
 

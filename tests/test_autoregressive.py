@@ -23,6 +23,7 @@ from jaxvae.models import (
     persistence,
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
+from jaxvae.predictive import sample_paths, sample_portfolio
 from jaxvae.state import TrainConfig, make_data, make_hyperparameters
 
 N_ROWS, N_ASSETS, PERSISTENCE = 30, 6, (0.8, -0.3)
@@ -310,3 +311,35 @@ def test_rows_without_weight_tell_the_others_nothing_in_training(trained):
     one, other = trained[1][2:]
     assert same_bits(one, other)
     assert not same_bits(one, trained[1][0])
+
+
+def test_forecasts_are_the_filters_on_every_date_and_the_next():
+    model, variables = MODELS["smoother"], member("smoother")
+    ahead = make_batch(np.vstack([VALUES, np.full(N_ASSETS, np.nan)]))
+    weights = jnp.linspace(-1.0, 1.0, N_ASSETS)
+    run = jax.jit(sample_portfolio, static_argnames=("model", "n_draws"))
+    means, variances, draws = run(jax.random.key(6), model, variables, ahead, weights, n_draws=8000)
+    known = linear_gaussian(model, variables)
+    for last in (10, N_ROWS):
+        filtered = kalman.kalman_filter(known, BATCH.values[:last], BATCH.observed[:last])
+        mean, covariance = kalman.forecast(known, filtered, 1)
+        variance = float(weights @ covariance[0] @ weights)
+        error = np.sqrt(variance / 8000)
+        assert abs(float(means[last] - weights @ mean[0])) < 5 * error
+        assert float(variances[last]) == pytest.approx(variance, rel=0.08)
+        assert float(jnp.var(draws[:, last])) == pytest.approx(variance, rel=0.08)
+
+
+def test_paths_remember_as_the_factors_do():
+    """Cov(x_t, x_{t+1}) = W diag(φ) Wᵀ."""
+    model, variables = MODELS["smoother"], member("smoother")
+    run = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5, 6))
+    drawn = np.asarray(run(jax.random.key(7), model, variables, None, N_ASSETS, 40, 2000))
+    loadings, bias, noise, phi = (np.asarray(part) for part in PARAMETERS)
+    centred = drawn - bias
+    lagged = np.einsum("tpa,tpb->ab", centred[:-1], centred[1:]) / (39 * 2000)
+    level = np.einsum("tpa,tpb->ab", centred, centred) / (40 * 2000)
+    size = np.abs(loadings @ loadings.T).max()
+    np.testing.assert_allclose(lagged, loadings * phi @ loadings.T, atol=0.04 * size)
+    expected = loadings @ loadings.T + np.diag(noise)
+    np.testing.assert_allclose(level, expected, atol=0.04 * size)

@@ -20,6 +20,7 @@ from jaxvae.cholesky import cholesky, inverse_lower
 from jaxvae.densities import Gaussian
 from jaxvae.kalman import Chain
 from jaxvae.models.base import (
+    Ahead,
     Batch,
     Exact,
     Model,
@@ -103,6 +104,11 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
         return Exact(filtered.log_likelihood, -fit, factors_used(variables, kl) * kl)
 
+    def ahead(variables: Variables, batch: Batch) -> Ahead:
+        parameters = linear_gaussian(model, variables)
+        filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
+        return Ahead(filtered.predicted_mean, filtered.predicted_root)
+
     model = Model(
         config.n_factors,
         initialise,
@@ -112,6 +118,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         ordered=True,
         marginal=standard_normal_prior,
         exact=exact,
+        ahead=ahead,
     )
     return model
 

@@ -63,6 +63,14 @@ class Exact(NamedTuple):
     kl: Float[Array, "row factor"]
 
 
+class Ahead(NamedTuple):
+    """The factors of each row given the returns of the rows before it: normal, of covariance
+    root rootᵀ."""
+
+    mean: Float[Array, "row factor"]
+    root: Float[Array, "row factor factor"]
+
+
 class Model(NamedTuple):
     """A variational autoencoder as pure functions.
 
@@ -81,6 +89,8 @@ class Model(NamedTuple):
         where the prior is that already
     exact(variables, batch) -> Exact, for a model that knows its likelihood and its objective's
         expectation, which then needs no draws; None where they are estimated
+    ahead(variables, batch) -> Ahead, where rows say something of those after them that is not in
+        their conditions; None where the prior is all that is known of a row beforehand
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
@@ -96,6 +106,7 @@ class Model(NamedTuple):
     ordered: bool = False
     marginal: Callable[[Variables, Factors, Batch], Density] | None = None
     exact: Callable[[Variables, Batch], Exact] | None = None
+    ahead: Callable[[Variables, Batch], Ahead] | None = None
 
 
 def make_batch(
