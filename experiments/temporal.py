@@ -57,20 +57,17 @@ import numpy as np
 from scipy import stats
 from support import parse, use_all_cores, write_json
 
-from jaxvae import apply, fitting, predictive, summary
+from jaxvae import apply, fitting, summary
 from jaxvae.analysis import baselines
 from jaxvae.analysis.risk import coverage
 from jaxvae.fitting import StudyConfig
-from jaxvae.foresight import clustering, squares_autocorrelation
+from jaxvae.foresight import ORDERS, clustering, squares_autocorrelation, value_at_risk
 from jaxvae.market import load_named
-from jaxvae.models.base import take_rows
 from jaxvae.panel import Panel
 from jaxvae.regimes import regimes_log_likelihood, regimes_panel
 from jaxvae.synthetic import linear_panel
 from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
 
-ORDERS = (0.05, 0.01)
-DRAWS = 2000
 SEEDS = 2
 # Factors, the first of which is the surprise in volatility.
 PANELS = {"sp500": 9, "french": 13, "regimes": 4, "noise": 4, "linear": 6}
@@ -108,12 +105,11 @@ def mixture(refits, name):
 
 
 def risk(prepared, everyone, key):
-    """Coverage of the equal-weighted portfolio's value at risk on the test dates, by order."""
-    test, weights = prepared.split.test, prepared.scaler.scale / prepared.panel.n_assets
-    batch = take_rows(prepared.batch, test)
-    said = predictive.forecast_portfolio(key, prepared.model, everyone, batch, weights, DRAWS)
-    quantiles = np.quantile(said.draws, ORDERS, axis=0)
-    return coverages(prepared.values[test] @ weights, quantiles)
+    """Coverage of the equal-weighted portfolio's value at risk on the test dates, by order: of the
+    model's quantiles, and of filtered historical simulation where enough dates come before."""
+    kept, filtered = value_at_risk(key, prepared, everyone)
+    found = {"temporal": described(kept)}
+    return {**found, "temporal, filtered": described(filtered)} if filtered else found
 
 
 def static_risk(prepared, student):
@@ -128,9 +124,13 @@ def static_risk(prepared, student):
 
 
 def coverages(returns, quantiles):
+    pairs = zip(ORDERS, quantiles, strict=True)
+    return described({order: coverage(returns, quantile, order) for order, quantile in pairs})
+
+
+def described(by_order):
     kept = {}
-    for order, quantile in zip(ORDERS, quantiles, strict=True):
-        found = coverage(returns, quantile, order)
+    for order, found in by_order.items():
         tests = ("unconditional", "independence", "conditional")
         p_values = {f"{name}_p": getattr(found, name).p_value for name in tests}
         kept[f"{100 * order:g} %"] = {"breaches": found.rate, **p_values}
@@ -173,7 +173,7 @@ def digest(name, quick):
         "leads": table.to_dict(orient="records"),
         "squares_autocorrelation": {name: lag.round(4).tolist() for name, lag in lags.items()},
         "value_at_risk": {
-            "temporal": risk(prepared, everyone, key),
+            **risk(prepared, everyone, key),
             "multivariate_t": static_risk(prepared, student),
         },
     }

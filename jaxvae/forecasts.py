@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae import fitting, predictive
+from jaxvae.analysis.risk import filtered_quantiles
 from jaxvae.errors import OptionError
 from jaxvae.folder import Study
 from jaxvae.models.base import make_batch
@@ -36,7 +37,9 @@ def forecast(
     """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
 
     Columns, in returns as fractions: `mean`, `std`, and the value at risk at 1 and 5 %, `var_1` and
-    `var_5`: quantiles of the return, negative where the portfolio may lose. A row says what was
+    `var_5`: quantiles of the return, negative where the portfolio may lose; `filtered_var_1` and
+    `filtered_var_5`: the same by filtered historical simulation (`analysis.risk`), empty on the
+    first 250 dates, and the ones to trust where a panel is long enough. A row says what was
     forecast for its date from the dates before it *in this panel*: give a panel that starts well
     before the dates of interest, as the memory starts blank. The last row, "next", is for the date
     after the last.
@@ -65,6 +68,9 @@ def forecast(
     quantiles = centre + np.quantile(said.draws, ORDERS, axis=0)
     columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
+    returns = scaler.restore(standardised(study, panel)) @ share
+    by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
+    columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
     return pd.DataFrame(columns, index=pd.Index(dates, name="date"))
 

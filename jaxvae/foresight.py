@@ -8,9 +8,14 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae import apply, predictive
 from jaxvae.analysis.dynamic_baselines import fit_ewma_t, forecast_log_likelihood
-from jaxvae.analysis.risk import Coverage, autocorrelation, coverage
+from jaxvae.analysis.risk import (
+    FILTER_WINDOW,
+    Coverage,
+    autocorrelation,
+    coverage,
+    filtered_quantiles,
+)
 from jaxvae.fitting import Prepared, StudyConfig
-from jaxvae.models.base import take_rows
 from jaxvae.tables import REFIT_SPLITS, Scored, metric_rows
 
 EWMA = "ewma_t"
@@ -34,33 +39,42 @@ def foresight(
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows of the metrics table, and sentences for the report."""
     key = jax.random.fold_in(jax.random.key(config.root_seed), STREAM)
-    kept = value_at_risk(key, prepared, fitted)
+    kept, filtered = value_at_risk(key, prepared, fitted)
     rows = [
-        metric_rows("vae_ensemble", "test", _risk_scores(order, found))
-        for order, found in kept.items()
+        metric_rows("vae_ensemble", "test", _risk_scores(name, order, found))
+        for name, by_order in (("var", kept), ("filtered_var", filtered))
+        for order, found in by_order.items()
     ]
     clusters = clustering(key, prepared, fitted)
     for model, lags in clusters.items():
         named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}
         rows.append(metric_rows(model, "fit", {name: float(v) for name, v in named.items()}))
-    return rows, [lead_note(comparisons), _risk_note(kept), _cluster_note(clusters)]
+    notes = [lead_note(comparisons), *_risk_notes(kept, filtered), _cluster_note(clusters)]
+    return rows, notes
 
 
 def value_at_risk(
     key: Key[Array, ""], prepared: Prepared, fitted: apply.Fitted
-) -> dict[float, Coverage]:
+) -> tuple[dict[float, Coverage], dict[float, Coverage]]:
     """How the equal-weighted portfolio's value at risk, forecast one step ahead, was kept on the
-    test dates, by order."""
-    test = prepared.split.test
-    weights = prepared.scaler.scale / prepared.panel.n_assets
-    batch = take_rows(prepared.batch, test)
-    said = predictive.forecast_portfolio(key, prepared.model, fitted, batch, weights, DRAWS)
-    returns = prepared.values[test] @ weights
-    quantiles = np.quantile(said.draws, ORDERS, axis=0)
-    return {
-        order: coverage(returns, quantile, order)
-        for order, quantile in zip(ORDERS, quantiles, strict=True)
-    }
+    test dates, by order: the model's own quantile, and the one of filtered historical simulation,
+    empty where too few dates come before the test part."""
+    split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
+    said = predictive.forecast_portfolio(
+        key, prepared.model, fitted, prepared.batch, weights, DRAWS
+    )
+    returns = prepared.values @ weights
+    own = np.quantile(said.draws[:, split.test], ORDERS, axis=0)
+    by_past = filtered_quantiles(returns, said.mean, np.sqrt(said.variance), ORDERS)[:, split.test]
+    kept, filtered = (
+        {
+            order: coverage(returns[split.test], quantile, order)
+            for order, quantile in zip(ORDERS, quantiles, strict=True)
+            if np.isfinite(quantile).all()
+        }
+        for quantiles in (own, by_past)
+    )
+    return kept, filtered
 
 
 def clustering(
@@ -109,8 +123,8 @@ def lead_note(comparisons: pd.DataFrame) -> str:
     )
 
 
-def _risk_scores(order: float, found: Coverage) -> dict[str, float]:
-    name = f"var_{round(100 * order)}"
+def _risk_scores(kind: str, order: float, found: Coverage) -> dict[str, float]:
+    name = f"{kind}_{round(100 * order)}"
     return {
         f"{name}_breaches": found.rate,
         f"{name}_unconditional_p": found.unconditional.p_value,
@@ -119,14 +133,24 @@ def _risk_scores(order: float, found: Coverage) -> dict[str, float]:
     }
 
 
-def _risk_note(kept: dict[float, Coverage]) -> str:
+def _risk_notes(kept: dict[float, Coverage], filtered: dict[float, Coverage]) -> list[str]:
+    notes = [f"Of the equal-weighted portfolio, forecast one date ahead, {_breaches(kept)}."]
+    if filtered:
+        notes.append(
+            "By filtered historical simulation, which takes the volatility from the model and the "
+            f"tails from the portfolio's last {FILTER_WINDOW} dates, {_breaches(filtered)}."
+        )
+    return notes
+
+
+def _breaches(kept: dict[float, Coverage]) -> str:
     parts = [
         f"{100 * found.rate:.2f} % of the test dates breached the value at risk at "
         f"{100 * order:g} % (Kupiec's test p = {found.unconditional.p_value:.2g}, independence "
         f"p = {found.independence.p_value:.2g}, both p = {found.conditional.p_value:.2g})"
         for order, found in kept.items()
     ]
-    return "Of the equal-weighted portfolio, forecast one date ahead, " + "; ".join(parts) + "."
+    return "; ".join(parts)
 
 
 def _cluster_note(clusters: dict[str, Float[np.ndarray, " lag"]]) -> str:

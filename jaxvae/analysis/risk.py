@@ -5,6 +5,7 @@ quantile of order p breaches are independent draws, each with probability p. The
 likelihood ratios against that; their p-values are asymptotic (chi-squared).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.special import xlogy
 from scipy.stats import chi2
 
 from jaxvae.errors import OptionError
+
+FILTER_WINDOW, LEAST_WINDOW = 500, 250
 
 
 class Ratio(NamedTuple):
@@ -83,6 +86,33 @@ def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> C
         _ratio(independence, 1),
         _ratio(unconditional + independence, 2),
     )
+
+
+def filtered_quantiles(
+    returns: Float[np.ndarray, " date"],
+    mean: Float[np.ndarray, " row"],
+    std: Float[np.ndarray, " row"],
+    orders: Sequence[float],
+    window: int = FILTER_WINDOW,
+    least: int = LEAST_WINDOW,
+) -> Float[np.ndarray, "order row"]:
+    """Quantiles of a portfolio's return by filtered historical simulation (Barone-Adesi,
+    Giannopoulos & Vosper 1999), one step ahead:
+
+        q_t = m_t + s_t · quantile of the last `window` (r_u - m_u)/s_u, u < t
+
+    with m and s the forecasts made for each date. The model says how volatile a date is, the
+    portfolio's own past how far its returns then reach: nothing is assumed of its tails, nor that
+    the forecasts have the right level. NaN where fewer than `least` dates are known. There may be
+    rows beyond the last return, for the dates after.
+    """
+    known = len(returns)
+    scaled = (returns - mean[:known]) / std[:known]
+    found = np.full((len(orders), len(mean)), np.nan)
+    for t in range(least, len(mean)):
+        past = scaled[max(0, t - window) : t]
+        found[:, t] = mean[t] + std[t] * np.quantile(past, orders)
+    return found
 
 
 def autocorrelation(
