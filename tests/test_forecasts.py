@@ -125,7 +125,10 @@ def test_command_writes_forecasts(folder, tmp_path, capsys):
     words = ["forecast", folder, "--data", data, "--number", "400", "--out", out]
     assert main([str(word) for word in [*words, "--covariance", matrix]]) == 0
     table = pd.read_csv(out)
-    assert list(table.columns) == ["date", "mean", "std", "var_1", "var_5"]
+    of_risk = ["var_1", "var_5", "filtered_var_1", "filtered_var_5"]
+    assert list(table.columns) == ["date", "mean", "std", *of_risk]
+    # Too few dates come before any for their own quantiles.
+    assert table.filtered_var_5.isna().all()
     assert table.date.iloc[-1] == NEXT
     assert pd.read_csv(matrix, index_col=0).shape == (5, 5)
     assert main(["forecast", str(folder), "--data", str(data), "--number", "5"]) == 2

@@ -5,7 +5,12 @@ import pytest
 from scipy.stats import chi2
 from statsmodels.tsa.stattools import acf
 
-from jaxvae.analysis.risk import autocorrelation, coverage, coverage_of_breaches
+from jaxvae.analysis.risk import (
+    autocorrelation,
+    coverage,
+    coverage_of_breaches,
+    filtered_quantiles,
+)
 from jaxvae.errors import OptionError
 
 
@@ -92,3 +97,42 @@ def test_autocorrelation_is_statsmodels():
     for column in range(2):
         np.testing.assert_allclose(found[:, column], acf(series[:, column], nlags=5)[1:])
     assert np.isnan(found[:, 2]).all()
+
+
+# Filtered historical simulation
+
+
+def clustered(seed, n_dates=3000):
+    """Returns with Student-t shocks and a volatility that moves; their mean and volatility."""
+    rng = np.random.default_rng(seed)
+    std = np.exp(0.5 * np.sin(np.arange(n_dates + 1) / 30.0))
+    shocks = rng.standard_t(4, n_dates) * np.sqrt(0.5)
+    return 0.1 + std[:-1] * shocks, np.full(n_dates + 1, 0.1), std
+
+
+def test_filtered_quantiles_are_those_of_scaled_past_returns():
+    returns, mean, std = clustered(0, 400)
+    found = filtered_quantiles(returns, mean, std, (0.05, 0.5), window=100, least=60)
+    assert found.shape == (2, 401)
+    assert np.isnan(found[:, :60]).all()
+    for t in (60, 150, 400):
+        past = ((returns - 0.1) / std[:-1])[max(0, t - 100) : t]
+        np.testing.assert_allclose(found[:, t], 0.1 + std[t] * np.quantile(past, (0.05, 0.5)))
+
+
+def test_filtered_quantiles_do_not_look_ahead():
+    returns, mean, std = clustered(1, 400)
+    before = filtered_quantiles(returns, mean, std, (0.01,))
+    later = np.where(np.arange(400) >= 300, 9.0, returns)
+    after = filtered_quantiles(later, mean, std, (0.01,))
+    np.testing.assert_array_equal(before[:, :301], after[:, :301])
+    assert (before[:, 302:] != after[:, 302:]).any()
+
+
+def test_filtered_quantiles_mend_a_level_that_is_wrong():
+    """Half the volatility forecast: normal quantiles are breached far too often, these are not."""
+    returns, mean, std = clustered(2)
+    quantiles = filtered_quantiles(returns, mean, 0.5 * std, (0.05,))[0, :-1]
+    known = np.isfinite(quantiles)
+    assert coverage(returns[known], quantiles[known], 0.05).conditional.p_value > 0.01
+    assert coverage(returns, mean[:-1] - 1.645 * 0.5 * std[:-1], 0.05).rate > 0.12
