@@ -247,8 +247,8 @@ def test_scenarios_from_the_command_line(told_folder, capsys):
         ("study --model conditional --covariates {}/returns.csv --data sp500", 1, "no row for"),
         ("encode {folder} --data {}/returns.csv", 1, "are missing, 'volatility index'"),
         ("scenarios {folder} --covariates vix=20", 2, "'vix' is not one of the study's"),
-        ("scenarios {folder} --covariates March=x", 2, "'March=x' is not NAME=VALUE"),
-        ("scenarios {folder} --covariates a b=1", 2, "'a' is not NAME=VALUE"),
+        ("scenarios {folder} --covariates March=x", 2, "'March=x' is not NAME=NUMBER"),
+        ("scenarios {folder} --covariates a b=1", 2, "'a' is not NAME=NUMBER"),
         ("scenarios {folder} --covariates nowhere.csv", 1, "nowhere.csv does not exist"),
     ],
 )
