@@ -89,8 +89,7 @@ def _add_study(commands: Any) -> None:
         description="Train seeds × betas on a panel of returns and write a study's folder: tables, "
         "figures, report. Without options: the synthetic linear panel, 8 seeds × 5 betas.",
     )
-    _add_data(parser)
-    _add_covariates(parser, "for --model conditional")
+    _add_covariates(_add_data(parser), "for --model conditional")
     grid = parser.add_argument_group("ensemble")
     grid.add_argument("--seeds", type=int, default=8, metavar="N", help="seeds a beta (default: 8)")
     grid.add_argument(
@@ -143,7 +142,7 @@ def _add_covariates(parser: Any, what: str) -> None:
     )
 
 
-def _add_data(parser: Any) -> None:
+def _add_data(parser: Any) -> Any:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -161,6 +160,7 @@ def _add_data(parser: Any) -> None:
     data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
     data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
     data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
+    return data
 
 
 def _add_engine(parser: Any) -> None:
@@ -240,7 +240,11 @@ def _add_forecast(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
     parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of dates")
     parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
-    parser.add_argument("--missing", choices=("drop-dates",), help="drop dates with missing cells")
+    parser.add_argument(
+        "--missing",
+        choices=("drop-dates", "keep"),
+        help="drop dates with missing cells, or forecast from what is observed",
+    )
     parser.add_argument(
         "--weights",
         nargs="+",

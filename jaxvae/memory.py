@@ -84,15 +84,18 @@ def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds
 
     Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life). The factor analysis takes two steps
     of EM (Rubin & Thayer 1982) from where it stood towards the new products, so that factors keep
-    their order and signs from date to date and their loadings drift.
+    their order and signs from date to date and their loadings drift. A missing return, NaN, leaves
+    its asset's averages as they are, and the products with it.
     """
     decay = jnp.asarray(_decay(speeds.squares)[:, None], returns.dtype)
     slow = float(_decay((speeds.products,))[0])
-    columns = returns[..., None, :]
+    seen = jnp.isfinite(returns)
+    columns, seen_columns = returns[..., None, :], seen[..., None, :]
     base = memory.squares[..., speeds.base, :]
     scaled = returns / jnp.sqrt(jnp.maximum(base, LEAST_SQUARE))
-    products = slow * memory.products
-    products += (1.0 - slow) * scaled[..., :, None] * scaled[..., None, :]
+    moved = slow * memory.products
+    moved += (1.0 - slow) * scaled[..., :, None] * scaled[..., None, :]
+    products = jnp.where(seen[..., :, None] & seen_columns, moved, memory.products)
     loadings, noise = memory.loadings, memory.noise
     for _ in range(EM_STEPS):
         loadings, noise = _em_step(products, loadings, noise)
@@ -100,8 +103,8 @@ def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds
         products,
         loadings,
         noise,
-        _blend(decay, memory.squares, columns * columns),
-        _blend(decay, memory.means, columns),
+        jnp.where(seen_columns, _blend(decay, memory.squares, columns * columns), memory.squares),
+        jnp.where(seen_columns, _blend(decay, memory.means, columns), memory.means),
     )
 
 
@@ -110,7 +113,7 @@ def recall(
 ) -> Float[np.ndarray, "date condition"]:
     """The conditions of every date of a panel in standard units, oldest first: `Recalled`, flat.
 
-    The first date has the blank memory, and zeros for the last returns.
+    The first date has the blank memory, and zeros for the last returns, as where one is missing.
     """
     return np.asarray(_recall(jnp.asarray(values, jnp.float32), speeds, n_factors), np.float64)
 
@@ -129,7 +132,7 @@ def _recall(
 ) -> Float[Array, "date condition"]:
     def body(memory: Memory, last: Array) -> tuple[Memory, Array]:
         memory = advance(memory, last, speeds)
-        return memory, flat(memory, last)
+        return memory, flat(memory, jnp.where(jnp.isfinite(last), last, 0.0))
 
     first = blank(speeds, n_factors, values.shape[1])
     _, later = jax.lax.scan(body, first, values[:-1])

@@ -92,3 +92,20 @@ def test_no_condition_looks_ahead():
     slopes = np.abs(np.asarray(jax.jacobian(conditions)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
     assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
+
+
+def test_a_missing_return_moves_nothing_of_its_asset():
+    holed = VALUES.copy()
+    holed[10, 1] = np.nan
+    found = recall(holed, SPEEDS, N_FACTORS)
+    assert np.isfinite(found).all()
+    said = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
+    whole = unfold(
+        jnp.asarray(recall(VALUES, SPEEDS, N_FACTORS), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS
+    )
+    others = [asset for asset in range(N_ASSETS) if asset != 1]
+    np.testing.assert_array_equal(said.squares[11, :, 1], said.squares[10, :, 1])
+    np.testing.assert_array_equal(said.means[11, :, 1], said.means[10, :, 1])
+    np.testing.assert_array_equal(said.squares[11, :, others], whole.squares[11, :, others])
+    assert said.last[11, 1] == 0.0
+    np.testing.assert_array_equal(said.squares[:11], whole.squares[:11])
