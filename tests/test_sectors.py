@@ -209,7 +209,8 @@ def test_training_pays_for_loadings_once_a_data_set():
     noise = draw_noise(jax.random.key(1), rows, MODEL, config)
     beta = jnp.float32(3.0)
     rate = jnp.float32(0.01)
-    _, sums = step(noise, moving, BATCH, beta, rate, state.variables, MODEL, config, 50.0)
+    shared = (beta, rate, state.variables, MODEL, config)
+    _, sums = step(noise, moving, BATCH, *shared, n_rows=50.0)
     terms, _ = row_terms(noise, state.variables, BATCH, beta, MODEL, config, True)
     paid = (float(sums[0]) - float(np.sum(terms.total))) / rows
     cost = float(MODEL.complexity(state.variables))
