@@ -214,17 +214,22 @@ def _add_scenarios(commands: Any) -> None:
     parser.set_defaults(run=_scenarios)
 
 
-def _add_encode(commands: Any) -> None:
-    parser = commands.add_parser("encode", help="factors of new dates under a saved study")
+def _add_new_dates(parser: Any) -> None:
+    """A study's folder, and the dates that it is asked about."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
-    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of new dates")
+    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of dates")
     parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
     parser.add_argument(
         "--missing",
         choices=("drop-dates", "keep"),
-        help="drop dates with missing cells, or encode what is observed of them",
+        help="drop dates with missing cells, or use what is observed of them",
     )
     _add_covariates(parser, "as the study had it")
+
+
+def _add_encode(commands: Any) -> None:
+    parser = commands.add_parser("encode", help="factors of new dates under a saved study")
+    _add_new_dates(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="tracebacks")
     parser.set_defaults(run=_encode)
@@ -237,14 +242,7 @@ def _add_forecast(commands: Any) -> None:
         description="A row a date of the data, forecast from the dates before it, and one, next, "
         "for the date after the last. The data should start well before the dates of interest.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
-    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of dates")
-    parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
-    parser.add_argument(
-        "--missing",
-        choices=("drop-dates", "keep"),
-        help="drop dates with missing cells, or forecast from what is observed",
-    )
+    _add_new_dates(parser)
     parser.add_argument(
         "--weights",
         nargs="+",
@@ -317,13 +315,18 @@ def named_numbers(option: str, words: Sequence[str]) -> dict[str, float]:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from jaxvae.covariates import covariates_option, with_covariates
     from jaxvae.folder import load_study
-    from jaxvae.reading import read_panel
     from jaxvae.study import encode
 
     _require_new_file(options.out)
     study = load_study(options.folder)
+    _write_table(encode(study, _read_new_dates(options)), options.out)
+
+
+def _read_new_dates(options: argparse.Namespace) -> Any:
+    from jaxvae.covariates import covariates_option, with_covariates
+    from jaxvae.reading import read_panel
+
     names, file = covariates_option(options.covariates)
     panel = read_panel(
         options.data,
@@ -332,19 +335,18 @@ def _encode(options: argparse.Namespace) -> None:
         covariates=file,
         for_fitting=False,
     )
-    _write_table(encode(study, with_covariates(panel, names, for_fitting=False)), options.out)
+    return with_covariates(panel, names, for_fitting=False)
 
 
 def _forecast(options: argparse.Namespace) -> None:
     from jaxvae.folder import load_study
-    from jaxvae.forecasts import forecast, forecast_covariance, parse_weights
-    from jaxvae.reading import read_panel
+    from jaxvae.forecasts import forecast, forecast_covariance, portfolio
 
     _require_new_file(options.out)
     _require_new_file(options.covariance)
     study = load_study(options.folder)
-    weights = parse_weights(study, options.weights)
-    panel = read_panel(options.data, kind=options.kind, missing=options.missing, for_fitting=False)
+    weights = portfolio(study, named_numbers("--weights", options.weights or ()))
+    panel = _read_new_dates(options)
     table = forecast(study, panel, weights, number=options.number, seed=options.seed)
     _write_table(table, options.out)
     if options.covariance is not None:

@@ -4,7 +4,7 @@ Every model can be asked. Only `temporal` and `autoregressive` know of the past;
 the others differ between dates by their covariates, or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -123,25 +123,15 @@ def paths(
     return scaler_of(study).restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
-def parse_weights(study: Study, words: Sequence[str] | None) -> pd.Series | None:
-    """A portfolio from words like AAPL=0.5; assets that are not named weigh 0. None for None.
+def portfolio(study: Study, weights: Mapping[str, float]) -> pd.Series | None:
+    """Weights by asset, 0 for those not named; None where none is named.
 
-    Raises OptionError on a word of another form, an asset that the study lacks or one named twice.
+    Raises OptionError on an asset that the study lacks.
     """
-    if words is None:
-        return None
-    weights = pd.Series(0.0, index=study.config["assets"])
-    named: set[str] = set()
-    for word in words:
-        asset, _, value = word.rpartition("=")
-        if asset not in weights.index or asset in named:
-            raise OptionError(f"--weights: {word!r} names no asset of the study, or one twice")
-        try:
-            weights[asset] = float(value)
-        except ValueError as error:
-            raise OptionError(f"--weights: {word!r} is not ASSET=WEIGHT") from error
-        named.add(asset)
-    return weights
+    assets = study.config["assets"]
+    if unknown := [name for name in weights if name not in assets]:
+        raise OptionError(f"--weights: {unknown[0]!r} is no asset of the study")
+    return pd.Series(dict.fromkeys(assets, 0.0) | dict(weights)) if weights else None
 
 
 def _rows_ahead(study: Study, panel: Panel) -> Any:

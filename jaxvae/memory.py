@@ -118,14 +118,6 @@ def recall(
     return np.asarray(_recall(jnp.asarray(values, jnp.float32), speeds, n_factors), np.float64)
 
 
-def recall_last(
-    values: Float[np.ndarray, "date asset"], speeds: Speeds, n_factors: int
-) -> Float[np.ndarray, "1 condition"]:
-    """The conditions of the date after the panel's last."""
-    later = np.concatenate([values, np.zeros_like(values[:1])])
-    return recall(later, speeds, n_factors)[-1:]
-
-
 @functools.partial(jax.jit, static_argnames=("speeds", "n_factors"))
 def _recall(
     values: Float[Array, "date asset"], speeds: Speeds, n_factors: int

@@ -94,11 +94,10 @@ def summarise(
     columns = _member_columns(prepared, config, grid, of_kl)
     members = members_table(table, columns, context.reference is not None)
     notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
-    notes += [*study_notes(prepared, config, grid, aligned), *ahead]
-    notes += missing_notes(prepared.panel)
+    notes += [*study_notes(prepared, config, grid, aligned), *ahead, *missing_notes(prepared.panel)]
     notes += completion_note(prepared.values, models["factor_analysis_best"])
     by_pca = baselines.reconstruct(models["pca"], prepared.values)
-    reconstructions = {"vae": rebuilt[best], "pca": by_pca}
+    rebuilds = {"vae": rebuilt[best], "pca": by_pca}
     described = describe_study(prepared, config, grid, chosen, aligned)
     described["chosen"]["refit_seed"] = int(refits.ensemble.members.seed[best])
     return Study(
@@ -113,7 +112,7 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(grid, aligned, chosen, config),
-            **drawn_arrays(prepared, drawn, aligned.factors, reconstructions, scenarios),
+            **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
             **_saved_arrays(prepared, refits, best),
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},

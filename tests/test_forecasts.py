@@ -9,7 +9,7 @@ from jaxvae.cli import main
 from jaxvae.errors import OptionError
 from jaxvae.fitting import StudyConfig
 from jaxvae.folder import load_study
-from jaxvae.forecasts import NEXT, forecast, forecast_covariance, parse_weights, paths
+from jaxvae.forecasts import NEXT, forecast, forecast_covariance, paths, portfolio
 from jaxvae.foresight import lead_note
 from jaxvae.panel import Panel
 from jaxvae.study import encode, run_study, scenarios, write_study
@@ -90,13 +90,13 @@ def test_covariance_of_the_next_date_agrees_with_its_forecast(study, ahead):
 
 
 def test_weights_are_a_portfolio(study):
-    weights = parse_weights(study, [f"{PANEL.assets[1]}=1"])
+    weights = portfolio(study, {PANEL.assets[1]: 1.0})
     one = forecast(study, PANEL, weights, number=400)
     listed = forecast(study, PANEL, [0.0, 1.0, 0.0, 0.0, 0.0], number=400)
     pd.testing.assert_frame_equal(one, listed)
-    for bad in (["X=1"], [f"{PANEL.assets[0]}=a"], [f"{PANEL.assets[0]}=1"] * 2):
-        with pytest.raises(OptionError, match="--weights"):
-            parse_weights(study, bad)
+    assert portfolio(study, {}) is None
+    with pytest.raises(OptionError, match="--weights: 'X' is no asset of the study"):
+        portfolio(study, {"X": 1.0})
     with pytest.raises(OptionError, match="5 finite numbers"):
         forecast(study, PANEL, [1.0])
 

@@ -219,6 +219,17 @@ def test_encoding_takes_the_studys_covariates_in_their_own_units(
         encode(study, bare)
 
 
+def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, tmp_path):
+    """The variance of a date follows its index; the next date's is that of the last."""
+    out = tmp_path / "ahead.csv"
+    words = ["forecast", told_folder, "--data", told_files / "returns.csv", "--number", "200"]
+    words += ["--out", out, "--covariates", told_files / "index.csv", "calendar"]
+    assert main([str(word) for word in words]) == 0
+    found = pd.read_csv(out, index_col=0)
+    assert found["std"].std() > 0.01 * found["std"].mean()
+    assert found["std"].iloc[-1] == pytest.approx(found["std"].iloc[-2], rel=0.5)
+
+
 def test_scenarios_move_with_what_is_assumed_of_the_date(study):
     known = TOLD.covariates[:N_FIT]
     pd.testing.assert_frame_equal(scenarios(study, 300, covariates=known), scenarios(study, 300))

@@ -26,6 +26,7 @@ from jaxvae.models.base import (
     Model,
     Variables,
     factors_used,
+    in_use,
     standard_normal_prior,
 )
 from jaxvae.models.config import ModelConfig
@@ -79,8 +80,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         posterior, variables = apply_module(
             encoder, "encoder", variables, batch.values, batch, training=training
         )
-        used = factors_used(variables, posterior.mean)
-        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
+        return in_use(variables, posterior), variables
 
     def decode(
         variables: Variables,

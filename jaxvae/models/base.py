@@ -148,3 +148,9 @@ def factors_used(
 ) -> Float[Array, "*rows factor"]:
     """The factor mask, once for every row of `factors`."""
     return jnp.broadcast_to(variables.factor_mask, factors.shape)
+
+
+def in_use(variables: Variables, posterior: Gaussian) -> Gaussian:
+    """The posterior with the mean 0 and the variance 1 of every factor that is not in use."""
+    used = factors_used(variables, posterior.mean)
+    return Gaussian(used * posterior.mean, used * posterior.log_variance)

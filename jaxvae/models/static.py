@@ -16,7 +16,7 @@ from jaxvae.densities import (
     predictive,
 )
 from jaxvae.errors import OptionError
-from jaxvae.models.base import Batch, Model, Variables, factors_used, standard_normal_prior
+from jaxvae.models.base import Batch, Model, Variables, in_use, standard_normal_prior
 from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.layers import (
@@ -205,8 +205,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         posterior, variables = apply_module(
             encoder, "encoder", variables, batch.values, batch, training=training
         )
-        used = factors_used(variables, posterior.mean)
-        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
+        return in_use(variables, posterior), variables
 
     def decode(
         variables: Variables,

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.densities import Gaussian, IndependentT
 from jaxvae.memory import LEAST_SQUARE, Recalled, size, unfold
-from jaxvae.models.base import Batch, Model, Variables, factors_used
+from jaxvae.models.base import Batch, Model, Variables, factors_used, in_use
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import FIRST_FREEDOM, FIRST_VOLATILITY, degrees_of_freedom
 
@@ -104,8 +104,7 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
         del training
         values = settled(variables)
         posterior = _posterior(values, batch.values, told(values, batch))
-        used = factors_used(variables, posterior.mean)
-        return Gaussian(used * posterior.mean, used * posterior.log_variance), variables
+        return in_use(variables, posterior), variables
 
     def decode(
         variables: Variables,
