@@ -6,11 +6,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.cli import DATA_NAMES, named_numbers
+from jaxvae.cli_panel import label, load_panel, source
 from jaxvae.errors import OptionError
 from jaxvae.interrupts import Interrupts, say
 from jaxvae.processes import (
@@ -36,8 +35,8 @@ def study(options: argparse.Namespace) -> None:
     processes = parse_processes(options.coordinator, options.processes, options.process)
     if options.out is None and (options.resume or processes.coordinator or processes.processes > 1):
         raise OptionError("--out: name the folder of the run to go on with, or to share")
-    options.out = options.out or _new_out(options)
-    if options.resume and _is_done(options.out):
+    options.out = options.out or new_out(options)
+    if options.resume and is_done(options.out):
         return
     interrupts = Interrupts()
     panel, config = load_panel(options), _config(options)
@@ -73,9 +72,9 @@ def _run(
 
     share, facts = (processes.process, processes.processes), run_facts(panel, config)
     with (
-        interrupts.gently(options.out, _go_on(options)),
+        interrupts.gently(options.out, go_on(options)),
         open_run(
-            options.out, facts, _saved(options), resume=options.resume, share=share, wait=wait
+            options.out, facts, saved(options), resume=options.resume, share=share, wait=wait
         ) as run,
         progress.shown(quiet=options.quiet) as show,
     ):
@@ -98,7 +97,7 @@ def _run(
 
 def gather(options: argparse.Namespace) -> None:
     """Finish a study whose grid a job array has trained."""
-    if _is_done(options.folder):
+    if is_done(options.folder):
         return
     saved = argparse.Namespace(**saved_options(options.folder))
     saved.command, saved.out, saved.resume = options.command, options.folder, True
@@ -115,7 +114,7 @@ def gather(options: argparse.Namespace) -> None:
     study(saved)
 
 
-def _is_done(folder: Path) -> bool:
+def is_done(folder: Path) -> bool:
     """Whether the folder holds a finished study; if so this says it and tidies up."""
     if not is_finished(folder):
         return False
@@ -142,17 +141,19 @@ def _config(options: argparse.Namespace) -> Any:
     )
 
 
-def _new_out(options: argparse.Namespace) -> Path:
-    return Path("runs") / f"{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
+def new_out(options: argparse.Namespace) -> Path:
+    """The default folder."""
+    walk = "walk-" if options.command == "walk" else ""
+    return Path("runs") / f"{walk}{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _saved(options: argparse.Namespace) -> dict[str, Any]:
+def saved(options: argparse.Namespace) -> dict[str, Any]:
     """The options as JSON, for a later command."""
     skipped = ("run", "command", "out", "resume", "quiet", "debug")
     return {name: value for name, value in vars(options).items() if name not in skipped}
 
 
-def _go_on(options: argparse.Namespace) -> str:
+def go_on(options: argparse.Namespace) -> str:
     """The command that goes on with this one."""
     if options.command == "gather":
         return f"go on with: jaxvae gather {shlex.quote(str(options.out))}"
@@ -160,82 +161,6 @@ def _go_on(options: argparse.Namespace) -> str:
     if "--out" not in words:
         words += ["--out", str(options.out)]
     return f"go on with: jaxvae {shlex.join(words)} --resume"
-
-
-def assumed_covariates(words: Sequence[str] | None) -> Any:
-    """NAME=VALUE words as a dict, or the table in a file; None where there are none."""
-    from jaxvae.reading.frames import read_covariates
-
-    if not words:
-        return None
-    if len(words) == 1 and "=" not in words[0]:
-        return read_covariates(words[0])
-    return named_numbers("--covariates", words)
-
-
-def load_panel(options: argparse.Namespace) -> Any:
-    """The panel that the options name, with the covariates they name."""
-    from jaxvae.covariates import covariates_option, with_covariates
-    from jaxvae.presets import CONDITIONAL
-    from jaxvae.reading.frames import with_knowledge
-
-    if options.covariates and options.model not in CONDITIONAL:
-        raise OptionError("--covariates goes with --model conditional; add it or leave them out")
-    built_in, file = covariates_option(options.covariates)
-    panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)
-    return with_covariates(panel, built_in)
-
-
-def _bare_panel(options: argparse.Namespace) -> Any:
-    """The panel without what other options add."""
-    if options.tickers:
-        return _download_panel(options)
-    if options.start or options.end:
-        raise OptionError("--start and --end go with --tickers; add it or leave them out")
-    data = "linear" if options.data is None else options.data
-    if data in DATA_NAMES:
-        _refuse_with(options, f"--data {data}", ("kind", "missing"))
-        from jaxvae.market import load_named
-
-        return load_named(data)
-    from jaxvae.reading import read_panel
-
-    return read_panel(
-        data,
-        kind=options.kind or "returns",
-        missing=options.missing,
-        n_factors=options.factors,
-    )
-
-
-def _download_panel(options: argparse.Namespace) -> Any:
-    from jaxvae.market import load_tickers
-
-    _refuse_with(options, "--tickers", ("data", "kind"))
-    return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
-
-
-def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise OptionError(f"--{name} does not go with {what}; leave one of them out")
-
-
-def source(options: argparse.Namespace) -> dict[str, Any]:
-    """Where the data came from, as the options say; a file by its name, without its folder."""
-    names = ("kind", "missing", "tickers", "start", "end")
-    others = {name: getattr(options, name) for name in names}
-    files = {"data": options.data or "linear", "sectors": options.sectors}
-    others["covariates"] = [Path(word).name for word in options.covariates or []]
-    return {name: path and Path(path).name for name, path in files.items()} | others
-
-
-def label(options: argparse.Namespace) -> str:
-    """What the default folder is called after."""
-    if options.tickers:
-        return "tickers"
-    name = Path("linear" if options.data is None else options.data).name.split(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
 
 
 def use_all_cores() -> None:

@@ -1,15 +1,15 @@
-"""The command `walk`: its options, its folder."""
+"""The command `walk`: its options, its folder, its interrupts."""
 
 import argparse
-import time
-from pathlib import Path
 from typing import Any
 
+from jaxvae.cli_options import WALK_MODELS, add_data, add_ensemble, add_run, add_tile_width
+from jaxvae.errors import OptionError
 from jaxvae.interrupts import Interrupts, say
 
 
-def add_walk(commands: Any, add_data: Any) -> None:
-    """The parser of `jaxvae walk`; add_data: adds the options that name a panel."""
+def add_walk(commands: Any) -> None:
+    """The parser of `jaxvae walk`."""
     parser = commands.add_parser(
         "walk",
         help="train on window after window and judge each on the dates that follow",
@@ -28,63 +28,57 @@ def add_walk(commands: Any, add_data: Any) -> None:
     windows.add_argument(
         "--expanding", action="store_true", help="all windows begin with the first date"
     )
-    _add_ensemble(parser)
-    out = parser.add_argument_group("output")
-    out.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/…)")
-    out.add_argument("--quiet", action="store_true", help="no progress")
-    out.add_argument("--debug", action="store_true", help="tracebacks")
+    betas = ".5 1 2 4 8, mixed equally"
+    add_tile_width(add_ensemble(parser, WALK_MODELS, model="linear", seeds=2, betas=betas))
+    add_run(parser)
     parser.set_defaults(run=walk, covariates=None)
 
 
-def _add_ensemble(parser: Any) -> None:
-    grid = parser.add_argument_group("ensemble")
-    grid.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds a beta (default: 2)")
-    grid.add_argument(
-        "--betas",
-        type=float,
-        nargs="+",
-        metavar="B",
-        help="weights of the KL term, mixed equally (default: .5 1 2 4 8)",
-    )
-    grid.add_argument(
-        "--factors", type=int, default=5, metavar="K", help="latent factors (default: 5)"
-    )
-    grid.add_argument(
-        "--model",
-        default="linear",
-        metavar="NAME",
-        help="linear, student, static, additive or volatility (default: linear)",
-    )
-    grid.add_argument("--epochs", type=int, metavar="N", help="epochs (default: the model's)")
-    grid.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="root of all random numbers (default: 0)"
-    )
-    grid.add_argument("--tile-width", type=int, metavar="N", help="members at once on each device")
-
-
 def walk(options: argparse.Namespace) -> None:
-    """Walk over the panel that the options name, and write the folder."""
-    from jaxvae.cli_study import label, load_panel, source, use_all_cores
-    from jaxvae.folder import require_new
+    """Walk over the panel that the options name, or go on; write the folder."""
+    from jaxvae.cli_panel import load_panel
+    from jaxvae.cli_study import is_done, new_out, use_all_cores
 
-    out = options.out or Path("runs") / f"walk-{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    require_new(out)
-    Interrupts()
+    if options.out is None and options.resume:
+        raise OptionError("--out: name the folder of the run to go on with")
+    options.out = options.out or new_out(options)
+    if options.resume and is_done(options.out):
+        return
+    interrupts = Interrupts()
     panel, config = load_panel(options), _config(options)
     use_all_cores()
-    from jaxvae import progress
-    from jaxvae.walk import walk_forward
-    from jaxvae.walk_folder import write_walk
-
-    with progress.shown(quiet=options.quiet) as show:
-        found = walk_forward(panel, config, on_progress=show)
-        show("report", None)
-        found.config["source"] = source(options)
-        write_walk(found, out)
+    found = _run(options, panel, config, interrupts)
     for note in found.config["notes"]:
         say(f"note: {note}")
     print(closing_lines(found))
-    print(out / "walk.md")
+    print(options.out / "walk.md")
+
+
+def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Interrupts) -> Any:
+    """The walk in its folder, which keeps every finished tile until it is done."""
+    from jaxvae import progress
+    from jaxvae.cli_panel import source
+    from jaxvae.cli_study import go_on, saved
+    from jaxvae.runs import open_run
+    from jaxvae.walk import walk_facts, walk_forward
+    from jaxvae.walk_folder import fill_walk
+
+    facts = walk_facts(panel, config)
+    with (
+        interrupts.gently(options.out, go_on(options)),
+        open_run(options.out, facts, saved(options), resume=options.resume) as run,
+        progress.shown(quiet=options.quiet) as show,
+    ):
+
+        def on_progress(stage: str, where: Any) -> None:
+            interrupts.check()
+            show(stage, where)
+
+        found = walk_forward(panel, config, on_progress=on_progress, stage=run.stage)
+        found.config["source"] = source(options)
+        on_progress("report", None)
+        run.finish(lambda folder: fill_walk(found, folder))
+    return found
 
 
 def closing_lines(found: Any) -> str:

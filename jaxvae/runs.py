@@ -3,7 +3,7 @@
     DIR/run.json          what the run depends on, and the options that began it
     DIR/work/train/       finished tiles and the state of those in work, stage by stage (store.py)
 
-`config.json` comes last: a folder that has it is a finished study's, and has neither of the two.
+`config.json` comes last: a folder that has it is a finished run's, and has neither of the two.
 """
 
 import hashlib
@@ -97,12 +97,12 @@ def open_run(
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a finished study."""
+    """Whether the folder holds a finished run."""
     return (folder / FINISHED).is_file()
 
 
 def drop_work(folder: Path) -> None:
-    """Remove from a finished study what its run has left; the record goes last, and says so."""
+    """Remove from a finished folder what its run has left; the record goes last, and says so."""
     if (folder / RECORD).is_file():
         with writing(folder):
             if (folder / WORK).is_dir():
@@ -155,7 +155,7 @@ def _require_place(folder: Path, resume: bool, shared: bool) -> None:
 def _require_in_work(folder: Path) -> None:
     """An empty folder is a run that was stopped as it began."""
     if is_finished(folder):
-        raise FolderError(f"--out: {folder} holds a finished study; name another folder")
+        raise FolderError(f"--out: {folder} holds a finished run; name another folder")
     if any(folder.iterdir()) and not (folder / RECORD).is_file() and not (folder / WORK).is_dir():
         raise FolderError(f"--out: {folder} holds no run in work; name another folder")
 

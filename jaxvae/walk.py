@@ -32,7 +32,9 @@ from jaxvae.walk_factors import (
 from jaxvae.walk_members import (
     Said,
     Span,
+    Stages,
     cut_windows,
+    in_memory,
     train_windows,
     walk_members,
 )
@@ -85,10 +87,13 @@ def walk_forward(
     config: WalkConfig | None = None,
     *,
     on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
+    stage: Stages = in_memory,
 ) -> Walk:
     """Train the ensemble on each window and judge it on the dates that follow.
 
     on_progress: called with the stage ("train", "score") and where it stands.
+    stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
+        folder; by default memory.
 
     Raises DataError where the panel is too short for one window and its step, has missing cells,
     or an asset that stands still in a window; OptionError on a bad setting.
@@ -96,9 +101,16 @@ def walk_forward(
     config = config or WalkConfig()
     grounds = prepare(panel, config)
     on_progress("train", None)
-    said = train_walk(grounds, config, lambda where: on_progress("train", where))
+    said = train_walk(grounds, config, lambda where: on_progress("train", where), stage)
     on_progress("score", None)
     return summarise(grounds, config, said)
+
+
+def walk_facts(panel: Panel, config: WalkConfig) -> dict[str, Any]:
+    """All that the bits of a walk depend on: settings, data, versions, device and tiles."""
+    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
+    engine = describe_engine(config.tile_width)
+    return {"command": "walk", **settings, "data": panel_hash(panel), **engine}
 
 
 def prepare(panel: Panel, config: WalkConfig) -> Grounds:
@@ -126,6 +138,7 @@ def train_walk(
     grounds: Grounds,
     config: WalkConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    stage: Stages = in_memory,
 ) -> Said:
     """All members, windows × betas × seeds, trained and asked."""
     preset = config.preset()
@@ -147,6 +160,7 @@ def train_walk(
         config.step,
         tile_width=config.tile_width,
         on_progress=on_progress,
+        stage=stage,
     )
     sound = np.asarray(said.ok).reshape(len(grounds.spans), -1).any(axis=1)
     if not sound.all():

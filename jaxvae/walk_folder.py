@@ -39,15 +39,21 @@ def write_walk(walk: Walk, folder: str | Path) -> None:
 
     Raises FolderError where something is in the way or the disk refuses.
     """
-    with new_folder(Path(folder)) as partial, writing(Path(folder)):
+    with new_folder(Path(folder)) as partial:
+        fill_walk(walk, partial)
+
+
+def fill_walk(walk: Walk, folder: Path) -> None:
+    """Write a walk into an existing folder."""
+    with writing(folder):
         for name in INDEX:
             table: pd.DataFrame = getattr(walk, name)
-            table.to_csv(partial / f"{name}.csv", encoding="utf-8")
-        save_tree({"covariances": walk.covariances}, partial / ARRAYS)
+            table.to_csv(folder / f"{name}.csv", encoding="utf-8")
+        save_tree({"covariances": walk.covariances}, folder / ARRAYS)
         text = json.dumps(walk.config, indent=2, allow_nan=False, ensure_ascii=False)
-        (partial / CONFIG).write_text(text + "\n", encoding="utf-8")
-        (partial / FIGURE).write_bytes(to_png(walk_figure(walk)))
-        (partial / PAGE).write_text(page(walk), encoding="utf-8")
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (folder / FIGURE).write_bytes(to_png(walk_figure(walk)))
+        (folder / PAGE).write_text(page(walk), encoding="utf-8")
 
 
 def load_walk(folder: str | Path) -> Walk:

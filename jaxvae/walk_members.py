@@ -27,6 +27,7 @@ from jaxvae.models import ModelConfig
 from jaxvae.models.base import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.presets import Preset
 from jaxvae.state import Data, Hyperparameters, Window, view
+from jaxvae.store import InMemory
 from jaxvae.tiles import Function, concatenate, map_members
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
@@ -35,6 +36,7 @@ GROUPS = 8
 EVALUATION_STREAM = 2**32 - 2
 # What is asked of models without closed forms: draws for moments, importance samples a date.
 MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
+Stages = Callable[[str, type], InMemory | None]
 
 
 class Span(NamedTuple):
@@ -72,6 +74,10 @@ class Linear(NamedTuple):
     noise: Float[Array, "*members asset"]
     freedom: Float[Array, "*members"]
     factors: Float[Array, "*members date factor"]
+
+
+def in_memory(name: str, kind: type) -> None:
+    """The stages of a walk that is kept nowhere else."""
 
 
 def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:
@@ -126,12 +132,14 @@ def train_windows(
     *,
     tile_width: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    stage: Stages = in_memory,
 ) -> Said:
     """Train the table on a panel and ask each member of its own dates.
 
     values: returns in any units; what a member sees is in those of its window.
     recent: how many of a window's last dates factors are given for, before the `step` it is judged
         on.
+    stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
     """
     batch = make_batch(values)
     ask = _asker(model, preset.model, recent, step)
@@ -143,7 +151,7 @@ def train_windows(
         return _in_closed_form(found, ensemble, values, recent, step)
 
     parts = []
-    for group in _groups(members):
+    for number, group in enumerate(_groups(members)):
         table: Any = jax.tree.map(lambda leaf, group=group: leaf[group], members)
         report = functools.partial(_in_all, on_progress, group.start, len(members.seed))
         data = _data(batch, table, preset.train.batch_size)
@@ -157,6 +165,7 @@ def train_windows(
                 tile_width=tile_width,
                 on_progress=report,
                 finish=finish,
+                stage=stage(f"windows-{number}", Said),
             )
         )
     said: Said = concatenate(parts)

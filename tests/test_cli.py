@@ -19,7 +19,8 @@ from kept import full_disk
 from launch import contents
 
 from jaxvae import presets
-from jaxvae.cli import MODELS, main
+from jaxvae.cli import main
+from jaxvae.cli_options import MODELS
 from jaxvae.synthetic import linear_panel
 
 SMALL = ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "20", "--quiet"]

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from launch import contents
 
-from jaxvae import plot_walk
+from jaxvae import ensemble, plot_walk
 from jaxvae.cli import main
 from jaxvae.errors import FolderError
+from jaxvae.interrupts import Interrupts
 from jaxvae.plot_style import message_of
 from jaxvae.synthetic import linear_panel
 from jaxvae.walk_folder import load_walk, write_walk
@@ -87,9 +89,51 @@ def test_figures_of_a_single_window_are_drawn(folder):
     assert plot_walk.walk_figure(alone).axes
 
 
+@pytest.fixture
+def interrupted(returns_csv, tmp_path, monkeypatch):
+    """A walk stopped in the middle of its second tile."""
+    out, left = tmp_path / "walk", iter(range(9))
+    with monkeypatch.context() as patch:
+
+        def check(self):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        patch.setattr(Interrupts, "check", check)
+        words = ["walk", "--data", str(returns_csv), "--out", str(out), *SMALL]
+        assert main([*words, "--tile-width", "2"]) == 130
+    return out
+
+
+def test_an_interrupted_walk_goes_on_to_the_same_bits(
+    interrupted, returns_csv, tmp_path, monkeypatch, capsys
+):
+    kept = {path.name for path in (interrupted / "work" / "windows-0").iterdir()}
+    assert "tile-00000.safetensors" in kept
+    assert any(name.startswith("tile-00001.epoch-") for name in kept)
+    words = ["walk", "--data", str(returns_csv), *SMALL, "--tile-width", "2"]
+    assert main([*words, "--out", str(interrupted)]) == 1
+    assert "holds an unfinished run; go on with --resume" in capsys.readouterr().err
+    assert main([*words, "--out", str(interrupted), "--seed", "1", "--resume"]) == 1
+    assert "was begun with another root seed: 0, now 1" in capsys.readouterr().err
+    trained, begin = [], ensemble._train_tile
+    monkeypatch.setattr(
+        ensemble,
+        "_train_tile",
+        lambda run, index, *more: trained.append(index) or begin(run, index, *more),
+    )
+    assert main([*words, "--out", str(interrupted), "--resume"]) == 0
+    assert trained == [1, 2]
+    assert main([*words, "--out", str(tmp_path / "unbroken")]) == 0
+    assert contents(interrupted) == contents(tmp_path / "unbroken")
+    assert main([*words, "--out", str(interrupted), "--resume"]) == 0
+    assert "is finished already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (["--resume"], 2, "--out: name the folder of the run to go on with"),
         (["--window", "5"], 2, "--window: 5 is too few; at least 20"),
         (["--window", "ten"], 2, "--window: invalid int"),
         (["--step", "0"], 2, "--step: 0"),

@@ -260,10 +260,12 @@ def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):
     factors = encode(kept, panel)
     pd.testing.assert_frame_equal(factors, kept.factors, atol=1e-5, rtol=0, check_freq=False)
     panel.to_frame().to_csv(tmp_path / "panel.csv", index_label="date")
-    command = ["encode", tmp_path / "study", "--data", tmp_path / "panel.csv", "--missing", "keep"]
-    assert main([*map(str, command), "--out", str(tmp_path / "factors.csv")]) == 0
-    written = pd.read_csv(tmp_path / "factors.csv", index_col=0, parse_dates=True)
-    np.testing.assert_allclose(written, factors, atol=1e-5)
+    for command, expected in ((["encode", "--missing", "keep"], factors), (["impute"], filled)):
+        out = tmp_path / f"{command[0]}.csv"
+        words = [*command, tmp_path / "study", "--data", tmp_path / "panel.csv", "--out", out]
+        assert main([str(word) for word in words]) == 0
+        written = pd.read_csv(out, index_col="date", parse_dates=True)
+        pd.testing.assert_frame_equal(written, expected, atol=1e-5, rtol=0, check_freq=False)
     assert scenarios(kept, 10).notna().all(axis=None)
     assert kept.covariance.notna().all(axis=None)
     words = (tmp_path / "study" / "report.md").read_text("utf-8")

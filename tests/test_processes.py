@@ -196,7 +196,7 @@ def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
 
 def test_an_interrupted_gathering_says_how_to_go_on(tmp_path):
     options = argparse.Namespace(command="gather", out=tmp_path / "a run")
-    assert cli_study._go_on(options) == f"go on with: jaxvae gather '{tmp_path}/a run'"
+    assert cli_study.go_on(options) == f"go on with: jaxvae gather '{tmp_path}/a run'"
 
 
 # A coordinator

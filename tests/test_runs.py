@@ -114,8 +114,8 @@ def test_a_run_is_not_begun_over_another(folder):
     assert_refused("holds an unfinished run; go on with --resume", folder)
     fill(folder)
     assert_refused("exists; name a new folder", folder)
-    assert_refused("holds a finished study; name another folder", folder, resume=True)
-    assert_refused("holds a finished study; name another folder", folder, share=(1, 2))
+    assert_refused("holds a finished run; name another folder", folder, resume=True)
+    assert_refused("holds a finished run; name another folder", folder, share=(1, 2))
 
 
 def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
