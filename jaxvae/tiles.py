@@ -20,6 +20,9 @@ from jaxvae.xla import compiler_options
 # Members at once on a device. A CPU's caches hold few; an accelerator wants many.
 TILE_WIDTHS = {"cpu": 4}
 WIDE = 256
+# Programs kept: those of several studies. Each holds memory mappings, of which Linux gives a process
+# 65,530; a loop over many settings would use them up, and XLA would crash.
+MOST_PROGRAMS, MOST_SHAPES = 64, 8
 Function = Callable[[Any, Any], Any]
 Devices = tuple[jax.Device, ...]
 
@@ -45,15 +48,18 @@ class TileProgram:
         leaves, structure = jax.tree.flatten((tile, shared))
         shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
         if shapes not in self.compiled:
+            while len(self.compiled) >= MOST_SHAPES:
+                del self.compiled[next(iter(self.compiled))]
             compiled = self.jitted.lower(tile, shared).compile()
             require_memory(compiled, self.devices, _width(tile) // len(self.devices))
             self.compiled[shapes] = compiled
         return self.compiled[shapes](tile, shared)
 
 
-@functools.cache
+@functools.lru_cache(MOST_PROGRAMS)
 def tile_program(function: Function, devices: Devices) -> TileProgram:
-    """The program of a function; the same object for equal arguments."""
+    """The program of a function; the same object for equal arguments while it is among those used
+    last."""
     return TileProgram(function, devices)
 
 

@@ -1,6 +1,8 @@
 """Shapes are checked at run time, broadcasting of ranks raises, dtypes are strict; two devices."""
 
 import os
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -8,11 +10,31 @@ from jaxtyping import install_import_hook
 install_import_hook("jaxvae", "beartype.beartype")
 # Here, so that processes which the tests start have two as well.
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+# Most programs run for a moment only, and are compiled the quick way: LLVM's level 0 where the
+# package does not set its own, and before jaxlib 0.12, which has no choice, XLA's older emitters.
+QUICK = "--xla_backend_optimization_level=0"
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 
 import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Linux gives a process 65,530; a compiled program holds a dozen, and XLA crashes at the last.
+MAPPINGS, MOST_MAPPINGS = Path("/proc/self/maps"), 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_mappings():
+    """Between modules programs are let go before their memory mappings run out."""
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_text("utf-8").count("\n") > MOST_MAPPINGS:
+        from jaxvae.tiles import tile_program
+
+        tile_program.cache_clear()
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

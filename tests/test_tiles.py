@@ -1,6 +1,9 @@
 """Programs over tiles of members: devices that do not talk, memory that is looked at first."""
 
+import functools
+import gc
 import re
+import weakref
 from typing import NamedTuple
 from unittest.mock import Mock
 
@@ -51,6 +54,26 @@ def test_a_collective_would_be_seen():
 def test_map_members_keeps_order_over_tiles(tile_width):
     found = map_members(double, VALUES, ONE, tile_width=tile_width)
     np.testing.assert_array_equal(found, 2 * VALUES + 1)
+
+
+def test_programs_no_longer_used_are_let_go():
+    """With their memory mappings, of which a process has only so many."""
+    first = weakref.ref(tile_program(lambda value, shared: value, DEVICES))
+    assert first() is not None
+    for number in range(tiles.MOST_PROGRAMS):
+        tile_program(functools.partial(double, number), DEVICES)
+    gc.collect()
+    assert first() is None
+
+
+def test_shapes_no_longer_used_are_let_go():
+    for width in range(1, tiles.MOST_SHAPES + 3):
+        map_members(double, VALUES[:2], ONE, tile_width=width)
+    programs = tile_program(double, DEVICES).compiled
+    assert len(programs) == tiles.MOST_SHAPES
+    newest = programs[next(reversed(programs))]
+    map_members(double, VALUES[:2], ONE, tile_width=width)
+    assert programs[next(reversed(programs))] is newest
 
 
 def test_tiles_are_cut_padded_and_joined():
