@@ -33,7 +33,8 @@ from support import parse, use_all_cores, write_json
 from jaxvae.covariates import with_covariates
 from jaxvae.fitting import StudyConfig
 from jaxvae.market import load_french, load_sp500
-from jaxvae.summary import fit_baselines, fit_factor_models, mix_bounds
+from jaxvae.rivals import fit_baselines, fit_factor_models
+from jaxvae.summary import mix_bounds
 from jaxvae.synthetic import linear_panel
 from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
 

@@ -67,6 +67,7 @@ from jaxvae.foresight import ORDERS, clustering, squares_autocorrelation, value_
 from jaxvae.market import load_named
 from jaxvae.panel import Panel
 from jaxvae.regimes import regimes_log_likelihood, regimes_panel
+from jaxvae.rivals import fit_baselines, fit_factor_models
 from jaxvae.synthetic import linear_panel
 from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
 
@@ -151,8 +152,8 @@ def digest(name, quick):
     )
     prepared, refits = fitted(panel, config)
     values, split = prepared.values, prepared.split
-    models = summary.fit_factor_models(prepared, config.n_factors)
-    rivals, _ = summary.fit_baselines(prepared, models)
+    models = fit_factor_models(prepared, config.n_factors)
+    rivals, _ = fit_baselines(prepared, models)
     if oracle is not None:
         truth = oracle(prepared.scaler)
         rivals.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))

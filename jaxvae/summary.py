@@ -1,6 +1,6 @@
 """From trained members to the tables and arrays of a `Study`; opens the test part."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,23 +10,23 @@ from scipy.special import logsumexp, softmax
 from threadpoolctl import threadpool_limits
 
 from jaxvae import apply
-from jaxvae.alignment import align, consensus_arrays, factors_table, loadings_table
+from jaxvae.alignment import Aligned, align, consensus_arrays, factors_table, loadings_table
 from jaxvae.analysis import baselines, metrics
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.describe import describe_study, study_notes
 from jaxvae.drawn import drawn_arrays
 from jaxvae.ensemble_scores import best_member_rows, seed_rows, udr_rows
-from jaxvae.errors import DataError
 from jaxvae.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.fitting import Prepared, StudyConfig, Trained
 from jaxvae.folder import Study
-from jaxvae.foresight import foresight, score_ewma
+from jaxvae.foresight import foresight
 from jaxvae.kl_parts import PARTS, kl_parts, kl_rows
-from jaxvae.missing import completed, completion_note, is_incomplete, missing_notes
+from jaxvae.missing import completed, completion_note, missing_notes
 from jaxvae.models.base import Batch, take_rows
 from jaxvae.objective import Bound
 from jaxvae.persistence import persistence_arrays
 from jaxvae.presets import notebook_losses
+from jaxvae.rivals import fit_baselines, fit_factor_models
 from jaxvae.sweep import Sweep
 from jaxvae.tables import (
     MEMBER_SPLITS,
@@ -38,12 +38,26 @@ from jaxvae.tables import (
     describe_rows,
     members_table,
     metrics_table,
-    score_baseline,
 )
 
-MOST_BASELINE_FACTORS = 15
 SCENARIOS = 8000
 SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
+
+
+class Found(NamedTuple):
+    """What training left of a study.
+
+    grid: all members. refits: those of the chosen β that did not diverge; fitted: the same, to be
+    asked; best: the place of the likeliest among them. chosen: the member that validation chose.
+    """
+
+    prepared: Prepared
+    config: StudyConfig
+    grid: Trained
+    refits: Trained
+    chosen: int
+    fitted: apply.Fitted
+    best: int
 
 
 def summarise(
@@ -59,49 +73,39 @@ def summarise(
     grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
     fewer factors. chosen: the member that validation chose, and its β with it.
     """
+    fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
+    found = Found(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
-    context = _context(prepared)
-    best = likeliest(prepared, refits)
-    fitted = apply.everyone(refits.ensemble)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
-    vaes = [
-        _score_mixture(prepared, refits, rebuilt, config),
-        _score(refits, best, "vae_best", "fit", REFIT_SPLITS, config),
-    ]
-    n_kept = aligned.factors.shape[1]
-    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     models = fit_factor_models(prepared, config.n_factors)
     drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
     whole = prepared._replace(values=drawn)
     rivals, unfitted = fit_baselines(prepared, models)
+    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
     compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
-    scored = [*_score_members(grid, config), *vaes, joint, *rivals]
     of_kl = kl_parts(prepared, config, grid)
+    of_past, ahead = _of_the_past(found, compared)
     parts = [
-        metrics_table(scored, context, config.root_seed),
+        *_score_rows(found, aligned, vaes, rivals),
         kl_rows(of_kl, config.n_factors),
-        *_ensemble_rows(prepared, config, grid, refits, best, rivals),
+        *_ensemble_rows(found, rivals),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
+        *of_past,
     ]
-    ahead: list[str] = []
-    if prepared.preset.model.memory is not None:
-        rows, ahead = foresight(prepared, fitted, compared, config)
-        parts += rows
     table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid, of_kl)
-    members = members_table(table, columns, context.reference is not None)
-    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(refits, config)]
-    notes += [*study_notes(prepared, config, grid, aligned), *ahead, *missing_notes(prepared.panel)]
-    notes += completion_note(prepared.values, models["factor_analysis_best"])
-    by_pca = baselines.reconstruct(models["pca"], prepared.values)
-    rebuilds = {"vae": rebuilt[best], "pca": by_pca}
-    described = describe_study(prepared, config, grid, chosen, aligned)
-    described["chosen"]["refit_seed"] = int(refits.ensemble.members.seed[best])
+    members = members_table(table, columns, prepared.panel.reference is not None)
+    gaps = [*missing_notes(prepared.panel)]
+    gaps += completion_note(prepared.values, models["factor_analysis_best"])
+    rebuilds = {
+        "vae": rebuilt[best],
+        "pca": baselines.reconstruct(models["pca"], prepared.values),
+    }
     return Study(
-        config={**described, "notes": notes},
+        config=_described(found, aligned, unfitted, [*ahead, *gaps]),
         members=members,
         metrics=table,
         history=history_table(prepared, grid),
@@ -120,46 +124,6 @@ def summarise(
         spectrum=_spectrum(whole, grid, config),
         rankings=rankings_table(members),
     )
-
-
-def fit_factor_models(prepared: Prepared, n_factors: int) -> dict[str, baselines.Baseline]:
-    """PCA and factor analysis on `fit`, at the study's K and at their own best on validation.
-
-    On one BLAS thread: on many small matrices several cost far more than they give.
-    """
-    split, values = prepared.split, prepared.values
-    fit, train, validation = values[split.fit], values[split.train], values[split.validation]
-    most = min(MOST_BASELINE_FACTORS, prepared.panel.n_assets // 2, len(train) // 3)
-    fitters = {"pca": baselines.fit_pca, "factor_analysis": baselines.fit_factor_analysis}
-    models, tried = {}, range(1, max(most, 1) + 1)
-    with threadpool_limits(1):
-        for name, fitter in fitters.items():
-            best, _ = baselines.choose_n_factors(fitter, train, validation, tried)
-            models[name], models[f"{name}_best"] = fitter(fit, n_factors), fitter(fit, best)
-    return models
-
-
-def fit_baselines(
-    prepared: Prepared, models: dict[str, baselines.Baseline]
-) -> tuple[list[Scored], list[str]]:
-    """Classical rivals: the factor models given, Ledoit-Wolf and the multivariate t, fitted here;
-    and what could not be fitted. On one BLAS thread too."""
-    fit, values = prepared.values[prepared.split.fit], prepared.values
-    others = {
-        "ledoit_wolf": baselines.fit_ledoit_wolf,
-        "multivariate_t": baselines.fit_multivariate_t,
-    }
-    unfitted = []
-    with threadpool_limits(1):
-        for name, fitter in others.items():
-            try:
-                models = {**models, name: fitter(fit)}
-            except DataError as error:
-                unfitted.append(f"The {name.replace('_', ' ')} could not be fitted: {error}.")
-        scored = [score_baseline(name, model, values) for name, model in models.items()]
-    if prepared.preset.model.memory is not None and not is_incomplete(values):
-        scored.append(score_ewma(prepared))
-    return scored, unfitted
 
 
 def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
@@ -201,6 +165,17 @@ def likeliest(prepared: Prepared, refits: Trained) -> int:
     return int(np.argmax(scores[:, prepared.split.fit].mean(axis=1)))
 
 
+def _described(
+    found: Found, aligned: Aligned, unfitted: list[str], more: list[str]
+) -> dict[str, Any]:
+    """The settings and what was chosen, with the notes."""
+    prepared, config, grid = found.prepared, found.config, found.grid
+    described = describe_study(prepared, config, grid, found.chosen, aligned)
+    described["chosen"]["refit_seed"] = int(found.refits.ensemble.members.seed[found.best])
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, config)]
+    return {**described, "notes": [*notes, *study_notes(prepared, config, grid, aligned), *more]}
+
+
 def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
     """What the report must say where refits diverged and were left out."""
     lost = config.seeds - len(refits.ensemble.members.seed)
@@ -214,15 +189,19 @@ def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
     ]
 
 
-def _ensemble_rows(
-    prepared: Prepared,
-    config: StudyConfig,
-    grid: Trained,
-    refits: Trained,
-    best: int,
-    rivals: list[Scored],
+def _score_rows(
+    found: Found, aligned: Aligned, vaes: list[Scored], rivals: list[Scored]
 ) -> list[pd.DataFrame]:
-    """Rows of the metrics table that only an ensemble can have; `best` is a place in `refits`."""
+    """Scores of every member, the ensemble, the consensus and the rivals."""
+    n_kept, factors = aligned.factors.shape[1], aligned.factors
+    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
+    scored = [*_score_members(found.grid, found.config), *vaes, joint, *rivals]
+    return [metrics_table(scored, _context(found.prepared), found.config.root_seed)]
+
+
+def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:
+    """Rows of the metrics table that only an ensemble can have."""
+    prepared, config, grid, refits = found[:4]
     seeds = [
         _score(refits, index, SEED_MODEL, "fit", ("test",), config)._replace(member=index)
         for index in range(len(refits.ensemble.ok))
@@ -233,9 +212,16 @@ def _ensemble_rows(
         ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
         return [
             seed_rows(seeds, _context(prepared)),
-            udr_rows(ranked, *_on_fit(prepared, refits), best, config.root_seed),
+            udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
             best_member_rows(members, usable, rivals, prepared.split, config.root_seed),
         ]
+
+
+def _of_the_past(found: Found, compared: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+    """Rows and notes on what the past is worth, of a model that has a memory."""
+    if found.prepared.preset.model.memory is None:
+        return [], []
+    return foresight(found.prepared, found.fitted, compared, found.config)
 
 
 def _on_fit(
@@ -284,18 +270,18 @@ def mix_bounds(bounds: Bound) -> Bound:
     )
 
 
-def _score_mixture(
-    prepared: Prepared,
-    refits: Trained,
-    rebuilt: Float[np.ndarray, "member date asset"],
-    config: StudyConfig,
-) -> Scored:
+def _score_best(found: Found) -> Scored:
+    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS, found.config)
+
+
+def _score_mixture(found: Found, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
-    bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
+    prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
+    bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
     mixed: Any = mix_bounds(bounds)
     return Scored(
         model="vae_ensemble",
-        n_factors=config.n_factors,
+        n_factors=found.config.n_factors,
         fitted_on="fit",
         splits=REFIT_SPLITS,
         log_likelihood=mixed.value,

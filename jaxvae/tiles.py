@@ -20,8 +20,8 @@ from jaxvae.xla import compiler_options
 # Members at once on a device. A CPU's caches hold few; an accelerator wants many.
 TILE_WIDTHS = {"cpu": 4}
 WIDE = 256
-# Programs kept: those of several studies. Each holds memory mappings, of which Linux gives a process
-# 65,530; a loop over many settings would use them up, and XLA would crash.
+# Programs kept: those of several studies. Each holds memory mappings, of which Linux gives a
+# process 65,530; a loop over many settings would use them up, and XLA would crash.
 MOST_PROGRAMS, MOST_SHAPES = 64, 8
 Function = Callable[[Any, Any], Any]
 Devices = tuple[jax.Device, ...]

@@ -57,17 +57,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
     amortised = config.encoder == "perceptron"
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        mask = jnp.ones(config.n_factors, batch.values.dtype)
-        factors = jnp.zeros((batch.values.shape[0], config.n_factors), batch.values.dtype)
-        second = decoder.init(key, factors, batch, True, jnp.sum(mask))["params"]
-        first: Any = {"log_temperature": jnp.zeros((), batch.values.dtype)}
-        if amortised:
-            first = encoder.init(key, batch.values, batch, True)["params"]
-        start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
-        parameters = drawn(key, {"encoder": first, "decoder": second})
-        square = jnp.zeros((config.n_factors, config.n_factors), batch.values.dtype)
-        parameters = {**parameters, "prior": {"persistence": start, "rotation": square}}
-        return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
+        return _start(key, batch, config, decoder, encoder if amortised else None)
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
@@ -93,16 +83,8 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     def exact(variables: Variables, batch: Batch) -> Exact:
-        """The Kalman filter's likelihood, and the objective's expectations under the encoder."""
-        parameters, cells = linear_gaussian(model, variables), (batch.values, batch.observed)
-        filtered = kalman.kalman_filter(parameters, *cells)
-        chain, _ = encode(variables, batch)
-        if isinstance(chain, Gaussian):
-            chain = kalman.independent_rows(chain)
-        spread = kalman.covariances(chain)
-        fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
-        kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
-        return Exact(filtered.log_likelihood, -fit, factors_used(variables, kl) * kl)
+        posterior, _ = encode(variables, batch)
+        return _exact(linear_gaussian(model, variables), variables, batch, posterior)
 
     def ahead(variables: Variables, batch: Batch) -> Ahead:
         parameters = linear_gaussian(model, variables)
@@ -121,6 +103,44 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         ahead=ahead,
     )
     return model
+
+
+def _start(
+    key: Key[Array, ""],
+    batch: Batch,
+    config: ModelConfig,
+    decoder: Decoder,
+    encoder: Encoder | None,
+) -> Variables:
+    """Every factor in use, at the same φ; an encoder that is not amortised has a temperature."""
+    dtype = batch.values.dtype
+    mask = jnp.ones(config.n_factors, dtype)
+    factors = jnp.zeros((batch.values.shape[0], config.n_factors), dtype)
+    second = decoder.init(key, factors, batch, True, jnp.sum(mask))["params"]
+    first: Any = {"log_temperature": jnp.zeros((), dtype)}
+    if encoder is not None:
+        first = encoder.init(key, batch.values, batch, True)["params"]
+    start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
+    parameters = drawn(key, {"encoder": first, "decoder": second})
+    square = jnp.zeros((config.n_factors, config.n_factors), dtype)
+    parameters = {**parameters, "prior": {"persistence": start, "rotation": square}}
+    return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
+
+
+def _exact(
+    parameters: kalman.LinearGaussian,
+    variables: Variables,
+    batch: Batch,
+    posterior: Gaussian | Chain,
+) -> Exact:
+    """The Kalman filter's likelihood, and the objective's expectations under a posterior."""
+    cells = batch.values, batch.observed
+    filtered = kalman.kalman_filter(parameters, *cells)
+    chain = posterior if isinstance(posterior, Chain) else kalman.independent_rows(posterior)
+    spread = kalman.covariances(chain)
+    fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
+    kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
+    return Exact(filtered.log_likelihood, -fit, factors_used(variables, kl) * kl)
 
 
 def prior_given_next(
