@@ -17,6 +17,7 @@ from jaxvae.processes import (
     ShareDone,
     await_others,
     connect,
+    disconnect,
     leave_last,
     parse_processes,
 )
@@ -51,6 +52,7 @@ def study(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         leave_last(processes, functools.partial(is_at_work, options.out))
         raise
+    disconnect(processes)
 
 
 def _run(

@@ -76,6 +76,15 @@ def connect(processes: Processes) -> Processes:
     return processes._replace(process=jax.process_index(), processes=jax.process_count())
 
 
+def disconnect(processes: Processes) -> None:
+    """Leave the distributed runtime together once all is done: the coordinator waits for the others,
+    which JAX would abort if it went first."""
+    if processes.coordinator is not None:
+        import jax
+
+        jax.distributed.shutdown()
+
+
 def await_others(processes: Processes, done: Callable[[], bool], check: Callable[[], None]) -> None:
     """Come back once what the others do is done; `check` may raise in the meantime.
 
@@ -97,3 +106,5 @@ def leave_last(processes: Processes, is_at_work: Callable[[int], bool]) -> None:
     deadline, others = time.monotonic() + SECONDS_TO_SAVE, range(1, processes.processes)
     while any(is_at_work(other) for other in others) and time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    # They have saved; a moment more, to say how to go on.
+    time.sleep(SECONDS_BETWEEN_LOOKS)

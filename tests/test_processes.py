@@ -18,6 +18,7 @@ from jaxvae.processes import (
     ShareDone,
     await_others,
     connect,
+    disconnect,
     leave_last,
     parse_processes,
 )
@@ -100,6 +101,16 @@ def test_a_runtime_that_refuses_is_named(options, expected, monkeypatch):
         connect(options)
     assert str(error.value) == f"--coordinator: {options.coordinator}: no runtime"
     assert asked == [expected]
+
+
+def test_only_what_was_joined_is_left(monkeypatch):
+    left = []
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: left.append(True))
+    for alone in (Processes(), Processes(1, 3)):
+        disconnect(alone)
+    assert not left
+    disconnect(Processes(1, 2, ADDRESS))
+    assert left == [True]
 
 
 def test_waiting_looks_and_listens_until_all_is_done(monkeypatch):
