@@ -77,7 +77,7 @@ def connect(processes: Processes) -> Processes:
 
 
 def disconnect(processes: Processes) -> None:
-    """Leave the distributed runtime together once all is done: the coordinator waits for the others,
+    """Leave the distributed runtime together, once all is done: the coordinator waits for others,
     which JAX would abort if it went first."""
     if processes.coordinator is not None:
         import jax
