@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 EXPERIMENTS, BENCHMARKS = ROOT / "experiments", ROOT / "benchmarks"
+FINDINGS = (EXPERIMENTS / "README.md").read_text("utf-8")
 
 
 def test_the_example_runs_as_written(tmp_path):
@@ -25,9 +26,16 @@ def test_the_example_runs_as_written(tmp_path):
     assert len(re.findall(r"\d+\.\d+", done.stdout)) == 12
 
 
-def test_links_and_pictures_resolve():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).is_file(), target
+@pytest.mark.parametrize(("text", "folder"), [(README, ROOT), (FINDINGS, EXPERIMENTS)])
+def test_links_and_pictures_resolve(text, folder):
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (folder / target).is_file(), target
+
+
+def test_every_result_is_cited_and_has_its_script():
+    for path in (EXPERIMENTS / "results").glob("*.json"):
+        assert f"results/{path.name}" in FINDINGS
+        assert (EXPERIMENTS / f"{path.stem}.py").is_file()
 
 
 def test_every_file_on_the_map_exists():
@@ -48,7 +56,7 @@ def test_the_results_tables_are_the_jsons(name, monkeypatch):
     experiment = importlib.import_module(name)
     assert results(name)["quick"] is False
     for row in experiment.table_rows(results(name)):
-        assert row in README
+        assert row in FINDINGS
 
 
 def test_the_speed_is_the_benchmarks(monkeypatch):
@@ -76,13 +84,13 @@ def test_the_speed_is_the_benchmarks(monkeypatch):
         assert sentence in prose, sentence
 
 
-def test_the_prose_quotes_the_jsons():
+def test_the_findings_quote_the_jsons():
     panels, seeds = results("panels")["panels"], results("notebook")["over_seeds"]
     consensus = panels["nonlinear"]["static"]["test"]["consensus"]
     draws, rows = results("nonlinear")["over_draws"], results("certificates")["rows"]
     leads = results("consensus")["lead_over_median_member"]
     spread = panels["linear"]["static"]["generated_std_over_data"]
-    prose = " ".join(README.split())
+    prose = " ".join(FINDINGS.split())
     for sentence in (
         f"match the true ones at {consensus['mcc']:.2f}, below the "
         f"{consensus['mcc_rotation_floor']:.2f} of a random rotation",
@@ -97,6 +105,51 @@ def test_the_prose_quotes_the_jsons():
         f"one-to-one they average {seeds['one_to_one_correlation']['mean']:.2f}",
     ):
         assert sentence in prose, sentence
+
+
+def lead(result, baseline):
+    """The ensemble's over a baseline, a row of the comparisons."""
+    rows = [row for row in result["leads"] if row["baseline"] == baseline]
+    return next(row for row in rows if row.get("model", "vae_ensemble") == "vae_ensemble")
+
+
+def led(row):
+    """A lead with its interval, as the answers give it."""
+    words = f"{row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return words.replace("-", "−")
+
+
+def test_the_answers_quote_the_jsons():
+    panels, nonlinear = results("panels")["panels"], results("nonlinear")["over_draws"]
+    temporal, walk = results("temporal")["panels"], results("walk_forward")["models"]["linear"]
+    consensus = results("consensus")["lead_over_median_member"]["consensus"]["mean"]
+    rows, seeds = results("certificates")["rows"], results("notebook")["over_seeds"]
+    against_t = {
+        name: led(lead(panels[name][model], "multivariate_t"))
+        for name, model in (("sp500", "volatility"), ("french", "student"))
+    }
+    over_fa = {
+        name: lead(panels[name]["static"], "factor_analysis_best")["difference"]
+        for name in ("linear", "nonlinear")
+    }
+    found = panels["nonlinear"]["static"]["test"]["consensus"]
+    moved = walk["parts"]["all"]["volatility"]
+    answers = " ".join(README.split())
+    for sentence in (
+        f"the default {-over_fa['linear']:.1f} nats behind",
+        f"the default by {over_fa['nonlinear']:.1f}",
+        f"closes {nonlinear['gap_closed']['mean']:.2f} of the way",
+        f"leads by {against_t['sp500']} on `sp500`, `student` by {against_t['french']} on",
+        f"{found['mcc']:.2f} against {found['mcc_rotation_floor']:.2f}; `additive`'s at "
+        f"{nonlinear['mcc']['mean']:.2f}",
+        f"by {led(lead(temporal['sp500'], 'ewma_t'))} on `sp500` and "
+        f"{led(lead(temporal['french'], 'ewma_t'))} on `french`",
+        f"moved {moved['vae']:.2f} % a year, Ledoit–Wolf's {moved['ledoit_wolf']:.2f}",
+        f"by {consensus:.3f} in matched correlation",
+        f"{sum(row['holds'] for row in rows)} of {len(rows)} comparisons",
+        f"{seeds['r2_sampled']['mean']:.3f} of the variance",
+    ):
+        assert sentence in answers, sentence
 
 
 def test_generated_returns_are_calibrated_on_the_default_panel():
