@@ -30,7 +30,8 @@ and one factor at a time, let each find its whole curve before the next can take
 a seed in two ends in such a plane; on draws 4 to 7 it showed in the likelihood of the dates trained
 on, by a nat or two, and the likeliest of 8 refits had a matched correlation of .90 to .95. That is
 how the best VAE is now told, from 16 refits. A first run on the five draws reported, with 8 seeds
-and the refit of the seed that validation liked best, gave .82, as did another of 16 with other random numbers.
+and the refit of the seed that validation liked best, gave .82, as did one of 16 with other random
+numbers.
 """
 
 import dataclasses

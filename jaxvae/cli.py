@@ -25,7 +25,7 @@ from jaxvae.cli_options import (
 )
 from jaxvae.cli_walk import add_walk
 from jaxvae.errors import JaxvaeError, OptionError
-from jaxvae.interrupts import INTERRUPTED, say
+from jaxvae.interrupts import INTERRUPTED, ignore_signals, say, signals_as_before
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors a user can mend are one line."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        options = _parser().parse_args(arguments)
-        with warnings.catch_warnings():
+        options = make_parser().parse_args(arguments)
+        with warnings.catch_warnings(), signals_as_before():
             warnings.showwarning = _warn_in_a_line  # type: ignore[assignment]
             options.run(options)
     except JaxvaeError as error:
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"jaxvae: {' '.join(str(error).split())}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        say(f"jaxvae: interrupted; {str(interrupt) or 'nothing was written'}")
+        again = getattr(options, "resume", False)
+        nothing = "go on with the same command" if again else "nothing was written"
+        say(f"jaxvae: interrupted; {str(interrupt) or nothing}")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,10 +66,12 @@ def console() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    ignore_signals()
     sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
     parser = _Parser(
         prog="jaxvae",
         description="Latent factors in panels of asset returns, with ensembles of VAEs.",

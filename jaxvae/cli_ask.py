@@ -17,7 +17,7 @@ from jaxvae.cli_options import (
     named_numbers,
     read_new_dates,
 )
-from jaxvae.errors import FolderError
+from jaxvae.errors import FolderError, OptionError
 from jaxvae.interrupts import say
 
 
@@ -119,6 +119,13 @@ def _scenarios(options: argparse.Namespace) -> None:
     _write_table(found.returns, options.out)
 
 
+def _new_dates(study: Any, options: argparse.Namespace) -> Any:
+    """The panel that the options name, for a study that knows what they say of it."""
+    if options.covariates and not study.config.get("covariates"):
+        raise OptionError("--covariates: the study was told of none; leave them out")
+    return read_new_dates(options)
+
+
 def _assumed_covariates(words: Sequence[str] | None) -> Any:
     """NAME=VALUE words as a dict, or the table in a file; None where there are none."""
     from jaxvae.reading.frames import read_covariates
@@ -136,7 +143,7 @@ def _encode(options: argparse.Namespace) -> None:
 
     _require_new_file(options.out)
     study = load_study(options.folder)
-    _write_table(encode(study, read_new_dates(options)), options.out)
+    _write_table(encode(study, _new_dates(study, options)), options.out)
 
 
 def _impute(options: argparse.Namespace) -> None:
@@ -145,7 +152,7 @@ def _impute(options: argparse.Namespace) -> None:
 
     _require_new_file(options.out)
     study = load_study(options.folder)
-    _write_table(impute(study, read_new_dates(options), options.seed), options.out)
+    _write_table(impute(study, _new_dates(study, options), options.seed), options.out)
 
 
 def _forecast(options: argparse.Namespace) -> None:
@@ -153,10 +160,12 @@ def _forecast(options: argparse.Namespace) -> None:
     from jaxvae.forecasts import forecast, forecast_covariance, portfolio
 
     _require_new_file(options.out)
-    _require_new_file(options.covariance)
+    _require_new_file(options.covariance, "--covariance")
+    if options.out is not None and options.out == options.covariance:
+        raise OptionError(f"--covariance: {options.out} is --out, too; name another file")
     study = load_study(options.folder)
     weights = portfolio(study, named_numbers("--weights", options.weights))
-    panel = read_new_dates(options)
+    panel = _new_dates(study, options)
     table = forecast(study, panel, weights, number=options.number, seed=options.seed)
     _write_table(table, options.out)
     if options.covariance is not None:
@@ -192,10 +201,10 @@ def _write_table(table: Any, out: Path | None) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _require_new_file(out: Path | None) -> None:
+def _require_new_file(out: Path | None, option: str = "--out") -> None:
     from jaxvae.folder import require_new
 
     if out is not None:
-        require_new(out)
+        require_new(out, option, "file")
         if not out.parent.is_dir():
-            raise FolderError(f"--out: {out.parent} is no folder; make it first")
+            raise FolderError(f"{option}: {out.parent} is no folder; make it first")

@@ -15,8 +15,11 @@ WALK_MODELS = MODELS[:5]
 DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french", "stocks")
 
 
-def add_data(parser: Any) -> Any:
-    """Which panel; the group comes back."""
+MISSING = ("drop-dates", "drop-assets", "mean", "keep")
+
+
+def add_data(parser: Any, missing: Sequence[str] = MISSING) -> Any:
+    """Which panel, and what may become of missing cells; the group comes back."""
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -26,9 +29,9 @@ def add_data(parser: Any) -> Any:
     data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
     data.add_argument(
         "--missing",
-        choices=("drop-dates", "drop-assets", "mean", "keep"),
-        help="what becomes of missing cells; keep fits models to the cells observed; by default "
-        "they are an error",
+        choices=missing,
+        help="what becomes of missing cells; by default they are an error"
+        + ("; keep fits models to the cells observed" if "keep" in missing else ""),
     )
     data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
     data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import os
 import shlex
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.cli_panel import label, load_panel, source
-from jaxvae.errors import OptionError
+from jaxvae.errors import FolderError, OptionError
 from jaxvae.interrupts import Interrupts, say
 from jaxvae.processes import (
     Processes,
@@ -22,6 +23,7 @@ from jaxvae.processes import (
     parse_processes,
 )
 from jaxvae.runs import (
+    FINISHED,
     drop_work,
     is_at_work,
     is_finished,
@@ -30,6 +32,14 @@ from jaxvae.runs import (
     saved_options,
 )
 
+# Options that a finished folder's settings tell, by their names there. Those left at their defaults
+# are not compared: `--out DIR --resume` alone asks whether a run is done.
+COMPARED = {
+    **{name: name for name in ("seeds", "betas", "model", "preset", "epochs")},
+    **{name: name for name in ("window", "step", "expanding")},
+    **{"factors": "n_factors", "seed": "root_seed"},
+}
+
 
 def study(options: argparse.Namespace) -> None:
     """Run a study, go on with one, or do a process's share of one."""
@@ -37,7 +47,7 @@ def study(options: argparse.Namespace) -> None:
     if options.out is None and (options.resume or processes.coordinator or processes.processes > 1):
         raise OptionError("--out: name the folder of the run to go on with, or to share")
     options.out = options.out or new_out(options)
-    if options.resume and is_done(options.out):
+    if options.resume and is_done(options.out, options):
         return
     interrupts = Interrupts()
     panel, config = load_panel(options), _config(options)
@@ -91,6 +101,8 @@ def _run(
         study.config["source"] = source(options)
         on_progress("report", None)
         run.finish(lambda folder: fill_folder(study, folder))
+        if processes.coordinator is None:
+            interrupts.over()
     for note in study.config["notes"]:
         say(f"note: {note}")
     print(progress.closing_lines(study))
@@ -99,7 +111,7 @@ def _run(
 
 def gather(options: argparse.Namespace) -> None:
     """Finish a study whose grid a job array has trained."""
-    if is_done(options.folder):
+    if is_done(options.folder, options):
         return
     saved = argparse.Namespace(**saved_options(options.folder))
     saved.command, saved.out, saved.resume = options.command, options.folder, True
@@ -116,13 +128,40 @@ def gather(options: argparse.Namespace) -> None:
     study(saved)
 
 
-def is_done(folder: Path) -> bool:
-    """Whether the folder holds a finished study; if so this says it and tidies up."""
+def is_done(folder: Path, options: argparse.Namespace) -> bool:
+    """Whether the folder holds what the command would finish; if so this says it and tidies up.
+
+    Raises FolderError where it was finished by another command, or with other settings.
+    """
     if not is_finished(folder):
         return False
+    _require_same_settings(folder, options)
     drop_work(folder)
     say(f"jaxvae: {folder} is finished already")
     return True
+
+
+def _require_same_settings(folder: Path, options: argparse.Namespace) -> None:
+    try:
+        saved = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{folder / FINISHED} is damaged: {error}") from error
+    kind, wanted = saved.get("command", "study"), "walk" if options.command == "walk" else "study"
+    if kind != wanted:
+        raise FolderError(f"{folder} holds a finished {kind}, no {wanted}; name another folder")
+    if options.command == "gather":
+        return
+    from jaxvae.cli import make_parser
+
+    defaults = make_parser().parse_args([wanted])
+    for option, name in COMPARED.items():
+        asked, was = getattr(options, option, None), saved.get(name)
+        was = len(was) if option == "seeds" and isinstance(was, list) else was
+        if asked != getattr(defaults, option, None) and was is not None and asked != was:
+            raise FolderError(
+                f"{folder} is finished, with --{option.replace('_', '-')} {was}, now {asked}; "
+                "name another folder"
+            )
 
 
 def _config(options: argparse.Namespace) -> Any:

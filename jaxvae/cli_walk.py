@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxvae.cli_options import WALK_MODELS, add_data, add_ensemble, add_run, add_tile_width
+from jaxvae.cli_options import MISSING, WALK_MODELS, add_data, add_ensemble, add_run, add_tile_width
 from jaxvae.errors import OptionError
 from jaxvae.interrupts import Interrupts, say
 
@@ -17,7 +17,7 @@ def add_walk(commands: Any) -> None:
         "that follow it, chain its factors over time, and hold the minimum-variance portfolio of "
         "its covariance beside 1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis.",
     )
-    add_data(parser)
+    add_data(parser, missing=MISSING[:-1])
     windows = parser.add_argument_group("windows")
     windows.add_argument(
         "--window", type=int, default=252, metavar="N", help="dates of a window (default: 252)"
@@ -42,7 +42,7 @@ def walk(options: argparse.Namespace) -> None:
     if options.out is None and options.resume:
         raise OptionError("--out: name the folder of the run to go on with")
     options.out = options.out or new_out(options)
-    if options.resume and is_done(options.out):
+    if options.resume and is_done(options.out, options):
         return
     interrupts = Interrupts()
     panel, config = load_panel(options), _config(options)
@@ -78,6 +78,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Inter
         found.config["source"] = source(options)
         on_progress("report", None)
         run.finish(lambda folder: fill_walk(found, folder))
+        interrupts.over()
     return found
 
 

@@ -57,7 +57,7 @@ def trailing_volatility(panel: Panel) -> pd.DataFrame:
 def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = True) -> Panel:
     """The panel with built-in covariates, `calendar` or `volatility`, beside those it has.
 
-    for_fitting: leave out columns that do not vary in the first 70 % of dates, and weekdays of
+    for_fitting: leave out columns that do not vary in the first 56 % of dates, and weekdays of
         panels that are not daily; else all come along, for a fitted model to pick from.
 
     Raises OptionError on another name, DataError where a name is there already.
@@ -76,8 +76,8 @@ def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = T
 
 
 def _varying(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    fit = table.iloc[split_dates(panel.n_dates).fit]
-    kept = table.loc[:, fit.max() > fit.min()]
+    train = table.iloc[split_dates(panel.n_dates).train]
+    kept = table.loc[:, train.max() > train.min()]
     gaps = np.diff(panel.dates.values) / np.timedelta64(1, "D")
     if len(gaps) and np.median(gaps) > DAILY:
         kept = kept.drop(columns=[name for name in WEEKDAYS if name in kept])

@@ -91,10 +91,10 @@ class Study:
         return float(rows.value.iloc[0]) if len(rows) else float("nan")
 
 
-def require_new(folder: Path) -> None:
+def require_new(path: Path, option: str = "--out", kind: str = "folder") -> None:
     """FolderError where something already stands at the path."""
-    if os.path.lexists(folder):
-        raise FolderError(f"--out: {folder} exists; name a new folder or move the old one away")
+    if os.path.lexists(path):
+        raise FolderError(f"{option}: {path} exists; name a new {kind} or move the old one away")
 
 
 @contextmanager
@@ -171,6 +171,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         schema = int(config["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
+    if config.get("command") == "walk":
+        raise FolderError(f"{path.parent} is a walk's folder, no study's: see walk.md in it")
     if schema > SCHEMA:
         raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
     if absent := [name for name in SETTINGS if name not in config]:

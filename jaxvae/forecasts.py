@@ -18,6 +18,7 @@ from jaxvae.errors import OptionError
 from jaxvae.folder import Study
 from jaxvae.models.base import make_batch
 from jaxvae.panel import Panel
+from jaxvae.reading import as_panel
 from jaxvae.study import fitted, known_conditions, scaler_of, standardised
 
 ORDERS = (0.01, 0.05)
@@ -28,8 +29,8 @@ NEXT = "next"
 
 def forecast(
     study: Study,
-    panel: Panel,
-    weights: Sequence[float] | pd.Series | None = None,
+    panel: Panel | pd.DataFrame,
+    weights: Sequence[float] | np.ndarray | pd.Series | None = None,
     *,
     number: int = DRAWS,
     seed: int = 0,
@@ -38,13 +39,15 @@ def forecast(
 
     Columns, in returns as fractions: `mean`, `std`, and the value at risk at 1 and 5 %, `var_1` and
     `var_5`: quantiles of the return, negative where the portfolio may lose; `filtered_var_1` and
-    `filtered_var_5`: the same by filtered historical simulation (`analysis.risk`), empty on the
-    first 250 dates, and the ones to trust where a panel is long enough. A row says what was
-    forecast for its date from the dates before it *in this panel*: give a panel that starts well
-    before the dates of interest, as the memory starts blank. The last row, "next", is for the date
-    after the last.
+    `filtered_var_5`: the same by filtered historical simulation (`analysis.risk`), empty until 250
+    dates are known on which no asset held is missing, and the ones to trust from there on. A row
+    says what was forecast for its date from the dates before it *in this panel*: give a panel that
+    starts well before the dates of interest, as the memory starts blank. The last row, "next", is
+    for the date after the last.
 
-    weights: of each asset, a series by asset or in the study's order; by default equal.
+    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+    weights: a series by asset, 0 for those not named, or a number for each in the study's order; by
+        default equal.
     number: draws a date, from the equal mixture of the chosen configuration's refits. A quantile
         has the Monte-Carlo error of so many draws.
     seed: of the draws; the same one gives the same forecasts.
@@ -55,7 +58,7 @@ def forecast(
     if number < 100:
         raise OptionError(f"--number: {number} draws are too few for a quantile at 1 %; give 100")
     fitting.check_root_seed(seed)
-    scaler, share = scaler_of(study), _weights(study, weights)
+    panel, scaler, share = as_panel(panel), scaler_of(study), _weights(study, weights)
     said = predictive.forecast_portfolio(
         jax.random.key(seed),
         fitting.saved_model(study.config),
@@ -68,7 +71,8 @@ def forecast(
     quantiles = centre + np.quantile(said.draws, ORDERS, axis=0)
     columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
-    returns = scaler.restore(standardised(study, panel)) @ share
+    held = share != 0.0
+    returns = scaler.restore(standardised(study, panel))[:, held] @ share[held]
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
@@ -76,7 +80,7 @@ def forecast(
 
 
 def forecast_covariance(
-    study: Study, panel: Panel, *, number: int = DRAWS, seed: int = 0
+    study: Study, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Covariance of all returns on the date after the panel's last, assets × assets, in squared
     fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
@@ -85,7 +89,7 @@ def forecast_covariance(
     """
     fitting.check_root_seed(seed)
     scaler, assets = scaler_of(study), study.config["assets"]
-    batch = _rows_ahead(study, panel)
+    batch = _rows_ahead(study, as_panel(panel))
     model, refits = fitting.saved_model(study.config), fitted(study, "refits")
     _, standard = predictive.forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
@@ -123,7 +127,7 @@ def paths(
     return scaler_of(study).restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
-def portfolio(study: Study, weights: Mapping[str, float]) -> pd.Series | None:
+def portfolio(study: Study, weights: Mapping[Any, float]) -> pd.Series | None:
     """Weights by asset, 0 for those not named; None where none is named.
 
     Raises OptionError on an asset that the study lacks.
@@ -143,16 +147,16 @@ def _rows_ahead(study: Study, panel: Panel) -> Any:
 
 
 def _weights(
-    study: Study, weights: Sequence[float] | pd.Series | None
+    study: Study, weights: Sequence[float] | np.ndarray | pd.Series | None
 ) -> Float[np.ndarray, " asset"]:
     assets = study.config["assets"]
     if weights is None:
         return np.full(len(assets), 1.0 / len(assets))
     if isinstance(weights, pd.Series):
-        if absent := [asset for asset in assets if asset not in weights.index]:
-            raise OptionError(f"weights: {absent[0]!r} has none; give one for every asset")
-        weights = weights[assets]
+        weights = portfolio(study, dict(weights.items()))
     values = np.asarray(weights, np.float64)
     if values.shape != (len(assets),) or not np.isfinite(values).all():
         raise OptionError(f"weights: give {len(assets)} finite numbers, one an asset")
+    if not values.any():
+        raise OptionError("--weights: all are 0; give one asset at least a weight")
     return values

@@ -9,11 +9,30 @@ from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def say(line: str) -> None:
     """A line on standard error."""
     print(line, file=sys.stderr, flush=True)
+
+
+def ignore_signals() -> None:
+    """Ctrl-C and SIGTERM do nothing from here on."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def signals_as_before() -> Iterator[None]:
+    """Who is told of Ctrl-C and SIGTERM is afterwards who was told before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
 
 
 class Interrupts:
@@ -22,13 +41,17 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.seen = self.gentle = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, self._handle)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where one was seen."""
         if self.seen:
             raise KeyboardInterrupt
+
+    def over(self) -> None:
+        """All is written: an interrupt has nothing to stop any more."""
+        ignore_signals()
 
     @contextmanager
     def gently(self, folder: Path, how_to_go_on: str) -> Iterator[None]:

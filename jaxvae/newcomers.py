@@ -22,6 +22,7 @@ from jaxvae.folder import Study
 from jaxvae.likelihood import posterior_modes
 from jaxvae.models.base import Batch, make_batch
 from jaxvae.panel import Panel
+from jaxvae.reading import as_panel
 from jaxvae.study import fitted, known_conditions, standardised
 
 SWEEPS = 50
@@ -70,7 +71,9 @@ class Design(NamedTuple):
     relative_noise: Float[np.ndarray, " date"]
 
 
-def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> Newcomer:
+def newcomer(
+    study: Study, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
+) -> Newcomer:
     """Loadings and noise of a new stock under the best refit of a study with sectors.
 
         y_t ~ N(w · d_t, w·C_t w + ψ r_t),    w ~ N(M_sector, T²)
@@ -80,7 +83,8 @@ def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> New
     assets and the scatter around it, pooled over sectors; ψ has the scatter of noise over assets as
     its prior. Without a history the answer is the sector's mean.
 
-    panel: the study's assets, and its covariates, on the dates of the history; other dates too.
+    panel: the study's assets, and its covariates, on the dates of the history; other dates too. Or
+        a DataFrame of returns.
     returns: the new stock's, as fractions, by date; NaN where missing, and dates that the panel
         lacks, do not count.
     sector: its label, one of the study's.
@@ -88,7 +92,7 @@ def newcomer(study: Study, panel: Panel, returns: pd.Series, sector: str) -> New
     Raises DataError where the panel lacks an asset or covariate or a date comes twice, OptionError
     on an unknown label or a study that was fitted without sectors.
     """
-    prior = sector_prior(study, sector)
+    panel, prior = as_panel(panel), sector_prior(study, sector)
     if returns.index.has_duplicates:
         twice = returns.index[returns.index.duplicated()][0]
         raise DataError(f"the new stock's history has {twice} twice; keep one")

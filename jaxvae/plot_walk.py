@@ -153,7 +153,7 @@ def _draw_stability(axes: Axes, windows: pd.DataFrame) -> None:
         words = f"{words}: {number(mean)}"
         axes.plot(dates, windows[column], style, color=colour, linewidth=1.4, label=words)
     axes.set_ylim(0, 1.03)
-    axes.legend(frameon=False, fontsize=SMALL, loc="lower right", bbox_to_anchor=(1.0, 0.12))
+    axes.legend(frameon=False, fontsize=SMALL, loc="lower right", bbox_to_anchor=(1.0, 0.27))
     _date_axis(axes, dates)
 
 

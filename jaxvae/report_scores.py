@@ -104,9 +104,15 @@ def _best_member_note(study: Study) -> list[str]:
     p_value = study.metric("vae", "best_member_p_value", "test")
     if not np.isfinite(p_value):
         return []
-    lead = number(study.metric("vae", "best_member_lead", "test"), 2, True)
+    lead = study.metric("vae", "best_member_lead", "test")
+    if lead <= 0:
+        return [
+            "No member reaches the strongest classical model on the test dates: the best is "
+            f"{number(-lead)} nats a date behind it."
+        ]
     return [
-        f"The member that is best on the test dates leads the strongest classical model by {lead} "
-        f"nats a date. Were none of the {count(len(study.members), 'member')} better, the best of "
-        f"so many would lead by as much with probability {number(p_value, 3)}."
+        "The member that is best on the test dates leads the strongest classical model by "
+        f"{number(lead, 2, True)} nats a date. Were none of the "
+        f"{count(len(study.members), 'member')} better, the best of so many would lead by as much "
+        f"with probability {number(p_value, 3)}."
     ]

@@ -43,8 +43,8 @@ CAPTIONS = {
     "factor_series": "The consensus factors over time, in standard deviations of the dates they "
     "were fitted on; dotted lines mark where training, validation and test begin.",
     "loadings": "Each column is a factor, each row an asset: blue moves with the factor, red "
-    "against it; every map has its own scale, centred on zero. Matched factors stand in the "
-    "order and sign of the known ones.",
+    "against it; every map has its own scale, centred on zero. Where factors are known, those "
+    "matched with them stand in their order and sign.",
     "decoder_loadings": "The latent coordinates of the best member, in its own order: left what "
     "one unit of each decodes to (offset included), right the decoder’s mean slope; they differ "
     "where it bends.",

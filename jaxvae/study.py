@@ -18,18 +18,23 @@ from jaxvae.fitting import StudyConfig, Trained
 from jaxvae.folder import Study, load_study, new_folder, save_study, writing
 from jaxvae.models.base import Batch, Variables, make_batch
 from jaxvae.panel import Panel, Scaler
+from jaxvae.reading import as_panel
 from jaxvae.store import InMemory
 from jaxvae.sweep import sweep_factors
+from jaxvae.tiles import host_bytes_free
+
+# Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.
+COPIES = 8
 
 
 def run_study(
-    panel: Panel,
+    panel: Panel | pd.DataFrame,
     config: StudyConfig | None = None,
     *,
     on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
     stage: Callable[[str, type], InMemory | None] = lambda name, kind: None,
 ) -> Study:
-    """The whole pipeline on one panel: a panel of returns in, a `Study` out.
+    """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 
     1. Split by time; standardise by mean and standard deviation of `fit`.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
@@ -45,7 +50,7 @@ def run_study(
     Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
     """
     config = config or StudyConfig()
-    prepared = fitting.prepare(panel, config)
+    prepared = fitting.prepare(as_panel(panel, for_fitting=True), config)
 
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
@@ -82,8 +87,10 @@ def fill_folder(study: Study, folder: Path) -> None:
         write_report(load_study(folder), folder)
 
 
-def encode(study: Study, panel: Panel) -> pd.DataFrame:
+def encode(study: Study, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     """Consensus factors of a panel's dates under a saved study, dates × factors.
+
+    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
 
     The study's own scalers, members and alignment serve; nothing is refitted. What a temporal model
     knows of the past comes from the panel's own earlier dates, and starts blank. Missing cells
@@ -93,7 +100,7 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     Raises DataError unless the panel has every asset and covariate of the study; others are
     ignored.
     """
-    model = fitting.saved_model(study.config)
+    panel, model = as_panel(panel), fitting.saved_model(study.config)
     members = fitted(study, "members", study.arrays["consensus_members"])
     values = standardised(study, panel)
     conditions = known_conditions(study, panel, values)
@@ -105,7 +112,7 @@ def encode(study: Study, panel: Panel) -> pd.DataFrame:
     return pd.DataFrame(table, index=index, columns=study.config["factor_names"])
 
 
-def impute(study: Study, panel: Panel, seed: int = 0) -> pd.DataFrame:
+def impute(study: Study, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """A panel without missing cells under a saved study: E[x_missing | x_observed], date by date.
 
     From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it made
@@ -118,6 +125,7 @@ def impute(study: Study, panel: Panel, seed: int = 0) -> pd.DataFrame:
     all of them; others are ignored.
     """
     fitting.check_root_seed(seed)
+    panel = as_panel(panel)
     assets, standard = study.config["assets"], standardised(study, panel)
     conditions = known_conditions(study, panel, standard)
     gaps = np.isnan(standard)
@@ -162,11 +170,22 @@ def scenarios(
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
+    require_memory(number, number * len(assets))
     refits, under = fitted(study, "refits"), rows_under(study, covariates)
     draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
     values = scaler_of(study).restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)
+
+
+def require_memory(number: int, n_cells: int) -> None:
+    """OptionError where the draws of so many scenarios do not fit into what memory is free."""
+    free, needed = host_bytes_free(), COPIES * 8 * n_cells
+    if free is not None and needed > free:
+        raise OptionError(
+            f"--number: {number:,} scenarios take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are "
+            f"free; ask for {number * free // needed:,} at a time, each with a --seed of its own"
+        )
 
 
 def standardised(study: Study, panel: Panel) -> Float[np.ndarray, "date asset"]:

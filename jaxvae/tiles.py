@@ -151,12 +151,17 @@ def _bytes_free(devices: Devices) -> int | None:
     statistics = devices[0].memory_stats()
     if statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
+    free = host_bytes_free()
+    return None if free is None else free // len(devices)
+
+
+def host_bytes_free() -> int | None:
+    """What is left of the host's memory; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return 1024 * kilobytes // len(devices)
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
 def _width(tree: Any) -> int:

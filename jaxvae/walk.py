@@ -18,8 +18,10 @@ from jaxvae.analysis import baselines, portfolios
 from jaxvae.describe import describe_engine
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError
+from jaxvae.missing import is_incomplete
 from jaxvae.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.presets import build_model
+from jaxvae.reading import as_panel
 from jaxvae.reading.checks import check_panel
 from jaxvae.walk_config import WalkConfig
 from jaxvae.walk_factors import (
@@ -83,7 +85,7 @@ class Grounds(NamedTuple):
 
 
 def walk_forward(
-    panel: Panel,
+    panel: Panel | pd.DataFrame,
     config: WalkConfig | None = None,
     *,
     on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
@@ -99,7 +101,7 @@ def walk_forward(
     or an asset that stands still in a window; OptionError on a bad setting.
     """
     config = config or WalkConfig()
-    grounds = prepare(panel, config)
+    grounds = prepare(as_panel(panel, for_fitting=True), config)
     on_progress("train", None)
     said = train_walk(grounds, config, lambda where: on_progress("train", where), stage)
     on_progress("score", None)
@@ -116,6 +118,14 @@ def walk_facts(panel: Panel, config: WalkConfig) -> dict[str, Any]:
 def prepare(panel: Panel, config: WalkConfig) -> Grounds:
     """Check the panel and cut it."""
     check_panel(panel.to_frame(), config.n_factors)
+    if is_incomplete(panel.values):
+        gaps = np.isnan(panel.values)
+        asset, row = int(gaps.any(axis=0).argmax()), int(gaps.any(axis=1).argmax())
+        raise DataError(
+            f"a walk needs whole windows, and column {panel.assets[asset]!r} has missing cells, "
+            f"the panel's first on {panel.dates[row].date()}: choose --missing drop-dates, "
+            "drop-assets or mean"
+        )
     spans = cut_windows(panel.n_dates, config.window, config.step, config.expanding)
     if not spans:
         raise DataError(

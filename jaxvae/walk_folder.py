@@ -9,7 +9,7 @@ import pandas as pd
 from jaxvae.checkpoint import load_tree, save_tree
 from jaxvae.errors import FolderError
 from jaxvae.folder import new_folder, writing
-from jaxvae.plot_style import number, to_png
+from jaxvae.plot_style import count, number, to_png
 from jaxvae.plot_walk import (
     NAMES,
     PERCENT,
@@ -84,7 +84,7 @@ def page(walk: Walk) -> str:
         f"{config['n_windows']:,} windows {kind} {config['window']} dates, a new one every "
         f"{config['step']}; each judged on the {config['step']} dates that follow it, together "
         f"{config['judged_from']} to {config['judged_to']}. Model `{config['model']}`, "
-        f"{config['n_factors']} factors, {config['seeds']} seeds × β "
+        f"{config['n_factors']} factors, {count(config['seeds'], 'seed')} × β "
         f"{', '.join(f'{beta:g}' for beta in config['betas'])}, mixed equally."
     )
     rivals = {

@@ -15,7 +15,7 @@ from jaxvae import apply, fitting
 from jaxvae.errors import OptionError
 from jaxvae.folder import Study
 from jaxvae.given import Given
-from jaxvae.study import fitted, rows_under, scaler_of
+from jaxvae.study import fitted, require_memory, rows_under, scaler_of
 
 SAMPLES = 64
 LEAST_ROWS = 256
@@ -23,6 +23,7 @@ LEAST_ROWS = 256
 DRAWS_A_SCENARIO = 8
 LEAST_EFFECTIVE = 100
 LEAST_SHARE = 0.01
+FAR = 15.0
 
 
 class ScenariosGiven(NamedTuple):
@@ -66,6 +67,7 @@ def scenarios_given(
     portfolios, returns = _portfolios(study, given)
     model, refits = fitting.saved_model(study.config), fitted(study, "refits")
     draws = DRAWS_A_SCENARIO * number
+    require_memory(number, draws * len(study.config["assets"]))
     n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
     found = apply.scenarios_given(
         jax.random.key(seed),
@@ -77,6 +79,7 @@ def scenarios_given(
     )
     shares = _shares(np.asarray(found.log_weights, np.float64))
     effective = float(1.0 / np.sum(shares**2))
+    _warn_if_far(study, portfolios, returns, list(given))
     _warn_if_few(effective, len(shares), number)
     picked = _pick(np.random.default_rng(seed), shares, number)
     values = np.asarray(found.values, np.float64)
@@ -86,6 +89,25 @@ def scenarios_given(
     index = pd.RangeIndex(number, name="scenario")
     table = pd.DataFrame(values, index=index, columns=study.config["assets"])
     return ScenariosGiven(table, effective, len(shares))
+
+
+def _warn_if_far(
+    study: Study,
+    portfolios: Float[np.ndarray, "portfolio asset"],
+    returns: Float[np.ndarray, " portfolio"],
+    names: list[str],
+) -> None:
+    shares = portfolios / portfolios.sum(axis=1, keepdims=True)
+    spread = np.sqrt(np.einsum("pa,ab,pb->p", shares, study.covariance.to_numpy(), shares))
+    far = np.abs(returns - shares @ scaler_of(study).mean) / spread
+    most = int(far.argmax())
+    if far[most] > FAR:
+        warnings.warn(
+            f"--given: {names[most]}={returns[most]:g} is {far[most]:,.0f} standard deviations "
+            "from its mean; no model knows what happens there (returns are fractions: -0.10 is "
+            "-10 %)",
+            stacklevel=3,
+        )
 
 
 def _portfolios(

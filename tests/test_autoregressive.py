@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ from scipy.linalg import block_diag
 from small import same_bits
 
 from jaxvae import batches, kalman, terms, train
+from jaxvae.alignment import Aligned
 from jaxvae.errors import OptionError
+from jaxvae.fitting import StudyConfig, Trained
 from jaxvae.generate import evaluate, implied_covariance, sample_scenarios
 from jaxvae.models import (
     ModelConfig,
@@ -23,6 +26,7 @@ from jaxvae.models import (
     persistence,
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
+from jaxvae.persistence import persistence_arrays
 from jaxvae.predictive import sample_paths, sample_portfolio
 from jaxvae.state import TrainConfig, make_data, make_hyperparameters
 
@@ -163,6 +167,28 @@ def test_dates_of_weight_0_are_where_the_chain_is_cut():
     weights = np.array([0.0, 1, 1, 0, 0, 2, 1, 1])
     batch = make_batch(np.zeros((8, N_ASSETS)), weights=weights)
     assert linked_rows(batch).tolist() == [1, 1, 0, 1, 1, 1, 1, 0]
+
+
+def test_prior_is_given_the_next_date_but_for_a_cut():
+    weights = np.array([0.0, 1, 1, 0, 0, 2, 1, 1])
+    batch = make_batch(np.zeros((8, N_ASSETS)), weights=weights)
+    factors = jax.random.normal(jax.random.key(8), (8, 2))
+    phi = linked_rows(batch)[:, None] * PARAMETERS[3][None].astype(np.float32)
+    law = MODELS["smoother"].prior(member("smoother"), factors, batch)
+    np.testing.assert_allclose(law.mean, phi * np.roll(factors, -1, axis=0), atol=1e-5)
+    np.testing.assert_allclose(jnp.exp(law.log_variance), 1 - phi**2, atol=1e-5)
+
+
+def test_no_term_of_a_date_in_use_looks_at_later_ones_that_are_not():
+    weights = np.where(np.arange(N_ROWS) < 15, 1.0, 0.0)
+    later = np.where(np.arange(N_ROWS)[:, None] < 15, VALUES, 3.0 - VALUES)
+    run = jax.jit(MODELS["smoother"].exact)
+    one, other = (
+        run(member("smoother"), make_batch(values, weights=weights)) for values in (VALUES, later)
+    )
+    for part, again in zip(one, other, strict=True):
+        np.testing.assert_allclose(part[:15], again[:15], rtol=1e-4, atol=1e-5)
+        assert not np.allclose(part[15:], again[15:], rtol=1e-2)
 
 
 def test_evaluation_is_exact_one_step_ahead_and_over_observed_cells():
@@ -339,7 +365,24 @@ def test_paths_remember_as_the_factors_do():
     centred = drawn - bias
     lagged = np.einsum("tpa,tpb->ab", centred[:-1], centred[1:]) / (39 * 2000)
     level = np.einsum("tpa,tpb->ab", centred, centred) / (40 * 2000)
+    first = np.einsum("pa,pb->ab", centred[0], centred[0]) / 2000
     size = np.abs(loadings @ loadings.T).max()
     np.testing.assert_allclose(lagged, loadings * phi @ loadings.T, atol=0.04 * size)
     expected = loadings @ loadings.T + np.diag(noise)
     np.testing.assert_allclose(level, expected, atol=0.04 * size)
+    np.testing.assert_allclose(first, expected, atol=0.15 * size)
+
+
+def test_persistence_of_a_consensus_factor_is_its_members_at_the_chosen_beta():
+    """Of members 2 and 3; the alignment knows the members 1, 2 and 3, as 0 diverged."""
+    phi = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, -0.8]])
+    parameters = {"prior": {"persistence": jnp.arctanh(jnp.asarray(phi) / LARGEST_PERSISTENCE)}}
+    variables = member("smoother")._replace(parameters=parameters)
+    assignment = np.array([[0, 1], [1, 0], [0, 1]])
+    joint = SimpleNamespace(alignment=SimpleNamespace(assignment=assignment))
+    aligned = Aligned(joint, np.arange(4) > 0, *[None] * 6)
+    grid = Trained(SimpleNamespace(variables=variables), None)
+    config = StudyConfig(seeds=2, betas=(1.0, 2.0), n_factors=2, model="autoregressive")
+    found = persistence_arrays(grid, aligned, 3, config)["persistence"]
+    np.testing.assert_allclose(found, [(0.6 + 0.7) / 2, (0.5 - 0.8) / 2], rtol=1e-5)
+    assert persistence_arrays(grid, aligned, 3, replace(config, model="static")) == {}

@@ -174,11 +174,11 @@ def test_a_study_takes_the_settings_in_place_of_its_presets():
 
 def test_the_command_line_hands_them_on():
     words = ["study", "--warmup", "9", "--capacity", "2.5"]
-    config = cli_study._config(cli._parser().parse_args(words))
+    config = cli_study._config(cli.make_parser().parse_args(words))
     assert config == StudyConfig(warmup=9, capacity=2.5)
-    config = cli_study._config(cli._parser().parse_args(["study", "--free-bits", ".25"]))
+    config = cli_study._config(cli.make_parser().parse_args(["study", "--free-bits", ".25"]))
     assert config == StudyConfig(free_bits=0.25)
-    assert cli_study._config(cli._parser().parse_args(["study"])) == StudyConfig()
+    assert cli_study._config(cli.make_parser().parse_args(["study"])) == StudyConfig()
 
 
 @pytest.mark.parametrize(

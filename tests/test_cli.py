@@ -292,6 +292,38 @@ def test_a_finished_study_needs_no_more(study, capsys):
     assert contents(study) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("study", ["--epochs", "77"], "is finished, with --epochs 20, now 77; name another folder"),
+        ("study", ["--seeds", "5"], "is finished, with --seeds 2, now 5"),
+        ("study", ["--betas", "1", "2"], "is finished, with --betas [1.0], now [1.0, 2.0]"),
+        ("walk", [], "holds a finished study, no walk; name another folder"),
+    ],
+)
+def test_a_finished_study_of_other_settings_is_another(study, command, options, words, capsys):
+    code, (line,) = run(command, "--out", study, *options, "--resume", capsys=capsys)
+    assert code == 1
+    assert words in line
+
+
+def test_what_a_study_was_not_told_of_is_refused_later(study, csv, capsys):
+    for command in ("encode", "impute", "forecast"):
+        words = [command, study, "--data", csv, "--covariates", "calendar"]
+        assert run(*words, capsys=capsys) == (
+            2,
+            ["jaxvae: --covariates: the study was told of none; leave them out"],
+        )
+
+
+def test_more_scenarios_than_memory_are_refused(study, capsys):
+    code, (line,) = run("scenarios", study, "--number", 10**12, capsys=capsys)
+    assert code == 2
+    assert "--number: 1,000,000,000,000 scenarios take " in line
+    words = ["--number", 10**11, "--given", f"{PANEL.assets[0]}=0.01"]
+    assert run("scenarios", study, *words, capsys=capsys)[0] == 2
+
+
 def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(study, copy)

@@ -10,10 +10,12 @@ from launch import contents
 
 from jaxvae import ensemble, plot_walk
 from jaxvae.cli import main
-from jaxvae.errors import FolderError
+from jaxvae.errors import DataError, FolderError
+from jaxvae.folder import load_study
 from jaxvae.interrupts import Interrupts
 from jaxvae.plot_style import message_of
 from jaxvae.synthetic import linear_panel
+from jaxvae.walk import walk_forward
 from jaxvae.walk_folder import load_walk, write_walk
 
 # The settings of `walking`, so that nothing is compiled anew.
@@ -146,6 +148,7 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(
         (["--kind", "prices"], 2, "--kind does not go with --data linear"),
         (["--data", "nowhere.csv"], 1, "nowhere.csv"),
         (["--out", "."], 1, "exists"),
+        (["--missing", "keep"], 2, "--missing: invalid choice: 'keep'"),
         (["--bogus"], 2, "--bogus"),
     ],
 )
@@ -156,6 +159,25 @@ def test_what_is_wrong_is_one_line(arguments, code, words, tmp_path, monkeypatch
     assert len(lines) == 1
     assert words in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_windows_with_holes_are_refused(tmp_path, capsys):
+    frame = PANEL.to_frame()
+    frame.iloc[70, 3] = np.nan
+    with pytest.raises(DataError, match=r"column 'STOCK_003' has missing cells, the panel's first"):
+        walk_forward(replace(PANEL, values=frame.to_numpy()))
+    frame.to_csv(tmp_path / "holes.csv", index_label="date")
+    words = ["--data", str(tmp_path / "holes.csv"), "--out", str(tmp_path / "walk")]
+    assert main(["walk", *words, *SMALL]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "walk").exists()
+
+
+def test_a_walk_is_no_study(folder, capsys):
+    with pytest.raises(FolderError, match="is a walk's folder, no study's"):
+        load_study(folder)
+    assert main(["study", "--out", str(folder), "--resume"]) == 1
+    assert "holds a finished walk, no study; name another folder" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):

@@ -12,8 +12,9 @@ from launch import FORKS, STUDY, contents, ended, launch, launch_command, wait_u
 from small import same_bits
 
 from jaxvae.checkpoint import from_tree, load_tree
+from jaxvae.cli import main
 from jaxvae.ensemble import Ensemble
-from jaxvae.interrupts import INTERRUPTED, Interrupts
+from jaxvae.interrupts import INTERRUPTED, Interrupts, signals_as_before
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -31,6 +32,21 @@ def interrupts():
 def test_an_interrupt_ends_what_is_not_gentle(number, interrupts):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
+
+
+@BOTH
+def test_what_is_over_is_not_interrupted(number, interrupts):
+    interrupts.over()
+    os.kill(os.getpid(), number)
+    interrupts.check()
+
+
+def test_a_command_leaves_the_signals_as_they_were(unbroken):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert main(["study", "--out", str(unbroken), "--resume"]) == 0
+    with signals_as_before():
+        Interrupts().over()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @BOTH

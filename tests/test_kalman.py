@@ -188,6 +188,25 @@ def test_the_best_mean_field_posterior_keeps_a_known_gap(panel):
         assert elbo_of(panel, kalman.independent_rows(moved)) < reached
 
 
+def test_rows_that_are_not_linked_are_two_panels(panel):
+    """Their ELBO is the sum of both likelihoods, and so are their best independent rows."""
+    half = N_ROWS // 2
+    linked = jnp.asarray(np.where(np.arange(N_ROWS) == half - 1, 0.0, LINKED))
+    known, parts = arrays(PARAMETERS), np.split(panel, 2)
+    filtered = [filtered_of(part) for part in parts]
+    chains = [SMOOTHER(known, part, jnp.ones(half)) for part in filtered]
+    both = Chain(*map(jnp.concatenate, zip(*chains, strict=True)))
+    found = ELBO(known, *cells(panel), both, linked)
+    total = sum(float(jnp.sum(part.log_likelihood)) for part in filtered)
+    assert float(jnp.sum(found)) == pytest.approx(total, abs=1e-9)
+    best = kalman.mean_field(known, both, cells(panel)[1], linked)
+    each = [
+        kalman.mean_field(known, chain, cells(part)[1]).log_variance
+        for chain, part in zip(chains, parts, strict=True)
+    ]
+    np.testing.assert_allclose(best.log_variance, jnp.concatenate(each), atol=1e-12)
+
+
 def test_divergences_are_not_negative_and_0_at_the_prior():
     nothing = np.full((N_ROWS, N_ASSETS), np.nan)
     at_prior = divergence_of(smoothed_of(nothing))

@@ -44,9 +44,9 @@ def test_the_calendar_is_known_before_the_date():
     assert ones == [set(), {"March", "Tuesday"}, {"December", "Sunday"}]
 
 
-def test_only_what_varies_in_fit_is_kept():
+def test_only_what_varies_in_training_is_kept():
     names = set(with_covariates(PANEL, ["calendar"]).covariates) - {INDEX}
-    assert names == {*MONTHS[:4], *WEEKDAYS[:4]}  # January to mid-May, Monday to Friday
+    assert names == {*MONTHS[:3], *WEEKDAYS[:4]}  # January to mid-April, Monday to Friday
     monthly = replace(PANEL, dates=pd.date_range("2000-01-01", periods=140, freq="MS"))
     monthly = replace(monthly, covariates=None)
     assert set(with_covariates(monthly, ["calendar"]).covariates) == set(MONTHS)
@@ -183,7 +183,7 @@ def study(told_folder):
 def test_a_study_says_what_it_was_told(study, told_folder):
     kept = TOLD.covariates
     assert study.config["covariates"] == list(kept)
-    assert len(kept.columns) == 14
+    assert len(kept.columns) == 12
     assert study.config["model_config"]["sectors"] == list(TRUTH.sectors[KEPT])
     assert study.config["source"]["covariates"] == ["index.csv", "calendar"]
     np.testing.assert_allclose(study.arrays["covariate_mean"], kept[:N_FIT].mean())
@@ -215,7 +215,7 @@ def test_encoding_takes_the_studys_covariates_in_their_own_units(
     moved = replace(last, covariates=last.covariates.assign(**{INDEX: 5.0}))
     assert np.abs(encode(study, moved) - study.factors.iloc[[-1]].to_numpy()).max().max() > 1e-3
     bare = replace(last, covariates=None)
-    with pytest.raises(DataError, match=r"14 of the study's 14 are missing, 'volatility index'"):
+    with pytest.raises(DataError, match=r"12 of the study's 12 are missing, 'volatility index'"):
         encode(study, bare)
 
 

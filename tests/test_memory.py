@@ -33,11 +33,13 @@ def by_hand(values):
         rows.append(np.concatenate([part.ravel() for part in parts]))
         if row is None:
             return np.array(rows)
-        scaled = row / np.sqrt(squares[SPEEDS.base])
-        products = slow * products + (1 - slow) * np.outer(scaled, scaled)
+        seen, last = np.isfinite(row), np.nan_to_num(row)
+        scaled = last / np.sqrt(np.maximum(squares[SPEEDS.base], 1e-3))
+        moved = slow * products + (1 - slow) * np.outer(scaled, scaled)
+        products = np.where(np.outer(seen, seen), moved, products)
         loadings, noise = em(products, loadings, noise)
-        squares = fast * squares + (1 - fast) * row**2
-        means, last = fast * means + (1 - fast) * row, row
+        squares = np.where(seen, fast * squares + (1 - fast) * last**2, squares)
+        means = np.where(seen, fast * means + (1 - fast) * last, means)
     raise AssertionError
 
 
@@ -48,6 +50,24 @@ def test_recursion_is_the_textbooks():
     np.testing.assert_allclose(found, expected[:-1], atol=2e-4)
     later = recall(np.vstack([VALUES, VALUES[:1]]), SPEEDS, N_FACTORS)
     np.testing.assert_allclose(later[-1:], expected[-1:], atol=2e-4)
+
+
+def test_recursion_passes_over_missing_returns():
+    holes = np.random.default_rng(3).random(VALUES.shape) < 0.2
+    holed = np.where(holes, np.nan, VALUES)
+    np.testing.assert_allclose(recall(holed, SPEEDS, N_FACTORS), by_hand(holed)[:-1], atol=2e-4)
+
+
+def test_an_asset_that_stands_still_and_wakes_has_floors():
+    """Of the square that scales its return, and of its noise."""
+    still = np.tile(VALUES, (8, 1))
+    still[:, 2] = 0.0
+    still[-2, 2] = 1.0
+    found, expected = recall(still, SPEEDS, N_FACTORS), by_hand(still)[:-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    noise = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS).noise[:, 2]
+    assert noise[-2] == jnp.float32(0.02)
+    assert noise[-1] > 1.0
 
 
 def test_first_date_is_told_nothing():

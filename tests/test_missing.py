@@ -257,6 +257,10 @@ def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):
     gaps = np.isnan(panel.values)
     assert filled.notna().all(axis=None)
     np.testing.assert_array_equal(filled.to_numpy()[~gaps], panel.values[~gaps])
+    empty = panel.to_frame()
+    empty.iloc[7] = np.nan
+    assert impute(kept, empty).notna().all(axis=None)
+    np.testing.assert_array_equal(impute(kept, panel.to_frame()), filled)
     factors = encode(kept, panel)
     pd.testing.assert_frame_equal(factors, kept.factors, atol=1e-5, rtol=0, check_freq=False)
     panel.to_frame().to_csv(tmp_path / "panel.csv", index_label="date")

@@ -52,7 +52,7 @@ def test_drop_dates_drops_every_date_with_a_hole():
     assert panel.notes == ("Dropped 3 of 100 dates for a missing cell (--missing drop-dates).",)
 
 
-def test_keep_leaves_holes_and_drops_empty_dates():
+def test_keep_leaves_holes_and_drops_empty_dates_where_models_are_fitted():
     holes = make_holes()
     panel = panel_from_frame(holes, missing="keep")
     np.testing.assert_array_equal(panel.values, holes)
@@ -62,7 +62,7 @@ def test_keep_leaves_holes_and_drops_empty_dates():
     np.testing.assert_array_equal(panel.values, holes.drop(index=holes.index[[4, 60]]))
     assert panel.notes[0].startswith("Dropped 2 of 100 dates without any value")
     new = panel_from_frame(holes.iloc[:5], missing="keep", for_fitting=False)
-    assert new.n_dates == 4
+    assert new.n_dates == 5
 
 
 def test_keep_refuses_an_asset_that_has_too_few_values_to_be_fitted():

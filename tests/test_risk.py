@@ -84,6 +84,10 @@ def test_no_breach_at_all_has_a_likelihood():
     assert found.independence == (0.0, 1.0)
 
 
+def test_a_return_at_its_quantile_is_no_breach():
+    assert coverage(np.zeros(50), np.zeros(50), 0.05).rate == 0.0
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(OptionError, match=r"order is 1\.0"):
         coverage_of_breaches(np.zeros(10, bool), 1.0)
@@ -118,6 +122,17 @@ def test_filtered_quantiles_are_those_of_scaled_past_returns():
     for t in (60, 150, 400):
         past = ((returns - 0.1) / std[:-1])[max(0, t - 100) : t]
         np.testing.assert_allclose(found[:, t], 0.1 + std[t] * np.quantile(past, (0.05, 0.5)))
+
+
+def test_filtered_quantiles_pass_over_unknown_returns():
+    returns, mean, std = clustered(0, 400)
+    known = np.arange(400) % 3 > 0
+    holes = np.where(known, returns, np.nan)
+    found = filtered_quantiles(holes, mean, std, (0.05,), window=100, least=60)[0]
+    fewer = (part[:400][known] for part in (returns, mean, std))
+    expected = filtered_quantiles(*fewer, (0.05,), window=100, least=60)[0]
+    np.testing.assert_allclose(found[:400][known], expected)
+    assert np.isfinite(found[-1])
 
 
 def test_filtered_quantiles_do_not_look_ahead():

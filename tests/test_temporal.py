@@ -22,6 +22,7 @@ MODEL = temporal_vae(CONFIG, N_ASSETS)
 STARTS = _starts(CONFIG, N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(N_ROWS, N_ASSETS))
 BATCH = make_batch(VALUES, recall(VALUES, SPEEDS, 2))
+PATHS = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5, 6))
 
 
 def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
@@ -79,13 +80,15 @@ def test_one_step_likelihood_is_the_normals(gaussian):
 
 
 def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
-    """With φ = 0, no bias and no shrinkage: E[z | x] = (P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ x."""
+    """With φ = 0, no bias and no shrinkage: E[z | x] = (P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ x, and the variance
+    of a factor given the others is the inverse of that matrix's diagonal."""
     variables = member(volatility=0.0, freedom=1e6, persistence=0.0)
     parameters = variables.parameters
     put(parameters, "decoder", "bias", 0.0)
     put(parameters, "encoder", "shrinkage", 50.0)
+    put(parameters, "encoder", "log_variance", 0.0)
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
-    found = np.asarray(MODEL.encode(variables, BATCH, False)[0].mean)[:, 1:]
+    found, spread = (np.asarray(part)[:, 1:] for part in MODEL.encode(variables, BATCH, False)[0])
     for row in range(0, N_ROWS, 7):
         one = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], BATCH)
         slopes, scale = [], None
@@ -95,8 +98,10 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
             scale = np.exp(np.asarray(density.log_scale[0], np.float64))
         weighted = np.array(slopes) / scale
         precision = np.diag(np.exp(-np.asarray(prior.log_variance[row, 1:], np.float64)))
-        exact = np.linalg.solve(precision + weighted @ np.array(slopes).T, weighted @ VALUES[row])
+        precision += weighted @ np.array(slopes).T
+        exact = np.linalg.solve(precision, weighted @ VALUES[row])
         np.testing.assert_allclose(found[row], exact, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(np.exp(-spread[row]), np.diag(precision), rtol=1e-3)
 
 
 def test_prior_is_an_autoregression_of_the_encoders_last_mean():
@@ -173,6 +178,57 @@ def test_a_factor_out_of_use_decodes_to_nothing():
     assert (np.asarray(posterior.log_variance[:, 2]) == 0.0).all()
 
 
+def test_a_factor_out_of_use_has_no_say_on_the_others():
+    said = []
+    for gain in (1.0, 5.0):
+        variables = member()._replace(factor_mask=jnp.array([1.0, 1.0, 0.0]))
+        put(variables.parameters, "decoder", "gain", [1.0, gain])
+        said.append(MODEL.encode(variables, BATCH, False)[0])
+    np.testing.assert_array_equal(said[0].mean, said[1].mean)
+    np.testing.assert_array_equal(said[0].log_variance, said[1].log_variance)
+
+
+@pytest.mark.parametrize("used", [1.0, 0.0])
+def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
+    """An asset's average square at the base speed, times W Wᵀ + Ψ: a factor out of use is noise."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
+    units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
+    one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
+    known = unfold(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
+    expected = (known.squares[:, SPEEDS.base] + 1e-3) * analysed
+    found = one.mean**2 + other.mean**2 + jnp.exp(one.log_scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_surprise_moves_factors_and_noise_alike():
+    """x = exp(½ l z_1) [W z + Ψ^½ ε] + b."""
+    variables = member(volatility=0.3, freedom=8.0)
+    put(variables.parameters, "decoder", "bias", 0.25)
+    at = jnp.tile(jnp.array([0.0, 0.5, -1.0]), (N_ROWS, 1))
+    calm, wild, none = (
+        MODEL.decode(variables, factors, BATCH, False)[0]
+        for factors in (at, at.at[:, 0].set(2.0), 0.0 * at)
+    )
+    np.testing.assert_allclose(none.mean, 0.25, atol=1e-6)
+    np.testing.assert_allclose(wild.mean - 0.25, np.exp(0.3) * (calm.mean - 0.25), atol=1e-5)
+    np.testing.assert_allclose(wild.log_scale, calm.log_scale + 0.6, atol=1e-5)
+    np.testing.assert_allclose(calm.freedom, 8.0, rtol=1e-5)
+
+
+def test_the_encoder_takes_its_surprise_out_of_the_factors():
+    """Without shrinkage a date's fit is that of least squares, whatever the surprise."""
+    fits = []
+    for volatility in (0.0, 0.6):
+        variables = member(volatility=volatility)
+        put(variables.parameters, "encoder", "shrinkage", 50.0)
+        factors = MODEL.encode(variables, BATCH, False)[0].mean
+        fits.append(MODEL.decode(variables, factors, BATCH, False)[0].mean)
+    np.testing.assert_allclose(fits[1], fits[0], rtol=1e-4, atol=1e-5)
+    assert np.ptp(np.asarray(factors[:, 0])) > 0.1
+
+
 def test_forecast_of_a_portfolio_has_the_normals_moments(gaussian):
     variables, *_, mean, covariance = gaussian
     weights = np.array([0.5, -0.2, 0.3, 0.1, 0.3])
@@ -213,14 +269,24 @@ def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():
         put(still, "scale", name, 0.0)
     for name in ("gain", "noise_slope"):
         put(still, "decoder", name, 0.0)
-    run = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5, 6))
     found = []
     for parameters in (moved.parameters, still):
         variables = moved._replace(parameters=parameters)
-        drawn = run(jax.random.key(1), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+        drawn = PATHS(jax.random.key(1), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
         squares = np.asarray(drawn, np.float64).transpose(1, 0, 2)[:, 100:] ** 2
         lags = [np.nanmean(autocorrelation(np.minimum(path, 25), 10)) for path in squares]
         found.append((np.mean(lags), np.std(lags) / np.sqrt(len(lags))))
     (clusters, error), (none, none_error) = found
     assert clusters > 0.03 + 5 * error
     assert abs(none + 1 / 500) < 5 * none_error
+
+
+def test_paths_go_on_from_their_last_returns():
+    """φ of .8 ties the assets' mean, which the first return factor moves, to the last date's."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    for name in ("common", "own"):
+        put(variables.parameters, "scale", name, 0.7 * STARTS["scale"]["common"].value)
+    put(variables.parameters, "prior", "persistence", np.arctanh(0.8))
+    drawn = PATHS(jax.random.key(2), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+    signs = np.sign(np.asarray(drawn).mean(axis=2)[100:])
+    assert (signs[1:] * signs[:-1]).mean() > 0.05

@@ -111,6 +111,12 @@ def test_bad_requests_are_one_line(study, given, message):
     assert message in str(raised.value)
 
 
+def test_what_lies_far_out_is_warned_of(study, given):
+    asset = next(iter(given))
+    with pytest.warns(UserWarning, match=rf"{asset}=-10 is [\d,]+ standard deviations from its"):
+        scenarios_given(study, {asset: -10.0}, 8)
+
+
 def test_every_asset_given_leaves_nothing_to_draw(study):
     with pytest.raises(OptionError, match="every asset is given; leave out those to draw"):
         scenarios_given(study, dict.fromkeys(study.config["assets"], 0.0), 10)

@@ -103,15 +103,18 @@ def filtered_quantiles(
 
     with m and s the forecasts made for each date. The model says how volatile a date is, the
     portfolio's own past how far its returns then reach: nothing is assumed of its tails, nor that
-    the forecasts have the right level. NaN where fewer than `least` dates are known. There may be
-    rows beyond the last return, for the dates after.
+    the forecasts have the right level. Dates on which the return is not known (NaN) are passed
+    over; NaN where fewer than `least` are known. There may be rows beyond the last return, for the
+    dates after.
     """
-    known = len(returns)
-    scaled = (returns - mean[:known]) / std[:known]
+    known = np.flatnonzero(np.isfinite(returns))
+    scaled = (returns[known] - mean[known]) / std[known]
     found = np.full((len(orders), len(mean)), np.nan)
-    for t in range(least, len(mean)):
-        past = scaled[max(0, t - window) : t]
-        found[:, t] = mean[t] + std[t] * np.quantile(past, orders)
+    for t in range(len(mean)):
+        before = int(np.searchsorted(known, t))
+        if before >= least:
+            past = scaled[max(0, before - window) : before]
+            found[:, t] = mean[t] + std[t] * np.quantile(past, orders)
     return found
 
 

@@ -4,6 +4,6 @@
 turns text into dates, tickers and numbers, and `checks` refuses what cannot be a panel of returns.
 """
 
-from jaxvae.reading.frames import KINDS, MISSING_POLICIES, panel_from_frame, read_panel
+from jaxvae.reading.frames import KINDS, MISSING_POLICIES, as_panel, panel_from_frame, read_panel
 
-__all__ = ["KINDS", "MISSING_POLICIES", "panel_from_frame", "read_panel"]
+__all__ = ["KINDS", "MISSING_POLICIES", "as_panel", "panel_from_frame", "read_panel"]

@@ -83,7 +83,7 @@ def refuse_cells(
 
 def check_infinite(frame: pd.DataFrame) -> None:
     """Raise where a cell is infinite; a policy for missing cells does not cover these."""
-    remedy = "correct them, or empty them and choose a --missing policy"
+    remedy = "correct them, or empty them to have them taken as missing"
     refuse_cells(frame, np.isinf(frame.to_numpy()), "infinite", remedy)
 
 
@@ -173,12 +173,14 @@ def check_enough(returns: pd.DataFrame) -> None:
         )
 
 
-def check_none_missing(returns: pd.DataFrame) -> None:
+def check_none_missing(returns: pd.DataFrame, for_fitting: bool = True) -> None:
     """Raise where a cell is missing."""
-    remedy = (
-        "fill them, or pass --missing drop-dates, drop-assets or mean, or keep to fit models to "
-        "what is observed"
-    )
+    remedy = "fill them, or pass --missing drop-dates, or keep to use what is observed"
+    if for_fitting:
+        remedy = (
+            "fill them, or pass --missing drop-dates, drop-assets or mean, or keep to fit models "
+            "to what is observed"
+        )
     refuse_cells(returns, returns.isna().to_numpy(), "missing", remedy)
 
 

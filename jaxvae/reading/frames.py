@@ -34,6 +34,15 @@ from jaxvae.reading.layout import Table, index_to_columns, join_labels, read_lay
 KINDS = ("returns", "prices")
 
 
+def as_panel(data: Panel | pd.DataFrame, *, for_fitting: bool = False) -> Panel:
+    """A panel as it is; a DataFrame of returns as `panel_from_frame` reads it. Missing cells of
+    dates that a fitted model is only applied to stay missing."""
+    if isinstance(data, Panel):
+        return data
+    missing = None if for_fitting else "keep"
+    return panel_from_frame(data, missing=missing, for_fitting=for_fitting)
+
+
 def read_panel(
     path: str | Path,
     *,
@@ -89,8 +98,8 @@ def panel_from_frame(
     missing: what becomes of missing cells. "drop-dates" drops every date that has one;
         "drop-assets" drops every asset that has one in the first 70 % of dates (`fit`), then the
         later dates that still have one; "mean" puts the asset's mean over `fit`; "keep" drops the
-        dates without any value and leaves the rest missing (NaN), to be fitted as they are. By
-        default missing cells are an error.
+        dates without any value, where models are to be fitted, and leaves the rest missing (NaN),
+        to be fitted as they are. By default missing cells are an error.
     sectors: a label for every asset, as a mapping, a Series, or a file of two columns (asset,
         sector); instead of the long table's own.
     covariates: finite numbers for every date of the panel, as a wide table or a file of one.
@@ -115,7 +124,7 @@ def panel_from_frame(
     check_not_prices(returns)
     returns, missing_notes = _settle_missing(returns, missing, n_factors if for_fitting else None)
     if missing != "keep":
-        check_none_missing(returns)
+        check_none_missing(returns, for_fitting)
     for check in FITTING_CHECKS if for_fitting else ():
         check(returns)
     return Panel(
@@ -162,6 +171,8 @@ def _settle_missing(
     if policy not in ("drop-assets", "keep") and n_factors is not None:
         check_observed(returns)
     if policy is None or not returns.isna().any(axis=None):
+        return returns, ()
+    if policy == "keep" and n_factors is None:
         return returns, ()
     settled, note = MISSING_POLICIES[policy](returns)
     if n_factors is not None:
