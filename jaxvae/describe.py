@@ -46,8 +46,11 @@ def study_notes(
     notes += _dropped_notes(aligned.judged)
     notes += _charge_notes(prepared)
     notes += _told_notes(prepared)
-    if prepared.preset.model.likelihood == "volatility":
-        notes += _volatility_notes(aligned)
+    notes += [
+        f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
+        "nothing."
+        for k in _volatility_factors(prepared, aligned)
+    ]
     for k, steady in enumerate(aligned.at_chosen):
         if steady < WEAK and config.seeds >= FEW_SEEDS:
             notes.append(
@@ -88,14 +91,12 @@ def _told_notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def _volatility_notes(aligned: Aligned) -> list[str]:
-    """Which consensus factor is the members' first, the one that moves volatility."""
+def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
+    """Which consensus factors are the members' first, where that one moves volatility."""
+    if prepared.preset.model.likelihood != "volatility":
+        return []
     shares = (aligned.map.alignment.assignment == 0).mean(axis=0)
-    return [
-        f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
-        "nothing."
-        for k in np.flatnonzero(shares > WEAK)
-    ]
+    return [int(k) for k in np.flatnonzero(shares > WEAK)]
 
 
 def _dropped_notes(judged: Judged) -> list[str]:
@@ -157,6 +158,7 @@ def describe_study(
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
         "factor_names": factor_names(aligned),
         "consensus": describe_consensus(aligned),
+        "volatility_factors": _volatility_factors(prepared, aligned),
     }
 
 

@@ -157,6 +157,8 @@ def _factor_row(study: Study, factor: int) -> list[str]:
         row.append(number(study.arrays["persistence"][factor], 2, True))
     if study.config["reference"]:
         row += _match_cells(study, factor)
+    if factor in study.config.get("volatility_factors", ()):
+        return [*row, "the volatility of all assets", "–"]
     moves = 100 * study.loadings.iloc[:, factor].sort_values(ascending=False, kind="stable")
     up, down = moves[moves > 0][:EXTREMES], moves[moves < 0][::-1][:EXTREMES]
     return [*row, _moves(up), _moves(down)]

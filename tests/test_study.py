@@ -193,7 +193,9 @@ def test_another_model_goes_from_panel_to_scenarios(tmp_path):
     spread = draws.std(axis=0) / PANEL.values[:N_FIT].std(axis=0)
     assert 0.5 < np.median(spread) < 2.0
     moves = [note for note in study.config["notes"] if "moves the volatility" in note]
-    assert len(moves) <= 1
+    assert len(moves) == len(study.config["volatility_factors"]) <= 1
+    page = (tmp_path / "heavy" / "report.md").read_text("utf-8")
+    assert ("the volatility of all assets |" in page) == bool(moves)
 
 
 def test_a_study_comes_back_whole(study, folder):
