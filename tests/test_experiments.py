@@ -23,6 +23,7 @@ def test_scripts_are_found():
     assert {"notebook", "defaults"} <= {script.stem for script in SCRIPTS}
 
 
+@pytest.mark.usefixtures("compilation_cache")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_quick_run_writes_its_json(script, tmp_path):
     command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
