@@ -69,6 +69,7 @@ def add_ensemble(parser: Any, models: Sequence[str], model: str, seeds: int, bet
 
 
 def add_tile_width(engine: Any) -> None:
+    """How many members at once."""
     engine.add_argument(
         "--tile-width",
         type=int,
@@ -104,19 +105,23 @@ def add_missing_dates(parser: Any) -> None:
 
 
 def add_folder(parser: Any) -> None:
+    """Which study."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
 
 
 def add_seed(parser: Any) -> None:
+    """Of what is drawn."""
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
 
 
 def add_out_file(parser: Any) -> None:
+    """Where the table goes."""
     parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
     add_debug(parser)
 
 
 def add_debug(parser: Any) -> None:
+    """Tracebacks for those who look for a fault of ours."""
     parser.add_argument("--debug", action="store_true", help="tracebacks")
 
 

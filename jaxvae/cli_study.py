@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxvae.cli_panel import label, load_panel, source
 from jaxvae.errors import FolderError, OptionError
-from jaxvae.interrupts import Interrupts, say
+from jaxvae.interrupts import Interrupts, ignore_signals, say
 from jaxvae.processes import (
     Processes,
     ShareDone,
@@ -86,7 +86,12 @@ def _run(
     with (
         interrupts.gently(options.out, go_on(options)),
         open_run(
-            options.out, facts, saved(options), resume=options.resume, share=share, wait=wait
+            options.out,
+            facts,
+            options_as_json(options),
+            resume=options.resume,
+            share=share,
+            wait=wait,
         ) as run,
         progress.shown(quiet=options.quiet) as show,
     ):
@@ -102,7 +107,7 @@ def _run(
         on_progress("report", None)
         run.finish(lambda folder: fill_folder(study, folder))
         if processes.coordinator is None:
-            interrupts.over()
+            ignore_signals()
     for note in study.config["notes"]:
         say(f"note: {note}")
     print(progress.closing_lines(study))
@@ -188,7 +193,7 @@ def new_out(options: argparse.Namespace) -> Path:
     return Path("runs") / f"{walk}{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def saved(options: argparse.Namespace) -> dict[str, Any]:
+def options_as_json(options: argparse.Namespace) -> dict[str, Any]:
     """The options as JSON, for a later command."""
     skipped = ("run", "command", "out", "resume", "quiet", "debug")
     return {name: value for name, value in vars(options).items() if name not in skipped}

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxvae.cli_options import MISSING, WALK_MODELS, add_data, add_ensemble, add_run, add_tile_width
 from jaxvae.errors import OptionError
-from jaxvae.interrupts import Interrupts, say
+from jaxvae.interrupts import Interrupts, ignore_signals, say
 
 
 def add_walk(commands: Any) -> None:
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Inter
     """The walk in its folder, which keeps every finished tile until it is done."""
     from jaxvae import progress
     from jaxvae.cli_panel import source
-    from jaxvae.cli_study import go_on, saved
+    from jaxvae.cli_study import go_on, options_as_json
     from jaxvae.runs import open_run
     from jaxvae.walk import walk_facts, walk_forward
     from jaxvae.walk_folder import fill_walk
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Inter
     facts = walk_facts(panel, config)
     with (
         interrupts.gently(options.out, go_on(options)),
-        open_run(options.out, facts, saved(options), resume=options.resume) as run,
+        open_run(options.out, facts, options_as_json(options), resume=options.resume) as run,
         progress.shown(quiet=options.quiet) as show,
     ):
 
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Inter
         found.config["source"] = source(options)
         on_progress("report", None)
         run.finish(lambda folder: fill_walk(found, folder))
-        interrupts.over()
+        ignore_signals()
     return found
 
 

@@ -18,7 +18,7 @@ def say(line: str) -> None:
 
 
 def ignore_signals() -> None:
-    """Ctrl-C and SIGTERM do nothing from here on."""
+    """Ctrl-C and SIGTERM do nothing from here on: all is written."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -48,10 +48,6 @@ class Interrupts:
         """Raise KeyboardInterrupt where one was seen."""
         if self.seen:
             raise KeyboardInterrupt
-
-    def over(self) -> None:
-        """All is written: an interrupt has nothing to stop any more."""
-        ignore_signals()
 
     @contextmanager
     def gently(self, folder: Path, how_to_go_on: str) -> Iterator[None]:

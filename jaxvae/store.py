@@ -146,3 +146,11 @@ class OnDisk(InMemory):
         if checkpoint.notes.get("run") != self.run:
             raise FolderError(f"{path} is of another run: other settings, data or versions")
         return checkpoint
+
+
+# Where the tiles of a stage are kept, by its name and the NamedTuple that is put; None for memory.
+Stages = Callable[[str, type], InMemory | None]
+
+
+def in_memory(name: str, kind: type) -> None:
+    """The stages of a run that is kept nowhere else."""

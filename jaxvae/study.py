@@ -19,7 +19,7 @@ from jaxvae.folder import Study, load_study, new_folder, save_study, writing
 from jaxvae.models.base import Batch, Variables, make_batch
 from jaxvae.panel import Panel, Scaler
 from jaxvae.reading import as_panel
-from jaxvae.store import InMemory
+from jaxvae.store import Stages, in_memory
 from jaxvae.sweep import sweep_factors
 from jaxvae.tiles import host_bytes_free
 
@@ -32,7 +32,7 @@ def run_study(
     config: StudyConfig | None = None,
     *,
     on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
-    stage: Callable[[str, type], InMemory | None] = lambda name, kind: None,
+    stage: Stages = in_memory,
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 
@@ -170,7 +170,7 @@ def scenarios(
         raise OptionError(f"--number: {number} is too few; ask for at least 1")
     fitting.check_root_seed(seed)
     model, assets = fitting.saved_model(study.config), study.config["assets"]
-    require_memory(number, number * len(assets))
+    require_room(number, number * len(assets))
     refits, under = fitted(study, "refits"), rows_under(study, covariates)
     draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
     values = scaler_of(study).restore(draws)
@@ -178,7 +178,7 @@ def scenarios(
     return pd.DataFrame(values, index=index, columns=assets)
 
 
-def require_memory(number: int, n_cells: int) -> None:
+def require_room(number: int, n_cells: int) -> None:
     """OptionError where the draws of so many scenarios do not fit into what memory is free."""
     free, needed = host_bytes_free(), COPIES * 8 * n_cells
     if free is not None and needed > free:

@@ -88,7 +88,7 @@ def summarise(
     of_kl = kl_parts(prepared, config, grid)
     of_past, ahead = _of_the_past(found, compared)
     parts = [
-        *_score_rows(found, aligned, vaes, rivals),
+        _score_rows(found, aligned, vaes, rivals),
         kl_rows(of_kl, config.n_factors),
         *_ensemble_rows(found, rivals),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
@@ -98,14 +98,15 @@ def summarise(
     table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid, of_kl)
     members = members_table(table, columns, prepared.panel.reference is not None)
-    gaps = [*missing_notes(prepared.panel)]
-    gaps += completion_note(prepared.values, models["factor_analysis_best"])
+    filled = completion_note(prepared.values, models["factor_analysis_best"])
     rebuilds = {
         "vae": rebuilt[best],
         "pca": baselines.reconstruct(models["pca"], prepared.values),
     }
     return Study(
-        config=_described(found, aligned, unfitted, [*ahead, *gaps]),
+        config=_described(
+            found, aligned, unfitted, [*ahead, *missing_notes(prepared.panel), *filled]
+        ),
         members=members,
         metrics=table,
         history=history_table(prepared, grid),
@@ -191,12 +192,12 @@ def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
 
 def _score_rows(
     found: Found, aligned: Aligned, vaes: list[Scored], rivals: list[Scored]
-) -> list[pd.DataFrame]:
+) -> pd.DataFrame:
     """Scores of every member, the ensemble, the consensus and the rivals."""
     n_kept, factors = aligned.factors.shape[1], aligned.factors
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
     scored = [*_score_members(found.grid, found.config), *vaes, joint, *rivals]
-    return [metrics_table(scored, _context(found.prepared), found.config.root_seed)]
+    return metrics_table(scored, _context(found.prepared), found.config.root_seed)
 
 
 def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:

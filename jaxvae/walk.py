@@ -18,11 +18,11 @@ from jaxvae.analysis import baselines, portfolios
 from jaxvae.describe import describe_engine
 from jaxvae.ensemble import Progress
 from jaxvae.errors import DataError
-from jaxvae.missing import is_incomplete
 from jaxvae.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.presets import build_model
 from jaxvae.reading import as_panel
 from jaxvae.reading.checks import check_panel
+from jaxvae.store import Stages, in_memory
 from jaxvae.walk_config import WalkConfig
 from jaxvae.walk_factors import (
     Followed,
@@ -34,9 +34,7 @@ from jaxvae.walk_factors import (
 from jaxvae.walk_members import (
     Said,
     Span,
-    Stages,
     cut_windows,
-    in_memory,
     train_windows,
     walk_members,
 )
@@ -118,8 +116,8 @@ def walk_facts(panel: Panel, config: WalkConfig) -> dict[str, Any]:
 def prepare(panel: Panel, config: WalkConfig) -> Grounds:
     """Check the panel and cut it."""
     check_panel(panel.to_frame(), config.n_factors)
-    if is_incomplete(panel.values):
-        gaps = np.isnan(panel.values)
+    gaps = np.isnan(panel.values)
+    if gaps.any():
         asset, row = int(gaps.any(axis=0).argmax()), int(gaps.any(axis=1).argmax())
         raise DataError(
             f"a walk needs whole windows, and column {panel.assets[asset]!r} has missing cells, "

@@ -27,7 +27,7 @@ from jaxvae.models import ModelConfig
 from jaxvae.models.base import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.presets import Preset
 from jaxvae.state import Data, Hyperparameters, Window, view
-from jaxvae.store import InMemory
+from jaxvae.store import Stages, in_memory
 from jaxvae.tiles import Function, concatenate, map_members
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
@@ -36,7 +36,6 @@ GROUPS = 8
 EVALUATION_STREAM = 2**32 - 2
 # What is asked of models without closed forms: draws for moments, importance samples a date.
 MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
-Stages = Callable[[str, type], InMemory | None]
 
 
 class Span(NamedTuple):
@@ -74,10 +73,6 @@ class Linear(NamedTuple):
     noise: Float[Array, "*members asset"]
     freedom: Float[Array, "*members"]
     factors: Float[Array, "*members date factor"]
-
-
-def in_memory(name: str, kind: type) -> None:
-    """The stages of a walk that is kept nowhere else."""
 
 
 def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:

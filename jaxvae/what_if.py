@@ -15,7 +15,7 @@ from jaxvae import apply, fitting
 from jaxvae.errors import OptionError
 from jaxvae.folder import Study
 from jaxvae.given import Given
-from jaxvae.study import fitted, require_memory, rows_under, scaler_of
+from jaxvae.study import fitted, require_room, rows_under, scaler_of
 
 SAMPLES = 64
 LEAST_ROWS = 256
@@ -67,7 +67,7 @@ def scenarios_given(
     portfolios, returns = _portfolios(study, given)
     model, refits = fitting.saved_model(study.config), fitted(study, "refits")
     draws = DRAWS_A_SCENARIO * number
-    require_memory(number, draws * len(study.config["assets"]))
+    require_room(number, draws * len(study.config["assets"]))
     n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
     found = apply.scenarios_given(
         jax.random.key(seed),

@@ -14,7 +14,7 @@ from small import same_bits
 from jaxvae.checkpoint import from_tree, load_tree
 from jaxvae.cli import main
 from jaxvae.ensemble import Ensemble
-from jaxvae.interrupts import INTERRUPTED, Interrupts, signals_as_before
+from jaxvae.interrupts import INTERRUPTED, Interrupts, ignore_signals, signals_as_before
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -36,7 +36,7 @@ def test_an_interrupt_ends_what_is_not_gentle(number, interrupts):
 
 @BOTH
 def test_what_is_over_is_not_interrupted(number, interrupts):
-    interrupts.over()
+    ignore_signals()
     os.kill(os.getpid(), number)
     interrupts.check()
 
@@ -45,7 +45,7 @@ def test_a_command_leaves_the_signals_as_they_were(unbroken):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert main(["study", "--out", str(unbroken), "--resume"]) == 0
     with signals_as_before():
-        Interrupts().over()
+        ignore_signals()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
