@@ -26,7 +26,7 @@ def main() -> None:
     import jax
 
     import jaxvae
-    from jaxvae.presets import build_model, make_preset
+    from jaxvae.study.presets import build_model, make_preset
     from jaxvae.xla import compiler_options
 
     fit, key = jaxvae.fit, jax.random.key(0)

@@ -17,7 +17,12 @@ import numpy as np
 from measure import n_cores
 from notebook_problem import BETA, N_FACTORS, Problem, Row
 
-from jaxvae.ensemble import (
+from jaxvae.inference.evaluation import reconstruct
+from jaxvae.models import Batch, Model, Variables, make_batch
+from jaxvae.runs.disk import OnDisk
+from jaxvae.study.presets import build_model, make_preset
+from jaxvae.study.progress import shown
+from jaxvae.training.ensemble import (
     CHUNK_EPOCHS,
     Ensemble,
     Members,
@@ -25,14 +30,9 @@ from jaxvae.ensemble import (
     member_key,
     train_ensemble,
 )
-from jaxvae.generate import reconstruct
-from jaxvae.models import Batch, Model, Variables, make_batch
-from jaxvae.presets import build_model, make_preset
-from jaxvae.progress import shown
-from jaxvae.state import Data, TrainConfig, make_data
-from jaxvae.store import OnDisk
-from jaxvae.tiles import map_members, resolve_width
-from jaxvae.train import fit
+from jaxvae.training.member import fit
+from jaxvae.training.state import Data, TrainConfig, make_data
+from jaxvae.training.tiles import map_members, resolve_width
 from jaxvae.xla import compiler_options
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.panel import fit_scaler
-from jaxvae.synthetic import INNOVATION, PERSISTENCE, Truth, conditional_mean, linear_panel
+from jaxvae.data.panel import fit_scaler
+from jaxvae.data.synthetic import INNOVATION, PERSISTENCE, Truth, conditional_mean, linear_panel
 
 N_FACTORS, WIDTHS, SLOPE = 5, (64, 32), 0.2
 BATCH_SIZE, LEARNING_RATE, CLIP_NORM, BETA, WARMUP_EPOCHS = 64, 1e-3, 1.0, 0.1, 50

@@ -13,8 +13,8 @@ from jaxvae_rows import Setup, facts, member_errors, set_up, table
 from measure import n_cores, peak_memory_mb, timed, write_json
 from notebook_problem import FULL, QUICK, Size, notebook_problem, training_bytes, training_flops
 
-from jaxvae.ensemble import CHUNK_EPOCHS, Ensemble, train_ensemble
-from jaxvae.tiles import resolve_width
+from jaxvae.training.ensemble import CHUNK_EPOCHS, Ensemble, train_ensemble
+from jaxvae.training.tiles import resolve_width
 
 SAMPLES, SECONDS, TOLERANCE = 3, 5.0, 0.01
 

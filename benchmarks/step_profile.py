@@ -25,8 +25,8 @@ from jaxvae_rows import Setup, set_up, table
 from measure import RESULTS, ran_on, timed, write_json
 from notebook_problem import FULL, notebook_problem, training_flops
 
-from jaxvae.ensemble import _advancer, train_ensemble
-from jaxvae.tiles import resolve_width, tile_program
+from jaxvae.training.ensemble import _advancer, train_ensemble
+from jaxvae.training.tiles import resolve_width, tile_program
 
 EPOCHS, BATCHES = 20, 16
 KINDS = ("products", "parameters", "random", "rest")

@@ -55,7 +55,6 @@ import numpy as np
 from beta_figure import draw
 from support import parse, use_all_cores, write_json
 
-from jaxvae import apply
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
 from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores, matched_scores
 from jaxvae.analysis.metrics import active_units, student_interval
@@ -63,15 +62,16 @@ from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
 from jaxvae.analysis.rate_distortion import linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.analysis.udr import udr_by_group
-from jaxvae.ensemble import member_grid, train_ensemble
+from jaxvae.data.panel import Split, fit_scaler, split_dates
+from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.inference import members
 from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.panel import Split, fit_scaler, split_dates
-from jaxvae.plot_style import to_png
-from jaxvae.presets import DEFAULT
-from jaxvae.state import TrainConfig, make_data
-from jaxvae.synthetic import linear_panel, nonlinear_panel
-from jaxvae.terms import draw_noise, row_terms
-from jaxvae.tiles import map_members
+from jaxvae.report.style import to_png
+from jaxvae.study.presets import DEFAULT
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import TrainConfig, make_data
+from jaxvae.training.terms import draw_noise, row_terms
+from jaxvae.training.tiles import map_members
 
 DRAW = 42
 SEEDS = 8
@@ -175,8 +175,8 @@ def distortion_of(model):
 def said(panel, model, ensemble):
     """What the members say of all dates, and their distortion there."""
     batch, key = make_batch(panel.values), jax.random.key(1)
-    fitted = apply.everyone(ensemble)
-    evaluation = apply.evaluate(key, model, fitted, batch, LIKELIHOOD_SAMPLES)
+    fitted = members.everyone(ensemble)
+    evaluation = members.evaluate(key, model, fitted, batch, LIKELIHOOD_SAMPLES)
     distortion = map_members(distortion_of(model), fitted, (key, batch))
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (evaluation, distortion))
 
@@ -290,7 +290,7 @@ def learned_noise(panel, seeds, betas):
     """Form 3: factors in use where one noise variance is learned, beside the closed form."""
     panel = panel._replace(shape=dataclasses.replace(panel.shape, noise="scalar"))
     model, ensemble = trained(panel, seeds, betas)
-    means = apply.encode(model, apply.everyone(ensemble), make_batch(panel.values))
+    means = members.encode(model, members.everyone(ensemble), make_batch(panel.values))
     used = active_units(means[:, panel.split.fit]).sum(axis=1).reshape(-1, seeds)
     return {"active_units": used.tolist(), "closed_form": closed_forms(panel, betas)}
 

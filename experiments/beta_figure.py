@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from jaxvae.plot_style import (
+from jaxvae.report.style import (
     DATA,
     FACTOR_ANALYSIS,
     MUTED,

@@ -30,6 +30,7 @@ from linear_members import (
     precision,
     squared_error,
 )
+from planted import planted_model
 from support import parse, write_json
 
 from jaxvae.analysis.baselines import (
@@ -43,13 +44,12 @@ from jaxvae.analysis.baselines import log_likelihood as log_density
 from jaxvae.analysis.matching import match
 from jaxvae.analysis.n_factors import parallel_analysis
 from jaxvae.analysis.spectrum import linear_optimum
-from jaxvae.likelihood import log_likelihood, posterior_modes
+from jaxvae.data.panel import fit_scaler
+from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.inference.importance import log_likelihood, posterior_modes
 from jaxvae.models import freedom_of, make_batch
-from jaxvae.models.planted import planted_model
-from jaxvae.panel import fit_scaler
-from jaxvae.state import TrainConfig
-from jaxvae.synthetic import linear_panel, nonlinear_panel
-from jaxvae.terms import draw_noise, row_terms
+from jaxvae.training.state import TrainConfig
+from jaxvae.training.terms import draw_noise, row_terms
 
 STRENGTHS = (20.0, 8.0, 3.2, 1.3, 0.6)
 BETAS = (1.0, 0.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)

@@ -37,10 +37,10 @@ from support import parse, use_all_cores, write_json
 from jaxvae.analysis import baselines
 from jaxvae.analysis.factor_scores import matched_scores
 from jaxvae.analysis.nulls import null_of, rotation_floor, shifted_scores
-from jaxvae.fitting import StudyConfig, choose, prepare, refit, train_grid
-from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.summary import likeliest, mix_bounds
-from jaxvae.synthetic import volatility_index_panel
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.data.synthetic import volatility_index_panel
+from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.score import likeliest, mix_bounds
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}

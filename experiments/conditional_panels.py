@@ -30,13 +30,13 @@ import numpy as np
 from conditional import fitted
 from support import parse, use_all_cores, write_json
 
-from jaxvae.covariates import with_covariates
-from jaxvae.fitting import StudyConfig
-from jaxvae.market import load_french, load_sp500
-from jaxvae.rivals import fit_baselines, fit_factor_models
-from jaxvae.summary import mix_bounds
-from jaxvae.synthetic import linear_panel
-from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
+from jaxvae.data.covariates import with_covariates
+from jaxvae.data.named import load_french, load_sp500
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.study.fit import StudyConfig
+from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.score import mix_bounds
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table
 
 REAL = StudyConfig(seeds=2, betas=(1.0,), likelihood_samples=64)
 SECTORS = {

@@ -26,13 +26,13 @@ import numpy as np
 from scipy.stats import spearmanr
 from support import parse, write_json
 
-from jaxvae.alignment import align, voices
 from jaxvae.analysis.consensus import align_members, consensus_factors
 from jaxvae.analysis.matching import match, mcc
 from jaxvae.analysis.metrics import active_units, student_interval
 from jaxvae.analysis.udr import udr_by_group
-from jaxvae.fitting import StudyConfig, choose, prepare, train_grid
-from jaxvae.synthetic import linear_panel
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.study.align import align, voices
+from jaxvae.study.fit import StudyConfig, choose, prepare, train_grid
 
 FIRST_DRAW = 200  # nothing was chosen on these
 

@@ -17,13 +17,13 @@ import jax
 import numpy as np
 from support import parse, use_all_cores, write_json
 
-from jaxvae import apply
-from jaxvae.ensemble import member_grid, train_ensemble
-from jaxvae.market import load_french, load_sp500
+from jaxvae.data.named import load_french, load_sp500
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.inference import members as apply
 from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.state import TrainConfig, make_data
-from jaxvae.synthetic import linear_panel, nonlinear_panel
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import TrainConfig, make_data
 
 LEARNING_RATES = (3e-3, 1e-2)
 BETAS = (0.5, 1.0, 2.0)

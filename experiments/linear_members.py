@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.analysis.baselines import Baseline
-from jaxvae.ensemble import member_grid, train_ensemble
 from jaxvae.models import Model, ModelConfig, Variables, make_batch, static_vae
-from jaxvae.state import TrainConfig, make_data
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import TrainConfig, make_data
 
 N_FACTORS = 5
 

@@ -56,14 +56,14 @@ from statsmodels.multivariate.pca import PCA
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
-from jaxvae import apply, generate
 from jaxvae.analysis import baselines
-from jaxvae.fitting import StudyConfig, choose, prepare, refit, train_grid
-from jaxvae.likelihood import exact_posterior
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.inference import evaluation, members
+from jaxvae.inference.importance import exact_posterior
 from jaxvae.models import make_batch
-from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.summary import mix_bounds
-from jaxvae.synthetic import linear_panel, nonlinear_panel
+from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.score import mix_bounds
 
 SEED = 7
 N_FACTORS = 3
@@ -111,20 +111,20 @@ def fitted_vaes(panel, values, config):
 def vae_figures(panel, values, config, standard, whole, split):
     """A VAE on the values, in the standard units of the panel with gaps."""
     prepared, refits = fitted_vaes(panel, values, config)
-    fitted, key = apply.everyone(refits.ensemble), jax.random.key(0)
+    fitted, key = members.everyone(refits.ensemble), jax.random.key(0)
     units, gaps = prepared.scaler, np.isnan(standard)
     back = fit_scaler(np.where(gaps, np.nan, panel.values)[split.fit])
     between = np.log(units.scale / back.scale)
 
     def score(cells):
         in_units = make_batch(units.standardise(back.restore(cells)))
-        said = apply.evaluate(key, prepared.model, fitted, in_units, config.likelihood_samples)
+        said = members.evaluate(key, prepared.model, fitted, in_units, config.likelihood_samples)
         bound = mix_bounds(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
         return bound.value - np.isfinite(cells) @ between
 
     batch = make_batch(units.standardise(back.restore(standard)))
     shape = prepared.preset.model
-    filled = apply.impute(
+    filled = members.impute(
         key, prepared.model, fitted, batch, config.likelihood_samples, shape.linear_gaussian
     )
     filled = back.standardise(units.restore(filled))
@@ -215,11 +215,11 @@ def exactness(prepared, fitted, batch, standard, whole):
     cells = np.where(np.asarray(batch.observed) > 0, np.asarray(batch.values, float), np.nan)
     exact = baselines.fill(truth, cells)
     model, gaps = prepared.model, np.isnan(cells)
-    filled, likelihood = jax.jit(generate.impute, static_argnums=(1, 4, 5))(
+    filled, likelihood = jax.jit(evaluation.impute, static_argnums=(1, 4, 5))(
         jax.random.key(0), model, one, batch, 8, True
     )
     mean, root = jax.jit(exact_posterior, static_argnums=0)(model, one, batch)
-    amortised = generate.posterior_means(model, one, batch)
+    amortised = evaluation.posterior_means(model, one, batch)
     distance = np.einsum("rji,rj->ri", root, np.asarray(amortised) - np.asarray(mean))
     decoded = np.asarray(model.decode(one, amortised, batch, False)[0].mean)
     at_test = np.zeros(gaps.shape, bool)

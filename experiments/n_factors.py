@@ -24,10 +24,10 @@ import pandas as pd
 from support import parse, write_json
 
 from jaxvae.analysis.n_factors import n_factors_table, verdict
-from jaxvae.evidence import numbers_table
-from jaxvae.fitting import StudyConfig, prepare, train_grid
-from jaxvae.panel import Panel
-from jaxvae.sweep import sweep_factors
+from jaxvae.data.panel import Panel
+from jaxvae.study.count_factors import sweep_factors
+from jaxvae.study.evidence import numbers_table
+from jaxvae.study.fit import StudyConfig, prepare, train_grid
 
 PLANTED = 3
 STRENGTHS = (0.5, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0)

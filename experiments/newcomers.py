@@ -38,16 +38,16 @@ import numpy as np
 import pandas as pd
 from support import parse, use_all_cores, write_json
 
-from jaxvae.ensemble import member_grid, train_ensemble
-from jaxvae.fitting import StudyConfig
-from jaxvae.likelihood import posterior_modes
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.inference.importance import posterior_modes
 from jaxvae.models import make_batch, static_vae
-from jaxvae.newcomers import designs, newcomer, sector_prior
-from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.presets import make_preset
-from jaxvae.state import make_data
-from jaxvae.study import run_study
-from jaxvae.synthetic import linear_panel
+from jaxvae.study.fit import StudyConfig
+from jaxvae.study.new_assets import designs, newcomer, sector_prior
+from jaxvae.study.presets import make_preset
+from jaxvae.study.study import run_study
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import make_data
 
 DRAWS = (42, 43, 44)
 HISTORIES = (5, 20, 60, 250)

@@ -39,15 +39,15 @@ import time
 
 import jax
 import numpy as np
+from planted import planted_model
 from support import parse, use_all_cores, write_json
 
-from jaxvae.fitting import StudyConfig
-from jaxvae.likelihood import log_likelihood
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
-from jaxvae.models.planted import planted_model
-from jaxvae.panel import fit_scaler, split_dates
-from jaxvae.study import run_study
-from jaxvae.synthetic import linear_panel, nonlinear_panel
+from jaxvae.study.fit import StudyConfig
+from jaxvae.study.study import run_study
 
 DRAWS = (42, 43, 44, 45, 46)
 ADDITIVE = StudyConfig(seeds=16, betas=(1.5, 2.0), n_factors=8, model="additive")

@@ -28,20 +28,20 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
-from jaxvae import plot_style as style
 from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca, reconstruct
 from jaxvae.analysis.matching import match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, mse, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_floor
-from jaxvae.densities import sample
-from jaxvae.ensemble import member_grid, train_ensemble
-from jaxvae.generate import decoded_unit_vectors
+from jaxvae.data.panel import fit_scaler
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
-from jaxvae.panel import fit_scaler
-from jaxvae.presets import build_model, make_preset, notebook_losses
-from jaxvae.state import make_data
-from jaxvae.synthetic import linear_panel
-from jaxvae.tiles import map_members
+from jaxvae.models.distributions import sample
+from jaxvae.report import style
+from jaxvae.study.presets import build_model, make_preset, notebook_losses
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import make_data
+from jaxvae.training.tiles import map_members
 
 BETA, K, N_SCENARIOS = 0.1, 5, 500
 ASSETS, CORRELATED, DATE = (0, 25, 50, 75), 20, "date, counted from the first"

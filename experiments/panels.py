@@ -31,12 +31,12 @@ from dataclasses import replace
 import jax
 from support import parse, use_all_cores, write_json
 
-from jaxvae.fitting import StudyConfig
-from jaxvae.market import load_named
-from jaxvae.plot_style import to_png
-from jaxvae.plots import all_figures
-from jaxvae.study import run_study
-from jaxvae.synthetic import linear_panel
+from jaxvae.data.named import load_named
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.report.figures import all_figures
+from jaxvae.report.style import to_png
+from jaxvae.study.fit import StudyConfig
+from jaxvae.study.study import run_study
 
 DEFAULTS = StudyConfig()
 HEAVY = StudyConfig(seeds=4, betas=(0.7, 1.0, 1.4))

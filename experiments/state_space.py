@@ -33,14 +33,13 @@ import pandas as pd
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
-from jaxvae import kalman
 from jaxvae.analysis import baselines
-from jaxvae.fitting import StudyConfig, choose, prepare, refit, train_grid
-from jaxvae.market import load_named
-from jaxvae.models import build, linear_gaussian, take_rows
-from jaxvae.panel import Panel
-from jaxvae.summary import likeliest
-from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table, score_baseline
+from jaxvae.data.named import load_named
+from jaxvae.data.panel import Panel
+from jaxvae.models import build, kalman, linear_gaussian, take_rows
+from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.score import likeliest
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baseline
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)
 QUICK = replace(CONFIG, n_factors=2, epochs=20)

@@ -56,20 +56,22 @@ import time
 
 import jax
 import numpy as np
+from regimes_likelihood import regimes_log_likelihood
 from scipy import stats
 from support import parse, use_all_cores, write_json
 
-from jaxvae import apply, fitting, summary
 from jaxvae.analysis import baselines
 from jaxvae.analysis.risk import coverage
-from jaxvae.fitting import StudyConfig
-from jaxvae.foresight import ORDERS, clustering, squares_autocorrelation, value_at_risk
-from jaxvae.market import load_named
-from jaxvae.panel import Panel
-from jaxvae.regimes import regimes_log_likelihood, regimes_panel
-from jaxvae.rivals import fit_baselines, fit_factor_models
-from jaxvae.synthetic import linear_panel
-from jaxvae.tables import REFIT_SPLITS, Scored, comparisons_table
+from jaxvae.data.named import load_named
+from jaxvae.data.panel import Panel
+from jaxvae.data.regimes import regimes_panel
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.inference import members
+from jaxvae.study import fit, score
+from jaxvae.study.backtest import ORDERS, clustering, squares_autocorrelation, value_at_risk
+from jaxvae.study.fit import StudyConfig
+from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table
 
 SEEDS = 2
 # Factors, the first of which is the surprise in volatility.
@@ -94,16 +96,16 @@ def panel_of(name, quick):
 
 def fitted(panel, config):
     """A configuration trained, chosen and refitted as in a study: what is prepared, and refits."""
-    prepared = fitting.prepare(panel, config)
-    grid = fitting.train_grid(prepared, config, lambda progress: None)
-    chosen = fitting.choose(grid, prepared.split, config)
-    refits = fitting.refit(prepared, grid, chosen, config, lambda progress: None)
+    prepared = fit.prepare(panel, config)
+    grid = fit.train_grid(prepared, config, lambda progress: None)
+    chosen = fit.choose(grid, prepared.split, config)
+    refits = fit.refit(prepared, grid, chosen, config, lambda progress: None)
     return prepared, refits
 
 
 def mixture(refits, name):
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
-    value = summary.mix_bounds(bounds).value
+    value = score.mix_bounds(bounds).value
     return Scored(name, None, "fit", REFIT_SPLITS, log_likelihood=value)
 
 
@@ -160,7 +162,7 @@ def digest(name, quick):
     model = mixture(refits, "temporal")
     table = comparisons_table([model], rivals, split, 0).drop(columns=["model", "split"])
     key, student = jax.random.key(1), baselines.fit_multivariate_t(values[split.fit])
-    everyone = apply.everyone(refits.ensemble)
+    everyone = members.everyone(refits.ensemble)
     independent = np.random.default_rng(1).permutation(values[split.fit])
     lags = {
         **clustering(key, prepared, everyone),

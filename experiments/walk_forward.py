@@ -44,11 +44,12 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis.metrics import block_bootstrap_interval
 from jaxvae.analysis.portfolios import annual_volatility, dates_per_year, hold, minimum_variance
-from jaxvae.market import load_named
-from jaxvae.plot_style import to_png
-from jaxvae.plot_walk import walk_figure
-from jaxvae.synthetic import linear_panel
-from jaxvae.walk import (
+from jaxvae.data.named import load_named
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.report.style import to_png
+from jaxvae.report.walk_figures import walk_figure
+from jaxvae.walk.members import Said
+from jaxvae.walk.walk import (
     RIVAL,
     VAE,
     WalkConfig,
@@ -58,7 +59,6 @@ from jaxvae.walk import (
     summarise,
     train_walk,
 )
-from jaxvae.walk_members import Said
 
 EARLY = 0.7
 PROTOCOL = {

@@ -1,5 +1,5 @@
 """`python -m jaxvae`."""
 
-from jaxvae.cli import console
+from jaxvae.cli.main import console
 
 console()

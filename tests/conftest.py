@@ -31,7 +31,7 @@ def _few_mappings():
     """Between modules programs are let go before their memory mappings run out."""
     yield
     if MAPPINGS.exists() and MAPPINGS.read_text("utf-8").count("\n") > MOST_MAPPINGS:
-        from jaxvae.tiles import tile_program
+        from jaxvae.training.tiles import tile_program
 
         tile_program.cache_clear()
         jax.clear_caches()
@@ -49,7 +49,7 @@ def compilation_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def returns_csv(tmp_path_factory):
-    from jaxvae.synthetic import linear_panel
+    from jaxvae.data.synthetic import linear_panel
 
     path = tmp_path_factory.mktemp("data") / "returns.csv"
     panel, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
@@ -82,7 +82,7 @@ def told_folder(told_files, tmp_path_factory):
     """A study that was told of covariates and sectors, made on the command line."""
     from told import study_words
 
-    from jaxvae.cli import main
+    from jaxvae.cli.main import main
 
     out = tmp_path_factory.mktemp("runs") / "told"
     assert main(study_words(told_files, out)) == 0

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from jaxvae.folder import SCHEMA, Study
-from jaxvae.report_words import ESTIMATORS, KNOWN_SCORES
+from jaxvae.report.words import ESTIMATORS, KNOWN_SCORES
+from jaxvae.study.folder import SCHEMA, Study
 
 ODD_TICKERS = (
     "<script>alert(1)</script>",

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from small import CONFIG, DATA, MODEL, ROOT
 
-from jaxvae import store
-from jaxvae.checkpoint import as_tree, save_tree
-from jaxvae.ensemble import Ensemble, member_grid, train_ensemble
 from jaxvae.errors import FolderError
-from jaxvae.store import OnDisk
+from jaxvae.runs.checkpoint import as_tree, save_tree
+from jaxvae.runs.disk import OnDisk
+from jaxvae.training import store
+from jaxvae.training.ensemble import Ensemble, member_grid, train_ensemble
 
 LONG = replace(CONFIG, epochs=100, patience=None)
 N_CHUNKS = 5

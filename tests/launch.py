@@ -9,7 +9,7 @@ import sys
 import time
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["jaxvae.cli_study", "jaxvae.report", "jaxvae.study"])
+FORKS.set_forkserver_preload(["jaxvae.cli.study", "jaxvae.report.page", "jaxvae.study.study"])
 LONGEST = 120.0
 # Of six members in three tiles, on two devices; refits and counts in two tiles each.
 STUDY = (
@@ -59,13 +59,13 @@ def train_small(n_devices, path):
     jax.config.update("jax_num_cpu_devices", n_devices)
     from small import grid, trained
 
-    from jaxvae.checkpoint import as_tree, save_tree
+    from jaxvae.runs.checkpoint import as_tree, save_tree
 
     save_tree(as_tree(trained(grid())), path)
 
 
 def _command(log, words):
-    from jaxvae.cli import console
+    from jaxvae.cli.main import console
 
     with open(log, "w") as file:
         os.dup2(file.fileno(), 1)

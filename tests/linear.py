@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from jaxvae.densities import log_density as log_density_of
-from jaxvae.densities import sample
-from jaxvae.ensemble import member_grid, train_ensemble
 from jaxvae.models import ModelConfig, factors_used, make_batch, static_vae
-from jaxvae.state import TrainConfig, make_data
+from jaxvae.models.distributions import log_density as log_density_of
+from jaxvae.models.distributions import sample
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import TrainConfig, make_data
 
 # One draw of z a row and step leaves the parameters about this far, relatively, from the optimum;
 # the ELBO, flat there, is off by its square.

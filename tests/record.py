@@ -1,7 +1,7 @@
 """Record what the package computes, and compare two records: a check for changes of structure.
 
-    python tests/record.py run FOLDER          studies of every model, a walk, every --quick experiment
-    python tests/record.py compare OLD NEW     files that differ in bits, and by how much in numbers
+    python tests/record.py run FOLDER       studies of every model, a walk, experiments' --quick
+    python tests/record.py compare OLD NEW  files that differ, and by how much in numbers
 
 Tables and JSON are compared number by number; a figure that a change means to move is named in the
 change, everything else stays within rounding.

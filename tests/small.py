@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import train
-from jaxvae.ensemble import Members, member_grid, train_ensemble
 from jaxvae.models import ModelConfig, make_batch, static_vae
-from jaxvae.state import TrainConfig, make_data, make_hyperparameters
+from jaxvae.training import member
+from jaxvae.training.ensemble import Members, member_grid, train_ensemble
+from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
 
 N_ASSETS, N_TRAIN, N_VALIDATION = 6, 50, 20
 MODEL = static_vae(ModelConfig(n_factors=2, widths=(8,), skip=True), N_ASSETS)
@@ -28,7 +28,7 @@ def returns(seed=0, n_rows=N_TRAIN + N_VALIDATION):
 VALUES = returns()
 DATA = make_data(make_batch(VALUES[:N_TRAIN]), make_batch(VALUES[N_TRAIN:]), CONFIG.batch_size)
 HYPERPARAMETERS = make_hyperparameters(DATA, MODEL, CONFIG, learning_rate=1e-2)
-FIT = jax.jit(functools.partial(train.fit, model=MODEL, config=CONFIG))
+FIT = jax.jit(functools.partial(member.fit, model=MODEL, config=CONFIG))
 
 
 def grid(seeds=(0, 1), betas=(0.5, 1.0), **changes) -> Members:

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import train
 from jaxvae.models import make_batch
-from jaxvae.presets import build_model, make_preset
-from jaxvae.state import make_data, make_hyperparameters
+from jaxvae.study.presets import build_model, make_preset
+from jaxvae.training import member
+from jaxvae.training.state import make_data, make_hyperparameters
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = ("throughput", "scaling", "accelerator")
@@ -200,10 +200,10 @@ def test_flops_are_those_of_a_compiled_step(load):
     data = make_data(batch, make_batch(values[:0]), 64)
     hyperparameters = make_hyperparameters(data, model, preset.train)
     key = jax.random.key(0)
-    state = train.init(key, data, hyperparameters, model, preset.train)
+    state = member.init(key, data, hyperparameters, model, preset.train)
 
     def epoch(key, state, data, hyperparameters):
-        return train.epoch(key, state, data, hyperparameters, model, preset.train)
+        return member.epoch(key, state, data, hyperparameters, model, preset.train)
 
     compiled = jax.jit(epoch).lower(key, state, data, hyperparameters).compile()
     counted = compiled.cost_analysis()["flops"]

@@ -162,7 +162,7 @@ def test_every_certificate_holds():
 
 
 def test_the_default_preset_is_what_the_experiment_chose(monkeypatch):
-    from jaxvae.presets import DEFAULT
+    from jaxvae.study.presets import DEFAULT
 
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     networks = importlib.import_module("defaults").NETWORKS

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from jaxvae.covariates import with_covariates
-from jaxvae.synthetic import volatility_index_panel
+from jaxvae.data.covariates import with_covariates
+from jaxvae.data.synthetic import volatility_index_panel
 
 WHOLE, TRUTH = volatility_index_panel(3, n_dates=300, n_assets=24, n_factors=2, n_sectors=3)
 N_FIT = 210

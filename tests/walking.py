@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from jaxvae.synthetic import linear_panel
-from jaxvae.walk import WalkConfig
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.walk.walk import WalkConfig
 
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = WalkConfig(

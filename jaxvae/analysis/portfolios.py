@@ -17,6 +17,8 @@ from jaxvae.errors import DataError
 Estimator = Callable[[np.ndarray, int], np.ndarray]
 
 # Dates a year, by how many there really are: trading days, weeks, months, quarters, years.
+# The ensemble and the rival that its variance is compared with, among strategies.
+VAE, RIVAL = "vae", "ledoit_wolf"
 CALENDARS = {252: (200, 366), 52: (45, 60), 12: (11, 13), 4: (3.5, 4.5), 1: (0.8, 1.2)}
 
 

@@ -1,7 +1,9 @@
 """The family of models; the only place that knows of Flax."""
 
 from jaxvae.models.autoregressive import autoregressive_vae, linear_gaussian, persistence
-from jaxvae.models.base import (
+from jaxvae.models.build import build
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.model import (
     Batch,
     Exact,
     Model,
@@ -11,8 +13,6 @@ from jaxvae.models.base import (
     standard_normal_prior,
     take_rows,
 )
-from jaxvae.models.build import build
-from jaxvae.models.config import ModelConfig
 from jaxvae.models.static import freedom_of, standard_t_prior, static_vae
 from jaxvae.models.temporal import persistence_of, temporal_vae
 

@@ -15,11 +15,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae import kalman
-from jaxvae.cholesky import cholesky, inverse_lower
-from jaxvae.densities import Gaussian
-from jaxvae.kalman import Chain
-from jaxvae.models.base import (
+from jaxvae.models import kalman
+from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.distributions import Gaussian
+from jaxvae.models.kalman import Chain
+from jaxvae.models.layers import drawn
+from jaxvae.models.model import (
     Ahead,
     Batch,
     Exact,
@@ -29,8 +31,6 @@ from jaxvae.models.base import (
     in_use,
     standard_normal_prior,
 )
-from jaxvae.models.config import ModelConfig
-from jaxvae.models.layers import drawn
 from jaxvae.models.static import Decoder, Encoder, apply_module
 
 LARGEST_PERSISTENCE = 0.999

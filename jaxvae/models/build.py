@@ -1,8 +1,8 @@
 """The member of the family that a configuration describes."""
 
 from jaxvae.models.autoregressive import autoregressive_vae
-from jaxvae.models.base import Model
 from jaxvae.models.config import ModelConfig
+from jaxvae.models.model import Model
 from jaxvae.models.static import static_vae
 from jaxvae.models.temporal import temporal_vae
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.densities import Gaussian
-from jaxvae.models.base import Batch, Parameters, Variables
+from jaxvae.models.distributions import Gaussian
+from jaxvae.models.model import Batch, Parameters, Variables
 
 # A date far outside of what training saw must not make a variance overflow.
 LARGEST_LOG_VARIANCE = 10.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxvae.errors import OptionError
-from jaxvae.memory import Speeds
+from jaxvae.models.memory import Speeds
 
 NORMALISATIONS = ("batch", "layer", "none")
 DECODERS = ("perceptron", "additive")

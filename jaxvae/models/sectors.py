@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxvae.densities import Gaussian
+from jaxvae.models.distributions import Gaussian, kl_divergence
 from jaxvae.models.layers import half_width
-from jaxvae.objective import kl_divergence
 
 FIRST_VARIANCE = 0.01
 

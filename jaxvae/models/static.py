@@ -7,7 +7,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import (
+from jaxvae.errors import OptionError
+from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
+from jaxvae.models.config import ModelConfig
+from jaxvae.models.distributions import (
     Density,
     Gaussian,
     IndependentT,
@@ -15,10 +18,6 @@ from jaxvae.densities import (
     UncertainGaussian,
     predictive,
 )
-from jaxvae.errors import OptionError
-from jaxvae.models.base import Batch, Model, Variables, in_use, standard_normal_prior
-from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
-from jaxvae.models.config import ModelConfig
 from jaxvae.models.layers import (
     Affine,
     Curves,
@@ -28,6 +27,7 @@ from jaxvae.models.layers import (
     hermite_terms,
     together,
 )
+from jaxvae.models.model import Batch, Model, Variables, in_use, standard_normal_prior
 from jaxvae.models.sectors import SectorLoadings, loadings_divergence
 
 NOISE_FLOOR = 1e-6

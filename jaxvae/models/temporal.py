@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.densities import Gaussian, IndependentT
-from jaxvae.memory import LEAST_SQUARE, Recalled, size, unfold
-from jaxvae.models.base import Batch, Model, Variables, factors_used, in_use
 from jaxvae.models.config import ModelConfig
+from jaxvae.models.distributions import Gaussian, IndependentT
+from jaxvae.models.memory import LEAST_SQUARE, Recalled, size, unfold
+from jaxvae.models.model import Batch, Model, Variables, factors_used, in_use
 from jaxvae.models.static import FIRST_FREEDOM, FIRST_VOLATILITY, degrees_of_freedom
 
 # How far a parameter is expected to go from its start: shared by all assets, one an asset, one an

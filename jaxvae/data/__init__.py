@@ -1,0 +1,5 @@
+"""Panels of returns: read and checked, named, synthetic; what is known of their dates."""
+
+from jaxvae.data.frames import KINDS, MISSING_POLICIES, as_panel, panel_from_frame, read_panel
+
+__all__ = ["KINDS", "MISSING_POLICIES", "as_panel", "panel_from_frame", "read_panel"]

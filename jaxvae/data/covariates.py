@@ -1,0 +1,97 @@
+"""Covariates that a panel brings along: its calendar, and how volatile it has just been.
+
+Each is known before the date's returns are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxvae.data.panel import Panel, split_dates
+from jaxvae.errors import DataError, OptionError
+
+MONTHS = ("February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
+WEEKDAYS = ("Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+VOLATILITY = "log volatility"
+DECAY = 0.94  # of RiskMetrics (J. P. Morgan 1996)
+DAILY = 4  # days between dates, at most, for weekdays to mean something
+BUILT_IN = ("calendar", "volatility")
+
+
+def calendar(dates: pd.DatetimeIndex) -> pd.DataFrame:
+    """1 in the column of each date's month, and of its weekday, else 0.
+
+    January and Monday have no column: the others are measured against them.
+    """
+    months = {name: dates.month == number for number, name in enumerate(MONTHS, 2)}
+    days = {name: dates.day_of_week == number for number, name in enumerate(WEEKDAYS, 1)}
+    return pd.DataFrame({**months, **days}, index=dates).astype(float)
+
+
+def exclusive_with(name: str) -> tuple[str, ...]:
+    """The other months of a month, the other weekdays of a weekday, nothing else."""
+    kind = next((kind for kind in (MONTHS, WEEKDAYS) if name in kind), ())
+    return tuple(other for other in kind if other != name)
+
+
+def trailing_volatility(panel: Panel) -> pd.DataFrame:
+    """Log of the panel's recent volatility as it was known before each date.
+
+        v_t = .94 v_{t-1} + .06 m_{t-1},   m the mean over assets of squared returns
+
+    and the column holds ½ ln v_t. v_0, of which nothing is known, is the mean of m over the first
+    70 % of dates: a constant that is gone after some 50 dates. NaN cells count in no mean.
+    """
+    squares = np.nanmean(panel.values**2, axis=1)
+    level = [float(squares[split_dates(panel.n_dates).fit].mean())] if panel.n_dates > 1 else []
+    level = level or [float(squares[0])]
+    for square in squares[:-1]:
+        level.append(DECAY * level[-1] + (1.0 - DECAY) * float(square))
+    return pd.DataFrame({VOLATILITY: 0.5 * np.log(level)}, index=panel.dates)
+
+
+def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = True) -> Panel:
+    """The panel with built-in covariates, `calendar` or `volatility`, beside those it has.
+
+    for_fitting: leave out columns that do not vary in the first 56 % of dates, and weekdays of
+        panels that are not daily; else all come along, for a fitted model to pick from.
+
+    Raises OptionError on another name, DataError where a name is there already.
+    """
+    tables = [] if panel.covariates is None else [panel.covariates]
+    for name in named:
+        if name not in BUILT_IN:
+            raise OptionError(f"--covariates: {name!r} is not one of {', '.join(BUILT_IN)}")
+        table = calendar(panel.dates) if name == "calendar" else trailing_volatility(panel)
+        tables.append(_varying(table, panel) if for_fitting else table)
+    joined = pd.concat(tables, axis=1) if tables else None
+    if joined is not None and joined.columns.has_duplicates:
+        twice = joined.columns[joined.columns.duplicated()][0]
+        raise DataError(f"covariates: {twice!r} is there twice; rename or leave out one")
+    return replace(panel, covariates=joined)
+
+
+def _varying(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    train = table.iloc[split_dates(panel.n_dates).train]
+    kept = table.loc[:, train.max() > train.min()]
+    gaps = np.diff(panel.dates.values) / np.timedelta64(1, "D")
+    if len(gaps) and np.median(gaps) > DAILY:
+        kept = kept.drop(columns=[name for name in WEEKDAYS if name in kept])
+    return kept
+
+
+def covariates_option(words: Sequence[str] | None) -> tuple[list[str], str | None]:
+    """What follows --covariates on a command line: names of built-in ones, and at most one file."""
+    words = list(words or [])
+    files = [word for word in words if word not in BUILT_IN]
+    if len(files) > 1:
+        raise OptionError(f"--covariates: {files[0]} and {files[1]}; join them into one file")
+    if files and not Path(files[0]).exists():
+        raise OptionError(
+            f"--covariates: {files[0]!r} is no file, and not one of {', '.join(BUILT_IN)}"
+        )
+    return [word for word in words if word in BUILT_IN], files[0] if files else None

@@ -1,0 +1,1 @@
+"""What fitted members are asked: likelihoods, means, draws, forecasts."""

@@ -1,0 +1,133 @@
+"""A scikit-learn façade: one VAE as a transformer, beside `PCA` and `FactorAnalysis`."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jaxvae.data.panel import Scaler, fit_scaler
+from jaxvae.errors import DataError, OptionError
+from jaxvae.inference import evaluation
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.models.model import Variables, make_batch
+from jaxvae.study.presets import build_model, make_preset
+from jaxvae.training import member
+from jaxvae.training.ensemble import check_grid
+from jaxvae.training.state import make_data, make_hyperparameters
+
+CONSTANT = 1e-9
+
+
+class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Latent factors by a variational autoencoder.
+
+    Rows are dates, in order: the last fifth of them stops the training and is not trained on.
+
+    n_components: latent factors. beta: weight of the KL term. preset: "default" or "notebook".
+    model: as `jaxvae study --model` names them. epochs: the most epochs; by default the model's.
+    n_samples: importance samples a date in `score_samples`. random_state: seed of every random
+    number.
+
+    Attributes after `fit`: `model_`, `variables_`, `scaler_`, `loadings_` (feature × component: the
+    decoder's mean Jacobian, units of X per unit of a factor), `n_features_in_`.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 5,
+        *,
+        beta: float = 1.0,
+        preset: str = "default",
+        model: str = "static",
+        epochs: int | None = None,
+        n_samples: int = 128,
+        random_state: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.beta = beta
+        self.preset = preset
+        self.model = model
+        self.epochs = epochs
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> "VAEFactors":
+        """Train on X, array-like of shape (n_dates, n_features), finite.
+
+        Raises ValueError on a column that does not vary, and where the training diverges.
+        """
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
+        preset = make_preset(
+            self.preset, n_factors=self.n_components, epochs=self.epochs, model=self.model
+        )
+        if preset.model.memory is not None:
+            raise OptionError(
+                f"model: {self.model!r} forecasts each date from those before; use run_study"
+            )
+        check_grid((0,), (self.beta,))
+        if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
+            raise DataError("X has a column that does not vary; leave it out")
+        self.scaler_: Scaler = fit_scaler(X)
+        values = self.scaler_.standardise(X)
+        n_train = int(0.8 * len(X))
+        config = replace(preset.train, batch_size=min(preset.train.batch_size, n_train))
+        training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
+        data = make_data(training, validation, config.batch_size)
+        self.model_ = build_model(preset, X.shape[1])
+        hyperparameters = make_hyperparameters(
+            data, self.model_, config, beta=self.beta, learning_rate=preset.learning_rate
+        )
+        key = jax.random.key(self.random_state)
+        run = jax.jit(member.fit, static_argnames=("model", "config"))
+        state, _ = run(key, data, hyperparameters, model=self.model_, config=config)
+        if not state.ok:
+            raise DataError("the training diverged: look for outliers in X, or lower beta")
+        self.variables_: Variables = state.best
+        said = self._evaluate(values, n_samples=8)
+        self.loadings_ = np.asarray(said.loadings, np.float64) * self.scaler_.scale[:, None]
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Posterior means, (n_dates, n_components)."""
+        batch = make_batch(self._standardise(X))
+        means = evaluation.posterior_means(self.model_, self.variables_, batch)
+        return np.asarray(means, np.float64)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Decoder means of factors (n_dates, n_components), in the units of the data."""
+        check_is_fitted(self)
+        factors = jnp.asarray(X, jnp.float32)
+        batch = make_batch(np.zeros((len(factors), self.n_features_in_)))
+        mean = self.model_.decode(self.variables_, factors, batch, False)[0].mean
+        return self.scaler_.restore(np.asarray(mean, np.float64))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """log p(x) of each date in nats, by importance sampling, in the units of the data."""
+        batch, key = make_batch(self._standardise(X)), jax.random.key(self.random_state)
+        bound = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
+        return np.asarray(bound.value, np.float64) - np.log(self.scaler_.scale).sum()
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
+        """Draws from the model, observation noise included, (n_samples, n_features)."""
+        check_is_fitted(self)
+        batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
+        key = jax.random.key(random_state)
+        draws = evaluation.sample_scenarios(key, self.model_, self.variables_, batch)
+        return self.scaler_.restore(np.asarray(draws, np.float64))
+
+    def _standardise(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self.scaler_.standardise(X)
+
+    def _evaluate(self, values: np.ndarray, n_samples: int) -> evaluation.Evaluation:
+        key, batch = jax.random.key(self.random_state), make_batch(values)
+        return evaluation.evaluate(key, self.model_, self.variables_, batch, n_samples)

@@ -1,0 +1,306 @@
+"""The linear-Gaussian state-space model: exact likelihood, filter, smoother and ELBO.
+
+    z_t = φ z_{t-1} + √(1-φ²) η_t,   z_0, η_t ~ N(0, I)      factors, each with its own φ
+    x_t = W z_t + b + Ψ^½ ε_t,       ε_t ~ N(0, I)           returns
+
+Every row of z is N(0, I) by itself, so that φ = 0 is factor analysis. Parameters and arrays in,
+arrays out: no model in sight. All that is K × K and no more: D assets enter by WᵀΨ⁻¹W and WᵀΨ⁻¹x
+over the cells observed. Covariances are kept as products of square roots, and quadratic forms as
+sums of squares, so that float32 loses nothing to cancellation (Kailath, Sayed & Hassibi 2000,
+chapter 12); only matrices that are the unit matrix plus a square are ever inverted.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.distributions import LOG_2PI, Gaussian
+
+
+class Chain(NamedTuple):
+    """Normal variables of consecutive rows, each row given the next.
+
+        z_t = mean_t + gain_t (z_{t+1} - mean_{t+1}) + root_t ε_t,    ε_t ~ N(0, I)
+
+    A row of gain 0, as the last one's is, does not depend on the next.
+
+    mean: of each row by itself. root: lower triangular, root rootᵀ the covariance given the next
+    row.
+    """
+
+    mean: Float[Array, "row size"]
+    gain: Float[Array, "row size size"]
+    root: Float[Array, "row size size"]
+
+
+class LinearGaussian(NamedTuple):
+    """Parameters: W, b, the diagonal of Ψ, and φ with |φ| < 1."""
+
+    loadings: Float[Array, "asset factor"]
+    bias: Float[Array, " asset"]
+    noise: Float[Array, " asset"]
+    persistence: Float[Array, " factor"]
+
+
+class Filtered(NamedTuple):
+    """What each row's past says of it, and what it says itself.
+
+    predicted_mean, predicted_root: z_t given x of the rows before, of covariance root rootᵀ.
+    mean, root: z_t given these and x_t.
+    log_likelihood: ln p(x_t | x_{<t}) over the cells observed, in nats.
+    """
+
+    predicted_mean: Float[Array, "row factor"]
+    predicted_root: Float[Array, "row factor factor"]
+    mean: Float[Array, "row factor"]
+    root: Float[Array, "row factor factor"]
+    log_likelihood: Float[Array, " row"]
+
+
+def kalman_filter(
+    parameters: LinearGaussian,
+    values: Float[Array, "row asset"],
+    observed: Float[Array, "row asset"],
+) -> Filtered:
+    """The Kalman filter (Kalman 1960) over consecutive rows, from the stationary law.
+
+    With P = LLᵀ predicted, Λ = WᵀΨ⁻¹W and M = I + LᵀΛL = NNᵀ, over the cells observed:
+
+        a = M⁻¹Lᵀ WᵀΨ⁻¹(x - b - Wm),   m + La the filtered mean,   LN⁻ᵀ the filtered root
+        ln p(x_t | x_{<t}) = -½ [Σ ln 2πΨ + ln|M| + rᵀΨ⁻¹r + aᵀa],   r = x - b - W(m + La)
+
+    observed: 1 where a cell is observed, else 0; what `values` holds there does not matter.
+    """
+    phi = parameters.persistence
+    weights, centred = _standardised(parameters, values, observed)
+    information = _information(parameters, weights)
+    pulls = (weights * centred) @ parameters.loadings
+    innovation = jnp.diag(1.0 - phi * phi)
+
+    def advance(
+        before: tuple[Array, Array], row: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+        mean, root = phi * before[0], phi[:, None] * before[1]
+        known, pull = row
+        predicted = cholesky(root @ root.T + innovation)
+        step, filtered, log_determinant = _condition(predicted, known, pull - known @ mean)
+        here = (mean + predicted @ step, filtered)
+        return here, (mean, predicted, *here, log_determinant + step @ step)
+
+    start = (jnp.zeros_like(phi), jnp.eye(len(phi), dtype=phi.dtype))
+    _, (mean, root, *here, penalty) = jax.lax.scan(advance, start, (information, pulls))
+    residual = centred - here[0] @ parameters.loadings.T
+    misfit = jnp.sum(weights * residual * residual, axis=-1)
+    log_likelihood = -0.5 * (_log_noise(parameters, observed) + penalty + misfit)
+    return Filtered(mean, root, here[0], here[1], log_likelihood)
+
+
+def smoother(
+    parameters: LinearGaussian, filtered: Filtered, linked: Float[Array, " row"] | None = None
+) -> Chain:
+    """p(z | x) of all rows together (Rauch, Tung & Striebel 1965): given the next row,
+
+        z_t ~ N(m + G (z_{t+1} - φm), C),   C = (P⁻¹ + φ²/(1-φ²))⁻¹,   G = Cφ/(1-φ²)
+
+    with m and P filtered. linked: 0 for a row that is to learn nothing from the rows after it, else
+    1; by default all are 1. The last row has none after it.
+    """
+    phi = _persistence_by_row(parameters, filtered.mean, linked)
+    variance = 1.0 - phi * phi
+    scaled = (phi * jax.lax.rsqrt(variance))[..., None] * filtered.root
+    inner = _unit_plus(jnp.einsum("rki,rkj->rij", scaled, scaled))
+    root = jnp.einsum("rij,rkj->rik", filtered.root, inverse_lower(cholesky(inner)))
+    covariance = jnp.einsum("rik,rjk->rij", root, root)
+    gain = covariance * (phi / variance)[:, None, :]
+    return Chain(_smoothed_means(filtered.mean, phi, gain), gain, cholesky(covariance))
+
+
+def filter_posterior(filtered: Filtered) -> Chain:
+    """Every row's N(z_t; m, P) given its past and itself, rows independent."""
+    covariance = jnp.einsum("rik,rjk->rij", filtered.root, filtered.root)
+    return Chain(filtered.mean, jnp.zeros_like(covariance), cholesky(covariance))
+
+
+def mean_field(
+    parameters: LinearGaussian,
+    smoothed: Chain,
+    observed: Float[Array, "row asset"],
+    linked: Float[Array, " row"] | None = None,
+) -> Gaussian:
+    """The best posterior with all factors of all rows independent: the smoothed means, and for each
+    variance the inverse of the joint precision's diagonal (Bishop 2006, 10.1.2)."""
+    phi = _persistence_by_row(parameters, smoothed.mean, linked)
+    strength = phi * phi / (1.0 - phi * phi)
+    earlier = jnp.concatenate([jnp.zeros_like(strength[:1]), strength[:-1]])
+    information = _information(parameters, observed / parameters.noise[None, :])
+    own = jnp.diagonal(information, axis1=-2, axis2=-1)
+    return Gaussian(smoothed.mean, -jnp.log(own + 1.0 + strength + earlier))
+
+
+def independent_rows(posterior: Gaussian) -> Chain:
+    """A Gaussian of independent rows as a chain."""
+    deviations = jnp.exp(0.5 * posterior.log_variance)
+    root = deviations[..., None] * jnp.eye(deviations.shape[-1], dtype=deviations.dtype)[None]
+    return Chain(posterior.mean, jnp.zeros_like(root), root)
+
+
+def covariances(chain: Chain) -> Float[Array, "row size size"]:
+    """Covariance of each row by itself: gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ."""
+
+    def back(later: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        gain, root = row
+        here = gain @ later @ gain.T + root @ root.T
+        return here, here
+
+    start = jnp.zeros_like(chain.root[0])
+    return jax.lax.scan(back, start, (chain.gain, chain.root), reverse=True)[1]
+
+
+def expected_elbo(
+    parameters: LinearGaussian,
+    values: Float[Array, "row asset"],
+    observed: Float[Array, "row asset"],
+    posterior: Chain,
+    linked: Float[Array, " row"] | None = None,
+) -> Float[Array, " row"]:
+    """E_q ln p(x_t | z_t) - KL of each row, the expectation in closed form, in nats.
+
+    Summed over rows it never lies above the filter's log-likelihood, and reaches it where the
+    posterior is the smoother's. Row by row the two are not comparable: the filter's is given the
+    rows before, the divergence given the row after.
+    """
+    spread = covariances(posterior)
+    fit = expected_log_density(parameters, values, observed, posterior.mean, spread)
+    kl = expected_divergence(parameters, posterior, spread, linked)
+    return fit - jnp.sum(kl, axis=-1)
+
+
+def expected_log_density(
+    parameters: LinearGaussian,
+    values: Float[Array, "row asset"],
+    observed: Float[Array, "row asset"],
+    mean: Float[Array, "row factor"],
+    covariance: Float[Array, "row factor factor"],
+) -> Float[Array, " row"]:
+    """E ln p(x_t | z_t) over the cells observed, of factors with the moments given, in nats."""
+    weights, centred = _standardised(parameters, values, observed)
+    residual = centred - mean @ parameters.loadings.T
+    misfit = jnp.sum(weights * residual * residual, axis=-1)
+    spread = jnp.einsum("rij,rji->r", _information(parameters, weights), covariance)
+    return -0.5 * (_log_noise(parameters, observed) + misfit + spread)
+
+
+def expected_divergence(
+    parameters: LinearGaussian,
+    posterior: Chain,
+    covariance: Float[Array, "row factor factor"],
+    linked: Float[Array, " row"] | None = None,
+) -> Float[Array, "row factor"]:
+    """KL(q ‖ p) of each row and factor given the next row, the mean over that row's draws: nats.
+
+        ½ [ln σ_p² - 2 ln L_kk + (Σ_j L_kj² + E (μ_q - μ_p)_k²)/σ_p² - 1],   L the chain's root
+
+    A stationary autoregression reads the same in both directions of time, so that given the next
+    row its mean is μ_p = φ z_{t+1} and its variance σ_p² = 1 - φ². By the chain rule a factor's
+    term is that of the factor given the ones before it: none is negative, and all together add up
+    to the divergence of q from the prior over all rows.
+
+    covariance: of each row by itself, `covariances(posterior)`. linked: as in `smoother`.
+    """
+    phi = _persistence_by_row(parameters, posterior.mean, linked)
+    variance = 1.0 - phi * phi
+    gap = posterior.mean - phi * next_row(posterior.mean)
+    tilt = posterior.gain - phi[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
+    wander = jnp.einsum("rki,rij,rkj->rk", tilt, next_row(covariance), tilt)
+    spread = jnp.sum(posterior.root**2, axis=-1) + gap * gap + wander
+    log_pivot = jnp.log(jnp.diagonal(posterior.root, axis1=-2, axis2=-1))
+    return 0.5 * (jnp.log(variance) - 2.0 * log_pivot + spread / variance - 1.0)
+
+
+def forecast(
+    parameters: LinearGaussian, filtered: Filtered, n_steps: int
+) -> tuple[Float[Array, "step asset"], Float[Array, "step asset asset"]]:
+    """Mean and covariance of the returns 1 … `n_steps` rows after the last one filtered."""
+    loadings, phi = parameters.loadings, parameters.persistence
+    powers = phi[None, :] ** jnp.arange(1, n_steps + 1, dtype=phi.dtype)[:, None]
+    roots = powers[..., None] * filtered.root[-1][None]
+    covariance = jnp.einsum("sik,sjk->sij", roots, roots)
+    covariance += (1.0 - powers**2)[..., None] * jnp.eye(powers.shape[-1], dtype=powers.dtype)[None]
+    returns = jnp.einsum("ai,sij,bj->sab", loadings, covariance, loadings)
+    mean = (powers * filtered.mean[-1][None, :]) @ loadings.T + parameters.bias[None, :]
+    return mean, returns + jnp.diag(parameters.noise)[None]
+
+
+def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
+    """Every row's next one; zeros for the last."""
+    return jnp.concatenate([rows[1:], jnp.zeros_like(rows[:1])])
+
+
+def _standardised(
+    parameters: LinearGaussian,
+    values: Float[Array, "row asset"],
+    observed: Float[Array, "row asset"],
+) -> tuple[Float[Array, "row asset"], Float[Array, "row asset"]]:
+    """1/Ψ of the cells observed, and x - b there, else 0."""
+    centred = jnp.where(observed > 0.0, values - parameters.bias[None, :], 0.0)
+    return observed / parameters.noise[None, :], centred
+
+
+def _information(
+    parameters: LinearGaussian, weights: Float[Array, "row asset"]
+) -> Float[Array, "row factor factor"]:
+    """WᵀΨ⁻¹W over the cells observed."""
+    return jnp.einsum("ra,ak,al->rkl", weights, parameters.loadings, parameters.loadings)
+
+
+def _log_noise(
+    parameters: LinearGaussian, observed: Float[Array, "row asset"]
+) -> Float[Array, " row"]:
+    """Σ ln 2πΨ over the cells observed."""
+    return observed @ (LOG_2PI + jnp.log(parameters.noise))
+
+
+def _condition(
+    root: Float[Array, "factor factor"],
+    information: Float[Array, "factor factor"],
+    pull: Float[Array, " factor"],
+) -> tuple[Float[Array, " factor"], Float[Array, "factor factor"], Float[Array, ""]]:
+    """A Gaussian of the given root meets a likelihood exp(pullᵀd - ½ dᵀΛd) of the distance d from
+    its mean: the step a, by which the mean moves root a; the new root; ln|I + rootᵀΛ root|."""
+    factor = cholesky(_unit_plus(root.T @ information @ root))
+    inverse = inverse_lower(factor)
+    step = inverse.T @ (inverse @ (root.T @ pull))
+    return step, root @ inverse.T, 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+
+
+def _unit_plus(matrices: Float[Array, "*rows size size"]) -> Float[Array, "*rows size size"]:
+    unit = jnp.eye(matrices.shape[-1], dtype=matrices.dtype)
+    return matrices + jnp.broadcast_to(unit, matrices.shape)
+
+
+def _persistence_by_row(
+    parameters: LinearGaussian,
+    rows: Float[Array, "row factor"],
+    linked: Float[Array, " row"] | None,
+) -> Float[Array, "row factor"]:
+    """φ of each row's step from the next one; 0 where they are not linked, and for the last."""
+    links = jnp.ones_like(rows[:, 0]) if linked is None else linked
+    return links.at[-1].set(0.0)[:, None] * parameters.persistence[None, :]
+
+
+def _smoothed_means(
+    means: Float[Array, "row factor"],
+    phi: Float[Array, "row factor"],
+    gains: Float[Array, "row factor factor"],
+) -> Float[Array, "row factor"]:
+    """m_t + G_t (s_{t+1} - φ m_t), from the last row, whose gain is 0, to the first."""
+
+    def back(later: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
+        mean, persistence, gain = row
+        here = mean + gain @ (later - persistence * mean)
+        return here, here
+
+    return jax.lax.scan(back, jnp.zeros_like(means[0]), (means, phi, gains), reverse=True)[1]

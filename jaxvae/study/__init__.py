@@ -1,0 +1,1 @@
+"""A study from panel to results, and what can be asked of it."""

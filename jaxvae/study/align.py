@@ -1,0 +1,158 @@
+"""A study's consensus: all members' factors lined up, weak ones dropped, as tables and arrays."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from jaxvae.analysis import consensus, metrics, survival
+from jaxvae.study.fit import Prepared, StudyConfig, Trained
+
+
+class Judged(NamedTuple):
+    """Every consensus factor before any is dropped, and the rule's verdict on it.
+
+    presence: share of the members at the chosen β that have it. stability: of these over seeds.
+    chance: what the stability of a kept factor exceeds; −1 where there are too few seeds to tell.
+    """
+
+    presence: Float[np.ndarray, " factor"]
+    stability: Float[np.ndarray, " factor"]
+    chance: float
+    survives: Bool[np.ndarray, " factor"]
+
+
+class Aligned(NamedTuple):
+    """The consensus over the members in `used`, of the factors kept, and what it rests on.
+
+    Kept are the factors that survive (`survival.survives`); where none does, the steadiest alone,
+    so that there is something to look at: `judged` and the study's notes say so.
+
+    stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
+    presence: share of the members at the chosen β that have the factor at all.
+    """
+
+    map: consensus.Consensus
+    used: Bool[np.ndarray, " member"]
+    factors: Float[np.ndarray, "date consensus"]
+    stability: Float[np.ndarray, "beta consensus"]
+    at_chosen: Float[np.ndarray, " consensus"]
+    agreement: Float[np.ndarray, "member member"]
+    presence: Float[np.ndarray, " consensus"]
+    judged: Judged
+
+
+def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -> Aligned:
+    """Line up the factors of all members that did not diverge; learned on `fit`."""
+    used = np.asarray(grid.ensemble.ok)
+    sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
+    factors = np.asarray(sound.evaluation.factors, np.float64)
+    in_fit = factors[:, prepared.split.fit]
+    active, quality = metrics.active_units(in_fit), voices(prepared, sound)
+    joint = _align(sound, in_fit, active, quality)
+    betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
+    labels, stability = consensus.stability(joint, in_fit, betas)
+    chosen_beta = np.float32(config.betas[chosen // config.seeds])
+    at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
+    judged = _judge(joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config)
+    survives = judged.survives
+    kept = np.flatnonzero(survives) if survives.any() else at_chosen.argmax(keepdims=True)
+    few = consensus.keep(joint, kept)
+    return Aligned(
+        map=few,
+        used=used,
+        factors=consensus.consensus_factors(few, factors),
+        stability=stability[:, kept],
+        at_chosen=at_chosen[kept],
+        agreement=consensus.agreement(in_fit, active),
+        presence=judged.presence[kept],
+        judged=judged,
+    )
+
+
+def voices(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
+    """exp of the mean log-likelihood of a validation date, 1 for the best member: one that is a nat
+    a date worse counts 1/e."""
+    likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)
+    scores = likelihood[:, prepared.split.validation].mean(axis=1)
+    return np.exp(scores - scores.max())
+
+
+def _align(
+    sound: Trained,
+    in_fit: Float[np.ndarray, "member date factor"],
+    active: Bool[np.ndarray, "member factor"],
+    quality: Float[np.ndarray, " member"],
+) -> consensus.Consensus:
+    """Largest first, by the variance that members' loadings give a factor; rising with assets."""
+    loadings = np.asarray(sound.evaluation.loadings, np.float64)
+    importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
+    joint = consensus.align_members(in_fit, active, importance, quality)
+    return consensus.orient(joint, loadings)
+
+
+def _judge(
+    joint: consensus.Consensus,
+    stability: Float[np.ndarray, " factor"],
+    of_seeds: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seeds: Bool[np.ndarray, " member"],
+    config: StudyConfig,
+) -> Judged:
+    """of_seeds: factors, active and quality of the members at the chosen β."""
+    presence = survival.presence(joint, seeds)
+    chance = survival.chance_stability(np.random.default_rng(config.root_seed), *of_seeds)
+    return Judged(presence, stability, chance, survival.survives(presence, stability, chance))
+
+
+def factor_names(aligned: Aligned) -> list[str]:
+    """factor 1, factor 2, … of those kept."""
+    return [f"factor {k + 1}" for k in range(aligned.factors.shape[1])]
+
+
+def factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
+    """Dates × consensus factors, in standard deviations on `fit`."""
+    dates = pd.Index(prepared.panel.dates, name="date")
+    return pd.DataFrame(aligned.factors, index=dates, columns=factor_names(aligned))
+
+
+def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
+    """The members' mean Jacobians, aligned: returns per standard deviation of a factor."""
+    jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
+    loadings = consensus.consensus_loadings(aligned.map, jacobians)
+    assets = pd.Index(prepared.panel.assets, name="asset")
+    in_returns = loadings * prepared.scaler.scale[:, None]
+    return pd.DataFrame(in_returns, index=assets, columns=factor_names(aligned))
+
+
+def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
+    """What figures draw of the consensus, and what makes it of new dates."""
+    joint = aligned.map
+    return {
+        "stability": aligned.stability,
+        "agreement": aligned.agreement,
+        "consensus_members": np.flatnonzero(aligned.used),
+        "consensus_assignment": joint.alignment.assignment,
+        "consensus_signs": joint.alignment.signs,
+        "consensus_weights": joint.alignment.weights,
+        "consensus_location": joint.location,
+        "consensus_scale": joint.scale,
+        "consensus_spread": joint.spread,
+        "consensus_stability": joint.stability,
+        "consensus_medoid": np.array(joint.medoid),
+        "consensus_trim": np.array(joint.trim),
+        "consensus_presence": aligned.presence,
+    }
+
+
+def describe_consensus(aligned: Aligned) -> dict[str, Any]:
+    """What `config.json` says of the rule: factors before and after it, and its two bars."""
+    judged = aligned.judged
+    return {
+        "factors": len(judged.survives),
+        "survive": int(judged.survives.sum()),
+        "least_presence": survival.LEAST_PRESENCE,
+        "chance_stability": judged.chance,
+        "trim": aligned.map.trim,
+    }

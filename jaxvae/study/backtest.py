@@ -1,0 +1,164 @@
+"""What a study of a temporal model says of the future: its lead over models without a memory, its
+value at risk on the test dates, how volatility clusters in the paths that it generates."""
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, Key
+
+from jaxvae.analysis.dynamic_baselines import fit_ewma_t, forecast_log_likelihood
+from jaxvae.analysis.risk import (
+    FILTER_WINDOW,
+    Coverage,
+    autocorrelation,
+    coverage,
+    filtered_quantiles,
+)
+from jaxvae.inference import forecasting, members
+from jaxvae.study.fit import Prepared, StudyConfig
+from jaxvae.study.tables import REFIT_SPLITS, Scored, metric_rows
+
+EWMA = "ewma_t"
+ORDERS = (0.05, 0.01)
+DRAWS = 2000
+LAGS, PATHS, BURN_IN = 20, 4, 250
+LARGEST = 10.0  # squared returns in standard units are cut at its square: one crash is no cluster
+STREAM = 2**32 - 4
+
+
+def score_ewma(prepared: Prepared) -> Scored:
+    """EWMA covariances with t innovations, one step ahead."""
+    split, values = prepared.split, prepared.values
+    forecast = fit_ewma_t(values, split.fit, split.validation)
+    likelihood = forecast_log_likelihood(forecast, values)
+    return Scored(EWMA, None, "fit", REFIT_SPLITS, log_likelihood=likelihood)
+
+
+def foresight(
+    prepared: Prepared, fitted: members.Fitted, comparisons: pd.DataFrame, config: StudyConfig
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Rows of the metrics table, and sentences for the report."""
+    key = jax.random.fold_in(jax.random.key(config.root_seed), STREAM)
+    kept, filtered = value_at_risk(key, prepared, fitted)
+    rows = [
+        metric_rows("vae_ensemble", "test", _risk_scores(name, order, found))
+        for name, by_order in (("var", kept), ("filtered_var", filtered))
+        for order, found in by_order.items()
+    ]
+    clusters = clustering(key, prepared, fitted)
+    for model, lags in clusters.items():
+        named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}
+        rows.append(metric_rows(model, "fit", {name: float(v) for name, v in named.items()}))
+    notes = [lead_note(comparisons), *_risk_notes(kept, filtered), _cluster_note(clusters)]
+    return rows, notes
+
+
+def value_at_risk(
+    key: Key[Array, ""], prepared: Prepared, fitted: members.Fitted
+) -> tuple[dict[float, Coverage], dict[float, Coverage]]:
+    """How the equal-weighted portfolio's value at risk, forecast one step ahead, was kept on the
+    test dates, by order: the model's own quantile, and the one of filtered historical simulation,
+    empty where too few dates come before the test part."""
+    split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
+    said = forecasting.forecast_portfolio(
+        key, prepared.model, fitted, prepared.batch, weights, DRAWS
+    )
+    returns = prepared.values @ weights
+    own = np.quantile(said.draws[:, split.test], ORDERS, axis=0)
+    by_past = filtered_quantiles(returns, said.mean, np.sqrt(said.variance), ORDERS)[:, split.test]
+    kept, filtered = (
+        {
+            order: coverage(returns[split.test], quantile, order)
+            for order, quantile in zip(ORDERS, quantiles, strict=True)
+            if np.isfinite(quantile).all()
+        }
+        for quantiles in (own, by_past)
+    )
+    return kept, filtered
+
+
+def clustering(
+    key: Key[Array, ""], prepared: Prepared, fitted: members.Fitted
+) -> dict[str, Float[np.ndarray, " lag"]]:
+    """Autocorrelation of squared standardised returns at lags 1 … 20, the mean over assets: of the
+    data on `fit`, and of generated paths as long, the mean over them."""
+    data = prepared.values[prepared.split.fit]
+    paths = forecasting.generate_paths(
+        key,
+        prepared.model,
+        fitted,
+        prepared.preset.model.memory,
+        prepared.panel.n_assets,
+        len(data) + BURN_IN,
+        PATHS,
+    )
+    generated = [squares_autocorrelation(path[BURN_IN:]) for path in paths]
+    return {"data": squares_autocorrelation(data), "vae_ensemble": np.mean(generated, axis=0)}
+
+
+def squares_autocorrelation(
+    values: Float[np.ndarray, "date asset"],
+) -> Float[np.ndarray, " lag"]:
+    """Mean over assets of the autocorrelation of x², cut at 100, at lags 1 … 20 (fewer on short
+    panels); an asset whose squares do not vary counts 0."""
+    squares = np.minimum(values**2, LARGEST**2)
+    lags = autocorrelation(squares, min(LAGS, len(values) - 1))
+    return np.nan_to_num(lags).mean(axis=1)
+
+
+def lead_note(comparisons: pd.DataFrame) -> str:
+    """Whether the past helps: the ensemble against the closest model that does not know it."""
+    rows = comparisons[(comparisons.model == "vae_ensemble") & (comparisons.baseline != EWMA)]
+    rival = rows.iloc[int(rows.difference.argmin())]
+    name = rival.baseline.replace("_", " ")
+    lead = f"{rival.difference:+.2f} [{rival.low:+.2f}, {rival.high:+.2f}] nats a date"
+    if rival.low > 0:
+        return (
+            f"The past helps: one step ahead the ensemble leads {name}, the strongest "
+            f"model without a memory, by {lead}."
+        )
+    return (
+        f"The past does not help: one step ahead the ensemble forecasts no better than "
+        f"{name}, a model without a memory ({lead})."
+    )
+
+
+def _risk_scores(kind: str, order: float, found: Coverage) -> dict[str, float]:
+    name = f"{kind}_{round(100 * order)}"
+    return {
+        f"{name}_breaches": found.rate,
+        f"{name}_unconditional_p": found.unconditional.p_value,
+        f"{name}_independence_p": found.independence.p_value,
+        f"{name}_conditional_p": found.conditional.p_value,
+    }
+
+
+def _risk_notes(kept: dict[float, Coverage], filtered: dict[float, Coverage]) -> list[str]:
+    notes = [f"Of the equal-weighted portfolio, forecast one date ahead, {_breaches(kept)}."]
+    if filtered:
+        notes.append(
+            "By filtered historical simulation, which takes the volatility from the model and the "
+            f"tails from the portfolio's last {FILTER_WINDOW} dates, {_breaches(filtered)}."
+        )
+    return notes
+
+
+def _breaches(kept: dict[float, Coverage]) -> str:
+    parts = [
+        f"{100 * found.rate:.2f} % of the test dates breached the value at risk at "
+        f"{100 * order:g} % (Kupiec's test p = {found.unconditional.p_value:.2g}, independence "
+        f"p = {found.independence.p_value:.2g}, both p = {found.conditional.p_value:.2g})"
+        for order, found in kept.items()
+    ]
+    return "; ".join(parts)
+
+
+def _cluster_note(clusters: dict[str, Float[np.ndarray, " lag"]]) -> str:
+    said = {
+        model: f"{lags[0]:.2f} at lag 1 and {lags.mean():.2f} on average over {len(lags)} lags"
+        for model, lags in clusters.items()
+    }
+    return (
+        f"Squared returns of generated paths have an autocorrelation of {said['vae_ensemble']}; "
+        f"the data's is {said['data']}."
+    )

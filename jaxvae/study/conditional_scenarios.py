@@ -1,0 +1,182 @@
+"""Scenarios of all assets where the returns of some, or of whole sectors, are given."""
+
+import difflib
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae.errors import OptionError
+from jaxvae.inference import members
+from jaxvae.inference.conditioning import Given
+from jaxvae.study import fit
+from jaxvae.study.folder import Study
+from jaxvae.study.study import fitted, require_room, rows_under, scaler_of
+
+SAMPLES = 64
+LEAST_ROWS = 256
+# Weighted draws for each scenario: enough that few come twice.
+DRAWS_A_SCENARIO = 8
+LEAST_EFFECTIVE = 100
+LEAST_SHARE = 0.01
+FAR = 15.0
+
+
+class ScenariosGiven(NamedTuple):
+    """Scenarios × assets in the units of the returns, and how good they are.
+
+    effective_samples: (Σw)²/Σw² of the weighted draws that they were picked from (Kong 1992).
+    draws: how many those were.
+    """
+
+    returns: pd.DataFrame
+    effective_samples: float
+    draws: int
+
+
+def scenarios_given(
+    study: Study,
+    given: Mapping[str, float],
+    number: int,
+    seed: int = 0,
+    covariates: Mapping[str, float] | pd.DataFrame | None = None,
+) -> ScenariosGiven:
+    """Draws of all assets' returns where some are known, p(x | y), scenarios × assets.
+
+    From the equal mixture of the refitted seeds at the chosen configuration, each counting by how
+    likely it finds what is given; by importance sampling (`given.draw_given`), and then picking
+    draws by their weights. The same seed gives the same scenarios.
+
+    given: return by asset, or by sector for the plain mean of its assets, as fractions.
+    covariates: as in `study.scenarios`; each date of `fit` counts by how likely what is given is
+        under its conditions.
+
+    Raises OptionError on a name that the study does not know, an asset that is given twice (alone
+    and in its sector), a return that is not finite, or nothing left to draw. Warns where few draws
+    carry the weight, since scenarios then repeat them.
+    """
+    if not given:
+        raise OptionError("--given: nothing is given; name an asset and its return")
+    if number < 1:
+        raise OptionError(f"--number: {number} is too few; ask for at least 1")
+    fit.check_root_seed(seed)
+    portfolios, returns = _portfolios(study, given)
+    model, refits = fit.saved_model(study.config), fitted(study, "refits")
+    draws = DRAWS_A_SCENARIO * number
+    require_room(number, draws * len(study.config["assets"]))
+    n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
+    found = members.scenarios_given(
+        jax.random.key(seed),
+        model,
+        refits,
+        rows_under(study, covariates),
+        _standardised(study, portfolios, returns),
+        (SAMPLES, n_rows),
+    )
+    shares = _shares(np.asarray(found.log_weights, np.float64))
+    effective = float(1.0 / np.sum(shares**2))
+    _warn_if_far(study, portfolios, returns, list(given))
+    _warn_if_few(effective, len(shares), number)
+    picked = _pick(np.random.default_rng(seed), shares, number)
+    values = np.asarray(found.values, np.float64)
+    values = scaler_of(study).restore(values.reshape(-1, values.shape[-1])[picked])
+    exact = portfolios.sum(axis=1) == 1.0
+    values[:, portfolios[exact].argmax(axis=1)] = returns[exact]
+    index = pd.RangeIndex(number, name="scenario")
+    table = pd.DataFrame(values, index=index, columns=study.config["assets"])
+    return ScenariosGiven(table, effective, len(shares))
+
+
+def _warn_if_far(
+    study: Study,
+    portfolios: Float[np.ndarray, "portfolio asset"],
+    returns: Float[np.ndarray, " portfolio"],
+    names: list[str],
+) -> None:
+    shares = portfolios / portfolios.sum(axis=1, keepdims=True)
+    spread = np.sqrt(np.einsum("pa,ab,pb->p", shares, study.covariance.to_numpy(), shares))
+    far = np.abs(returns - shares @ scaler_of(study).mean) / spread
+    most = int(far.argmax())
+    if far[most] > FAR:
+        warnings.warn(
+            f"--given: {names[most]}={returns[most]:g} is {far[most]:,.0f} standard deviations "
+            "from its mean; no model knows what happens there (returns are fractions: -0.10 is "
+            "-10 %)",
+            stacklevel=3,
+        )
+
+
+def _portfolios(
+    study: Study, given: Mapping[str, float]
+) -> tuple[Float[np.ndarray, "portfolio asset"], Float[np.ndarray, " portfolio"]]:
+    """1 where an asset is in a portfolio, and the returns given."""
+    assets = np.array(study.config["assets"])
+    sectors = np.array([str(sector) for sector in study.config["sectors"] or ()])
+    rows = []
+    for name, value in given.items():
+        if not np.isfinite(value):
+            raise OptionError(f"--given: {name}={value} is not a number; give a return, as -0.05")
+        held = assets == name
+        held = held if held.any() or not len(sectors) else sectors == name
+        if not held.any():
+            raise OptionError(f"--given: {name!r} is no asset of the study{_hint(name, study)}")
+        rows.append(held)
+    portfolios = np.array(rows, np.float64).reshape(len(rows), len(assets))
+    if (twice := portfolios.sum(axis=0) > 1).any():
+        name = assets[int(np.argmax(twice))]
+        raise OptionError(f"--given: {name} is given alone and in its sector; keep one of the two")
+    if (portfolios.sum(axis=1) == 1).sum() == len(assets):
+        raise OptionError("--given: every asset is given; leave out those to draw")
+    return portfolios, np.array(list(given.values()), np.float64)
+
+
+def _hint(name: str, study: Study) -> str:
+    """The nearest name that there is."""
+    known = [*study.config["assets"], *{str(one) for one in study.config["sectors"] or ()}]
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"; did you mean {nearest[0]}?" if nearest else "; loadings.csv lists them"
+
+
+def _standardised(
+    study: Study,
+    portfolios: Float[np.ndarray, "portfolio asset"],
+    returns: Float[np.ndarray, " portfolio"],
+) -> Given:
+    """Means of assets' returns as weighted sums of their standard units; over the root of the sum
+    of squared weights, so that numbers stay near 1."""
+    scaler = scaler_of(study)
+    shares = portfolios / portfolios.sum(axis=1, keepdims=True)
+    weights, centred = shares * scaler.scale, returns - shares @ scaler.mean
+    size = np.sqrt((weights**2).sum(axis=1))
+    as_float = (weights / size[:, None], centred / size)
+    return Given(*(jnp.asarray(part, jnp.float32) for part in as_float))
+
+
+def _shares(log_weights: Float[np.ndarray, "member sample row"]) -> Float[np.ndarray, " draw"]:
+    """Weights over all draws, summing to 1."""
+    flat = log_weights.ravel()
+    weights = np.exp(flat - flat.max())
+    return weights / weights.sum()
+
+
+def _pick(rng: np.random.Generator, shares: Float[np.ndarray, " draw"], number: int) -> Any:
+    """Systematic resampling (Kitagawa 1996), in random order: so many places, each draw in them as
+    often as its weight says, rounded up or down."""
+    points = (np.arange(number) + rng.uniform()) / number
+    picked = np.searchsorted(np.cumsum(shares)[:-1], points, side="right")
+    return rng.permutation(picked)
+
+
+def _warn_if_few(effective: float, draws: int, number: int) -> None:
+    if effective < max(LEAST_EFFECTIVE, LEAST_SHARE * draws):
+        warnings.warn(
+            "few draws fit what is given: the effective sample size is "
+            f"{effective:,.0f} of {draws:,} draws, and the {number:,} scenarios repeat those few; "
+            "a higher --number draws more",
+            stacklevel=3,
+        )

@@ -1,0 +1,119 @@
+"""What a model is told before it sees returns: covariates of the dates, sectors of the assets.
+
+A model that takes none gets an array without columns, so that nothing else asks what it takes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae.data.covariates import exclusive_with
+from jaxvae.data.panel import Panel, Scaler, fit_scaler
+from jaxvae.errors import DataError, OptionError
+from jaxvae.models import ModelConfig
+from jaxvae.models.memory import recall
+from jaxvae.study.presets import CONDITIONAL
+
+
+def fit_conditions(panel: Panel, fit: slice, model: str) -> tuple[list[str], Scaler]:
+    """Names of the covariates that a model takes, and their scaler by the dates of `fit`.
+
+    Raises DataError where the model takes covariates or sectors and the panel has neither, or where
+    a covariate does not vary in `fit`.
+    """
+    if model in CONDITIONAL and panel.covariates is None and panel.sectors is None:
+        raise DataError(
+            f"--model {model} needs to know something of dates or assets: give --covariates, "
+            "--sectors or both"
+        )
+    if model not in CONDITIONAL or panel.covariates is None:
+        return [], Scaler(np.zeros(0), np.zeros(0))
+    scaler = fit_scaler(panel.covariates.to_numpy(np.float64)[fit])
+    if (flat := scaler.scale == 0.0).any():
+        name = panel.covariates.columns[int(np.argmax(flat))]
+        raise DataError(
+            f"covariate {name!r} does not vary in the first 70 % of dates: leave it out"
+        )
+    return [str(name) for name in panel.covariates.columns], scaler
+
+
+def row_conditions(
+    panel: Panel, names: Sequence[str], scaler: Scaler
+) -> Float[np.ndarray, "date condition"]:
+    """The named covariates of a panel's dates in standard units; others are left out.
+
+    Raises DataError where the panel lacks one.
+    """
+    if not names:
+        return np.zeros((panel.n_dates, 0))
+    known = panel.covariates if panel.covariates is not None else pd.DataFrame()
+    if absent := [name for name in names if name not in known.columns]:
+        raise DataError(
+            f"--covariates: {len(absent)} of the study's {len(names)} are missing, {absent[0]!r} "
+            "first; give every date all that the study was fitted with"
+        )
+    return scaler.standardise(known[list(names)].to_numpy(np.float64))
+
+
+def sector_numbers(panel: Panel, model: str) -> tuple[int, ...]:
+    """Each asset's sector, counted from 0 in alphabetical order, for a model that takes them."""
+    if model not in CONDITIONAL or panel.sectors is None:
+        return ()
+    labels = sector_labels(panel.sectors)
+    return tuple(labels.index(sector) for sector in panel.sectors)
+
+
+def sector_labels(sectors: Sequence[str]) -> list[str]:
+    """The sectors in the order in which `sector_numbers` counts them."""
+    return sorted(set(sectors))
+
+
+def assumed_conditions(
+    conditions: Float[np.ndarray, "date condition"],
+    names: Sequence[str],
+    scaler: Scaler,
+    assumed: Mapping[str, float] | pd.DataFrame,
+) -> Float[np.ndarray, "row condition"]:
+    """Conditions, in standard units, to draw scenarios under.
+
+    conditions: of the dates of `fit`. assumed: values of some covariates in their own units, the
+    others staying as they were on those dates, of which all count alike; or a table with a column
+    for each covariate, whose rows count alike. A month or weekday that is set to 1 sets the others
+    of its kind to 0.
+
+    Raises OptionError on a covariate that the study does not know, or that is missing in a table.
+    """
+    assumed = dict(assumed) if not isinstance(assumed, pd.DataFrame) else assumed
+    if unknown := [name for name in assumed if name not in names]:
+        known = f"it knows {', '.join(names)}" if names else "it was fitted without any"
+        raise OptionError(f"--covariates: {unknown[0]!r} is not one of the study's; {known}")
+    if isinstance(assumed, pd.DataFrame):
+        if absent := [name for name in names if name not in assumed]:
+            raise OptionError(f"--covariates: no column {absent[0]!r}; give every covariate one")
+        return scaler.standardise(assumed[list(names)].to_numpy(np.float64))
+    values = pd.DataFrame(scaler.restore(conditions), columns=list(names))
+    for name, value in assumed.items():
+        if not np.isfinite(value):
+            raise OptionError(f"--covariates: {name}={value} is no finite number")
+        if value == 1.0:
+            values[[other for other in exclusive_with(name) if other in names]] = 0.0
+        values[name] = float(value)
+    return scaler.standardise(values.to_numpy(np.float64))
+
+
+def with_memory(
+    conditions: Float[np.ndarray, "date condition"],
+    values: Float[np.ndarray, "date asset"],
+    shape: ModelConfig,
+) -> Float[np.ndarray, "date more_conditions"]:
+    """The conditions, and after them what a temporal model remembers on each date of those before.
+
+    values: returns in standard units, in order of dates and from the first one on: the memory
+    starts blank.
+    """
+    if shape.memory is None:
+        return conditions
+    remembered = recall(values, shape.memory, shape.n_factors - 1)
+    return np.concatenate([conditions, remembered], axis=1)

@@ -1,0 +1,45 @@
+"""What each member's KL is made of (`analysis.decomposition`), for the tables of a study."""
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
+from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.tables import metric_rows
+
+CHANCE = "total_correlation_chance_mean"
+PARTS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
+
+
+def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataFrame:
+    """A row a member: the fields of `Decomposition`, and the total correlation of its factors
+    shifted in time; nats a date, on `fit`.
+
+    Without columns where the prior is not N(0, I), as under the likelihood "student". On one BLAS
+    thread: on many small matrices several cost far more than they give.
+    """
+    members = range(len(grid.ensemble.ok))
+    if prepared.preset.model.likelihood == "student":
+        return pd.DataFrame(index=members)
+    fit = prepared.split.fit
+    with threadpool_limits(1):
+        rows = [_of_member(grid, member, fit, config.root_seed) for member in members]
+    return pd.DataFrame(rows, columns=[*Decomposition._fields, CHANCE])
+
+
+def kl_rows(parts: pd.DataFrame, n_factors: int) -> pd.DataFrame:
+    """The same numbers as rows of the metrics table."""
+    names = [str(name) for name in parts]
+    tables = [
+        metric_rows("vae", "fit", dict(zip(names, row, strict=True)), member, n_factors)
+        for member, row in enumerate(parts.to_numpy(np.float64).tolist())
+    ]
+    return pd.concat([metric_rows("vae", "fit", {}), *tables], ignore_index=True)
+
+
+def _of_member(grid: Trained, member: int, fit: slice, root_seed: int) -> tuple[float, ...]:
+    said, rng = grid.evaluation, np.random.default_rng(root_seed)
+    arrays = (said.factors[member], said.log_variance[member])
+    codes = Codes(*(np.asarray(array, np.float64)[fit] for array in arrays))
+    return (*decompose(rng, codes), chance_correlation(rng, codes))

@@ -1,0 +1,206 @@
+"""A study in words and settings: what `config.json` holds and what the report must say."""
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxvae.analysis.survival import LEAST_PRESENCE
+from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
+from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
+from jaxvae.study.figure_data import shown_assets
+from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.folder import SCHEMA
+from jaxvae.study.gaps import describe_missing
+from jaxvae.study.presets import CONDITIONAL
+from jaxvae.training.ensemble import CHUNK_EPOCHS
+from jaxvae.training.tiles import resolve_width
+
+SHORT_TEST = 100
+FEW_SEEDS = 2
+WEAK = 0.5
+PACKAGES = ("jaxvae", "jax", "flax", "optax", "numpy", "pandas", "scikit-learn")
+
+
+def study_notes(
+    prepared: Prepared, config: StudyConfig, grid: Trained, aligned: Aligned
+) -> list[str]:
+    """What the report must say of the run: multiplicity, short panels, diverged members, factors
+    that were dropped, and each kept one that the members do not agree on."""
+    n_members = len(grid.ensemble.ok)
+    n_test = prepared.panel.n_dates - prepared.split.fit.stop
+    best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
+    notes = [
+        f"{best} picked on the validation dates; the test dates were opened once, for the figures "
+        "shown."
+    ]
+    if n_test < SHORT_TEST:
+        notes.append(f"The test part has {n_test} dates: too few to tell close models apart.")
+    if config.seeds < FEW_SEEDS:
+        notes.append("With one seed, stability over seeds cannot be judged.")
+    if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
+        notes.append(f"{diverged} of {n_members} members diverged and were left out.")
+    notes += _dropped_notes(aligned.judged)
+    notes += _charge_notes(prepared)
+    notes += _told_notes(prepared)
+    notes += [
+        f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
+        "nothing."
+        for k in _volatility_factors(prepared, aligned)
+    ]
+    for k, steady in enumerate(aligned.at_chosen):
+        if steady < WEAK and config.seeds >= FEW_SEEDS:
+            notes.append(
+                f"Factor {k + 1} is not stable: at the chosen β a member's correlates with the "
+                f"others' consensus at {steady:.2f} on average."
+            )
+    return notes
+
+
+def _charge_notes(prepared: Prepared) -> list[str]:
+    """What β means where the objective is not β KL."""
+    train = prepared.preset.train
+    if train.capacity is not None:
+        return [
+            f"Members were held at a KL of {train.capacity:g} nats a date: β is how strongly, not "
+            "the price of a nat."
+        ]
+    if train.free_bits:
+        return [f"Each factor carried {train.free_bits:g} nats a date at no charge (free bits)."]
+    return []
+
+
+def _told_notes(prepared: Prepared) -> list[str]:
+    """What the model was told beside returns, and what that changes in reading the report."""
+    shape, notes, names = prepared.preset.model, [], prepared.covariates
+    if names:
+        seen = ", ".join(shape.conditioned)
+        notes.append(
+            f"The VAEs are told what each date was known to be: {', '.join(names)} (seen by: "
+            f"{seen}). Their likelihoods are given it, those of the classical models are not; "
+            "covariance and scenarios are averaged over the dates the models were fitted on."
+        )
+    if shape.sectors:
+        notes.append(
+            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; an "
+            "asset's noise includes what is not known of its loadings."
+        )
+    return notes
+
+
+def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
+    """Which consensus factors are the members' first, where that one moves volatility."""
+    if prepared.preset.model.likelihood != "volatility":
+        return []
+    shares = (aligned.map.alignment.assignment == 0).mean(axis=0)
+    return [int(k) for k in np.flatnonzero(shares > WEAK)]
+
+
+def _dropped_notes(judged: Judged) -> list[str]:
+    """How many consensus factors were dropped, and why."""
+    every, notes = len(judged.survives), []
+    unused = judged.presence < LEAST_PRESENCE
+    if lost := int(unused.sum()):
+        notes.append(
+            f"{lost} of {every} consensus factors dropped: collapsed or unused in over half of the "
+            "members."
+        )
+    if lost := int((~judged.survives & ~unused).sum()):
+        notes.append(
+            f"{lost} of {every} consensus factors dropped: seeds agree on them no more than "
+            f"independent members would by accident (stability {judged.chance:.2f})."
+        )
+    if not judged.survives.any():
+        notes.append(
+            "No consensus factor survives; the steadiest is shown all the same and proves nothing."
+        )
+    return notes
+
+
+def describe_study(
+    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: int, aligned: Aligned
+) -> dict[str, Any]:
+    """Everything that the numbers depend on, and the names that the report uses."""
+    panel, preset = prepared.panel, prepared.preset
+    reference = panel.reference
+    return {
+        "schema": SCHEMA,
+        "name": panel.name,
+        "preset": config.preset,
+        "model": config.model,
+        "seeds": list(range(config.seeds)),
+        "betas": list(config.betas),
+        "n_factors": config.n_factors,
+        "epochs": preset.train.epochs,
+        "learning_rate": preset.learning_rate,
+        "root_seed": config.root_seed,
+        "likelihood_samples": config.likelihood_samples,
+        **describe_engine(config.tile_width),
+        "data_hash": panel_hash(panel),
+        "model_config": asdict(preset.model),
+        "train_config": asdict(preset.train),
+        "panel": _describe_panel(prepared),
+        "chosen": {
+            "member": chosen,
+            "seed": int(grid.ensemble.members.seed[chosen]),
+            "beta": float(config.betas[chosen // config.seeds]),
+            "best_epoch": int(grid.ensemble.best_epoch[chosen]),
+        },
+        "reference": None
+        if reference is None
+        else {"names": [str(name) for name in reference.factors], "planted": reference.planted},
+        "sectors": None if panel.sectors is None else list(panel.sectors),
+        "covariates": prepared.covariates,
+        "assets": list(panel.assets),
+        "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
+        "factor_names": factor_names(aligned),
+        "consensus": describe_consensus(aligned),
+        "volatility_factors": _volatility_factors(prepared, aligned),
+    }
+
+
+def run_facts(panel: Panel, config: StudyConfig) -> dict[str, Any]:
+    """All that the bits of a study depend on: settings, data, versions, device and tiles."""
+    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
+    told = {"known": knowledge_hash(panel)} if config.model in CONDITIONAL else {}
+    return {**settings, "data": panel_hash(panel), **told, **describe_engine(config.tile_width)}
+
+
+def describe_engine(tile_width: int | None) -> dict[str, Any]:
+    """Width, device and versions, on which the bits of a run depend beside its settings."""
+    return {
+        "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
+        "chunk_epochs": CHUNK_EPOCHS,
+        "device": _describe_device(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _describe_device() -> dict[str, Any]:
+    devices = jax.local_devices()
+    first = devices[0]
+    return {"platform": first.platform, "kind": first.device_kind, "count": len(devices)}
+
+
+def _describe_panel(prepared: Prepared) -> dict[str, Any]:
+    dates, split = prepared.panel.dates, prepared.split
+
+    def day(index: int) -> str:
+        return str(dates[index].date())
+
+    return {
+        "n_dates": len(dates),
+        "n_assets": prepared.panel.n_assets,
+        "first_date": day(0),
+        "last_date": day(-1),
+        "n_train": split.train.stop,
+        "n_validation": split.fit.stop - split.train.stop,
+        "n_test": len(dates) - split.fit.stop,
+        "validation_from": day(split.validation.start),
+        "test_from": day(split.test.start),
+        **describe_missing(prepared.panel.values, split),
+    }

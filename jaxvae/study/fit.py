@@ -1,0 +1,268 @@
+"""From a panel to fitted members: prepare, train the grid, choose on validation, refit.
+
+Everything here sees `fit` only; what members say of later dates is evaluated, never used.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.data.checks import check_panel
+from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
+from jaxvae.errors import DataError, OptionError
+from jaxvae.inference import members as apply
+from jaxvae.inference.evaluation import Evaluation
+from jaxvae.models import ModelConfig, build
+from jaxvae.models.memory import Speeds
+from jaxvae.models.model import Batch, Model, make_batch
+from jaxvae.study.conditions import fit_conditions, row_conditions, sector_numbers, with_memory
+from jaxvae.study.gaps import preset_for
+from jaxvae.study.presets import Preset, build_model, make_preset
+from jaxvae.training.ensemble import (
+    Ensemble,
+    Members,
+    Progress,
+    check_grid,
+    member_grid,
+    train_ensemble,
+)
+from jaxvae.training.state import Data, make_data
+from jaxvae.training.store import InMemory
+
+DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
+# The evaluation's key is folded out of the root by a number that is no member's seed.
+EVALUATION_STREAM = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What to train and how to score it.
+
+    seeds: how many, 0 … seeds-1. betas: weights of the KL term. n_factors: latent factors.
+    preset, model, epochs, warmup, capacity, free_bits: as `presets.make_preset` takes them.
+    root_seed: every random number of the study comes from it.
+    likelihood_samples: importance samples a date for log p(x).
+    tile_width: members at once on each device, by default what suits it; floats may differ in the
+        last place between widths.
+    """
+
+    seeds: int = 8
+    betas: tuple[float, ...] = DEFAULT_BETAS
+    n_factors: int = 5
+    preset: str = "default"
+    model: str = "static"
+    epochs: int | None = None
+    root_seed: int = 0
+    likelihood_samples: int = 128
+    tile_width: int | None = None
+    warmup: int | None = None
+    capacity: float | None = None
+    free_bits: float | None = None
+
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--seeds", self.seeds, 1),
+            ("--factors", self.n_factors, 1),
+            ("likelihood_samples", self.likelihood_samples, 8),
+            ("--tile-width", 1 if self.tile_width is None else self.tile_width, 1),
+        ):
+            if value < least:
+                raise OptionError(f"{option}: {value} is too few; at least {least}")
+        check_root_seed(self.root_seed)
+        check_grid(range(self.seeds), self.betas)
+        preset_of(self)
+
+
+def preset_of(config: StudyConfig) -> Preset:
+    """The preset with what the configuration changes of it."""
+    return make_preset(
+        config.preset,
+        n_factors=config.n_factors,
+        epochs=config.epochs,
+        model=config.model,
+        warmup=config.warmup,
+        capacity=config.capacity,
+        free_bits=config.free_bits,
+    )
+
+
+def check_root_seed(seed: int) -> None:
+    """OptionError unless the seed fits in 32 bits."""
+    if not 0 <= seed < 2**32:
+        raise OptionError(f"--seed: {seed} must lie between 0 and 2**32 - 1")
+
+
+class Prepared(NamedTuple):
+    """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
+    dates in standard units; the batch's weights are 1 in `fit`, else 0. covariates: names of the
+    conditions, and their scaler's place and scale in `covariate_scaler`."""
+
+    panel: Panel
+    split: Split
+    scaler: Scaler
+    values: Float[np.ndarray, "date asset"]
+    conditions: Float[np.ndarray, "date condition"]
+    batch: Batch
+    preset: Preset
+    model: Model
+    covariates: list[str]
+    covariate_scaler: Scaler
+
+
+class Trained(NamedTuple):
+    """Members and what they say of all dates of the panel."""
+
+    ensemble: Ensemble
+    evaluation: Evaluation
+
+
+def prepare(panel: Panel, config: StudyConfig) -> Prepared:
+    """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
+    training rows.
+
+    Raises DataError on too few dates, or a column with too few cells or that does not vary.
+    """
+    check_panel(panel.to_frame(), config.n_factors)
+    split = split_dates(panel.n_dates)
+    preset = preset_for(panel, preset_of(config))
+    batch_size = min(preset.train.batch_size, split.train.stop)
+    scaler = fit_scaler(panel.values[split.fit])
+    values = scaler.standardise(panel.values)
+    covariates, covariate_scaler = fit_conditions(panel, split.fit, config.model)
+    conditions = row_conditions(panel, covariates, covariate_scaler)
+    conditions = with_memory(conditions, values, preset.model)
+    sectors = sector_numbers(panel, config.model)
+    preset = preset._replace(
+        model=replace(preset.model, n_conditions=conditions.shape[1], sectors=sectors),
+        train=replace(preset.train, batch_size=batch_size),
+    )
+    in_fit = np.zeros(panel.n_dates)
+    in_fit[split.fit] = 1.0
+    batch = make_batch(values, conditions, in_fit)
+    model = build_model(preset, panel.n_assets)
+    known = (covariates, covariate_scaler)
+    return Prepared(panel, split, scaler, values, conditions, batch, preset, model, *known)
+
+
+def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
+    """The member to report, by validation alone: at the β whose seeds have the highest mean
+    log-likelihood there, the seed with the highest. Members that diverged do not count."""
+    scores = np.asarray(grid.evaluation.likelihood.value)[:, split.validation].mean(axis=1)
+    scores = np.where(grid.ensemble.ok, scores, np.nan).reshape(len(config.betas), config.seeds)
+    means = [row[np.isfinite(row)].mean() if np.isfinite(row).any() else -np.inf for row in scores]
+    best_beta = int(np.argmax(means))
+    return best_beta * config.seeds + int(np.nanargmax(scores[best_beta]))
+
+
+def training_data(prepared: Prepared, n_training_rows: int) -> Data:
+    """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
+    fit, validation = prepared.split.fit, prepared.split.validation
+    batch_size = prepared.preset.train.batch_size
+    training, judged = (
+        make_batch(prepared.values[rows], prepared.conditions[rows]) for rows in (fit, validation)
+    )
+    data = make_data(training, judged, batch_size)
+    return data._replace(n_batches=jnp.int32(math.ceil(n_training_rows / batch_size)))
+
+
+def train_grid(
+    prepared: Prepared,
+    config: StudyConfig,
+    report: Callable[[Progress], None],
+    stage: InMemory | None = None,
+) -> Trained:
+    """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
+    n_train = prepared.split.train.stop
+    data = training_data(prepared, n_train)
+    members = member_grid(
+        range(config.seeds),
+        config.betas,
+        data,
+        prepared.model,
+        prepared.preset.learning_rate,
+        prepared.preset.train.epochs,
+    )
+    members.hyperparameters.row_weights[:, n_train:] = 0.0
+    trained = train_members(prepared, config, data, members, report, stage)
+    if not trained.ensemble.ok.any():
+        raise DataError("every member diverged: look for outliers in the data")
+    return trained
+
+
+def refit(
+    prepared: Prepared,
+    grid: Trained,
+    chosen: int,
+    config: StudyConfig,
+    report: Callable[[Progress], None],
+    stage: InMemory | None = None,
+) -> Trained:
+    """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
+    diverge are left out."""
+    first = chosen - chosen % config.seeds
+    seeds = slice(first, first + config.seeds)
+    members = jax.tree.map(lambda leaf: leaf[seeds].copy(), grid.ensemble.members)
+    members.hyperparameters.row_weights[:] = 1.0
+    members.hyperparameters.validation_weights[:] = 0.0
+    members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
+    data = training_data(prepared, prepared.split.fit.stop)
+    trained = train_members(prepared, config, data, members, report, stage)
+    ok = trained.ensemble.ok
+    if not ok.any():
+        raise DataError("every refit diverged: look for outliers in the data")
+    return jax.tree.map(lambda leaf: leaf[ok], trained)
+
+
+def train_members(
+    prepared: Prepared,
+    config: StudyConfig,
+    data: Data,
+    members: Members,
+    report: Callable[[Progress], None],
+    stage: InMemory | None = None,
+) -> Trained:
+    """Train members on the data and evaluate them on all dates of the panel, tile by tile; stage:
+    where finished tiles and the state of the one in work are kept, by default memory."""
+    root = jax.random.key(config.root_seed)
+    key = jax.random.fold_in(root, EVALUATION_STREAM)
+    model, width = prepared.model, config.tile_width
+
+    def evaluated(ensemble: Ensemble) -> Trained:
+        everyone, n_samples = apply.everyone(ensemble), config.likelihood_samples
+        said = apply.evaluate(key, model, everyone, prepared.batch, n_samples, tile_width=width)
+        return Trained(ensemble, said)
+
+    trained: Trained = train_ensemble(
+        root,
+        data,
+        members,
+        model,
+        prepared.preset.train,
+        tile_width=width,
+        on_progress=report,
+        finish=evaluated,
+        stage=stage,
+    )
+    return trained
+
+
+def saved_model(config: dict[str, Any]) -> Model:
+    """The model of a saved study, from its `config.json`."""
+    return build(saved_shape(config), len(config["assets"]))
+
+
+def saved_shape(config: dict[str, Any]) -> ModelConfig:
+    """The shape of a saved study's model."""
+    shape = dict(config["model_config"])
+    for name, value in shape.items():
+        shape[name] = tuple(value) if isinstance(value, list) else value
+    if shape.get("memory"):
+        squares, base, products = shape["memory"]
+        shape["memory"] = Speeds(tuple(squares), base, products)
+    return ModelConfig(**shape)

@@ -1,0 +1,163 @@
+"""What a saved study forecasts, one date ahead, and the paths of returns that it generates.
+
+Every model can be asked. Only `temporal` and `autoregressive` know of the past; the forecasts of
+the others differ between dates by their covariates, or not at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae.analysis.risk import filtered_quantiles
+from jaxvae.data import as_panel
+from jaxvae.data.panel import Panel
+from jaxvae.errors import OptionError
+from jaxvae.inference import forecasting
+from jaxvae.models.model import make_batch
+from jaxvae.study import fit
+from jaxvae.study.folder import Study
+from jaxvae.study.study import fitted, known_conditions, scaler_of, standardised
+
+ORDERS = (0.01, 0.05)
+DRAWS = 2000
+BURN_IN = 250
+NEXT = "next"
+
+
+def forecast(
+    study: Study,
+    panel: Panel | pd.DataFrame,
+    weights: Sequence[float] | np.ndarray | pd.Series | None = None,
+    *,
+    number: int = DRAWS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
+
+    Columns, in returns as fractions: `mean`, `std`, and the value at risk at 1 and 5 %, `var_1` and
+    `var_5`: quantiles of the return, negative where the portfolio may lose; `filtered_var_1` and
+    `filtered_var_5`: the same by filtered historical simulation (`analysis.risk`), empty until 250
+    dates are known on which no asset held is missing, and the ones to trust from there on. A row
+    says what was forecast for its date from the dates before it *in this panel*: give a panel that
+    starts well before the dates of interest, as the memory starts blank. The last row, "next", is
+    for the date after the last.
+
+    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+    weights: a series by asset, 0 for those not named, or a number for each in the study's order; by
+        default equal.
+    number: draws a date, from the equal mixture of the chosen configuration's refits. A quantile
+        has the Monte-Carlo error of so many draws.
+    seed: of the draws; the same one gives the same forecasts.
+
+    Raises DataError unless the panel has every asset of the study, OptionError on weights that do
+    not fit or fewer than 100 draws.
+    """
+    if number < 100:
+        raise OptionError(f"--number: {number} draws are too few for a quantile at 1 %; give 100")
+    fit.check_root_seed(seed)
+    panel, scaler, share = as_panel(panel), scaler_of(study), _weights(study, weights)
+    said = forecasting.forecast_portfolio(
+        jax.random.key(seed),
+        fit.saved_model(study.config),
+        fitted(study, "refits"),
+        _rows_ahead(study, panel),
+        share * scaler.scale,
+        number,
+    )
+    centre = float(share @ scaler.mean)
+    quantiles = centre + np.quantile(said.draws, ORDERS, axis=0)
+    columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
+    columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
+    held = share != 0.0
+    returns = scaler.restore(standardised(study, panel))[:, held] @ share[held]
+    by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
+    columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
+    dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
+    return pd.DataFrame(columns, index=pd.Index(dates, name="date"))
+
+
+def forecast_covariance(
+    study: Study, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
+    """Covariance of all returns on the date after the panel's last, assets × assets, in squared
+    fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
+
+    Errors are those of `forecast`.
+    """
+    fit.check_root_seed(seed)
+    scaler, assets = scaler_of(study), study.config["assets"]
+    batch = _rows_ahead(study, as_panel(panel))
+    model, refits = fit.saved_model(study.config), fitted(study, "refits")
+    _, standard = forecasting.forecast_moments(jax.random.key(seed), model, refits, batch, number)
+    values = standard * np.outer(scaler.scale, scaler.scale)
+    return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
+
+
+def paths(
+    study: Study, n_dates: int, number: int = 1, seed: int = 0
+) -> Float[np.ndarray, "path date asset"]:
+    """Paths of returns that the study's chosen models generate, as fractions, in the study's order
+    of assets: every date is drawn given those drawn before it.
+
+    The memory starts blank; 250 dates are drawn and dropped before the first. Members take turns.
+    For a model without a memory dates are independent. Where volatility follows its own averages
+    nearly one to one, as after little training, nothing holds its level: on long paths it drifts.
+
+    Raises OptionError on fewer than one date or path, and for a study with covariates.
+    """
+    for option, value in (("n_dates", n_dates), ("number", number)):
+        if value < 1:
+            raise OptionError(f"{option}: {value} is too few; ask for at least 1")
+    if study.config.get("covariates"):
+        raise OptionError("paths: nobody knows this study's covariates ahead; use scenarios")
+    fit.check_root_seed(seed)
+    drawn = forecasting.generate_paths(
+        jax.random.key(seed),
+        fit.saved_model(study.config),
+        fitted(study, "refits"),
+        fit.saved_shape(study.config).memory,
+        len(study.config["assets"]),
+        n_dates + BURN_IN,
+        number,
+    )
+    kept = drawn[:, BURN_IN:]
+    return scaler_of(study).restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
+
+
+def portfolio(study: Study, weights: Mapping[Any, float]) -> pd.Series | None:
+    """Weights by asset, 0 for those not named; None where none is named.
+
+    Raises OptionError on an asset that the study lacks.
+    """
+    assets = study.config["assets"]
+    if unknown := [name for name in weights if name not in assets]:
+        raise OptionError(f"--weights: {unknown[0]!r} is no asset of the study")
+    return pd.Series(dict.fromkeys(assets, 0.0) | dict(weights)) if weights else None
+
+
+def _rows_ahead(study: Study, panel: Panel) -> Any:
+    """Every date of the panel, and the one after, of which no cell is known."""
+    values = standardised(study, panel)
+    conditions = known_conditions(study, panel, values, n_ahead=1)
+    nothing = np.full_like(values[:1], np.nan)
+    return make_batch(np.concatenate([values, nothing]), conditions)
+
+
+def _weights(
+    study: Study, weights: Sequence[float] | np.ndarray | pd.Series | None
+) -> Float[np.ndarray, " asset"]:
+    assets = study.config["assets"]
+    if weights is None:
+        return np.full(len(assets), 1.0 / len(assets))
+    if isinstance(weights, pd.Series):
+        weights = portfolio(study, dict(weights.items()))
+    values = np.asarray(weights, np.float64)
+    if values.shape != (len(assets),) or not np.isfinite(values).all():
+        raise OptionError(f"weights: give {len(assets)} finite numbers, one an asset")
+    if not values.any():
+        raise OptionError("--weights: all are 0; give one asset at least a weight")
+    return values

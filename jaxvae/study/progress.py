@@ -1,0 +1,144 @@
+"""What a person sees while a study runs and when it is done."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from jaxvae.study.folder import Study
+from jaxvae.training.ensemble import Progress
+
+Report = Callable[[str, Progress | None], None]
+STAGES = {
+    "train": "Training the ensemble",
+    "refit": "Refitting the chosen β",
+    "count": "Counting factors",
+    "score": "Aligning and scoring",
+    "report": "Drawing the report",
+}
+WIDEST = max(map(len, STAGES.values()))
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def shown(quiet: bool) -> Iterator[Report]:
+    """Progress on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
+    if quiet:
+        yield lambda stage, progress: None
+    elif sys.stderr.isatty():
+        with _bars() as report:
+            yield report
+    else:
+        yield _Lines()
+
+
+def closing_lines(study: Study) -> str:
+    """The result in a few lines, for the terminal."""
+    panel, chosen = study.config["panel"], study.config["chosen"]
+    n_seeds, n_betas = len(study.config["seeds"]), len(study.config["betas"])
+    return "\n".join(
+        [
+            f"{study.config['name']}: {panel['n_dates']:,} dates × {panel['n_assets']:,} assets, "
+            f"{n_seeds * n_betas} members ({n_seeds} seeds × {n_betas} betas), "
+            f"{study.config['n_factors']} factors",
+            f"β = {chosen['beta']:g} chosen on validation, refitted, scored on the "
+            f"{panel['n_test']:,} test dates from {panel['test_from']}:",
+            *_score_lines(study),
+        ]
+    )
+
+
+def _score_lines(study: Study) -> Iterator[str]:
+    """Test log-likelihood by model, best first, with the ensemble's lead over each rival."""
+    table = study.metrics
+    rows = table[(table.metric == "log_likelihood") & (table.split == "test") & table.member.isna()]
+    rows = rows.sort_values("value", ascending=False)
+    ensemble = study.comparisons[study.comparisons.model == "vae_ensemble"]
+    leads = {lead.baseline: lead for lead in ensemble.itertuples()}
+    yield f"  {'model':<22}{'nats a date':>12}   the ensemble's lead, 95 % interval"
+    for row in rows.itertuples():
+        line = f"  {row.model:<22}{row.value:>12.2f}"
+        if lead := leads.get(row.model):
+            line += f"   {lead.difference:+.2f} [{lead.low:+.2f}, {lead.high:+.2f}]"
+        yield line
+
+
+@contextmanager
+def _bars() -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn(f"{{task.description:<{WIDEST}}}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]:<30}"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+        pace = _Pace()
+
+        def report(stage: str, progress: Progress | None) -> None:
+            if stage not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[stage] = bars.add_task(STAGES[stage], total=None, text="")
+            if progress is not None:
+                done, text = _members_done(progress), f"epoch {progress.epoch}, "
+                bars.update(
+                    tasks[stage],
+                    total=progress.members,
+                    completed=done,
+                    text=f"{done:.0f} of {progress.members} members, {text}{pace(stage, progress)}",
+                )
+
+        yield report
+
+
+class _Lines:
+    """A line at the start of a stage, then one every few seconds and one at its end."""
+
+    def __init__(self) -> None:
+        self.last = -float("inf")
+        self.started = time.monotonic()
+        self.pace = _Pace()
+
+    def __call__(self, stage: str, progress: Progress | None) -> None:
+        if progress is None:
+            self._say(STAGES[stage])
+            return
+        finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
+        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not finished:
+            return
+        self._say(
+            f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "
+            f"epoch {progress.epoch} of {progress.epochs}, {pace}".rstrip(", ")
+        )
+
+    def _say(self, text: str) -> None:
+        self.last = time.monotonic()
+        with suppress(BrokenPipeError):
+            print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
+
+
+class _Pace:
+    """Members a second and time left, counted from a stage's first edge on, so that neither what
+    was done before nor compiling is in them."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, stage: str, progress: Progress) -> str:
+        now, done = time.monotonic(), _members_done(progress)
+        begun, before = self.first.setdefault(stage, (now, done))
+        if done <= before or now <= begun:
+            return ""
+        rate = (done - before) / (now - begun)
+        return f"{rate:.2g} a second, {(progress.members - done) / rate:.0f} s left"
+
+
+def _members_done(progress: Progress) -> float:
+    """Members finished, and those in work by the share of their epochs."""
+    return progress.done + progress.in_work * progress.epoch / progress.epochs

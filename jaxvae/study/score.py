@@ -1,0 +1,348 @@
+"""From trained members to the tables and arrays of a `Study`; opens the test part."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.special import logsumexp, softmax
+from threadpoolctl import threadpool_limits
+
+from jaxvae.analysis import baselines, metrics
+from jaxvae.analysis.udr import udr_by_group
+from jaxvae.inference import members as apply
+from jaxvae.models.model import Batch, take_rows
+from jaxvae.study.align import Aligned, align, consensus_arrays, factors_table, loadings_table
+from jaxvae.study.backtest import foresight
+from jaxvae.study.count_factors import Sweep
+from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
+from jaxvae.study.describe import describe_study, study_notes
+from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
+from jaxvae.study.figure_data import drawn_arrays
+from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.folder import Study
+from jaxvae.study.gaps import completed, completion_note, missing_notes
+from jaxvae.study.persistence import persistence_arrays
+from jaxvae.study.presets import notebook_losses
+from jaxvae.study.score_ensemble import best_member_rows, seed_rows, udr_rows
+from jaxvae.study.tables import (
+    MEMBER_SPLITS,
+    REFIT_SPLITS,
+    SEED_MODEL,
+    Context,
+    Scored,
+    comparisons_table,
+    describe_rows,
+    members_table,
+    metrics_table,
+)
+from jaxvae.training.objective import Bound
+
+SCENARIOS = 8000
+SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
+
+
+class Found(NamedTuple):
+    """What training left of a study.
+
+    grid: all members. refits: those of the chosen β that did not diverge; fitted: the same, to be
+    asked; best: the place of the likeliest among them. chosen: the member that validation chose.
+    """
+
+    prepared: Prepared
+    config: StudyConfig
+    grid: Trained
+    refits: Trained
+    chosen: int
+    fitted: apply.Fitted
+    best: int
+
+
+def summarise(
+    prepared: Prepared,
+    config: StudyConfig,
+    grid: Trained,
+    refits: Trained,
+    sweep: Sweep,
+    chosen: int,
+) -> Study:
+    """Score, align and tabulate.
+
+    grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
+    fewer factors. chosen: the member that validation chose, and its β with it.
+    """
+    fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
+    found = Found(prepared, config, grid, refits, chosen, fitted, best)
+    aligned = align(prepared, grid, chosen, config)
+    rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
+    models = fit_factor_models(prepared, config.n_factors)
+    drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    whole = prepared._replace(values=drawn)
+    rivals, unfitted = fit_baselines(prepared, models)
+    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
+    compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
+    key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
+    scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+    of_kl = kl_parts(prepared, config, grid)
+    of_past, ahead = _of_the_past(found, compared)
+    parts = [
+        _score_rows(found, aligned, vaes, rivals),
+        kl_rows(of_kl, config.n_factors),
+        *_ensemble_rows(found, rivals),
+        describe_rows("data", "fit", prepared.values[prepared.split.fit]),
+        describe_rows("vae_ensemble", "fit", scenarios),
+        *of_past,
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    columns = _member_columns(prepared, config, grid, of_kl)
+    members = members_table(table, columns, prepared.panel.reference is not None)
+    filled = completion_note(prepared.values, models["factor_analysis_best"])
+    rebuilds = {
+        "vae": rebuilt[best],
+        "pca": baselines.reconstruct(models["pca"], prepared.values),
+    }
+    return Study(
+        config=_described(
+            found, aligned, unfitted, [*ahead, *missing_notes(prepared.panel), *filled]
+        ),
+        members=members,
+        metrics=table,
+        history=history_table(prepared, grid),
+        comparisons=compared,
+        factors=factors_table(prepared, aligned),
+        loadings=loadings_table(prepared, grid, aligned),
+        covariance=_covariance_table(prepared, fitted, config),
+        arrays={
+            **consensus_arrays(aligned),
+            **persistence_arrays(grid, aligned, chosen, config),
+            **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
+            **_saved_arrays(prepared, refits, best),
+        },
+        parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
+        n_factors=numbers_table(whole, sweep, config),
+        spectrum=_spectrum(whole, grid, config),
+        rankings=rankings_table(members),
+    )
+
+
+def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
+    """None where a capacity or free bits stand in for β KL, which the closed form is of."""
+    train = whole.preset.train
+    if train.capacity is not None or train.free_bits:
+        return None
+    return spectrum_table(whole, grid, config)
+
+
+def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
+    """member, epoch, total, reconstruction, kl, validation; nats a date, or for sums a batch the
+    notebook's mean batch sums."""
+    losses = grid.ensemble.history
+    if prepared.preset.train.reduction == "sum":
+        n_rows = prepared.split.train.stop
+        n_batches = -(-n_rows // prepared.preset.train.batch_size)
+        losses = notebook_losses(losses, n_rows, n_batches, prepared.panel.n_assets)
+    columns = {name: np.asarray(loss).ravel() for name, loss in losses._asdict().items()}
+    n_members, n_epochs = losses.total.shape
+    member, epoch = np.divmod(np.arange(n_members * n_epochs), n_epochs)
+    table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
+    return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
+
+
+def _context(prepared: Prepared) -> Context:
+    reference = prepared.panel.reference
+    known = None if reference is None else reference.factors.to_numpy(np.float64)
+    return Context(prepared.values, prepared.split, known)
+
+
+def likeliest(prepared: Prepared, refits: Trained) -> int:
+    """The refit with the highest log-likelihood on `fit`: `vae_best`.
+
+    A seed's refit need not end in the optimum that its training on fewer dates found; optima differ
+    by more than the same network overfits.
+    """
+    scores = np.asarray(refits.evaluation.likelihood.value, np.float64)
+    return int(np.argmax(scores[:, prepared.split.fit].mean(axis=1)))
+
+
+def _described(
+    found: Found, aligned: Aligned, unfitted: list[str], more: list[str]
+) -> dict[str, Any]:
+    """The settings and what was chosen, with the notes."""
+    prepared, config, grid = found.prepared, found.config, found.grid
+    described = describe_study(prepared, config, grid, found.chosen, aligned)
+    described["chosen"]["refit_seed"] = int(found.refits.ensemble.members.seed[found.best])
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, config)]
+    return {**described, "notes": [*notes, *study_notes(prepared, config, grid, aligned), *more]}
+
+
+def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
+    """What the report must say where refits diverged and were left out."""
+    lost = config.seeds - len(refits.ensemble.members.seed)
+    return [f"{lost} of {config.seeds} refits diverged and were left out."] if lost else []
+
+
+def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
+    return [
+        _score(grid, index, "vae", "train", MEMBER_SPLITS, config)._replace(member=index)
+        for index in range(len(grid.ensemble.ok))
+    ]
+
+
+def _score_rows(
+    found: Found, aligned: Aligned, vaes: list[Scored], rivals: list[Scored]
+) -> pd.DataFrame:
+    """Scores of every member, the ensemble, the consensus and the rivals."""
+    n_kept, factors = aligned.factors.shape[1], aligned.factors
+    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
+    scored = [*_score_members(found.grid, found.config), *vaes, joint, *rivals]
+    return metrics_table(scored, _context(found.prepared), found.config.root_seed)
+
+
+def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:
+    """Rows of the metrics table that only an ensemble can have."""
+    prepared, config, grid, refits = found[:4]
+    seeds = [
+        _score(refits, index, SEED_MODEL, "fit", ("test",), config)._replace(member=index)
+        for index in range(len(refits.ensemble.ok))
+    ]
+    members, usable = _score_members(grid, config), np.asarray(grid.ensemble.ok)
+    betas = np.repeat(config.betas, config.seeds)
+    with threadpool_limits(1):
+        ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
+        return [
+            seed_rows(seeds, _context(prepared)),
+            udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
+            best_member_rows(members, usable, rivals, prepared.split, config.root_seed),
+        ]
+
+
+def _of_the_past(found: Found, compared: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+    """Rows and notes on what the past is worth, of a model that has a memory."""
+    if found.prepared.preset.model.memory is None:
+        return [], []
+    return foresight(found.prepared, found.fitted, compared, found.config)
+
+
+def _on_fit(
+    prepared: Prepared, trained: Trained
+) -> tuple[Float[np.ndarray, "member date factor"], Float[np.ndarray, "member factor"]]:
+    """The members' posterior means on `fit`, and each factor's mean KL there, nats a date."""
+    fit, said = prepared.split.fit, trained.evaluation
+    factors, kl = (np.asarray(array, np.float64)[:, fit] for array in (said.factors, said.kl))
+    return factors, kl.mean(axis=1)
+
+
+def _score(
+    trained: Trained,
+    index: int,
+    name: str,
+    fitted_on: str,
+    splits: tuple[str, ...],
+    config: StudyConfig,
+) -> Scored:
+    said = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
+    return Scored(
+        model=name,
+        n_factors=config.n_factors,
+        fitted_on=fitted_on,
+        splits=splits,
+        log_likelihood=said.likelihood.value,
+        standard_error=said.likelihood.standard_error,
+        effective_samples=said.likelihood.effective_samples,
+        squared_error=said.squared_error,
+        factors=said.factors,
+    )
+
+
+def mix_bounds(bounds: Bound) -> Bound:
+    """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from bounds of shape
+    (member, date).
+
+    The standard error joins the members' as independent, and the effective samples are averaged,
+    both weighted by responsibilities.
+    """
+    shares = softmax(bounds.value, axis=0)
+    return Bound(
+        value=logsumexp(bounds.value, axis=0) - np.log(len(shares)),
+        standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
+        effective_samples=(shares * bounds.effective_samples).sum(axis=0),
+    )
+
+
+def _score_best(found: Found) -> Scored:
+    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS, found.config)
+
+
+def _score_mixture(found: Found, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
+    """The equal mixture of the refits; its reconstruction is the mean of theirs."""
+    prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
+    bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
+    mixed: Any = mix_bounds(bounds)
+    return Scored(
+        model="vae_ensemble",
+        n_factors=found.config.n_factors,
+        fitted_on="fit",
+        splits=REFIT_SPLITS,
+        log_likelihood=mixed.value,
+        standard_error=mixed.standard_error,
+        effective_samples=mixed.effective_samples,
+        squared_error=np.nansum((prepared.values - rebuilt.mean(axis=0)) ** 2, axis=1),
+    )
+
+
+def _member_columns(
+    prepared: Prepared, config: StudyConfig, grid: Trained, parts: pd.DataFrame
+) -> dict[str, Any]:
+    """What a member's row begins and ends with; KL and its parts (nats a date) and active factors
+    on `fit`."""
+    fit = prepared.split.fit
+    members, evaluation = grid.ensemble.members, grid.evaluation
+    noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
+    betas = np.repeat(config.betas, config.seeds)
+    return {
+        "member": np.arange(len(members.seed)),
+        "seed": members.seed,
+        "beta": betas,
+        "ok": grid.ensemble.ok,
+        "best_epoch": grid.ensemble.best_epoch,
+        "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
+        **{name: parts[name].to_numpy() for name in PARTS if name in parts},
+        "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
+        "noise_variance": noise,
+        "beta_noise": betas * noise,
+    }
+
+
+def _covariance_table(
+    prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
+) -> pd.DataFrame:
+    key = jax.random.fold_in(jax.random.key(config.root_seed), COVARIANCE_STREAM)
+    scale = prepared.scaler.scale
+    standard = apply.covariance(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+    assets = list(prepared.panel.assets)
+    index = pd.Index(assets, name="asset")
+    return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)
+
+
+def _under(prepared: Prepared) -> Batch:
+    """The dates whose conditions scenarios and the covariance are averaged over: those of `fit`."""
+    return take_rows(prepared.batch, prepared.split.fit)
+
+
+def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:
+    """Loadings of the best refit, in its own order, scalers, and the conditions of `fit`."""
+    return {
+        "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
+        "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
+        "scaler_mean": prepared.scaler.mean,
+        "scaler_scale": prepared.scaler.scale,
+        "conditions": prepared.conditions[prepared.split.fit],
+        "covariate_mean": prepared.covariate_scaler.mean,
+        "covariate_scale": prepared.covariate_scaler.scale,
+    }
+
+
+def _saved(fitted: apply.Fitted) -> dict[str, Any]:
+    return {**fitted.variables._asdict(), "seed": fitted.seed}

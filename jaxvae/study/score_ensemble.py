@@ -1,0 +1,108 @@
+"""What only an ensemble can be asked: spread over seeds, agreement of members, the best of many.
+
+Rows for the metrics table; `tables` scores one model at a time.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from jaxvae.analysis.metrics import student_interval
+from jaxvae.analysis.multiplicity import best_of_many_p_value
+from jaxvae.analysis.nulls import null_of
+from jaxvae.analysis.udr import rotated_udr, shifted_udr, udr
+from jaxvae.data.panel import Split
+from jaxvae.study.tables import (
+    BY_AXES,
+    BY_MATCHING,
+    Context,
+    Scored,
+    lead_block,
+    metric_rows,
+    score_values,
+    test_lead,
+)
+
+OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AXES.names)
+UDR_DRAWS = 100
+
+
+def seed_rows(seeds: Sequence[Scored], context: Context) -> pd.DataFrame:
+    """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
+
+    Of one seed's own score, never the mixture's. Mean and 95 % Student interval
+    (`metrics.student_interval`): what the mean over all possible seeds may be, on these dates. No
+    rows with fewer than two seeds.
+    """
+    by_seed = pd.DataFrame([score_values(seed, "test", context) for seed in seeds])
+    values: dict[str, float] = {}
+    for name in [name for name in OVER_SEEDS if name in by_seed and len(seeds) > 1]:
+        interval = student_interval(by_seed[name].to_numpy(np.float64))
+        values |= {f"{name}_seeds_{end}": value for end, value in interval._asdict().items()}
+    return metric_rows("vae_ensemble", "test", values, n_factors=seeds[0].n_factors)
+
+
+def udr_rows(
+    members: Float[np.ndarray, " member"],
+    means: Float[np.ndarray, "seed date factor"],
+    kl: Float[np.ndarray, "seed factor"],
+    best: int,
+    root_seed: int,
+) -> pd.DataFrame:
+    """UDR on `fit`: of each member, of the refits (`vae_ensemble`: their mean, beside its nulls),
+    and of the one at `best` (`vae_best`).
+
+    The nulls are of a single refit's score: chance (`udr_chance_…`) and random rotations of the
+    best refit's factors (`udr_rotation_floor`). Rows of NaN are left out, and those of the refits
+    with fewer than two.
+
+    members: by `udr.udr_by_group`. means, kl: of the refits, as `udr.udr` takes them.
+    """
+    tables = [
+        metric_rows("vae", "fit", {"udr": value}, member, means.shape[2])
+        for member, value in enumerate(members.tolist())
+        if np.isfinite(value)
+    ]
+    if len(means) > 1:
+        scores, rng = udr(means, kl), np.random.default_rng(root_seed)
+        chance = null_of(shifted_udr(rng, means, kl, UDR_DRAWS))
+        joint = {"udr": scores.mean(), "udr_chance_mean": chance.mean}
+        joint["udr_chance_95"] = chance.percentile_95
+        if len(rotated := rotated_udr(rng, means[best], kl[best], UDR_DRAWS)):
+            joint["udr_rotation_floor"] = null_of(rotated).mean
+        n_factors = means.shape[2]
+        tables.append(metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors))
+        tables.append(metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors))
+    return pd.concat([metric_rows("vae", "fit", {}), *tables], ignore_index=True)
+
+
+def best_member_rows(
+    members: Sequence[Scored],
+    usable: Bool[np.ndarray, " member"],
+    rivals: Sequence[Scored],
+    split: Split,
+    root_seed: int,
+) -> pd.DataFrame:
+    """Does the best of all members beat the strongest classical model on the test dates?
+
+    `best_member_lead`: mean lead of the member that is best there, nats a date, hence flattered.
+    `best_member_p_value`: of "none beats it", which takes the picking into account
+    (`multiplicity.best_of_many_p_value`). The rival is the model of highest mean there, fitted on
+    `fit`, where members have seen `train` alone: both favour the rival.
+
+    usable: the members that did not diverge.
+    """
+    able = [member for member, is_usable in zip(members, usable, strict=True) if is_usable]
+
+    def on_test(scored: Scored) -> float:
+        assert scored.log_likelihood is not None
+        return float(scored.log_likelihood[split.test].mean())
+
+    rival = max(rivals, key=on_test)
+    leads = np.stack([test_lead(member, rival, split) for member in able], axis=1)
+    rng = np.random.default_rng(root_seed)
+    p_value = best_of_many_p_value(rng, leads, lead_block(len(leads)))
+    values = {"best_member_lead": leads.mean(axis=0).max(), "best_member_p_value": p_value}
+    return metric_rows("vae", "test", values)

@@ -1,0 +1,298 @@
+"""Scores as tidy tables: VAEs and classical baselines pass through the same code.
+
+Every model is first made a `Scored`: what it says of each date of the panel. From there on nobody
+asks what made it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from jaxvae.analysis.baselines import Baseline, factors, log_likelihood, reconstruct
+from jaxvae.analysis.factor_scores import (
+    ROTATION_INVARIANT,
+    AxisScores,
+    MatchedScores,
+    axis_scores,
+    matched_scores,
+)
+from jaxvae.analysis.metrics import (
+    active_units,
+    block_bootstrap_interval,
+    describe,
+    r2_of_residual,
+)
+from jaxvae.analysis.multiplicity import simultaneous_intervals
+from jaxvae.analysis.nulls import (
+    Null,
+    null_of,
+    rotated_scores,
+    rotation_floor,
+    shifted_scores,
+)
+from jaxvae.data.panel import Split
+
+REFIT_SPLITS = ("fit", "test")
+MEMBER_SPLITS = ("train", "validation", "test")
+COLUMNS = ("model", "member", "factors", "split", "metric", "value")
+# One seed of the chosen configuration: `ensemble_scores` averages its scores, no table shows them.
+SEED_MODEL = "vae_seed"
+# Their axes are compared with the true ones on the test part, by scores that cost more.
+COMPARED_BY_AXES = ("consensus", "vae_best", SEED_MODEL, "pca", "factor_analysis")
+IN_PRIOR_UNITS = ("vae", "vae_best", SEED_MODEL)
+
+
+class FactorScore(NamedTuple):
+    """Scores of factors against true ones: a function of (fit_codes, fit_factors, codes, factors),
+    the names of what it says, and how many draws its nulls rest on."""
+
+    score: Callable[..., MatchedScores | AxisScores]
+    names: tuple[str, ...]
+    n_draws: int
+
+
+BY_MATCHING = FactorScore(matched_scores, MatchedScores._fields, 200)
+BY_AXES = FactorScore(axis_scores, AxisScores._fields, 100)
+
+
+class Scored(NamedTuple):
+    """What a model says of every date, in standard units; None where it says nothing of the kind.
+
+    fitted_on: the split that it was fitted on; the mean there is the rival in R².
+    log_likelihood: of the cells observed, nats a date. standard_error, effective_samples: of its
+        Monte-Carlo estimate.
+    squared_error: of each date, summed over assets observed.
+    """
+
+    model: str
+    n_factors: int | None
+    fitted_on: str
+    splits: tuple[str, ...]
+    log_likelihood: Float[np.ndarray, " date"] | None = None
+    standard_error: Float[np.ndarray, " date"] | None = None
+    effective_samples: Float[np.ndarray, " date"] | None = None
+    squared_error: Float[np.ndarray, " date"] | None = None
+    factors: Float[np.ndarray, "date factor"] | None = None
+    member: int | None = None
+
+
+class Context(NamedTuple):
+    """What scoring needs of the panel: returns in standard units (NaN where missing), the split,
+    known factors."""
+
+    values: Float[np.ndarray, "date asset"]
+    split: Split
+    reference: Float[np.ndarray, "date reference"] | None
+
+
+def score_baseline(
+    name: str, baseline: Baseline, values: Float[np.ndarray, "date asset"]
+) -> Scored:
+    """A classical model fitted on `fit`."""
+    scored = Scored(
+        model=name,
+        n_factors=baseline.n_factors or None,
+        fitted_on="fit",
+        splits=REFIT_SPLITS,
+        log_likelihood=log_likelihood(baseline, values),
+    )
+    if not baseline.n_factors:
+        return scored
+    error = np.nansum((values - reconstruct(baseline, values)) ** 2, axis=1)
+    return scored._replace(squared_error=error, factors=factors(baseline, values))
+
+
+def metrics_table(models: Sequence[Scored], context: Context, root_seed: int) -> pd.DataFrame:
+    """model, member, factors, split, metric, value: a row a number.
+
+    Beside the factor scores of every model that is no single member's stand their nulls: the chance
+    level of a reference shifted in time (`…_chance_mean`, `…_chance_95`), and the mean of what
+    random rotations of the reference score (`…_rotation_floor`), save for scores that no rotation
+    changes. They rest on 200 draws, 100 for the axis scores; all models meet the same draws.
+
+    On one BLAS thread: on many small matrices several cost far more than they give.
+    """
+    tables = []
+    with threadpool_limits(1):
+        splits = {split for scored in models if scored.member is None for split in scored.splits}
+        floors = {split: _rotation_floors(split, context, root_seed) for split in splits}
+        for scored in models:
+            for split in scored.splits:
+                values = score_values(scored, split, context)
+                if scored.member is None:
+                    chance = _chance_levels(scored, split, context, root_seed)
+                    values = dict(_with_nulls(values, chance, floors[split]))
+                rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
+                tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_values(scored: Scored, split: str, context: Context) -> dict[str, float]:
+    """All scores of a model on a split, by metric, without nulls."""
+    return dict(_scores(scored, split, context))
+
+
+def metric_rows(
+    model: str,
+    split: str,
+    values: Mapping[str, float],
+    member: int | None = None,
+    n_factors: int | None = None,
+) -> pd.DataFrame:
+    """Values by metric as rows of the metrics table."""
+    rows = [(model, member, n_factors, split, *item) for item in values.items()]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"member": "Int64", "factors": "Int64", "value": float})
+
+
+def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
+    """Moments of pooled returns, in standard units, as rows of the metrics table."""
+    moments = describe(values)._asdict()
+    names = {"skew": "skewness"}
+    renamed = {names.get(name, name): value for name, value in moments.items()}
+    return metric_rows(model, split, renamed)
+
+
+def comparisons_table(
+    models: Sequence[Scored], rivals: Sequence[Scored], split: Split, root_seed: int
+) -> pd.DataFrame:
+    """Paired differences in test log-likelihood, nats a date, with 95 % block-bootstrap intervals.
+
+    `low` and `high` hold one difference, `low_joint` and `high_joint` all those of the table at
+    once (`multiplicity.simultaneous_intervals`): these are the ones to read when the table is
+    searched for a lead.
+    """
+    pairs = [(model, rival) for model in models for rival in rivals]
+    gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
+    length = lead_block(len(gaps))
+    alone = [
+        block_bootstrap_interval(np.random.default_rng(root_seed), gap, length) for gap in gaps.T
+    ]
+    joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps, length)
+    names = pd.DataFrame([(model.model, rival.model, "test") for model, rival in pairs])
+    names.columns = ["model", "baseline", "split"]
+    ends = pd.DataFrame(alone).set_axis(["difference", "low", "high"], axis=1)
+    return pd.concat([names, ends], axis=1).assign(low_joint=joint[0], high_joint=joint[1])
+
+
+def test_lead(model: Scored, rival: Scored, split: Split) -> Float[np.ndarray, " date"]:
+    """Log-likelihood of one model less another's on each test date, nats."""
+    assert model.log_likelihood is not None
+    assert rival.log_likelihood is not None
+    return (model.log_likelihood - rival.log_likelihood)[split.test]
+
+
+def lead_block(n_dates: int) -> int:
+    """Dates a block for a series of leads: √n, rounded up.
+
+    Longer than the usual n^⅓, because leads over Gaussian models cluster with volatility.
+    """
+    return ceil(n_dates**0.5)
+
+
+def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str, float]]:
+    rows = getattr(context.split, split)
+    if scored.log_likelihood is not None:
+        yield "log_likelihood", float(scored.log_likelihood[rows].mean())
+        if np.isnan(context.values).any():
+            n_cells = np.isfinite(context.values[rows]).sum()
+            yield "log_likelihood_per_cell", float(scored.log_likelihood[rows].sum() / n_cells)
+    if scored.standard_error is not None:
+        error = scored.standard_error[rows]
+        yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))
+    if scored.effective_samples is not None:
+        yield "effective_samples", float(scored.effective_samples[rows].mean())
+    if scored.squared_error is not None:
+        yield from _reconstruction_scores(scored, rows, context)
+    if scored.factors is None:
+        return
+    if scored.model in IN_PRIOR_UNITS:
+        yield "active_units", float(active_units(scored.factors[rows]).sum())
+    if context.reference is not None:
+        fit, learned, known = context.split.fit, scored.factors, context.reference
+        for asked in _factor_scores(scored, split):
+            found = asked.score(learned[fit], known[fit], learned[rows], known[rows])
+            yield from found._asdict().items()
+
+
+def _reconstruction_scores(
+    scored: Scored, rows: slice, context: Context
+) -> Iterator[tuple[str, float]]:
+    assert scored.squared_error is not None
+    values = context.values[rows]
+    mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
+    residual = float(scored.squared_error[rows].sum())
+    yield "r2", r2_of_residual(residual, values, mean)
+    yield "mse", residual / np.isfinite(values).sum()
+
+
+def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:
+    yield BY_MATCHING
+    if split == "test" and scored.model in COMPARED_BY_AXES:
+        yield BY_AXES
+
+
+def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int) -> dict[str, Null]:
+    """By metric: each score against a reference shifted in time."""
+    learned, known = scored.factors, context.reference
+    if learned is None or known is None:
+        return {}
+    fit, rows = context.split.fit, getattr(context.split, split)
+    levels: dict[str, Null] = {}
+    for asked in _factor_scores(scored, split):
+        rng = np.random.default_rng(root_seed)
+        draws = shifted_scores(rng, asked.score, learned, known, fit, rows, asked.n_draws)
+        levels |= dict(zip(asked.names, map(null_of, draws.T), strict=True))
+    return levels
+
+
+def _rotation_floors(split: str, context: Context, root_seed: int) -> dict[str, float]:
+    """By metric: the mean score of random rotations of the reference, whatever the model."""
+    known = context.reference
+    if known is None:
+        return {}
+    fit, rows = context.split.fit, getattr(context.split, split)
+    rng = np.random.default_rng(root_seed)
+    floors = {"mcc": rotation_floor(rng, known[rows]).mean}
+    if split == "test":
+        draws = rotated_scores(rng, BY_AXES.score, known, fit, rows, BY_AXES.n_draws)
+        floors |= dict(zip(BY_AXES.names, draws.mean(axis=0).tolist(), strict=True))
+    return {name: level for name, level in floors.items() if name not in ROTATION_INVARIANT}
+
+
+def _with_nulls(
+    values: Mapping[str, float], chance: Mapping[str, Null], floors: Mapping[str, float]
+) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        yield name, value
+        if name in chance:
+            yield f"{name}_chance_mean", chance[name].mean
+            yield f"{name}_chance_95", chance[name].percentile_95
+        if name in floors:
+            yield f"{name}_rotation_floor", floors[name]
+
+
+def members_table(
+    metrics: pd.DataFrame, columns: dict[str, Any], has_reference: bool
+) -> pd.DataFrame:
+    """A row a member: `columns`, then its scores by split, taken from the metrics table.
+
+    udr: on `fit`, among the seeds of its β; NaN where fewer than two are usable.
+    """
+    rows = metrics[metrics.model == "vae"]
+    names = [(m, s) for m in ("log_likelihood", "r2") for s in MEMBER_SPLITS]
+    if has_reference:
+        names += [("mcc", "test"), ("subspace_r2", "test")]
+    scores = {
+        f"{metric}_{split}": rows[(rows.metric == metric) & (rows.split == split)].value.to_numpy()
+        for metric, split in names
+    }
+    ranked = rows[rows.metric == "udr"].set_index("member").value
+    scores["udr"] = ranked.reindex(columns["member"]).to_numpy(np.float64)
+    first = {name: columns[name] for name in ("member", "seed", "beta", "ok", "best_epoch")}
+    return pd.DataFrame({**first, **scores, **{k: v for k, v in columns.items() if k not in first}})

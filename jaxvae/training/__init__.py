@@ -1,0 +1,1 @@
+"""Training of members and ensembles."""

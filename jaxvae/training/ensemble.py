@@ -1,0 +1,275 @@
+"""Many members at once: the table of members, and their training tile by tile.
+
+`train` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
+host loop walks over tiles of members and, within a tile, over chunks of epochs: one compiled
+program, bounded memory, and at each edge progress, a checkpoint and a chance to stop.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+
+from jaxvae.errors import FolderError, OptionError
+from jaxvae.models.model import Model, Variables
+from jaxvae.training import member as train
+from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
+from jaxvae.training.store import InMemory, TileState
+from jaxvae.training.tiles import (
+    Devices,
+    Function,
+    concatenate,
+    pad,
+    resolve_width,
+    take,
+    tile_program,
+    tiles,
+)
+
+CHUNK_EPOCHS = 20
+
+
+class Members(NamedTuple):
+    """The table of members: a seed and a row of hyperparameters each, leading axis member; host
+    arrays, so that a caller may write into them."""
+
+    seed: UInt32[Array, "*members"]
+    hyperparameters: Hyperparameters
+
+
+class Ensemble(NamedTuple):
+    """Trained members, as host arrays with the member axis first.
+
+    variables: of each member's best epoch. best_epoch: how many epochs made them.
+    ok: false for a member that diverged; its variables are the last good ones.
+    epochs: epochs done. history: losses by member and epoch, NaN after a member's last.
+    """
+
+    members: Members
+    variables: Variables
+    ok: Bool[np.ndarray, " member"]
+    best_epoch: Int[np.ndarray, " member"]
+    epochs: Int[np.ndarray, " member"]
+    history: Losses
+
+
+class Progress(NamedTuple):
+    """Where a run stands at the edge of a chunk: members done, in work and in all; epochs done by
+    the tile in work, of the most it may take."""
+
+    done: int
+    in_work: int
+    members: int
+    epoch: int
+    epochs: int
+
+
+def member_grid(
+    seeds: Sequence[int],
+    betas: Sequence[float],
+    data: Data,
+    model: Model,
+    learning_rate: float,
+    epochs: int,
+) -> Members:
+    """Seeds × betas: for each β all seeds in turn; every row and every factor in use.
+
+    Raises OptionError on a seed outside 0 … 2³²-1, a β that is negative or not finite, or one given
+    twice.
+    """
+    check_grid(seeds, betas)
+    table = [(seed, beta) for beta in betas for seed in seeds]
+    n = len(table)
+    columns: dict[str, Any] = {
+        "beta": np.array([beta for _, beta in table], np.float32),
+        "learning_rate": np.full(n, learning_rate, np.float32),
+        "factor_mask": np.ones((n, model.n_factors), np.float32),
+        "row_weights": np.ones((n, data.training.values.shape[0]), np.float32),
+        "validation_weights": np.ones((n, data.validation.values.shape[0]), np.float32),
+        "last_epoch": np.full(n, epochs, np.int32),
+    }
+    seed: Any = np.array([seed for seed, _ in table], np.uint32)
+    return Members(seed, Hyperparameters(**columns))
+
+
+def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
+    """OptionError on no seeds or betas, a seed outside 0 … 2³²-1, a β that is negative or not
+    finite, or one given twice."""
+    if not seeds or not betas:
+        raise OptionError("seeds and betas: give at least one of each")
+    if any(not 0 <= seed < 2**32 for seed in seeds):
+        raise OptionError(f"seeds: {list(seeds)} must lie between 0 and 2**32 - 1")
+    if any(not (math.isfinite(beta) and beta >= 0) for beta in betas):
+        raise OptionError(f"betas: {list(betas)} must be finite and not negative")
+    for name, values in (("seeds", seeds), ("betas", betas)):
+        if len({float(np.float32(value)) for value in values}) < len(values):
+            raise OptionError(f"{name}: {list(values)} names one twice")
+
+
+def member_key(
+    root: Key[Array, ""], seed: UInt32[Array, ""], beta: Float[Array, ""]
+) -> Key[Array, ""]:
+    """A member's key: the root folded with its seed and the float32 bits of its β.
+
+    It does not depend on the grid around the member, and the other hyperparameters share it.
+    """
+    bits = jax.lax.bitcast_convert_type(beta.astype(jnp.float32), jnp.uint32)
+    return jax.random.fold_in(jax.random.fold_in(root, seed), bits)
+
+
+def train_ensemble(
+    root: Array,
+    data: Data,
+    members: Members,
+    model: Model,
+    config: TrainConfig,
+    *,
+    tile_width: int | None = None,
+    devices: Devices | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    finish: Callable[[Ensemble], Any] = lambda ensemble: ensemble,
+    stage: InMemory | None = None,
+) -> Any:
+    """Train every member.
+
+    tile_width: members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
+        bits depend on it, and on nothing else of the grid.
+    on_progress: called at the edge of every chunk; what it raises ends the run, a KeyboardInterrupt
+        once the tile's state is kept.
+    finish: makes of a trained tile what is to be kept of it, arrays with the member axis first; by
+        default all. Memory holds one tile and what is kept.
+    stage: where that goes and what is there already; by default memory.
+
+    Returns what was kept, joined along the member axis: an `Ensemble` unless `finish` says else.
+
+    Raises OptionError unless `root` is a typed threefry key (under `vmap`, `rbg` keys draw a whole
+    batch from its first key), and where a tile takes more memory than is free.
+    """
+    _require_threefry(root)
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    tile_width = resolve_width(tile_width, devices)
+    stage, n_members = stage or InMemory(), len(members.seed)
+    cut = tiles(n_members, tile_width * len(devices))
+    run = _Run(root, compact(data), model, config, tile_width, devices, stage)
+    for index, rows in enumerate(cut):
+
+        def report(epoch: int, rows: slice = rows) -> None:
+            size = rows.stop - rows.start
+            on_progress(Progress(rows.start, size, n_members, epoch, config.epochs))
+
+        if not stage.owns(index):
+            continue
+        if stage.get(index) is None:
+            stage.put(index, finish(_train_tile(run, index, take(members, rows), report)))
+        report(config.epochs)
+    stage.wait(len(cut))
+    return concatenate([stage.get(index) for index in range(len(cut))])
+
+
+class _Run(NamedTuple):
+    """What the tiles of a run share."""
+
+    root: Key[Array, ""]
+    data: Data
+    model: Model
+    config: TrainConfig
+    tile_width: int
+    devices: Devices
+    stage: InMemory
+
+
+def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], None]) -> Ensemble:
+    """From the start, or from where the stage has it, to the last epoch of the last member."""
+    config, stage = run.config, run.stage
+    size, shared = len(tile.seed), (run.root, run.data)
+    padded = pad(tile, run.tile_width * len(run.devices))
+    padded.hyperparameters.last_epoch[size:] = 0
+    advance = tile_program(_advancer(run.model, config), run.devices)
+    state = tile_program(_starter(run.model, config), run.devices)(padded, shared)
+    kept = stage.state(index)
+    epoch, state, history = (0, state, []) if kept is None else _restored(kept, state)
+    while epoch < config.epochs:
+        state, losses, running = advance((padded, state), shared)
+        history.append(jax.device_get(losses))
+        epoch = min(epoch + CHUNK_EPOCHS, config.epochs)
+        if not np.any(running):
+            break
+        frozen = functools.partial(_kept, epoch, state, history)
+        try:
+            report(epoch)
+        except KeyboardInterrupt:
+            stage.keep(index, epoch, frozen, now=True)
+            raise
+        if epoch < config.epochs:
+            stage.keep(index, epoch, frozen, now=False)
+    return take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
+
+
+def _kept(epoch: int, state: TrainState, history: list[Losses]) -> TileState:
+    leaves = {f"{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    losses = (np.concatenate(chunks, axis=1) for chunks in zip(*history, strict=True))
+    return TileState(epoch, leaves, dict(zip(Losses._fields, losses, strict=True)))
+
+
+def _restored(kept: TileState, like: TrainState) -> tuple[int, TrainState, list[Losses]]:
+    """A kept state, in the shape of one that was just started."""
+    fresh, structure = jax.tree.flatten(like)
+    found = [kept.leaves.get(f"{i}") for i in range(len(fresh))]
+    for leaf, known in zip(found, fresh, strict=True):
+        if leaf is None or (leaf.shape, leaf.dtype) != (known.shape, known.dtype):
+            raise FolderError("the checkpoint holds the state of another model")
+    history = [Losses(**kept.losses)]
+    return kept.epoch, jax.tree.unflatten(structure, found), history
+
+
+def _finish(members: Members, state: Any, history: list[Losses], config: TrainConfig) -> Ensemble:
+    """Join the chunks' losses, padded to the longest run possible with NaN."""
+    epochs = np.asarray(state.epoch)
+    after = np.arange(config.epochs)[None, :] >= epochs[:, None]
+
+    def join(*chunks: np.ndarray) -> Any:
+        joined = np.concatenate(chunks, axis=1)[:, : config.epochs]
+        full = np.full(after.shape, np.nan, np.float32)
+        full[:, : joined.shape[1]] = joined
+        return np.where(after, np.float32(np.nan), full)
+
+    losses = Losses(*(join(*chunks) for chunks in zip(*history, strict=True)))
+    return Ensemble(members, state.best, state.ok, state.best_epoch, epochs, losses)
+
+
+@functools.cache
+def _starter(model: Model, config: TrainConfig) -> Function:
+    def start(member: Members, shared: tuple[Key[Array, ""], Data]) -> TrainState:
+        root, data = shared
+        key = member_key(root, member.seed, member.hyperparameters.beta)
+        key_init, _ = jax.random.split(key)
+        return train.init(key_init, data, member.hyperparameters, model, config)
+
+    return start
+
+
+@functools.cache
+def _advancer(model: Model, config: TrainConfig) -> Function:
+    def advance(
+        of_member: tuple[Members, TrainState], shared: tuple[Key[Array, ""], Data]
+    ) -> tuple[TrainState, Losses, Bool[Array, ""]]:
+        (member, state), (root, data) = of_member, shared
+        key = member_key(root, member.seed, member.hyperparameters.beta)
+        _, key_train = jax.random.split(key)
+        hyperparameters = member.hyperparameters
+        state, losses = train.advance(
+            key_train, state, data, hyperparameters, model, config, CHUNK_EPOCHS
+        )
+        return state, losses, train.is_running(state, hyperparameters, config)
+
+    return advance
+
+
+def _require_threefry(root: Array) -> None:
+    if not jnp.issubdtype(root.dtype, jax.dtypes.prng_key) or "fry" not in str(root.dtype):
+        raise OptionError(f"root: {root.dtype} is no threefry key; use jax.random.key(seed)")

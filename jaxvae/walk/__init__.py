@@ -1,0 +1,1 @@
+"""Walk forward: windows, members, tracked factors, results."""

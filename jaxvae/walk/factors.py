@@ -1,0 +1,114 @@
+"""Factors over time: each window's consensus of its members, chained from window to window."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from jaxvae.analysis import chains, consensus, metrics, nulls
+from jaxvae.data.panel import Panel
+from jaxvae.walk.members import Said, Span
+
+CHAIN_STREAM = 11
+
+
+class Followed(NamedTuple):
+    """Chained factors of every window, in the window's units.
+
+    factors: of the window's last dates and of those it is judged on; standard deviation 1 on the
+        former, 0 throughout where no member uses the factor.
+    loadings: returns, in standard deviations of the window, per standard deviation of a factor.
+    chain: what lines them up. rotation: what a random rotation of as many factors would score.
+    """
+
+    factors: Float[np.ndarray, "window date factor"]
+    loadings: Float[np.ndarray, "window asset factor"]
+    chain: chains.Chain
+    rotation: float
+
+
+def follow_factors(said: Said, n_windows: int, recent: int, step: int, seed: int) -> Followed:
+    """Line up the members of each window, then the windows.
+
+    said: the members window by window, equally many in each. recent, step: as in `train_windows`.
+    """
+    parts = (np.asarray(part) for part in (said.factors, said.loadings, said.ok))
+    by_window = [part.reshape(n_windows, -1, *part.shape[1:]) for part in parts]
+    factors, loadings, ok = by_window
+    found = [_consensus(factors[w], loadings[w], ok[w], recent) for w in range(n_windows)]
+    factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
+    rng = np.random.default_rng([CHAIN_STREAM, seed])
+    chain = chains.chain_windows(rng, factors[:, :recent], step)
+    in_use = int((factors[:, :recent].std(axis=1) > 0).sum(axis=1).max())
+    white = rng.standard_normal((recent, max(in_use, 1)))
+    return Followed(
+        chains.rearranged(factors, chain),
+        chains.rearranged(loadings, chain),
+        chain,
+        nulls.rotation_floor(rng, white).mean,
+    )
+
+
+def _consensus(
+    factors: Float[np.ndarray, "member date factor"],
+    loadings: Float[np.ndarray, "member asset factor"],
+    ok: Bool[np.ndarray, " member"],
+    recent: int,
+) -> tuple[Float[np.ndarray, "date factor"], Float[np.ndarray, "asset factor"]]:
+    """The consensus of a window's sound members, on all dates; learned on the window's own."""
+    factors, loadings = factors[ok].astype(np.float64), loadings[ok].astype(np.float64)
+    learned = factors[:, :recent]
+    active = metrics.active_units(learned)
+    importance = (loadings**2).sum(axis=1) * learned.var(axis=1)
+    joint = consensus.align_members(learned, active, importance)
+    joint = consensus.orient(joint, loadings)
+    return consensus.consensus_factors(joint, factors), consensus.consensus_loadings(
+        joint, loadings
+    )
+
+
+def factor_names(followed: Followed) -> list[str]:
+    """factor 1, factor 2, …"""
+    return [f"factor {k + 1}" for k in range(followed.factors.shape[2])]
+
+
+def factors_table(
+    panel: Panel, spans: Sequence[Span], followed: Followed, recent: int
+) -> pd.DataFrame:
+    """Dates × chained factors of the dates judged, each by the window that ended before it."""
+    dates = np.concatenate([panel.dates[span.stop : span.until] for span in spans])
+    ahead = followed.factors[:, recent:].reshape(len(dates), -1)
+    return pd.DataFrame(
+        ahead, index=pd.DatetimeIndex(dates, name="date"), columns=factor_names(followed)
+    )
+
+
+def loadings_table(
+    panel: Panel,
+    spans: Sequence[Span],
+    followed: Followed,
+    scale: Float[np.ndarray, "window asset"],
+) -> pd.DataFrame:
+    """(last date of the window, asset) × chained factors, returns per standard deviation of a
+    factor."""
+    ends = panel.dates[[span.stop - 1 for span in spans]]
+    index = pd.MultiIndex.from_product([ends, panel.assets], names=["date", "asset"])
+    in_returns = followed.loadings * scale[:, :, None]
+    return pd.DataFrame(
+        in_returns.reshape(len(index), -1), index=index, columns=factor_names(followed)
+    )
+
+
+def steadiness_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
+    """Columns of the table of windows: stability with its chance level, and each factor's."""
+    chain = followed.chain
+    columns = {"stability": chain.stability, "stability_chance": chain.chance}
+    columns["stability_rotation"] = np.where(np.isnan(chain.stability), np.nan, followed.rotation)
+    persistence = chains.persistence(followed.loadings, lag)
+    for k, name in enumerate(factor_names(followed)):
+        columns[f"stability, {name}"] = chain.correlations[:, k]
+    for k, name in enumerate(factor_names(followed)):
+        columns[f"persistence, {name}"] = persistence[:, k]
+    return columns

@@ -1,0 +1,326 @@
+"""The members of a walk: windows × betas × seeds as one table, trained and asked tile by tile.
+
+A window is a row of hyperparameters: which dates, how much each counts, and the mean and standard
+deviation of its own dates. All windows run through one compiled program, whatever their number,
+their places and, where they expand, their lengths.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxvae.analysis.baselines import Baseline, log_likelihood
+from jaxvae.inference import evaluation
+from jaxvae.inference.importance import decoder_jacobians
+from jaxvae.inference.importance import log_likelihood as sampled_likelihood
+from jaxvae.models import ModelConfig
+from jaxvae.models.distributions import StudentT, variance
+from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
+from jaxvae.study.presets import Preset
+from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
+from jaxvae.training.state import Data, Hyperparameters, Window, view
+from jaxvae.training.store import Stages, in_memory
+from jaxvae.training.tiles import Function, concatenate, map_members
+
+# Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
+GROUPS = 8
+# A member's draws are folded out of the root by a number that is no member's seed.
+EVALUATION_STREAM = 2**32 - 2
+# What is asked of models without closed forms: draws for moments, importance samples a date.
+MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
+
+
+class Span(NamedTuple):
+    """A window trains on the dates [start, stop) and is judged on [stop, until)."""
+
+    start: int
+    stop: int
+    until: int
+
+
+class Said(NamedTuple):
+    """What trained members say; in the units of their windows, the member axis first.
+
+    ok: false for a member that diverged.
+    mean, covariance: of the returns under the model, factor part and noise.
+    loadings: the decoder's mean Jacobian, returns per unit of a factor.
+    factors: posterior means of the window's last dates, then of those it is judged on.
+    log_likelihood: of the dates it is judged on, nats.
+    """
+
+    ok: Bool[Array, "*members"]
+    mean: Float[Array, "*members asset"]
+    covariance: Float[Array, "*members asset asset"]
+    loadings: Float[Array, "*members asset factor"]
+    factors: Float[Array, "*members date factor"]
+    log_likelihood: Float[Array, "*members step"]
+
+
+class Linear(NamedTuple):
+    """A linear decoder's law, x = mean + W z + Ψ^½ ε, under a Gaussian or, with `freedom` below
+    infinity, one mixing variable a date."""
+
+    mean: Float[Array, "*members asset"]
+    loadings: Float[Array, "*members asset factor"]
+    noise: Float[Array, "*members asset"]
+    freedom: Float[Array, "*members"]
+    factors: Float[Array, "*members date factor"]
+
+
+def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:
+    """Windows that end every `step` dates and are followed by a whole step: what is left over at
+    the end is not judged. Expanding ones all begin with the first date."""
+    stops = range(window, n_dates - step + 1, step)
+    return [Span(0 if expanding else stop - window, stop, stop + step) for stop in stops]
+
+
+def walk_members(
+    values: Float[np.ndarray, "date asset"],
+    spans: Sequence[Span],
+    betas: Sequence[float],
+    seeds: Sequence[int],
+    preset: Preset,
+    expanding: bool = False,
+) -> Members:
+    """Windows × betas × seeds, the seeds fastest.
+
+    Rolling windows take as many rows as they are long. Expanding ones take all of the panel's, of
+    which weights pick, so that one program serves all lengths; their random order then hangs on the
+    panel's length, though on no later return.
+    """
+    rows, weights = _rows_of(spans, len(values) if expanding else None)
+    scalers = [_scaler(values[span.start : span.stop]) for span in spans]
+    location, scale = (np.array(part, np.float32) for part in zip(*scalers, strict=True))
+    views: Any = (rows, location, scale)
+    n_windows, n_betas, n_seeds = len(spans), len(betas), len(seeds)
+    each = np.repeat(np.arange(n_windows), n_betas * n_seeds)
+    n = len(each)
+    columns: dict[str, Any] = {
+        "beta": np.tile(np.repeat(np.array(betas, np.float32), n_seeds), n_windows),
+        "learning_rate": np.full(n, preset.learning_rate, np.float32),
+        "factor_mask": np.ones((n, preset.model.n_factors), np.float32),
+        "row_weights": weights[each],
+        "validation_weights": np.zeros((n, 0), np.float32),
+        "last_epoch": np.full(n, preset.train.epochs, np.int32),
+        "window": Window(*(part[each] for part in views)),
+    }
+    seed: Any = np.tile(np.array(seeds, np.uint32), n_windows * n_betas)
+    return Members(seed, Hyperparameters(**columns))
+
+
+def train_windows(
+    root: Key[Array, ""],
+    values: Float[np.ndarray, "date asset"],
+    members: Members,
+    model: Model,
+    preset: Preset,
+    recent: int,
+    step: int,
+    *,
+    tile_width: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    stage: Stages = in_memory,
+) -> Said:
+    """Train the table on a panel and ask each member of its own dates.
+
+    values: returns in any units; what a member sees is in those of its window.
+    recent: how many of a window's last dates factors are given for, before the `step` it is judged
+        on.
+    stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
+    """
+    batch = make_batch(values)
+    ask = _asker(model, preset.model, recent, step)
+    shared = (jax.random.fold_in(root, EVALUATION_STREAM), batch)
+
+    def finish(ensemble: Ensemble) -> Said:
+        everyone = ensemble.variables, ensemble.members
+        found = map_members(ask, everyone, shared, tile_width=tile_width)
+        return _in_closed_form(found, ensemble, values, recent, step)
+
+    parts = []
+    for number, group in enumerate(_groups(members)):
+        table: Any = jax.tree.map(lambda leaf, group=group: leaf[group], members)
+        report = functools.partial(_in_all, on_progress, group.start, len(members.seed))
+        data = _data(batch, table, preset.train.batch_size)
+        parts.append(
+            train_ensemble(
+                root,
+                data,
+                table,
+                model,
+                preset.train,
+                tile_width=tile_width,
+                on_progress=report,
+                finish=finish,
+                stage=stage(f"windows-{number}", Said),
+            )
+        )
+    said: Said = concatenate(parts)
+    return said
+
+
+def for_windows(preset: Preset, window: int) -> Preset:
+    """A preset for members that train through, without validation dates, on few rows.
+
+    Short windows get smaller batches, so that an epoch has about four of them at least.
+
+    A linear decoder gets a linear encoder: the posterior mean of a linear model is linear (under
+    "student", in the row divided by its own scale), and a perceptron only costs time.
+    """
+    batch_size = min(preset.train.batch_size, 8 * math.ceil(window / 32))
+    train = replace(preset.train, batch_size=batch_size, patience=None)
+    if not is_linear(preset.model):
+        return preset._replace(train=train)
+    shape = replace(preset.model, widths=(), normalisation="none", skip=False)
+    return Preset(shape, train, learning_rate=2.0 * preset.learning_rate)
+
+
+def is_linear(shape: ModelConfig) -> bool:
+    """Whether returns are linear in the factors with noise that does not depend on them, but for a
+    mixing variable that all share: then mean, covariance and likelihood have closed forms."""
+    straight = shape.degree == 1 if shape.decoder == "additive" else not shape.widths
+    return straight and shape.likelihood != "volatility"
+
+
+def _rows_of(
+    spans: Sequence[Span], n_rows: int | None
+) -> tuple[Int[np.ndarray, "window row"], Float[np.ndarray, "window row"]]:
+    """The rows of each window, so many for all, by default as the windows are long, and the weights
+    that pick among them."""
+    start, stop, _ = np.array(spans, np.int32).T
+    n_rows = int((stop - start).max()) if n_rows is None else n_rows
+    rows = start[:, None] + np.arange(n_rows, dtype=np.int32)[None]
+    weights = (rows < stop[:, None]).astype(np.float32)
+    return rows, weights
+
+
+def _scaler(values: Float[np.ndarray, "date asset"]) -> tuple[np.ndarray, np.ndarray]:
+    return values.mean(axis=0), values.std(axis=0)
+
+
+def _groups(members: Members) -> list[slice]:
+    """Members whose windows have about as many rows, in turn; one group where all have."""
+    weights = np.asarray(members.hyperparameters.row_weights)
+    if (weights > 0).all():
+        return [slice(0, len(weights))]
+    edges = np.linspace(0, len(weights), GROUPS + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def _data(batch: Batch, members: Members, batch_size: int) -> Data:
+    """The whole panel, no validation, and as many batches as the longest window needs."""
+    longest = int((np.asarray(members.hyperparameters.row_weights) > 0).sum(axis=1).max())
+    none = take_rows(batch, slice(0, 0))
+    return Data(batch, none, jnp.int32(math.ceil(longest / batch_size)))
+
+
+def _in_all(
+    on_progress: Callable[[Progress], None], first: int, members: int, where: Progress
+) -> None:
+    """A group's progress as that of the whole table."""
+    on_progress(where._replace(done=first + where.done, members=members))
+
+
+@functools.cache
+def _asker(model: Model, shape: ModelConfig, recent: int, step: int) -> Function:
+    """What one member says of the dates around its window's end: a `Linear`, or a `Said`."""
+
+    def ask(
+        of_member: tuple[Variables, Members], shared: tuple[Key[Array, ""], Batch]
+    ) -> Linear | Said:
+        (variables, member), (key, panel) = of_member, shared
+        hyperparameters = member.hyperparameters
+        assert hyperparameters.window is not None
+        rows, weights = hyperparameters.window.rows, hyperparameters.row_weights
+        stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
+        around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
+        window = hyperparameters.window._replace(rows=around)
+        batch = view(Data(panel, take_rows(panel, slice(0, 0)), jnp.int32(0)), window).training
+        factors = evaluation.posterior_means(model, variables, batch)
+        if is_linear(shape):
+            return _linear(model, variables, batch, factors)
+        return _sampled(key, model, variables, batch, factors, recent)
+
+    return ask
+
+
+def _linear(
+    model: Model, variables: Variables, batch: Batch, factors: Float[Array, "date factor"]
+) -> Linear:
+    """At z = 0 a "student" decoder's squared scale is Ψ ν/(ν + K): it is multiplied back."""
+    first = take_rows(batch, slice(0, 1))
+    zero = jnp.zeros((1, model.n_factors), batch.values.dtype)
+    observation, _ = model.decode(variables, zero, first, False)
+    jacobian, _ = decoder_jacobians(model, variables, first, zero)
+    loadings = jacobian[:, 0].T
+    if not isinstance(observation, StudentT):
+        freedom = jnp.float32(jnp.inf)
+        return Linear(observation.mean[0], loadings, variance(observation)[0], freedom, factors)
+    freedom = observation.freedom[0] - jnp.sum(variables.factor_mask)
+    noise = jnp.exp(observation.log_scale[0]) * observation.freedom[0] / freedom
+    return Linear(observation.mean[0], loadings, noise, freedom, factors)
+
+
+def _sampled(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    factors: Float[Array, "date factor"],
+    recent: int,
+) -> Said:
+    """Moments and likelihood by simulation, where there is no closed form."""
+    key_moments, key_likelihood = jax.random.split(key)
+    draws = take_rows(batch, jnp.arange(MOMENT_DRAWS) % recent)
+    mean, covariance = evaluation.implied_covariance(key_moments, model, variables, draws)
+    jacobian, _ = decoder_jacobians(model, variables, batch, factors)
+    judged = take_rows(batch, slice(recent, None))
+    bound = sampled_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
+    return Said(
+        ok=jnp.bool_(True),
+        mean=mean,
+        covariance=covariance,
+        loadings=jnp.mean(jacobian[:, :recent], axis=1).T,
+        factors=factors,
+        log_likelihood=bound.value,
+    )
+
+
+def _in_closed_form(
+    found: Any, ensemble: Ensemble, values: Float[np.ndarray, "date asset"], recent: int, step: int
+) -> Said:
+    """What a tile said, as a `Said`; a linear model's moments and likelihood in double precision,
+    as of the factor model that it is."""
+    ok: Any = ensemble.ok
+    if isinstance(found, Said):
+        return found._replace(ok=ok)
+    hyperparameters = ensemble.members.hyperparameters
+    assert hyperparameters.window is not None
+    windows = hyperparameters.window
+    rows = np.where(np.asarray(hyperparameters.row_weights) > 0, windows.rows, -1)
+    covariances: list[Any] = []
+    scores: list[Any] = []
+    for index, stop in enumerate(rows.max(axis=1) + 1):
+        fitted = as_baseline(jax.tree.map(lambda leaf, index=index: leaf[index], found))
+        judged = values[stop : stop + step] - windows.location[index]
+        covariances.append(fitted.covariance)
+        scores.append(log_likelihood(fitted, judged / windows.scale[index]))
+    parts: Any = np.array(covariances, np.float32), np.array(scores)
+    return Said(ok, found.mean, parts[0], found.loadings, found.factors, parts[1])
+
+
+def as_baseline(member: Linear) -> Baseline:
+    """A linear member as the factor model that it is: x ~ (b, W Wᵀ + Ψ), Gaussian or Student-t."""
+    mean, loadings, noise = (np.asarray(part, np.float64) for part in member[:3])
+    precise = loadings / noise[:, None]
+    projection = precise @ np.linalg.inv(np.eye(loadings.shape[1]) + loadings.T @ precise)
+    scatter = loadings @ loadings.T + np.diag(noise)
+    return Baseline(mean, scatter, loadings, projection, float(member.freedom))

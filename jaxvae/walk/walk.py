@@ -1,0 +1,343 @@
+"""Walk forward: the ensemble trained anew on window after window, judged on the dates that follow.
+
+Nothing of a window sees a later date: its rows, its mean and standard deviation, its members, its
+rivals and its portfolios stop where it ends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.special import logsumexp
+
+from jaxvae.analysis import baselines, portfolios
+from jaxvae.analysis.portfolios import RIVAL, VAE
+from jaxvae.data import as_panel
+from jaxvae.data.checks import check_panel
+from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
+from jaxvae.errors import DataError
+from jaxvae.study.describe import describe_engine
+from jaxvae.study.presets import build_model
+from jaxvae.training.ensemble import Progress
+from jaxvae.training.store import Stages, in_memory
+from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.factors import (
+    Followed,
+    factors_table,
+    follow_factors,
+    loadings_table,
+    steadiness_columns,
+)
+from jaxvae.walk.members import (
+    Said,
+    Span,
+    cut_windows,
+    train_windows,
+    walk_members,
+)
+
+SCHEMA = 1
+BOOTSTRAP_STREAM = 12
+# A spread below this share of the largest value is rounding: the asset does not vary.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk found.
+
+    config: the settings, as `config.json` keeps them.
+    windows: a row a window: its first and last date, the dates it is judged on, mean
+        log-likelihoods of those (nats a date), stability of its factors.
+    scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
+    factors: judged dates × factors, each by the window that ended before.
+    loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
+    portfolio: judged dates × strategies, simple returns.
+    weights: (strategy, window's last date) × assets.
+    strategies: a row a strategy: volatility (a year), mean return (a year), turnover (a rebalance),
+        and the variance (a year) less Ledoit-Wolf's with its interval.
+    covariances: of each window's ensemble, in the units of the returns squared.
+    """
+
+    config: dict[str, Any]
+    windows: pd.DataFrame
+    scores: pd.DataFrame
+    factors: pd.DataFrame
+    loadings: pd.DataFrame
+    portfolio: pd.DataFrame
+    weights: pd.DataFrame
+    strategies: pd.DataFrame
+    covariances: Float[np.ndarray, "window asset asset"]
+
+
+class Grounds(NamedTuple):
+    """A panel cut into windows. scalers: mean and standard deviation of each window's dates."""
+
+    panel: Panel
+    spans: list[Span]
+    scalers: list[Scaler]
+
+
+def walk_forward(
+    panel: Panel | pd.DataFrame,
+    config: WalkConfig | None = None,
+    *,
+    on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
+    stage: Stages = in_memory,
+) -> Walk:
+    """Train the ensemble on each window and judge it on the dates that follow.
+
+    on_progress: called with the stage ("train", "score") and where it stands.
+    stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
+        folder; by default memory.
+
+    Raises DataError where the panel is too short for one window and its step, has missing cells,
+    or an asset that stands still in a window; OptionError on a bad setting.
+    """
+    config = config or WalkConfig()
+    grounds = prepare(as_panel(panel, for_fitting=True), config)
+    on_progress("train", None)
+    said = train_walk(grounds, config, lambda where: on_progress("train", where), stage)
+    on_progress("score", None)
+    return summarise(grounds, config, said)
+
+
+def walk_facts(panel: Panel, config: WalkConfig) -> dict[str, Any]:
+    """All that the bits of a walk depend on: settings, data, versions, device and tiles."""
+    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
+    engine = describe_engine(config.tile_width)
+    return {"command": "walk", **settings, "data": panel_hash(panel), **engine}
+
+
+def prepare(panel: Panel, config: WalkConfig) -> Grounds:
+    """Check the panel and cut it."""
+    check_panel(panel.to_frame(), config.n_factors)
+    gaps = np.isnan(panel.values)
+    if gaps.any():
+        asset, row = int(gaps.any(axis=0).argmax()), int(gaps.any(axis=1).argmax())
+        raise DataError(
+            f"a walk needs whole windows, and column {panel.assets[asset]!r} has missing cells, "
+            f"the panel's first on {panel.dates[row].date()}: choose --missing drop-dates, "
+            "drop-assets or mean"
+        )
+    spans = cut_windows(panel.n_dates, config.window, config.step, config.expanding)
+    if not spans:
+        raise DataError(
+            f"the panel has {panel.n_dates:,} dates, too few for --window {config.window} and one "
+            f"--step {config.step}: shorten them to {panel.n_dates:,} together, or add dates"
+        )
+    parts = [panel.values[span.start : span.stop] for span in spans]
+    scalers = [fit_scaler(part) for part in parts]
+    for part, scaler, span in zip(parts, scalers, spans, strict=True):
+        still = scaler.scale <= ROUNDING * np.abs(part).max(axis=0)
+        if still.any():
+            raise DataError(
+                f"column {panel.assets[int(still.argmax())]!r} does not vary in the window that "
+                f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer --window"
+            )
+    return Grounds(panel, spans, scalers)
+
+
+def train_walk(
+    grounds: Grounds,
+    config: WalkConfig,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    stage: Stages = in_memory,
+) -> Said:
+    """All members, windows × betas × seeds, trained and asked."""
+    preset = config.preset()
+    members = walk_members(
+        grounds.panel.values,
+        grounds.spans,
+        config.betas,
+        range(config.seeds),
+        preset,
+        config.expanding,
+    )
+    said = train_windows(
+        jax.random.key(config.root_seed),
+        grounds.panel.values,
+        members,
+        build_model(preset, grounds.panel.n_assets),
+        preset,
+        config.window,
+        config.step,
+        tile_width=config.tile_width,
+        on_progress=on_progress,
+        stage=stage,
+    )
+    sound = np.asarray(said.ok).reshape(len(grounds.spans), -1).any(axis=1)
+    if not sound.all():
+        stop = grounds.spans[int(sound.argmin())].stop
+        raise DataError(
+            f"every member of the window that ends {grounds.panel.dates[stop - 1].date()} "
+            "diverged: look for outliers in the data"
+        )
+    return said
+
+
+def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
+    """Scores, factors and portfolios of trained windows."""
+    panel, spans, scalers = grounds
+    scale = np.stack([scaler.scale for scaler in scalers])
+    followed = follow_factors(said, len(spans), config.window, config.step, config.root_seed)
+    covariances = mixture_covariances(said, scale)
+    scores = _scores(grounds, config, said)
+    weights = _weights(grounds, config, covariances)
+    portfolio = _portfolio(grounds, weights)
+    return Walk(
+        config=_describe(grounds, config),
+        windows=_windows(grounds, config, scores, followed),
+        scores=scores,
+        factors=factors_table(panel, spans, followed, config.window),
+        loadings=loadings_table(panel, spans, followed, scale),
+        portfolio=portfolio,
+        weights=weights,
+        strategies=describe_strategies(portfolio, weights, config.root_seed),
+        covariances=covariances,
+    )
+
+
+def mixture_covariances(
+    said: Said, scale: Float[np.ndarray, "window asset"]
+) -> Float[np.ndarray, "window asset asset"]:
+    """Covariance of the equal mixture of each window's sound members, in squared returns: the mean
+    of their covariances plus the covariance of their means."""
+    n_windows = len(scale)
+    share = _shares(said, n_windows)
+    mean = np.asarray(said.mean, np.float64).reshape(n_windows, -1, scale.shape[1])
+    within = np.asarray(said.covariance, np.float64).reshape(*mean.shape, -1)
+    off = mean - np.einsum("wm,wma->wa", share, mean)[:, None]
+    mixed = np.einsum("wm,wmab->wab", share, within)
+    mixed += np.einsum("wm,wma,wmb->wab", share, off, off)
+    return mixed * scale[:, :, None] * scale[:, None, :]
+
+
+def describe_strategies(portfolio: pd.DataFrame, weights: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A row a strategy: what it would have done, and its variance beside Ledoit-Wolf's."""
+    per_year = portfolios.dates_per_year(pd.DatetimeIndex(portfolio.index))
+    rival, rows = portfolio[RIVAL].to_numpy(), {}
+    for name in portfolio.columns:
+        series = portfolio[name].to_numpy()
+        rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
+        gap = portfolios.variance_difference(rng, series, rival)
+        rows[name] = {
+            "volatility": portfolios.annual_volatility(series, per_year),
+            "mean": float(series.mean() * per_year),
+            "turnover": portfolios.turnover(weights.loc[name].to_numpy()),
+            "variance_difference": gap.mean * per_year,
+            "low": gap.low * per_year,
+            "high": gap.high * per_year,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
+
+
+def _shares(said: Said, n_windows: int) -> Float[np.ndarray, "window member"]:
+    """What each member counts in its window's mixture; a diverged one nothing."""
+    ok = np.asarray(said.ok, np.float64).reshape(n_windows, -1)
+    return ok / ok.sum(axis=1, keepdims=True)
+
+
+def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
+    """Judged dates × models: the mixture, and its rivals fitted on the same windows."""
+    panel, spans, scalers = grounds
+    unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
+    shares = _shares(said, len(spans))
+    members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
+    members = np.where(shares[:, :, None] > 0, members, 0.0)
+    columns: dict[str, list[np.ndarray]] = {VAE: [], "factor_analysis": [], RIVAL: []}
+    for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
+        window = scaler.standardise(panel.values[span.start : span.stop])
+        judged = scaler.standardise(panel.values[span.stop : span.until])
+        # Change of variables: from the window's standard deviations to those of `fit`.
+        change = np.log(unit / scaler.scale).sum()
+        rivals = {
+            "factor_analysis": baselines.fit_factor_analysis(window, config.n_factors),
+            RIVAL: baselines.fit_ledoit_wolf(window),
+        }
+        columns[VAE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
+        for name, fitted in rivals.items():
+            columns[name].append(baselines.log_likelihood(fitted, judged) + change)
+    table = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return pd.DataFrame(table, index=_judged(panel, spans))
+
+
+def _weights(
+    grounds: Grounds, config: WalkConfig, covariances: Float[np.ndarray, "window asset asset"]
+) -> pd.DataFrame:
+    """Minimum-variance weights of every strategy at every window's end."""
+    panel, spans, _ = grounds
+    n_factors = min(config.rival_factors, panel.n_assets - 1)
+    equal = np.full((len(spans), panel.n_assets), 1.0 / panel.n_assets)
+    by_strategy = {VAE: portfolios.minimum_variance(covariances), "equal": equal}
+    for name, estimate in portfolios.ESTIMATORS.items():
+        if name == "sample" and config.window <= panel.n_assets + 1:
+            continue
+        estimates = [estimate(panel.values[s.start : s.stop], n_factors) for s in spans]
+        by_strategy[name] = portfolios.minimum_variance(np.stack(estimates))
+    ends = panel.dates[[span.stop - 1 for span in spans]]
+    index = pd.MultiIndex.from_product([by_strategy, ends], names=["strategy", "date"])
+    stacked = np.concatenate(list(by_strategy.values()))
+    return pd.DataFrame(stacked, index=index, columns=list(panel.assets))
+
+
+def _portfolio(grounds: Grounds, weights: pd.DataFrame) -> pd.DataFrame:
+    """What each strategy returned on each judged date."""
+    panel, spans, _ = grounds
+    held = np.stack([panel.values[span.stop : span.until] for span in spans])
+    names = weights.index.unique("strategy")
+    table = {name: portfolios.hold(weights.loc[name].to_numpy(), held) for name in names}
+    return pd.DataFrame(table, index=_judged(panel, spans))
+
+
+def _windows(
+    grounds: Grounds, config: WalkConfig, scores: pd.DataFrame, followed: Followed
+) -> pd.DataFrame:
+    """A row a window."""
+    panel, spans, _ = grounds
+    start, stop, until = np.array(spans).T
+    by_window = scores.to_numpy().reshape(len(spans), config.step, -1).mean(axis=1)
+    columns: dict[str, Any] = {
+        "first_date": panel.dates[start],
+        "last_date": panel.dates[stop - 1],
+        "judged_from": panel.dates[stop],
+        "judged_to": panel.dates[until - 1],
+    }
+    columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
+    columns |= steadiness_columns(followed, -(-config.window // config.step))
+    return pd.DataFrame(columns).rename_axis("window")
+
+
+def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
+    """Everything that the numbers depend on."""
+    panel, spans, _ = grounds
+    preset = config.preset()
+    judged = _judged(panel, spans)
+    return {
+        "schema": SCHEMA,
+        "command": "walk",
+        "name": panel.name,
+        **asdict(config),
+        "betas": list(config.betas),
+        "epochs": preset.train.epochs,
+        "learning_rate": preset.learning_rate,
+        "model_config": asdict(preset.model),
+        "train_config": asdict(preset.train),
+        "n_windows": len(spans),
+        "dates_per_year": portfolios.dates_per_year(judged),
+        "judged_from": str(judged[0].date()),
+        "judged_to": str(judged[-1].date()),
+        "assets": list(panel.assets),
+        "data_hash": panel_hash(panel),
+        "notes": list(panel.notes),
+        **describe_engine(config.tile_width),
+    }
+
+
+def _judged(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:
+    dates = np.concatenate([panel.dates[span.stop : span.until] for span in spans])
+    return pd.DatetimeIndex(dates, name="date")

@@ -1,0 +1,376 @@
+"""The command line: what it writes, what it refuses, with which exit code and in one line."""
+
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from kept import full_disk
+from launch import contents
+
+from jaxvae.cli.main import main
+from jaxvae.cli.options import MODELS
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.study import presets
+
+SMALL = ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "20", "--quiet"]
+PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "returns.csv"
+    PANEL.to_frame().to_csv(path, index_label="date")
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(csv, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "study"
+    assert main(["study", "--data", str(csv), "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def run(*arguments, capsys):
+    """Exit code and the lines of standard error."""
+    code = main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err.splitlines()
+
+
+def test_study_reads_a_file_and_writes_a_folder(study):
+    assert (study / "report.html").stat().st_size > 100_000
+    factors = pd.read_csv(study / "factors.csv", index_col=0)
+    assert factors.shape == (120, 2)
+    assert factors.index[0] == "2020-01-01"
+
+
+def test_encode_gives_the_studys_factors(study, csv, tmp_path, capsys):
+    out = tmp_path / "factors.csv"
+    assert run("encode", study, "--data", csv, "--out", out, capsys=capsys) == (0, [])
+    expected = pd.read_csv(study / "factors.csv", index_col=0)
+    np.testing.assert_allclose(pd.read_csv(out, index_col=0), expected, atol=1e-4)
+
+
+def test_scenarios_given_a_return(study, capsys):
+    asset = PANEL.assets[2]
+    words = ["--number", "3", "--given", f"{asset}=-0.01"]
+    assert main(["scenarios", str(study), *words]) == 0
+    shown = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(shown.out))[asset].eq(-0.01).all()
+    assert shown.err.startswith("effective sample size: ")
+
+
+def test_scenarios_go_to_standard_output(study, capsys):
+    assert main(["scenarios", str(study), "--number", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "scenario," + ",".join(PANEL.assets)
+    assert len(lines) == 4
+
+
+def test_report_draws_again(study, capsys):
+    before = (study / "report.html").read_bytes()
+    (study / "report.html").unlink()
+    assert main(["report", str(study)]) == 0
+    assert (study / "report.html").read_bytes() == before
+    assert capsys.readouterr().out.endswith("report.html\n")
+
+
+def test_odd_tickers_stay_text(tmp_path):
+    odd = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", *PANEL.assets[2:]]
+    frame = PANEL.to_frame().set_axis(odd, axis=1)
+    frame.to_csv(tmp_path / "odd.csv", index_label="date")
+    out = tmp_path / "odd"
+    assert main(["study", "--data", str(tmp_path / "odd.csv"), "--out", str(out), *SMALL]) == 0
+    assert list(pd.read_csv(out / "loadings.csv").asset) == odd
+    assert "<script" not in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["study", "--seeds", "0"], 2, "--seeds: 0"),
+        (["study", "--seeds", "two"], 2, "--seeds: invalid int"),
+        (["study", "--betas", "-1"], 2, "betas: [-1.0]"),
+        (["study", "--betas", "1", "1"], 2, "names one twice"),
+        (["study", "--factors", "100"], 2, "100 assets, too few for 100 factors"),
+        (["study", "--preset", "best"], 2, "--preset: 'best'"),
+        (["study", "--model", "deep"], 2, "--model: 'deep'"),
+        (["study", "--epochs", "0"], 2, "epochs: 0"),
+        (["study", "--capacity", "-1"], 2, "--capacity: -1.0 must be finite and not negative"),
+        (["study", "--free-bits", "nan"], 2, "--free-bits: nan must be finite"),
+        (["study", "--warmup", "500"], 2, "--warmup: 500 exceeds the 200 epochs"),
+        (["study", "--capacity", "1", "--free-bits", "1"], 2, "--capacity and --free-bits: choose"),
+        (["study", "--kind", "odds"], 2, "--kind"),
+        (["study", "--kind", "prices"], 2, "--kind does not go with --data linear"),
+        (["study", "--start", "2020-01-01"], 2, "--start and --end go with --tickers"),
+        (["study", "--tickers", "A", "--data", "linear"], 2, "--data does not go with --tickers"),
+        (["study", "--tickers", "A", "B"], 2, "--start"),
+        (["study", "--bogus"], 2, "--bogus"),
+        (["stury"], 2, "stury"),
+        ([], 2, "command"),
+        (["study", "--data", "nowhere.csv"], 1, "nowhere.csv"),
+        (["study", "--data", "."], 1, "directory"),
+        (["study", "--data", ""], 1, "directory"),
+        (["study", "--seed", "-1"], 2, "--seed: -1"),
+        (["study", "--seed", "99999999999999999999"], 2, "--seed: 99999999999999999999"),
+        (["scenarios", "nowhere", "--out", "no/where.csv"], 1, "no is no folder"),
+        (["encode", "nowhere", "--data", "x.csv"], 1, "no study's folder"),
+        (["scenarios", "nowhere", "--given", "A"], 2, "--given: 'A' is not NAME=NUMBER"),
+        (["scenarios", "nowhere", "--given", "A=x"], 2, "--given: 'A=x' is not NAME=NUMBER"),
+        (["scenarios", "nowhere", "--given", "A=1", "A=2"], 2, "A is given twice; keep one"),
+        (["scenarios", "nowhere"], 1, "no study's folder"),
+        (["report", "nowhere"], 1, "no study's folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, code, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found, lines = run(*arguments, capsys=capsys)
+    assert found == code
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: f.iloc[:, 0].__setitem__(3, np.nan), "missing"),
+        (lambda f: f.__setitem__("STOCK_001", 0.0), "STOCK_001"),
+        (lambda f: f.__imul__(np.inf), "infinite"),
+    ],
+)
+def test_bad_data_end_in_one_line(spoil, words, tmp_path, capsys):
+    frame = PANEL.to_frame().copy()
+    if words == "missing":
+        frame.iloc[3, 0] = np.nan
+    elif words == "STOCK_001":
+        frame["STOCK_001"] = 0.0
+    else:
+        frame.iloc[5, 2] = np.inf
+    frame.to_csv(tmp_path / "bad.csv", index_label="date")
+    out = tmp_path / "runs" / "study"
+    code, lines = run("study", "--data", tmp_path / "bad.csv", "--out", out, *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_existing_folder_is_refused(study, capsys):
+    code, lines = run("study", "--out", study, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert "exists" in lines[0]
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(Exception, match="--seeds"):
+        main(["study", "--seeds", "0", "--debug"])
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(csv, tmp_path, capsys):
+    loud = [word for word in SMALL if word != "--quiet"]
+    code, lines = run("study", "--data", csv, "--out", tmp_path / "s", *loud, capsys=capsys)
+    assert code == 0
+    assert lines[0].startswith("Training the ensemble, ")
+    stages = ("2 of 2 members", "Refitting", "Aligning", "Drawing")
+    assert all(any(stage in line for line in lines) for stage in stages)
+
+
+# Runs that are stopped; in processes of their own in test_interrupts.py
+
+
+class Tile(NamedTuple):
+    values: np.ndarray
+
+
+def interrupted(keep):
+    """A study that is interrupted as it begins, or once a tile is kept."""
+
+    def run_study(panel, config, on_progress, stage):
+        if keep:
+            stage("train", Tile).put(0, Tile(np.ones(2)))
+        os.kill(os.getpid(), signal.SIGTERM)
+        on_progress("train", None)
+
+    return run_study
+
+
+@pytest.fixture
+def stopped(csv, tmp_path, monkeypatch, capsys):
+    """The folder of a run that was stopped after a tile, and the words that began it."""
+    words = ["study", "--data", str(csv), "--out", str(tmp_path / "runs" / "a run"), *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxvae.study.study.run_study", interrupted(keep=True))
+        patch.setattr(sys, "argv", ["jaxvae", *words])
+        assert main(words) == 130
+    return tmp_path / "runs" / "a run", words
+
+
+def test_an_interrupt_before_anything_was_kept_leaves_nothing(csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jaxvae.study.study.run_study", interrupted(keep=False))
+    out = tmp_path / "runs" / "study"
+    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert code == 130
+    assert lines[1:] == ["jaxvae: interrupted; nothing was written"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_after_that_leaves_the_folder_and_says_how_to_go_on(stopped, capsys):
+    folder, words = stopped
+    assert (folder / "work" / "train" / "tile-00000.safetensors").exists()
+    last = capsys.readouterr().err.splitlines()[-1]
+    start = "jaxvae: interrupted; go on with: jaxvae "
+    assert shlex.split(last.removeprefix(start)) == [*words, "--resume"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([], "holds an unfinished run; go on with --resume"),
+        (["--resume", "--seeds", "3"], "was begun with another seeds: 2, now 3"),
+        (["--resume", "--betas", "2"], "was begun with another betas: [1.0], now [2.0]"),
+        (["--resume", "--epochs", "21"], "was begun with another epochs: 20, now 21"),
+        (["--resume", "--seed", "1"], "was begun with another root seed: 0, now 1"),
+        (["--resume", "--model", "linear"], "was begun with another model: static, now linear"),
+        (["--resume", "--tile-width", "5"], "was begun with another tile width: "),
+        (["--resume", "--data", "linear"], "was begun with another data: "),
+    ],
+)
+def test_a_run_is_gone_on_with_as_it_was_begun(changes, words, stopped, capsys):
+    folder, begun = stopped
+    before = contents(folder)
+    capsys.readouterr()
+    code, lines = run(*begun, *changes, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert contents(folder) == before
+
+
+def test_a_run_of_other_versions_or_devices_is_refused(stopped, monkeypatch, capsys):
+    folder, begun = stopped
+    monkeypatch.setattr("jaxvae.study.describe.version", lambda package: "9.9")
+    code, lines = run(*begun, "--resume", capsys=capsys)
+    assert code == 1
+    assert f"another versions flax: {version('flax')}, now 9.9" in lines[-1]
+    record = json.loads((folder / "run.json").read_text())
+    record["facts"]["device"]["kind"] = "H100"
+    monkeypatch.undo()
+    (folder / "run.json").write_text(json.dumps(record))
+    code, lines = run(*begun, "--resume", capsys=capsys)
+    assert "another device kind: H100, now cpu" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("nowhere", "--resume: nowhere is no folder; leave --resume out to begin it"),
+        (".", "--out: . holds no run in work"),
+    ],
+)
+def test_where_there_is_no_run_none_is_gone_on_with(out, words, csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    code, lines = run("study", "--data", csv, "--out", out, "--resume", *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_finished_study_needs_no_more(study, capsys):
+    before = contents(study)
+    code, lines = run("study", "--out", study, "--resume", capsys=capsys)
+    assert (code, lines) == (0, [f"jaxvae: {study} is finished already"])
+    assert contents(study) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("study", ["--epochs", "77"], "is finished, with --epochs 20, now 77; name another folder"),
+        ("study", ["--seeds", "5"], "is finished, with --seeds 2, now 5"),
+        ("study", ["--betas", "1", "2"], "is finished, with --betas [1.0], now [1.0, 2.0]"),
+        ("walk", [], "holds a finished study, no walk; name another folder"),
+    ],
+)
+def test_a_finished_study_of_other_settings_is_another(study, command, options, words, capsys):
+    code, (line,) = run(command, "--out", study, *options, "--resume", capsys=capsys)
+    assert code == 1
+    assert words in line
+
+
+def test_what_a_study_was_not_told_of_is_refused_later(study, csv, capsys):
+    for command in ("encode", "impute", "forecast"):
+        words = [command, study, "--data", csv, "--covariates", "calendar"]
+        assert run(*words, capsys=capsys) == (
+            2,
+            ["jaxvae: --covariates: the study was told of none; leave them out"],
+        )
+
+
+def test_more_scenarios_than_memory_are_refused(study, capsys):
+    code, (line,) = run("scenarios", study, "--number", 10**12, capsys=capsys)
+    assert code == 2
+    assert "--number: 1,000,000,000,000 scenarios take " in line
+    words = ["--number", 10**11, "--given", f"{PANEL.assets[0]}=0.01"]
+    assert run("scenarios", study, *words, capsys=capsys)[0] == 2
+
+
+def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy)
+    (copy / "run.json").write_text("{}")
+    (copy / "work" / "train").mkdir(parents=True)
+    assert main(["study", "--out", str(copy), "--resume"]) == 0
+    assert contents(copy) == contents(study)
+    assert not (copy / "work").exists()
+
+
+def test_a_full_disk_is_one_line(csv, tmp_path, capsys):
+    out = tmp_path / "runs" / "study"
+    with full_disk(2000):
+        code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    path = out / "work" / "train" / "tile-00000.safetensors"
+    assert lines[0] == f"jaxvae: {path} cannot be written: File too large"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["/proc/study", "/dev/null/study"])
+def test_a_place_that_takes_nothing_is_one_line(out, csv, capsys):
+    code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert f"{out} cannot be written" in lines[0]
+
+
+def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys, jaxvae.cli.main\n"
+        "try: jaxvae.cli.main.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'jax', 'numpy', 'pandas'} & set(sys.modules)"
+    )
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert time.monotonic() - begun < 5.0
+
+
+def test_help_names_every_model():
+    """Without an import of the presets, which is slow."""
+    assert MODELS == presets.MODELS
+
+
+def test_version():
+    shown = subprocess.run(
+        [sys.executable, "-m", "jaxvae", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("jaxvae 0.")
+    assert os.linesep in shown.stdout

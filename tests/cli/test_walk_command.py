@@ -1,0 +1,193 @@
+"""The command `walk`: what it writes, what comes back, what it refuses in one line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from launch import contents
+
+from jaxvae.cli.main import main
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.errors import DataError, FolderError
+from jaxvae.report import walk_figures
+from jaxvae.report.style import message_of
+from jaxvae.runs.interrupts import Interrupts
+from jaxvae.study.folder import load_study
+from jaxvae.training import ensemble
+from jaxvae.walk.folder import load_walk, write_walk
+from jaxvae.walk.walk import walk_forward
+
+# The settings of `walking`, so that nothing is compiled anew.
+SMALL = [
+    *("--window", "60", "--step", "12", "--seeds", "2", "--betas", "1", "--factors", "2"),
+    *("--epochs", "100", "--quiet"),
+]
+PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
+
+
+@pytest.fixture(scope="module")
+def folder(returns_csv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("walks") / "walk"
+    assert main(["walk", "--data", str(returns_csv), "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_the_folder_holds_the_tables(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "arrays.safetensors",
+        "config.json",
+        "factors.csv",
+        "loadings.csv",
+        "portfolio.csv",
+        "scores.csv",
+        "strategies.csv",
+        "walk.md",
+        "walk.png",
+        "weights.csv",
+        "windows.csv",
+    ]
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    assert (config["window"], config["step"], config["n_windows"]) == (60, 12, 5)
+    assert config["source"]["data"] == "returns.csv"
+    assert config["versions"]["jax"]
+    assert len(pd.read_csv(folder / "windows.csv")) == 5
+
+
+def test_what_was_written_comes_back(folder, tmp_path):
+    walk = load_walk(folder)
+    assert walk.covariances.shape == (5, 8, 8)
+    assert walk.portfolio.index.dtype.kind == "M"
+    assert walk.weights.loc["vae"].shape == (5, 8)
+    write_walk(walk, tmp_path / "again")
+    for path in folder.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_page_says_what_the_tables_say(folder):
+    walk, page = load_walk(folder), (folder / "walk.md").read_text("utf-8")
+    for name in walk.strategies.index:
+        words = walk_figures.strategy_name(walk, name)
+        assert f"| {words} | {100 * walk.strategies.volatility[name]:.2f} |" in page
+    assert "5 windows of 60 dates" in page
+    assert "(walk.png)" in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-2.0, -1.0, "below"), (1.0, 2.0, "above"), (-1.0, 1.0, "level with")],
+)
+def test_the_title_follows_the_interval(folder, low, high, words):
+    walk = load_walk(folder)
+    walk.strategies.loc["vae", ["low", "high"]] = low, high
+    message = message_of(walk_figures.walk_figure(walk))
+    assert words in message
+    assert f"{100 * walk.strategies.volatility['vae']:.2f} %" in message
+
+
+def test_figures_of_a_single_window_are_drawn(folder):
+    walk = load_walk(folder)
+    alone = replace(walk, windows=walk.windows[:1])
+    assert walk_figures.walk_figure(alone).axes
+
+
+@pytest.fixture
+def interrupted(returns_csv, tmp_path, monkeypatch):
+    """A walk stopped in the middle of its second tile."""
+    out, left = tmp_path / "walk", iter(range(9))
+    with monkeypatch.context() as patch:
+
+        def check(self):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        patch.setattr(Interrupts, "check", check)
+        words = ["walk", "--data", str(returns_csv), "--out", str(out), *SMALL]
+        assert main([*words, "--tile-width", "2"]) == 130
+    return out
+
+
+def test_an_interrupted_walk_goes_on_to_the_same_bits(
+    interrupted, returns_csv, tmp_path, monkeypatch, capsys
+):
+    kept = {path.name for path in (interrupted / "work" / "windows-0").iterdir()}
+    assert "tile-00000.safetensors" in kept
+    assert any(name.startswith("tile-00001.epoch-") for name in kept)
+    words = ["walk", "--data", str(returns_csv), *SMALL, "--tile-width", "2"]
+    assert main([*words, "--out", str(interrupted)]) == 1
+    assert "holds an unfinished run; go on with --resume" in capsys.readouterr().err
+    assert main([*words, "--out", str(interrupted), "--seed", "1", "--resume"]) == 1
+    assert "was begun with another root seed: 0, now 1" in capsys.readouterr().err
+    trained, begin = [], ensemble._train_tile
+    monkeypatch.setattr(
+        ensemble,
+        "_train_tile",
+        lambda run, index, *more: trained.append(index) or begin(run, index, *more),
+    )
+    assert main([*words, "--out", str(interrupted), "--resume"]) == 0
+    assert trained == [1, 2]
+    assert main([*words, "--out", str(tmp_path / "unbroken")]) == 0
+    assert contents(interrupted) == contents(tmp_path / "unbroken")
+    assert main([*words, "--out", str(interrupted), "--resume"]) == 0
+    assert "is finished already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--resume"], 2, "--out: name the folder of the run to go on with"),
+        (["--window", "5"], 2, "--window: 5 is too few; at least 20"),
+        (["--window", "ten"], 2, "--window: invalid int"),
+        (["--step", "0"], 2, "--step: 0"),
+        (["--step", "250"], 2, "--step: 250 leaves"),
+        (["--seeds", "0"], 2, "--seeds: 0"),
+        (["--betas", "1", "1"], 2, "names one twice"),
+        (["--model", "deep"], 2, "--model: 'deep'"),
+        (["--factors", "100"], 2, "100 assets, too few for 100 factors"),
+        (["--window", "990"], 1, "too few for --window 990"),
+        (["--kind", "prices"], 2, "--kind does not go with --data linear"),
+        (["--data", "nowhere.csv"], 1, "nowhere.csv"),
+        (["--out", "."], 1, "exists"),
+        (["--missing", "keep"], 2, "--missing: invalid choice: 'keep'"),
+        (["--bogus"], 2, "--bogus"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, code, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["walk", *arguments]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_with_holes_are_refused(tmp_path, capsys):
+    frame = PANEL.to_frame()
+    frame.iloc[70, 3] = np.nan
+    with pytest.raises(DataError, match=r"column 'STOCK_003' has missing cells, the panel's first"):
+        walk_forward(replace(PANEL, values=frame.to_numpy()))
+    frame.to_csv(tmp_path / "holes.csv", index_label="date")
+    words = ["--data", str(tmp_path / "holes.csv"), "--out", str(tmp_path / "walk")]
+    assert main(["walk", *words, *SMALL]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "walk").exists()
+
+
+def test_a_walk_is_no_study(folder, capsys):
+    with pytest.raises(FolderError, match="is a walk's folder, no study's"):
+        load_study(folder)
+    assert main(["study", "--out", str(folder), "--resume"]) == 1
+    assert "holds a finished walk, no study; name another folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
+    with pytest.raises(FolderError, match="no walk's folder"):
+        load_walk(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"command": "study", "schema": 1}))
+    with pytest.raises(FolderError, match="holds no walk"):
+        load_walk(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 9}))
+    with pytest.raises(FolderError, match="upgrade"):
+        load_walk(tmp_path)
+    assert np.isfinite(load_walk(folder).covariances).all()

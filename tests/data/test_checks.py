@@ -1,0 +1,311 @@
+"""Every table that is no panel ends in one line that names the fault and the remedy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_tables import (
+    DATE,
+    TICKERS,
+    assert_one_line,
+    make_holes,
+    make_long,
+    make_prices,
+    make_returns,
+    with_cell,
+    with_index,
+)
+
+from jaxvae.data import panel_from_frame
+from jaxvae.data.checks import MINIMUM_DATES
+from jaxvae.errors import DataError
+
+
+def shuffled(returns):
+    return returns.iloc[[*range(20), 21, 20, *range(22, 100)]]
+
+
+def transposed_with_tickers(returns):
+    return returns.T.rename_axis("ticker").reset_index()
+
+
+def with_text_dates(returns, row, text):
+    labels = list(returns.index.strftime("%Y-%m-%d"))
+    labels[row] = text
+    return with_index(returns, labels)
+
+
+def first_days_of_months(returns):
+    dates = pd.date_range("2000-01-01", periods=100, freq="MS")
+    return with_index(returns, dates.strftime("%d/%m/%Y"))
+
+
+def with_zones(returns):
+    zones = ["Europe/Paris", "America/New_York"]
+    return with_index(returns, [date.tz_localize(zones[date.day % 2]) for date in returns.index])
+
+
+def with_offsets(returns):
+    zoned = returns.index.tz_localize("America/New_York")
+    return with_index(returns, zoned.astype(str))
+
+
+# What is wrong, how to make it, and words of the message.
+BAD_FRAMES = {
+    # missing and infinite cells
+    "missing": (
+        make_holes,
+        ["3 cells missing", "'AAPL' (2", "2020-01-06", "--missing drop-dates, drop-assets or mean"],
+    ),
+    "infinite": (
+        lambda: with_cell(make_returns(), np.inf),
+        ["1 cell infinite", "'MSFT'", "2020-01-14", "empty them"],
+    ),
+    "infinite as text": (lambda: with_cell(make_returns(), "-inf"), ["infinite", "'MSFT'"]),
+    "all missing": (
+        lambda: make_returns().assign(MSFT=np.nan),
+        ["'MSFT' has no value in the first 56 %", "drop-assets"],
+    ),
+    "all missing in training": (
+        lambda: make_returns().assign(XOM=lambda x: x["XOM"].where(x.index >= x.index[56])),
+        ["'XOM' has no value in the first 56 %"],
+    ),
+    # constant columns
+    "constant": (
+        lambda: make_returns().assign(XOM=0.25),
+        ["'XOM' is constant (0.25)", "56 %", "delete"],
+    ),
+    "constant up to rounding": (
+        lambda: make_returns().assign(XOM=0.01 + 1e-16 * np.arange(100)),
+        ["'XOM' is constant (0.01)"],
+    ),
+    "constant in training": (
+        lambda: make_returns().assign(XOM=lambda x: x["XOM"].where(x.index >= x.index[60], 0.0)),
+        ["'XOM' is constant (0)", "training"],
+    ),
+    # tickers
+    "duplicate tickers": (
+        lambda: make_returns().set_axis(["A", "B", "A", "C"], axis=1),
+        ["ticker 'A' comes more than once"],
+    ),
+    "duplicate but for blanks": (
+        lambda: make_returns().set_axis(["A", "B", " A", "C"], axis=1),
+        ["ticker 'A' comes more than once"],
+    ),
+    "renamed by read_csv": (
+        lambda: make_returns().set_axis(["A", "B", "A.1", "C"], axis=1),
+        ["'A.1'", "second 'A'", "read_csv"],
+    ),
+    "empty ticker": (
+        lambda: make_returns().set_axis(["A", " ", "B", "C"], axis=1),
+        ["ticker in place 2 is empty"],
+    ),
+    "ticker unnamed by read_csv": (
+        lambda: make_returns().set_axis(["A", "B", "C", "Unnamed: 4"], axis=1),
+        ["ticker in place 4 is empty"],
+    ),
+    # dates
+    "duplicate dates": (
+        lambda: pd.concat([make_returns(), make_returns().tail(1)]),
+        ["the date 2020-05-19 comes more than once"],
+    ),
+    "unsorted dates": (
+        lambda: shuffled(make_returns()),
+        ["row 22", "2020-01-29", "sort", "oldest first"],
+    ),
+    "newest first": (lambda: make_returns()[::-1], ["row 2", "sort", "oldest first"]),
+    "mixed formats": (
+        lambda: with_text_dates(make_returns(), 57, "03/31/2020"),
+        ["row 58", "'03/31/2020'", "format of row 1", "YYYY-MM-DD"],
+    ),
+    "unreadable date": (
+        lambda: with_text_dates(make_returns(), 7, "soon"),
+        ["row 8", "'soon' is not a date"],
+    ),
+    "no such date": (
+        lambda: with_text_dates(make_returns(), 7, "2020-02-30"),
+        ["row 8", "'2020-02-30'"],
+    ),
+    "missing date": (
+        lambda: with_index(make_returns(), make_returns().index.where(range(100) != np.int64(5))),
+        ["row 6", "NaT"],
+    ),
+    "day or month first": (
+        lambda: first_days_of_months(make_returns()),
+        ["'01/01/2000'", "day or the month", "YYYY-MM-DD"],
+    ),
+    "dates out of range": (
+        lambda: with_index(make_returns(), pd.date_range("1600", periods=100, unit="s")),
+        ["row 1", "1600"],
+    ),
+    "no dates": (
+        lambda: make_returns().reset_index(drop=True),
+        ["row 1", "is not a date", "index or the first column"],
+    ),
+    "time zone": (lambda: make_returns().tz_localize("UTC"), ["time zone", "tz_localize(None)"]),
+    "mixed time zones": (lambda: with_zones(make_returns()), ["time zone", "tz_localize(None)"]),
+    "offsets as text": (lambda: with_offsets(make_returns()), ["row 1", "time zone"]),
+    "date column left": (
+        lambda: make_returns().assign(Date=range(20200101, 20200201)),
+        ["column 'Date' holds dates among the returns"],
+    ),
+    "datetimes left": (
+        lambda: make_returns().assign(when=make_returns().index),
+        ["column 'when' holds dates among the returns"],
+    ),
+    "dates as text left": (
+        lambda: make_returns().assign(when=make_returns().index.strftime("%d %b %Y")),
+        ["column 'when' holds dates among the returns"],
+    ),
+    "index left": (
+        lambda: make_returns().reset_index().reset_index(names="Unnamed: 0"),
+        ["column 'Unnamed: 0' only counts the rows", "index=False"],
+    ),
+    "row numbers left": (
+        lambda: make_returns().assign(number=range(1, 101)),
+        ["column 'number' only counts the rows"],
+    ),
+    "transposed": (lambda: make_returns().T, ["transposed", "frame.T"]),
+    "transposed, tickers in a column": (
+        lambda: transposed_with_tickers(make_returns()),
+        ["transposed"],
+    ),
+    # kinds
+    "prices as returns": (
+        make_prices,
+        ["no return is negative", "median", "--kind prices", "subtract 1"],
+    ),
+    "gross returns": (lambda: 1 + make_returns(), ["gross returns", "subtract 1"]),
+    "one stock": (
+        lambda: make_returns().set_axis(["Open", "High", "Low", "Close"], axis=1),
+        ["open, high, low and close", "one stock"],
+    ),
+    "levels that are not yfinance's": (
+        lambda: make_returns().set_axis([["a", "a", "b", "b"], TICKERS], axis=1),
+        ["2 levels", "yfinance"],
+    ),
+    # cells
+    "text": (
+        lambda: with_cell(make_returns(), "n.m."),
+        ["'MSFT'", "2020-01-14", "'n.m.' is not a number"],
+    ),
+    "percent sign": (lambda: with_cell(make_returns(), "1.2%"), ["'1.2%' is not a number"]),
+    "decimal comma": (lambda: with_cell(make_returns(), "0,01"), ["'0,01'", "decimal point"]),
+    "long text over lines": (
+        lambda: with_cell(make_returns(), "x\n" * 100),
+        ["x\\nx", "...' is not a number"],
+    ),
+    "object": (
+        lambda: with_cell(make_returns().astype(object), [(1, 2)], row=[DATE]),
+        ["'MSFT'", "(1, 2)"],
+    ),
+    "booleans": (
+        lambda: make_returns().assign(XOM=lambda x: x["XOM"] > 0),
+        ["column 'XOM' holds bool", "real numbers"],
+    ),
+    "nullable booleans": (
+        lambda: make_returns().assign(XOM=lambda x: (x["XOM"] > 0).astype("boolean")),
+        ["column 'XOM' holds boolean"],
+    ),
+    "an integer too large for a float": (
+        lambda: with_cell(make_returns().astype(object), 10**400),
+        ["'MSFT'", "is not a number"],
+    ),
+    "a boolean object": (
+        lambda: with_cell(make_returns().astype(object), True),
+        ["'MSFT'", "'True' is not a number"],
+    ),
+    "complex": (lambda: make_returns() * (1 + 1j), ["column 'AAPL' holds complex128"]),
+    "a complex object": (
+        lambda: with_cell(make_returns().astype(object), 1 + 2j),
+        ["'(1+2j)' is not a number"],
+    ),
+    "sparse booleans": (
+        lambda: (make_returns() > 0).astype(pd.SparseDtype(bool)),
+        ["'AAPL' holds Sparse[bool"],
+    ),
+    "durations": (
+        lambda: make_returns().assign(XOM=pd.to_timedelta(range(100), unit="D")),
+        ["column 'XOM'", "is not a number"],
+    ),
+    # scale
+    "too large": (
+        lambda: with_cell(make_returns(), 1e39),
+        ["1 cell too large for float32", "'MSFT'", "2020-01-14"],
+    ),
+    "too large to square": (
+        lambda: with_cell(make_returns(), 1e20, row=make_returns().index[-1]),
+        ["1 cell", "float32", "standardised", "'MSFT'", "2020-05-19"],
+    ),
+    "tiny scale": (
+        lambda: make_returns().assign(XOM=lambda x: x["XOM"] * 1e-35),
+        ["'XOM'", "standard deviation", "float32"],
+    ),
+    "tiny scale in training": (
+        lambda: make_returns().assign(
+            XOM=lambda x: x["XOM"].where(x.index >= x.index[60], x["XOM"] * 1e-35)
+        ),
+        ["'XOM'", "standard deviation"],
+    ),
+    "large scale": (
+        lambda: make_returns().assign(XOM=lambda x: x["XOM"] * 1e35),
+        ["'XOM'", "standard deviation", "float32"],
+    ),
+    # size
+    "NumPy array": (
+        lambda: make_returns().to_numpy(),
+        ["2-dimensional ndarray", "DataFrame", "dates"],
+    ),
+    "1-D array": (lambda: np.zeros(100), ["1-dimensional ndarray"]),
+    "series": (lambda: make_returns()["XOM"], ["1-dimensional Series", "DataFrame"]),
+    "list": (lambda: [[0.1]], ["list", "DataFrame"]),
+    "empty": (pd.DataFrame, ["empty"]),
+    "no rows": (lambda: make_returns().iloc[:0], ["empty"]),
+    "no columns": (lambda: make_returns()[[]], ["empty"]),
+    "dates alone": (lambda: make_returns()[[]].reset_index(), ["one column", "tickers"]),
+    "one row": (lambda: make_returns(1), ["1 date", str(MINIMUM_DATES)]),
+    "too few dates": (lambda: make_returns(49), ["49 dates", str(MINIMUM_DATES)]),
+    "one asset": (lambda: make_returns()[["XOM"]], ["1 asset", "at least 2"]),
+    # long tables
+    "long, duplicate pair": (
+        lambda: make_long(pd.concat([make_returns(), make_returns().tail(1)])),
+        ["row 101", "'AAPL' comes more than once on 2020-05-19"],
+    ),
+    "long, text": (
+        lambda: with_cell(make_long(make_returns()), "bad", row=204, column="Return"),
+        ["column 'Return', row 205", "'bad' is not a number"],
+    ),
+    "long, two values": (
+        lambda: make_long(make_returns()).assign(volume=5),
+        ["one value", "'Return', 'volume'"],
+    ),
+    "long, names beside tickers": (
+        lambda: make_long(make_returns()).assign(name=lambda x: x["Ticker"] + " Inc"),
+        ["one value", "'Return', 'name'"],
+    ),
+    "long, no value": (
+        lambda: make_long(make_returns())[["Date", "Ticker"]],
+        ["one value", "none"],
+    ),
+    "long, empty ticker": (
+        lambda: with_cell(make_long(make_returns()), "", row=3, column="Ticker"),
+        ["ticker in place 4 is empty"],
+    ),
+    "long, two sectors": (
+        lambda: make_long(make_returns()).assign(
+            sector=lambda x: np.where(x["Date"] > DATE, "new", "old")
+        ),
+        ["'AAPL' has two sectors, 'old' and 'new'"],
+    ),
+    "long, renamed by read_csv": (
+        lambda: make_long(make_returns().set_axis(["A", "B", "A.1", "C"], axis=1)),
+        ["'A.1'", "read_csv"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FRAMES)
+def test_bad_frames_end_in_one_line(fault):
+    make, words = BAD_FRAMES[fault]
+    with pytest.raises(DataError) as error:
+        panel_from_frame(make())
+    assert_one_line(error, words)

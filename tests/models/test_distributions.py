@@ -1,0 +1,130 @@
+"""Densities against SciPy: Gaussian, multivariate Student-t, independent Student-t's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxvae.models.distributions import (
+    Gaussian,
+    IndependentT,
+    StudentT,
+    log_density,
+    precision,
+    sample,
+    scale_information,
+    variance,
+)
+
+RNG = np.random.default_rng(0)
+MEAN, LOG_SCALE, VALUES = (jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32) for _ in range(3))
+ALL = jnp.ones((4, 3))
+SOME = jnp.array([[1.0, 0.0, 1.0]] * 4)
+FREEDOM = jnp.array([3.0, 8.0, 40.0, 1e5])
+FREEDOMS = jnp.broadcast_to(jnp.array([3.0, 8.0, 40.0]), (4, 3))
+GAUSSIAN = Gaussian(MEAN, LOG_SCALE)
+STUDENT = StudentT(MEAN, LOG_SCALE, FREEDOM)
+INDEPENDENT = IndependentT(MEAN, LOG_SCALE, FREEDOMS)
+
+
+def cells(density):
+    """SciPy's log density of each cell."""
+    scale = np.exp(0.5 * np.asarray(LOG_SCALE, float))
+    if isinstance(density, Gaussian):
+        return stats.norm.logpdf(VALUES, MEAN, scale)
+    return stats.t.logpdf(VALUES, np.asarray(density.freedom, float), MEAN, scale)
+
+
+def multivariate_t(columns):
+    """SciPy's joint log density of some columns."""
+    scale = np.exp(np.asarray(LOG_SCALE, float))
+    rows = zip(VALUES, MEAN, scale, np.asarray(FREEDOM, float), strict=True)
+    return [
+        stats.multivariate_t.logpdf(x[columns], m[columns], np.diag(s[columns]), df=v)
+        for x, m, s, v in (tuple(np.asarray(part, float) for part in row) for row in rows)
+    ]
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, INDEPENDENT])
+def test_log_density_of_independent_variables_is_scipys(density):
+    found = log_density(density, VALUES, ALL)
+    np.testing.assert_allclose(found, cells(density).sum(axis=1), rtol=1e-5, atol=1e-5)
+    some = log_density(density, VALUES, SOME)
+    np.testing.assert_allclose(some, cells(density)[:, [0, 2]].sum(axis=1), rtol=1e-5)
+
+
+def test_log_density_of_a_multivariate_t_is_scipys():
+    found = log_density(STUDENT, VALUES, ALL)
+    np.testing.assert_allclose(found, multivariate_t([0, 1, 2]), rtol=1e-5, atol=2e-5)
+
+
+def test_the_marginal_of_a_multivariate_t_keeps_its_freedom():
+    found = log_density(STUDENT, VALUES, SOME)
+    np.testing.assert_allclose(found, multivariate_t([0, 2]), rtol=1e-5, atol=2e-5)
+
+
+def test_a_large_freedom_is_a_gaussian():
+    heavy = StudentT(MEAN, LOG_SCALE, jnp.full(4, 1e6))
+    expected = log_density(GAUSSIAN, VALUES, ALL)
+    np.testing.assert_allclose(log_density(heavy, VALUES, ALL), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
+def test_nothing_used_has_no_density(density):
+    """And no NaN in its gradient."""
+    nothing = jnp.zeros((4, 3))
+    np.testing.assert_array_equal(log_density(density, VALUES, nothing), jnp.zeros(4))
+    slope = jax.grad(lambda x: jnp.sum(log_density(density, x, nothing)))(VALUES)
+    np.testing.assert_array_equal(slope, nothing)
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
+def test_draws_have_the_variance(density):
+    """Rows and columns of eight degrees of freedom or more, whose fourth moments exist."""
+    keys = jax.random.split(jax.random.key(0), 100_000)
+    draws = np.asarray(jax.vmap(lambda key: sample(key, density))(keys), float)
+    moments = draws.mean(axis=0), draws.var(axis=0), np.asarray(variance(density), float)
+    mean, found, expected = (part[1:, 1:] for part in moments)
+    np.testing.assert_allclose(mean, MEAN[1:, 1:], atol=6 * np.sqrt(expected.max() / 1e5))
+    np.testing.assert_allclose(found, expected, rtol=0.04)
+
+
+def test_draws_of_a_multivariate_t_share_their_mixing_variable():
+    """Squares are correlated in a multivariate t, not in independent ones."""
+    keys = jax.random.split(jax.random.key(1), 50_000)
+    together = jax.vmap(lambda key: sample(key, STUDENT)[1])(keys)
+    apart = jax.vmap(lambda key: sample(key, INDEPENDENT)[1])(keys)
+    squares = [(np.asarray(x) - np.asarray(MEAN[1])) ** 2 for x in (together, apart)]
+    joint, separate = (np.corrcoef(s[:, 1], s[:, 2])[0, 1] for s in squares)
+    assert joint > 0.1
+    assert abs(separate) < 0.02
+
+
+def test_the_variance_of_too_heavy_tails_is_infinite():
+    assert np.isinf(variance(StudentT(MEAN, LOG_SCALE, jnp.full(4, 1.5)))).all()
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
+def test_precision_is_the_slope_over_the_residual(density):
+    """-∂ log p/∂x = precision · (x - μ): the weights of reweighted least squares."""
+    slope = jax.grad(lambda x: jnp.sum(log_density(density, x, ALL)))(VALUES)
+    found = -precision(density, VALUES, ALL) * (VALUES - MEAN)
+    np.testing.assert_allclose(found, slope, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, INDEPENDENT])
+def test_scale_information_is_the_mean_squared_slope(density):
+    def slope(key):
+        x = sample(key, density)
+
+        def score(log_scale):
+            moved = density._replace(**{name: log_scale})
+            return jnp.sum(log_density(moved, x, ALL))
+
+        return jax.grad(score)(LOG_SCALE) ** 2
+
+    name = density._fields[1]
+    keys = jax.random.split(jax.random.key(2), 50_000)
+    found = jnp.mean(jax.vmap(slope)(keys), axis=0)
+    np.testing.assert_allclose(found, scale_information(density), rtol=0.05)

@@ -1,0 +1,292 @@
+"""The temporal VAE: closed forms where its noise is Gaussian, no look ahead, clusters in paths."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from jaxvae.analysis.risk import autocorrelation
+from jaxvae.errors import OptionError
+from jaxvae.inference.forecasting import sample_paths, sample_portfolio
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.integrations.sklearn import VAEFactors
+from jaxvae.models import ModelConfig, make_batch, persistence_of, temporal_vae
+from jaxvae.models.distributions import log_density
+from jaxvae.models.memory import Speeds, _recall, recall, unfold
+from jaxvae.models.temporal import _starts
+
+SPEEDS, N_ASSETS, N_ROWS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 5, 40
+CONFIG = ModelConfig(n_factors=3, likelihood="volatility", memory=SPEEDS)
+MODEL = temporal_vae(CONFIG, N_ASSETS)
+STARTS = _starts(CONFIG, N_ASSETS)
+VALUES = np.random.default_rng(0).standard_t(5, size=(N_ROWS, N_ASSETS))
+BATCH = make_batch(VALUES, recall(VALUES, SPEEDS, 2))
+PATHS = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5, 6))
+
+
+def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
+    """Variables in which nothing is at its start, so that every path through the model is open."""
+    variables = MODEL.initialise(jax.random.key(seed), BATCH)
+    leaves, tree = jax.tree.flatten(variables.parameters)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    moved = [
+        leaf + 0.1 * jax.random.normal(key, leaf.shape)
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
+    parameters = jax.tree.unflatten(tree, moved)
+    put(parameters, "decoder", "volatility", volatility)
+    put(parameters, "decoder", "log_freedom", np.log(freedom - 2.0))
+    put(parameters, "prior", "persistence", np.arctanh(persistence))
+    return variables._replace(parameters=parameters)
+
+
+def put(parameters, group, name, value):
+    """Set a parameter, which is held as its deviation from where training starts."""
+    start = STARTS[group][name]
+    deviation = (np.broadcast_to(value, start.value.shape) - start.value) / start.reach
+    parameters[group][name] = jnp.asarray(deviation[None], jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Without a surprise in volatility and with ν of a million, returns given the past are normal:
+    variables, and mean and covariance of each row."""
+    variables = member(volatility=0.0, freedom=1e6)
+    prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
+    units = [jnp.tile(unit, (N_ROWS, 1)) for unit in (jnp.zeros(3), *jnp.eye(3)[1:])]
+    decoded = [MODEL.decode(variables, unit, BATCH, False)[0] for unit in units]
+    bias = np.asarray(decoded[0].mean, np.float64)
+    slopes = np.stack([np.asarray(d.mean, np.float64) - bias for d in decoded[1:]], axis=1)
+    noise = np.exp(np.asarray(decoded[0].log_scale, np.float64))
+    spread = np.exp(np.asarray(prior.log_variance, np.float64))[:, 1:]
+    mean = bias + np.einsum("rk,rka->ra", np.asarray(prior.mean, np.float64)[:, 1:], slopes)
+    covariance = np.einsum("rka,rk,rkb->rab", slopes, spread, slopes)
+    covariance += noise[:, :, None] * np.eye(N_ASSETS)
+    return variables, prior, slopes, mean, covariance
+
+
+def test_one_step_likelihood_is_the_normals(gaussian):
+    variables, *_, mean, covariance = gaussian
+    run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
+    bound = run(jax.random.key(0), MODEL, variables, BATCH, n_samples=200)
+    expected = [
+        multivariate_normal(m, c).logpdf(x)
+        for m, c, x in zip(mean, covariance, VALUES, strict=True)
+    ]
+    error = np.asarray(bound.value) - expected
+    assert (np.abs(error) < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    assert abs(error.mean()) < 0.02
+
+
+def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
+    """With φ = 0, no bias and no shrinkage: E[z | x] = (P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ x, and the variance
+    of a factor given the others is the inverse of that matrix's diagonal."""
+    variables = member(volatility=0.0, freedom=1e6, persistence=0.0)
+    parameters = variables.parameters
+    put(parameters, "decoder", "bias", 0.0)
+    put(parameters, "encoder", "shrinkage", 50.0)
+    put(parameters, "encoder", "log_variance", 0.0)
+    prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
+    found, spread = (np.asarray(part)[:, 1:] for part in MODEL.encode(variables, BATCH, False)[0])
+    for row in range(0, N_ROWS, 7):
+        one = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], BATCH)
+        slopes, scale = [], None
+        for unit in jnp.eye(3)[1:]:
+            density, _ = MODEL.decode(variables, unit[None], one, False)
+            slopes.append(np.asarray(density.mean[0], np.float64))
+            scale = np.exp(np.asarray(density.log_scale[0], np.float64))
+        weighted = np.array(slopes) / scale
+        precision = np.diag(np.exp(-np.asarray(prior.log_variance[row, 1:], np.float64)))
+        precision += weighted @ np.array(slopes).T
+        exact = np.linalg.solve(precision, weighted @ VALUES[row])
+        np.testing.assert_allclose(found[row], exact, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(np.exp(-spread[row]), np.diag(precision), rtol=1e-3)
+
+
+def test_prior_is_an_autoregression_of_the_encoders_last_mean():
+    """Its mean is φ times what the encoder says of the last returns, under today's conditions."""
+    variables = member(persistence=0.5)
+    last = unfold(BATCH.conditions, SPEEDS, 2, N_ASSETS).last
+    said = MODEL.encode(variables, BATCH._replace(values=last), False)[0].mean
+    prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
+    np.testing.assert_allclose(persistence_of(variables), 0.5, rtol=1e-5)
+    np.testing.assert_allclose(prior.mean, 0.5 * said, rtol=1e-5, atol=1e-6)
+    assert (np.asarray(prior.log_variance[:, 0]) == 0.0).all()
+    assert np.ptp(np.asarray(prior.log_variance[:, 1])) > 0.01
+
+
+def test_nothing_looks_ahead():
+    """Gradients through memory and model are exactly zero: of the forecast of a date in the returns
+    of that date and later ones, of its factors and likelihood in those of later ones."""
+    variables, n_dates = member(), 8
+    factors = jax.random.normal(jax.random.key(3), (n_dates, 3))
+
+    def batch_of(values):
+        ones = jnp.ones_like(values)
+        return BATCH._replace(
+            values=values,
+            observed=ones,
+            conditions=_recall(values, SPEEDS, 2),
+            weights=ones[:, 0],
+        )
+
+    def forecast(values):
+        batch = batch_of(values)
+        density, _ = MODEL.decode(variables, factors, batch, False)
+        prior = MODEL.prior(variables, factors, batch)
+        parts = [density.mean, density.log_scale, prior.mean, prior.log_variance]
+        return sum(jnp.sum(jnp.sin(part), axis=1) for part in parts)
+
+    def said(values):
+        batch = batch_of(values)
+        density, _ = MODEL.decode(variables, factors, batch, False)
+        posterior, _ = MODEL.encode(variables, batch, False)
+        filtered = sum(jnp.sum(jnp.sin(part), axis=1) for part in posterior)
+        return filtered + log_density(density, batch.values, batch.observed)
+
+    values = jnp.asarray(VALUES[:n_dates], jnp.float32)
+    ahead, of_today = (
+        np.abs(np.asarray(jax.jacobian(function)(values))).max(axis=2)
+        for function in (forecast, said)
+    )
+    before = np.tril_indices(n_dates, -1)
+    assert (np.triu(ahead) == 0.0).all()
+    assert (ahead[before] > 0.0).all()
+    assert (np.triu(of_today, 1) == 0.0).all()
+    assert (np.diagonal(of_today) > 0.0).all()
+    assert (of_today[before] > 0.0).all()
+
+
+def test_smoothing_is_filtering():
+    """E[z_t | x_1 … x_T] is E[z_t | x_1 … x_t]: later dates leave the factors bit-equal."""
+    variables = member()
+    short = make_batch(VALUES[:25], recall(VALUES[:25], SPEEDS, 2))
+    all_dates, filtered = (
+        np.asarray(MODEL.encode(variables, batch, False)[0].mean) for batch in (BATCH, short)
+    )
+    np.testing.assert_allclose(all_dates[:25], filtered, rtol=1e-5, atol=1e-6)
+
+
+def test_a_factor_out_of_use_decodes_to_nothing():
+    variables = member()._replace(factor_mask=jnp.array([1.0, 1.0, 0.0]))
+    at = jnp.tile(jnp.array([0.3, -0.5, 0.0]), (N_ROWS, 1))
+    one, other = (MODEL.decode(variables, at.at[:, 2].set(z), BATCH, False)[0] for z in (0.0, 9.0))
+    np.testing.assert_array_equal(one.mean, other.mean)
+    posterior, _ = MODEL.encode(variables, BATCH, False)
+    assert (np.asarray(posterior.mean[:, 2]) == 0.0).all()
+    assert (np.asarray(posterior.log_variance[:, 2]) == 0.0).all()
+
+
+def test_a_factor_out_of_use_has_no_say_on_the_others():
+    said = []
+    for gain in (1.0, 5.0):
+        variables = member()._replace(factor_mask=jnp.array([1.0, 1.0, 0.0]))
+        put(variables.parameters, "decoder", "gain", [1.0, gain])
+        said.append(MODEL.encode(variables, BATCH, False)[0])
+    np.testing.assert_array_equal(said[0].mean, said[1].mean)
+    np.testing.assert_array_equal(said[0].log_variance, said[1].log_variance)
+
+
+@pytest.mark.parametrize("used", [1.0, 0.0])
+def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
+    """An asset's average square at the base speed, times W Wᵀ + Ψ: a factor out of use is noise."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
+    units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
+    one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
+    known = unfold(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
+    expected = (known.squares[:, SPEEDS.base] + 1e-3) * analysed
+    found = one.mean**2 + other.mean**2 + jnp.exp(one.log_scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_surprise_moves_factors_and_noise_alike():
+    """x = exp(½ l z_1) [W z + Ψ^½ ε] + b."""
+    variables = member(volatility=0.3, freedom=8.0)
+    put(variables.parameters, "decoder", "bias", 0.25)
+    at = jnp.tile(jnp.array([0.0, 0.5, -1.0]), (N_ROWS, 1))
+    calm, wild, none = (
+        MODEL.decode(variables, factors, BATCH, False)[0]
+        for factors in (at, at.at[:, 0].set(2.0), 0.0 * at)
+    )
+    np.testing.assert_allclose(none.mean, 0.25, atol=1e-6)
+    np.testing.assert_allclose(wild.mean - 0.25, np.exp(0.3) * (calm.mean - 0.25), atol=1e-5)
+    np.testing.assert_allclose(wild.log_scale, calm.log_scale + 0.6, atol=1e-5)
+    np.testing.assert_allclose(calm.freedom, 8.0, rtol=1e-5)
+
+
+def test_the_encoder_takes_its_surprise_out_of_the_factors():
+    """Without shrinkage a date's fit is that of least squares, whatever the surprise."""
+    fits = []
+    for volatility in (0.0, 0.6):
+        variables = member(volatility=volatility)
+        put(variables.parameters, "encoder", "shrinkage", 50.0)
+        factors = MODEL.encode(variables, BATCH, False)[0].mean
+        fits.append(MODEL.decode(variables, factors, BATCH, False)[0].mean)
+    np.testing.assert_allclose(fits[1], fits[0], rtol=1e-4, atol=1e-5)
+    assert np.ptp(np.asarray(factors[:, 0])) > 0.1
+
+
+def test_forecast_of_a_portfolio_has_the_normals_moments(gaussian):
+    variables, *_, mean, covariance = gaussian
+    weights = np.array([0.5, -0.2, 0.3, 0.1, 0.3])
+    expected = np.einsum("a,rab,b->r", weights, covariance, weights)
+    found_mean, found_variance, draws = jax.jit(
+        sample_portfolio, static_argnames=("model", "n_draws")
+    )(jax.random.key(0), MODEL, variables, BATCH, jnp.asarray(weights, jnp.float32), n_draws=4000)
+    deviation = np.sqrt(expected)
+    assert np.abs((found_mean - mean @ weights) / deviation).max() < 5 / np.sqrt(4000)
+    np.testing.assert_allclose(found_variance, expected, rtol=0.12)
+    np.testing.assert_allclose(np.var(np.asarray(draws), axis=0), expected, rtol=0.15)
+    quantile = mean @ weights - 1.645 * deviation
+    assert ((np.asarray(draws) < quantile).mean()) == pytest.approx(0.05, abs=0.004)
+
+
+def test_settings_that_do_not_fit_are_named():
+    for memory, likelihood, words in (
+        (SPEEDS, "gaussian", "does not go with a memory"),
+        (Speeds((), 0, 30.0), "volatility", "half-life"),
+        (Speeds((5.0,), 0, 0.0), "volatility", "half-life"),
+        (Speeds((5.0,), 1, 30.0), "volatility", "base 1 is no place"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            ModelConfig(likelihood=likelihood, memory=memory)
+    with pytest.raises(OptionError, match="'temporal' forecasts each date"):
+        VAEFactors(2, model="temporal").fit(VALUES)
+
+
+def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():
+    """A member's volatility follows its average of past squares, at seven tenths so that it has a
+    level to come back to; with its readouts at zero dates know nothing of each other."""
+    moved = MODEL.initialise(jax.random.key(0), BATCH)
+    base = STARTS["scale"]["common"].value
+    for name in ("common", "own"):
+        put(moved.parameters, "scale", name, 0.7 * base)
+    still = jax.tree.map(jnp.copy, moved.parameters)
+    for name in ("common", "own"):
+        put(still, "scale", name, 0.0)
+    for name in ("gain", "noise_slope"):
+        put(still, "decoder", name, 0.0)
+    found = []
+    for parameters in (moved.parameters, still):
+        variables = moved._replace(parameters=parameters)
+        drawn = PATHS(jax.random.key(1), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+        squares = np.asarray(drawn, np.float64).transpose(1, 0, 2)[:, 100:] ** 2
+        lags = [np.nanmean(autocorrelation(np.minimum(path, 25), 10)) for path in squares]
+        found.append((np.mean(lags), np.std(lags) / np.sqrt(len(lags))))
+    (clusters, error), (none, none_error) = found
+    assert clusters > 0.03 + 5 * error
+    assert abs(none + 1 / 500) < 5 * none_error
+
+
+def test_paths_go_on_from_their_last_returns():
+    """φ of .8 ties the assets' mean, which the first return factor moves, to the last date's."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    for name in ("common", "own"):
+        put(variables.parameters, "scale", name, 0.7 * STARTS["scale"]["common"].value)
+    put(variables.parameters, "prior", "persistence", np.arctanh(0.8))
+    drawn = PATHS(jax.random.key(2), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+    signs = np.sign(np.asarray(drawn).mean(axis=2)[100:])
+    assert (signs[1:] * signs[:-1]).mean() > 0.05

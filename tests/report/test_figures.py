@@ -1,0 +1,220 @@
+"""Every figure draws, says what it shows, and survives the panels that people have."""
+
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
+
+from jaxvae.report import figures as plots
+from jaxvae.report import part_figures
+from jaxvae.report.style import label, message_of, number, to_png
+
+LOW_DPI = 30
+GRIDS = {
+    "one of each": {
+        "n_factors": 1,
+        "n_seeds": 1,
+        "betas": (1.0,),
+        "epochs": 2,
+        "n_assets": 20,
+        "reference": False,
+        "sectors": False,
+        "tickers": ODD_TICKERS,
+    },
+    "512 members": {
+        "n_seeds": 32,
+        "betas": tuple(np.geomspace(0.1, 10, 16)),
+        "epochs": 12,
+        "n_dates": 200,
+        "diverged": (0, 7),
+        "n_factors": 2,
+        "n_reference": 4,
+    },
+    "500 assets, 20 factors": {
+        "n_assets": 500,
+        "n_factors": 20,
+        "n_seeds": 1,
+        "n_dates": 300,
+        "epochs": 20,
+        "sectors": False,
+        "tickers": ODD_TICKERS,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw(make_study())
+
+
+def draw(study):
+    figures = plots.all_figures(study)
+    for figure in figures.values():
+        figure.set_dpi(LOW_DPI)
+        figure.draw_without_rendering()
+    return figures
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
+def test_every_figure_draws_for_any_study(grid):
+    assert_speak(draw(make_study(**grid)))
+
+
+def test_every_figure_says_what_it_shows(drawn):
+    assert list(drawn) == ["n_factors", "kl_parts", *plots.FIGURES]
+    assert_speak(drawn)
+
+
+def assert_speak(figures):
+    for name, figure in figures.items():
+        assert len(message_of(figure)) > 10, name
+        assert "nan" not in " ".join(texts(figure)), name
+        assert any(axes.get_xlabel() or axes.get_title(loc="left") for axes in figure.axes), name
+
+
+def test_a_figure_without_its_arrays_is_left_out():
+    study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200, earlier=True)
+    bare = replace(study, arrays={})
+    assert list(plots.all_figures(bare)) == [
+        "comparison",
+        "score_over_beta",
+        "factor_series",
+        "loadings",
+        "training_curves",
+    ]
+    unknown = {k: array for k, array in study.arrays.items() if k not in OF_A_REFERENCE}
+    left = plots.all_figures(replace(study, arrays=unknown))
+    assert set(plots.FIGURES) - set(left) == {"factor_correlation", "matched_factors"}
+
+
+def test_one_member_has_nobody_to_agree_with():
+    figures = plots.all_figures(make_study(n_seeds=1, betas=(1.0,)))
+    assert not {"stability", "agreement"} & set(figures)
+
+
+def with_counts(study, **columns):
+    """The same study with other numbers of factors: columns of the sizes' rows, or answers."""
+    table = study.n_factors.copy()
+    for name, values in columns.items():
+        rows = table.kind == "size" if name in table else table.name == name
+        table.loc[rows, name if name in table else "factors"] = values
+    return replace(study, n_factors=table)
+
+
+def test_the_number_of_factors_is_told_with_its_gain():
+    figure = plots.n_factors(make_study())
+    assert message_of(figure) == (
+        "The verdict is 5 factors; 5 gain the most held-out likelihood, "
+        "+19.38 nats a date [17.44, 21.31] over none"
+    )
+    answers = figure.axes[1].collections[0].get_offsets()
+    names = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    shown = dict(zip(names, answers[:, 0], strict=True))
+    assert shown["Ahn–Horenstein ER"] == 5
+    assert shown["Bai–Ng IC1"] == 5
+    assert shown["Bai–Ng IC2"] == 1
+    assert len(shown) == 8
+
+
+def test_no_number_of_factors_gains_on_noise():
+    unused = np.array([0.0, *[np.nan] * 5])
+    levels = np.linspace(-100, -101, 6)
+    study = with_counts(
+        make_study(), verdict=0, held_out=0, gain=unused, low=unused, high=unused,
+        log_likelihood=levels,
+    )  # fmt: skip
+    figure = plots.n_factors(study)
+    assert message_of(figure).startswith("The verdict is 0 factors; no number of them gains")
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
+
+
+def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
+    study = make_study()
+    here = study.members[study.members.beta == study.config["chosen"]["beta"]].kl.median()
+    figure = part_figures.kl_parts(study)
+    parts = [number(share * here) for share in (1, 0.8, 0.15, 0.1)]
+    assert "carry {} nats: {} tell the date, {} are dependence".format(*parts) in message_of(figure)
+    assert message_of(figure).endswith(f"factors ({parts[3]} once they are shifted in time)")
+    kept = [line for line in figure.axes[1].lines if line.get_label() == "a linear VAE keeps"]
+    expected = study.spectrum.groupby("beta").linear.sum()
+    np.testing.assert_array_equal(kept[0].get_ydata(), expected)
+
+
+def test_without_a_closed_form_the_parts_stand_alone():
+    """As where a capacity holds the KL; and without parts there is no figure."""
+    study = make_study()
+    figure = part_figures.kl_parts(replace(study, spectrum=None))
+    assert [line.get_label() for line in figure.axes[1].lines] == ["members"]
+    bare = replace(study, members=study.members.drop(columns="total_correlation"))
+    assert "kl_parts" not in plots.all_figures(bare)
+
+
+def test_titles_fit_the_figure(drawn):
+    for name, figure in drawn.items():
+        box = figure._suptitle.get_window_extent()
+        assert box.x1 <= figure.bbox.x1, name
+
+
+def test_the_headline_states_the_numbers_of_the_comparison():
+    message = message_of(plots.comparison(make_study()))
+    assert "ahead of 4 of 6 baselines and behind 0" in message
+    assert "+0.10 nats a date [−0.45, 0.70]" in message
+
+
+def test_the_match_is_framed_in_the_heat_map():
+    study = make_study(n_factors=3)
+    axes = plots.factor_correlation(study).axes[0]
+    framed = {(round(p.get_x() + 0.47), round(p.get_y() + 0.46)) for p in axes.patches}
+    assert framed == set(enumerate(study.arrays["match_learned"]))
+
+
+def test_matched_loadings_stand_in_the_order_of_the_reference_with_its_signs():
+    study = make_study(n_assets=40, sectors=False)
+    shown = plots.loadings(study).axes[0].images[0].get_array()
+    match, signs = study.arrays["match_learned"], study.arrays["match_signs"]
+    np.testing.assert_allclose(shown, 100 * study.loadings.to_numpy()[:, match] * signs)
+
+
+def test_assets_of_a_sector_stand_together():
+    study = make_study(n_assets=200)
+    ticks = [text.get_text() for text in plots.loadings(study).axes[0].get_yticklabels()]
+    assert ticks == [f"sector {k}" for k in range(10)]
+
+
+def test_diverged_members_are_counted_and_left_out():
+    study = make_study(diverged=(3,))
+    figure = plots.score_over_beta(study)
+    assert "1 member diverged" in message_of(figure)
+    members = [line for line in figure.axes[0].lines if line.get_label() == "a member"]
+    assert len(members[0].get_xdata()) == len(study.members) - 1
+
+
+def test_labels_are_text_never_mathematics_and_always_drawable():
+    assert label("$x_1$ & $y") == r"\$x_1\$ & \$y"
+    assert label("株式会社") == "□□□□"
+    assert label("a\nb\x00") == "a b□"
+    assert label("A" * 60, 10) == "A" * 9 + "…"
+    assert label("Ünïcödé") == "Ünïcödé"
+
+
+def test_numbers_are_for_people():
+    assert number(-1.234) == "−1.23"
+    assert number(0.5, 1, sign=True) == "+0.5"
+    assert number(-0.001) == "0.00"
+    assert number(float("nan")) == "–"
+
+
+def test_a_figure_is_the_same_bytes_each_time_and_leaves_no_global_state():
+    before = dict(matplotlib.rcParams)
+    study = make_study(n_seeds=2, n_dates=200)
+    first, second = (to_png(plots.loadings(study)) for _ in range(2))
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,254 @@
+"""Several processes on one study: by coordinator, as a job array, and what does not go together."""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+
+import jax
+import pytest
+from launch import STUDY, contents, ended, launch_command, wait_until
+
+from jaxvae.cli import study
+
+from jaxvae.runs import processes
+from jaxvae.cli.main import main
+from jaxvae.errors import FolderError, OptionError
+from jaxvae.runs.processes import (
+    Processes,
+    ShareDone,
+    await_others,
+    connect,
+    disconnect,
+    leave_last,
+    parse_processes,
+)
+
+ADDRESS = "127.0.0.1:4711"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((None, None, None), Processes()),
+        ((None, 3, 2), Processes(2, 3)),
+        ((None, 1, 0), Processes()),
+        ((ADDRESS, 2, 0), Processes(0, 2, ADDRESS)),
+        (("auto", None, None), Processes(coordinator="auto")),
+    ],
+)
+def test_what_the_options_say(given, expected):
+    assert parse_processes(*given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((None, 2, None), "--processes and --process go together"),
+        ((None, None, 0), "--processes and --process go together"),
+        ((ADDRESS, 2, None), "--processes and --process go together"),
+        ((ADDRESS, None, None), "--coordinator: give --processes and --process too, or auto"),
+        (("auto", 2, 0), "--coordinator auto: the cluster says"),
+        (("auto", None, 0), "--coordinator auto: the cluster says"),
+        (("localhost", 2, 0), "'localhost' is neither HOST:PORT nor auto"),
+        (("localhost:", 2, 0), "'localhost:' is neither HOST:PORT nor auto"),
+        ((None, 2, 2), "--process: 2 must lie between 0 and 1"),
+        ((None, 2, -1), "--process: -1 must lie between 0 and 1"),
+        ((None, 0, 0), "--process: 0 must lie between 0 and -1"),
+    ],
+)
+def test_what_does_not_go_together(given, words):
+    with pytest.raises(OptionError) as error:
+        parse_processes(*given)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--processes", "2"], "go together"),
+        (["--processes", "2", "--process", "2", "--out", "x"], "--process: 2"),
+        (["--processes", "2", "--process", "1"], "--out: name the folder"),
+        (["--coordinator", "auto"], "--out: name the folder"),
+        (["--resume"], "--out: name the folder"),
+    ],
+)
+def test_the_command_line_refuses_it_too(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_joins_nothing():
+    assert connect(Processes()) == Processes()
+    assert connect(Processes(1, 3)) == Processes(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(Processes(0, 2, ADDRESS), (ADDRESS, 2, 0)), (Processes(coordinator="auto"), ())],
+)
+def test_a_runtime_that_refuses_is_named(options, expected, monkeypatch):
+    asked = []
+
+    def refuse(*arguments):
+        asked.append(arguments)
+        raise RuntimeError("no runtime\nin detail")
+
+    monkeypatch.setattr(jax.distributed, "initialize", refuse)
+    with pytest.raises(FolderError) as error:
+        connect(options)
+    assert str(error.value) == f"--coordinator: {options.coordinator}: no runtime"
+    assert asked == [expected]
+
+
+def test_only_what_was_joined_is_left(monkeypatch):
+    left = []
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: left.append(True))
+    for alone in (Processes(), Processes(1, 3)):
+        disconnect(alone)
+    assert not left
+    disconnect(Processes(1, 2, ADDRESS))
+    assert left == [True]
+
+
+def test_waiting_looks_and_listens_until_all_is_done(monkeypatch):
+    monkeypatch.setattr(processes, "SECONDS_BETWEEN_LOOKS", 0.0)
+    looks, checks = [], []
+
+    def done():
+        looks.append(len(looks))
+        return len(looks) > 3
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    await_others(Processes(1, 2, ADDRESS), done, lambda: checks.append(1))
+    assert (len(looks), len(checks)) == (4, 3)
+    with pytest.raises(KeyboardInterrupt):
+        await_others(Processes(1, 2, ADDRESS), lambda: False, interrupted)
+    await_others(Processes(), lambda: False, interrupted)
+    with pytest.raises(ShareDone):
+        await_others(Processes(1, 2), lambda: True, interrupted)
+
+
+def test_the_coordinator_leaves_last(monkeypatch):
+    """But not later than a while."""
+    monkeypatch.setattr(processes, "SECONDS_BETWEEN_LOOKS", 0.0)
+    asked = []
+
+    def is_at_work(process):
+        asked.append(process)
+        return len(asked) < 5
+
+    for one in (Processes(), Processes(0, 3), Processes(1, 3, ADDRESS)):
+        leave_last(one, is_at_work)
+    assert asked == []
+    leave_last(Processes(0, 3, ADDRESS), is_at_work)
+    assert asked == [1, 1, 1, 1, 1, 2]
+    monkeypatch.setattr(processes, "SECONDS_TO_SAVE", 0.1)
+    leave_last(Processes(0, 3, ADDRESS), lambda process: True)
+
+
+# A job array
+
+
+def share(process, of, folder, csv):
+    places = ["--processes", of, "--process", process, "--data", csv, "--out", folder]
+    return launch_command(folder.with_name(f"log-{process}"), "study", *STUDY, *places)
+
+
+@pytest.fixture(scope="module")
+def array(compilation_cache, returns_csv, tmp_path_factory):
+    """A job array of three whose second process was killed."""
+    folder = tmp_path_factory.mktemp("array") / "study"
+    at_work = [share(i, 3, folder, returns_csv) for i in range(3)]
+    wait_until((folder / "work" / "lock-1").exists, at_work[1])
+    at_work[1].kill()
+    assert [ended(process) for process in at_work] == [0, -signal.SIGKILL, 0]
+    return folder
+
+
+def test_each_process_of_an_array_does_its_share(array):
+    tiles = {path.name for path in (array / "work" / "train").glob("tile-?????.safetensors")}
+    assert tiles == {"tile-00000.safetensors", "tile-00002.safetensors"}
+    said = array.with_name("log-0").read_text()
+    assert f"share 1 of 3 is done;\nonce all are: jaxvae gather {array}\n" in said
+
+
+def test_a_missing_share_is_not_gathered(array, capsys):
+    assert main(["gather", str(array)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lacks 1 of 3 tiles, number 1 first; run the processes that own them again" in line
+
+
+def test_an_array_gathered_is_the_unbroken_study(array, returns_csv, unbroken, tmp_path):
+    """Once the one that was killed has run again, byte for byte."""
+    folder, log = tmp_path / "study", tmp_path / "log"
+    shutil.copytree(array, folder)
+    assert ended(share(1, 3, folder, returns_csv)) == 0
+    assert ended(launch_command(log, "gather", folder, "--quiet")) == 0
+    assert contents(folder) == contents(unbroken)
+    assert ended(launch_command(log, "gather", folder, "--quiet")) == 0
+    assert log.read_text() == f"jaxvae: {folder} is finished already\n"
+
+
+@pytest.mark.parametrize("folder", ["unbroken", "no run"])
+def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
+    if folder == "unbroken":
+        assert main(["gather", str(unbroken)]) == 0
+        said = f"jaxvae: {unbroken} is finished already"
+    else:
+        assert main(["gather", str(tmp_path)]) == 1
+        said = f"jaxvae: {tmp_path} is no run in work: it has no run.json"
+    assert capsys.readouterr().err.splitlines() == [said]
+
+
+def test_an_interrupted_gathering_says_how_to_go_on(tmp_path):
+    options = argparse.Namespace(command="gather", out=tmp_path / "a run")
+    assert study.go_on(options) == f"go on with: jaxvae gather '{tmp_path}/a run'"
+
+
+# A coordinator
+
+
+@pytest.fixture
+def address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def coordinated(address, folder, csv, *words):
+    """Two processes that begin at the same time."""
+    return [
+        launch_command(
+            *(folder.with_name(f"log-{i}"), "study", *STUDY, "--data", csv, "--out", folder),
+            *("--coordinator", address, "--processes", 2, "--process", i, *words),
+        )
+        for i in range(2)
+    ]
+
+
+@pytest.mark.usefixtures("compilation_cache")
+def test_two_processes_on_loopback_make_the_unbroken_study(
+    address, returns_csv, unbroken, tmp_path
+):
+    """Interrupted together before, so that each goes on with its share."""
+    folder = tmp_path / "study"
+    both = coordinated(address, folder, returns_csv)
+    for i, process in enumerate(both):
+        wait_until((folder / "work" / f"lock-{i}").exists, process)
+    for process in both:
+        os.kill(process.pid, signal.SIGTERM)
+    assert [ended(process) for process in both] == [130, 130]
+    for i in range(2):
+        said = (tmp_path / f"log-{i}").read_text()
+        assert "stopping at the next edge" in said
+        assert f"--process {i} --resume" in said
+    both = coordinated(address, folder, returns_csv, "--resume")
+    assert [ended(process) for process in both] == [0, 0]
+    assert contents(folder) == contents(unbroken)

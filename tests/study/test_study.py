@@ -1,0 +1,382 @@
+"""The pipeline on a small panel: tables, choices that never see the test part, and the way back."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from small import same_bits
+
+import jaxvae
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.errors import DataError, FolderError, OptionError
+from jaxvae.report.page import write_report
+from jaxvae.study import score as summary
+from jaxvae.study.fit import StudyConfig, prepare, refit, train_grid
+from jaxvae.study.folder import SCHEMA, load_study
+from jaxvae.study.score import mix_bounds
+from jaxvae.study.study import encode, run_study, scenarios, write_study
+from jaxvae.training.objective import Bound
+
+CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
+PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
+N_FIT = 112
+
+
+@pytest.fixture(scope="module")
+def study():
+    return run_study(PANEL, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def folder(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies") / "one"
+    write_study(study, folder)
+    return folder
+
+
+def test_a_row_a_member(study):
+    members = study.members
+    assert list(members.columns[:5]) == ["member", "seed", "beta", "ok", "best_epoch"]
+    assert members.beta.tolist() == [0.5] * 3 + [1.0] * 3
+    assert members.seed.tolist() == [0, 1, 2] * 2
+    assert members.ok.all()
+    assert members.notna().all(axis=None)
+
+
+def test_metrics_are_tidy_and_complete(study):
+    table = study.metrics
+    assert list(table.columns) == ["model", "member", "factors", "split", "metric", "value"]
+    assert np.isfinite(table.value).all()
+    members = table[(table.model == "vae") & (table.metric == "log_likelihood")]
+    assert set(members.split) == {"train", "validation", "test"}
+    fitted = {"vae_best", "vae_ensemble", "pca", "pca_best", "factor_analysis",
+              "factor_analysis_best", "ledoit_wolf", "multivariate_t"}  # fmt: skip
+    rows = table[(table.metric == "log_likelihood") & table.model.isin(fitted)]
+    assert set(rows.model) == fitted
+    assert set(rows.split) == {"fit", "test"}
+    assert not table.duplicated(["model", "member", "split", "metric"]).any()
+
+
+def test_scores_stand_beside_chance_rotation_and_seeds(study):
+    levels = ("chance_mean", "chance_95", "rotation_floor")
+    for model in ("consensus", "vae_best", "pca", "factor_analysis"):
+        for name in ("mcc", "dci_disentanglement", "mig", "sap", "modularity"):
+            assert all(np.isfinite(study.metric(model, f"{name}_{x}", "test")) for x in levels)
+        assert np.isfinite(study.metric(model, "subspace_r2_chance_95", "test"))
+        assert np.isnan(study.metric(model, "subspace_r2_rotation_floor", "test"))
+    for name in ("log_likelihood", "r2", "mcc", "subspace_r2", "mutual_information"):
+        mean, low, high = (
+            study.metric("vae_ensemble", f"{name}_seeds_{end}", "test")
+            for end in ("mean", "low", "high")
+        )
+        assert low < mean < high
+    assert 0 < study.metric("vae", "best_member_p_value", "test") <= 1
+    assert study.metric("vae_best", "active_units", "test") in (0, 1, 2)
+
+
+def test_members_are_ranked_by_udr_among_the_seeds_of_their_beta(study):
+    for member, score in enumerate(study.members.udr):
+        assert study.metric("vae", "udr", "fit", member) == score
+        assert 0 <= score <= 1
+    chance = study.metric("vae_ensemble", "udr_chance_95", "fit")
+    assert chance < study.metric("vae_ensemble", "udr", "fit") <= 1
+
+
+def test_the_parts_of_the_kl_sum_to_it(study):
+    parts = ("index_code_information", "total_correlation", "dimension_kl")
+    members = study.members
+    np.testing.assert_allclose(members[list(parts)].sum(axis=1), members.kl, rtol=1e-4)
+    assert (members.index_code_information <= np.log(N_FIT) + 0.5).all()
+    for name in (*parts, *(f"{part}_se" for part in parts), "total_correlation_chance_mean"):
+        values = [study.metric("vae", name, "fit", member) for member in members.member]
+        assert np.isfinite(values).all()
+        if name in members:
+            np.testing.assert_array_equal(values, members[name])
+
+
+def test_a_vae_beats_no_information(study):
+    """Independent unit normals are the model of someone who knows scaler and nothing else."""
+    values = study.arrays["reconstruction_data"]
+    assert values.shape[1] == 4
+    nothing = -0.5 * PANEL.n_assets * (np.log(2 * np.pi) + 1)
+    assert study.metric("vae_ensemble", "log_likelihood", "test") > nothing + 1
+
+
+def test_a_mixture_is_the_mean_of_densities():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 50))
+    bounds = Bound(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
+    mixed = mix_bounds(bounds)
+    np.testing.assert_allclose(mixed.value, np.log(np.exp(values).mean(axis=0)))
+    noise = 0.1 * rng.normal(size=(4000, 3, 50))
+    spread = np.log(np.exp(values + noise).mean(axis=1)).std(axis=0)
+    np.testing.assert_allclose(mixed.standard_error, spread, rtol=0.1)
+    np.testing.assert_allclose(mixed.effective_samples, 20.0)
+
+
+def test_pca_scores_are_the_baselines_own(study):
+    from jaxvae.analysis.baselines import fit_pca, log_likelihood
+    from jaxvae.data.panel import fit_scaler
+
+    values = fit_scaler(PANEL.values[:N_FIT]).standardise(PANEL.values)
+    expected = log_likelihood(fit_pca(values[:N_FIT], 2), values)[N_FIT:].mean()
+    assert study.metric("pca", "log_likelihood", "test") == pytest.approx(expected)
+
+
+def test_factors_loadings_and_covariance_have_their_units(study):
+    assert study.factors.shape == (160, 2)
+    np.testing.assert_allclose(study.factors.iloc[:N_FIT].std(ddof=0), 1.0, rtol=1e-6)
+    assert study.loadings.shape == (12, 2)
+    model = study.covariance.to_numpy()
+    assert (np.linalg.eigvalsh(model) > 0).all()
+    data = np.var(PANEL.values[:N_FIT], axis=0)
+    assert 0.7 < np.trace(model) / data.sum() < 1.3
+
+
+def test_factors_rise_with_the_assets_they_move(study):
+    in_units = study.loadings.to_numpy() / study.arrays["scaler_scale"][:, None]
+    assert (in_units.sum(axis=0) >= 0).all()
+    means = (PANEL.values / PANEL.values[:N_FIT].std(axis=0)).mean(axis=1)
+    moved = study.factors.to_numpy()[:N_FIT].T @ (means - means.mean())[:N_FIT]
+    strongest = np.argmax(np.abs(in_units.sum(axis=0)))
+    assert moved[strongest] > 0
+
+
+def test_history_has_every_epoch_of_every_member(study):
+    counts = study.history.groupby("member").epoch.agg(["count", "max"])
+    assert (counts["count"] == counts["max"]).all()
+    assert study.history.notna().all(axis=None)
+
+
+def test_the_best_member_was_chosen_on_validation(study):
+    chosen, members = study.config["chosen"], study.members
+    at_beta = members[members.beta == chosen["beta"]]
+    means = members.groupby("beta").log_likelihood_validation.mean()
+    assert chosen["beta"] == means.idxmax()
+    assert chosen["member"] == at_beta.log_likelihood_validation.idxmax()
+
+
+def test_nothing_but_test_scores_sees_the_test_part(study):
+    values = PANEL.values.copy()
+    values[N_FIT:] = values[N_FIT:][::-1] * 2.0 + 0.01
+    altered = run_study(replace(PANEL, values=values), CONFIG)
+    assert same_bits(altered.parameters, study.parameters)
+    assert altered.config["chosen"] == study.config["chosen"]
+    assert altered.config["factor_names"] == study.config["factor_names"]
+    for table in ("history", "loadings", "covariance", "n_factors", "spectrum"):
+        pd.testing.assert_frame_equal(
+            getattr(altered, table), getattr(study, table), check_exact=True
+        )
+    before = study.metrics[study.metrics.split != "test"]
+    after = altered.metrics[altered.metrics.split != "test"]
+    pd.testing.assert_frame_equal(after, before, check_exact=True)
+    assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
+
+
+def test_another_model_goes_from_panel_to_scenarios(tmp_path):
+    """The one whose factors are not all of a kind, and whose noise is not Gaussian."""
+    config = replace(CONFIG, model="volatility", seeds=2, betas=(1.0,), epochs=20)
+    study = run_study(PANEL, config)
+    assert study.members.ok.all()
+    for name in ("vae_best", "vae_ensemble"):
+        assert np.isfinite(study.metric(name, "log_likelihood", "test"))
+    write_study(study, tmp_path / "heavy")
+    again = load_study(tmp_path / "heavy")
+    assert again.config["model_config"]["likelihood"] == study.config["model_config"]["likelihood"]
+    np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
+    draws = scenarios(again, 4000).to_numpy()
+    assert np.isfinite(draws).all()
+    spread = draws.std(axis=0) / PANEL.values[:N_FIT].std(axis=0)
+    assert 0.5 < np.median(spread) < 2.0
+    moves = [note for note in study.config["notes"] if "moves the volatility" in note]
+    assert len(moves) == len(study.config["volatility_factors"]) <= 1
+    page = (tmp_path / "heavy" / "report.md").read_text("utf-8")
+    assert ("the volatility of all assets |" in page) == bool(moves)
+
+
+def test_a_study_comes_back_whole(study, folder):
+    again = load_study(folder)
+    config = {name: value for name, value in again.config.items() if name != "checksums"}
+    assert config == json.loads(json.dumps(study.config))
+    for name in ("members", "metrics", "history", "comparisons", "factors", "loadings"):
+        pd.testing.assert_frame_equal(
+            getattr(again, name), getattr(study, name), check_dtype=False, check_freq=False
+        )
+    assert same_bits(again.arrays, study.arrays)
+    assert same_bits(again.parameters["members"], _without_empty(study.parameters["members"]))
+
+
+def _without_empty(tree):
+    if not isinstance(tree, dict):
+        return tree
+    kept = {name: _without_empty(part) for name, part in tree.items()}
+    return {name: part for name, part in kept.items() if not (isinstance(part, dict) and not part)}
+
+
+def test_the_folder_holds_what_was_promised(folder):
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {"config.json", "members.csv", "metrics.csv", "history.csv", "factors.csv",
+                     "loadings.csv", "covariance.csv", "checkpoints", "figures", "report.html",
+                     "report.md"}  # fmt: skip
+    assert not [path for path in folder.parent.iterdir() if path.name != "one"]
+
+
+def test_encoding_the_same_dates_gives_the_same_factors(study, folder):
+    encoded = encode(load_study(folder), PANEL)
+    np.testing.assert_allclose(encoded, study.factors, atol=1e-4)
+
+
+def test_encoding_one_new_date_needs_no_others(study):
+    frame = PANEL.to_frame().iloc[[-1], ::-1]
+    last = jaxvae.panel_from_frame(frame, for_fitting=False)
+    np.testing.assert_allclose(encode(study, last), study.factors.iloc[[-1]], atol=1e-4)
+
+
+def test_encoding_needs_every_asset(study):
+    fewer = jaxvae.panel_from_frame(PANEL.to_frame().iloc[:, 1:])
+    with pytest.raises(DataError, match=r"1 of the study's 12 assets .* 'STOCK_000'"):
+        encode(study, fewer)
+
+
+def test_scenarios_are_calibrated_and_repeatable(study, folder):
+    drawn = scenarios(load_study(folder), 6000, seed=1)
+    assert drawn.shape == (6000, 12)
+    np.testing.assert_allclose(drawn.std(), np.sqrt(np.diag(study.covariance)), rtol=0.06)
+    pd.testing.assert_frame_equal(scenarios(study, 6000, seed=1), drawn, check_exact=True)
+    assert not scenarios(study, 6000, seed=2).equals(drawn)
+    with pytest.raises(OptionError, match="--number: 0"):
+        scenarios(study, 0)
+
+
+def test_an_existing_folder_is_refused(study, folder):
+    with pytest.raises(FolderError, match="exists"):
+        write_study(study, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", "{", "damaged"),
+        ("config.json", json.dumps({"schema": SCHEMA + 1}), "schema 2; .* upgrade"),
+        ("config.json", json.dumps({"schema": SCHEMA}), "has no 'name'"),
+        ("metrics.csv", "a,b\n1,2\n", "has no column 'factors'"),
+        ("loadings.csv", "asset,factor 1\nA,text\n", "damaged"),
+        ("members.csv", None, "missing"),
+        ("arrays.safetensors", "x" * 100, "damaged"),
+        ("checkpoints/members.safetensors", None, "missing"),
+    ],
+)
+def test_a_damaged_folder_is_named(folder, tmp_path, file, content, words):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).unlink()
+    if content is not None:
+        (copy / file).write_text(content)
+    with pytest.raises(FolderError, match=words):
+        load_study(copy)
+
+
+def test_a_folder_of_another_version_of_the_schema_still_serves(study, folder, tmp_path):
+    """Settings that a version adds or lacks, and files it does not know, are no obstacle."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for name in ("python", "tile_width", "learning_rate", "chunk_epochs"):
+        del config[name]
+    config["something_new"] = {"a": 1}
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "extra.csv").write_text("a\n1\n")
+    again = load_study(copy)
+    np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
+    write_report(again, copy)
+    assert (copy / "report.html").stat().st_size > 100_000
+
+
+def test_another_studys_checkpoint_is_refused(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    checkpoint = copy / "checkpoints" / "members.safetensors"
+    content = bytearray(checkpoint.read_bytes())
+    content[-1] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(FolderError, match="another checksum"):
+        load_study(copy)
+
+
+def test_no_folder_is_no_study(tmp_path):
+    with pytest.raises(FolderError, match="no study's folder"):
+        load_study(tmp_path / "nowhere")
+
+
+def test_a_collapsed_factor_is_named():
+    """At β = 60 on weak factors nothing is worth its KL."""
+    config = replace(CONFIG, betas=(60.0,), epochs=60)
+    notes = " ".join(run_study(PANEL, config).config["notes"])
+    assert "collapsed or unused" in notes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seeds": 0}, "--seeds: 0"),
+        ({"n_factors": 0}, "--factors: 0"),
+        ({"preset": "best"}, "--preset"),
+        ({"model": "deep"}, "--model"),
+        ({"epochs": 0}, "epochs: 0"),
+        ({"likelihood_samples": 1}, "likelihood_samples: 1"),
+        ({"root_seed": -1}, "--seed: -1"),
+        ({"root_seed": 2**32}, "--seed: 4294967296"),
+        ({"betas": (float("nan"),)}, "betas"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, words):
+    with pytest.raises(OptionError, match=words):
+        StudyConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [(np.nan, "STOCK_003.*0 values"), (0.01, "STOCK_003"), (np.inf, "infinite")],
+)
+def test_a_panel_made_by_hand_is_checked_too(spoilt, words):
+    values = np.where(np.arange(12) == 3, spoilt, PANEL.values)
+    with pytest.raises(DataError, match=words):
+        run_study(replace(PANEL, values=values), CONFIG)
+
+
+def test_a_batch_is_clamped_to_the_training_rows():
+    short = linear_panel(3, n_dates=60, n_assets=12, n_factors=2, n_sectors=3)[0]
+    assert prepare(PANEL, CONFIG).preset.train.batch_size == 64
+    assert prepare(short, CONFIG).preset.train.batch_size == 33
+
+
+@pytest.fixture(scope="module")
+def refits():
+    prepared = prepare(PANEL, CONFIG)
+    grid = train_grid(prepared, CONFIG, lambda progress: None)
+    return prepared, refit(prepared, grid, 1, CONFIG, lambda progress: None)
+
+
+def test_refits_that_diverged_are_noted(refits):
+    assert summary._refit_notes(refits[1], CONFIG) == []
+    lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits[1])
+    (note,) = summary._refit_notes(lost, CONFIG)
+    assert note.startswith("1 of 3 refits diverged")
+
+
+def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
+    """However well another does on test dates."""
+    prepared, trained = refits
+    scores = np.zeros((3, PANEL.n_dates), np.float32)
+    scores[1, :N_FIT], scores[2, N_FIT:] = 1.0, 9.0
+    evaluation = trained.evaluation._replace(likelihood=Bound(scores, scores, scores))
+    assert summary.likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
+
+
+def test_too_many_factors_for_the_assets():
+    with pytest.raises(OptionError, match=r"12 assets, too few for 12 factors.*--factors 11"):
+        run_study(PANEL, replace(CONFIG, n_factors=12))

@@ -1,0 +1,123 @@
+"""Scores by split, whoever made the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxvae.analysis.factor_scores import ROTATION_INVARIANT, AxisScores
+from jaxvae.data.panel import split_dates
+from jaxvae.study.tables import (
+    Context,
+    Scored,
+    comparisons_table,
+    members_table,
+    metric_rows,
+    metrics_table,
+)
+
+RNG = np.random.default_rng(0)
+N = 100
+SPLIT = split_dates(N)
+# The mean drifts, so that it matters whose mean a reconstruction is held against.
+VALUES = RNG.normal(size=(N, 4)) + np.linspace(0, 3, N)[:, None]
+FACTORS = RNG.normal(size=(N, 2))
+CONTEXT = Context(VALUES, SPLIT, FACTORS @ [[0.0, -1.0], [1.0, 0.0]])
+
+
+def value(table, metric, split):
+    (found,) = table[(table.metric == metric) & (table.split == split)].value
+    return found
+
+
+@pytest.mark.parametrize("fitted_on", ["train", "fit"])
+def test_r2_is_held_against_the_mean_of_what_was_fitted_on(fitted_on):
+    error = RNG.uniform(size=N)
+    scored = Scored("model", 2, fitted_on, ("test",), squared_error=error)
+    table = metrics_table([scored], CONTEXT, 0)
+    mean = VALUES[getattr(SPLIT, fitted_on)].mean(axis=0)
+    total = ((VALUES[SPLIT.test] - mean) ** 2).sum()
+    assert value(table, "r2", "test") == pytest.approx(1 - error[SPLIT.test].sum() / total)
+    assert value(table, "mse", "test") == pytest.approx(error[SPLIT.test].mean() / 4)
+
+
+def test_factors_are_matched_on_fit_and_scored_on_the_split():
+    broken = FACTORS.copy()
+    broken[SPLIT.test] = RNG.normal(size=broken[SPLIT.test].shape)
+    table = metrics_table([Scored("m", 2, "fit", ("fit", "test"), factors=broken)], CONTEXT, 0)
+    assert value(table, "mcc", "fit") == pytest.approx(1.0)
+    assert value(table, "subspace_r2", "fit") == pytest.approx(1.0)
+    assert abs(value(table, "mcc", "test")) < 0.5
+    assert value(table, "mcc_chance_mean", "fit") < value(table, "mcc_rotation_floor", "fit") < 1
+
+
+def test_nulls_stand_beside_the_scores_of_a_split():
+    """Axis scores on the test part of the models compared by them; a member has no nulls."""
+    models = [
+        Scored("consensus", 2, "fit", ("fit", "test"), factors=FACTORS),
+        Scored("pca_best", 2, "fit", ("test",), factors=FACTORS),
+        Scored("vae", 2, "train", ("test",), factors=FACTORS, member=3),
+    ]
+    table = metrics_table(models, CONTEXT, 0)
+    names = {
+        (model, split): set(rows.metric)
+        for (model, split), rows in table.groupby(["model", "split"])
+    }
+    matched = {"mcc", "subspace_r2"}
+    chance = {f"{name}_{level}" for name in matched for level in ("chance_mean", "chance_95")}
+    assert names["vae", "test"] == matched | {"active_units"}
+    assert names["pca_best", "test"] == matched | chance | {"mcc_rotation_floor"}
+    assert names["consensus", "fit"] == names["pca_best", "test"]
+    found = names["consensus", "test"]
+    for name in AxisScores._fields:
+        assert {name, f"{name}_chance_mean", f"{name}_chance_95"} <= found
+        assert (f"{name}_rotation_floor" in found) == (name not in ROTATION_INVARIANT)
+
+
+def test_without_known_factors_there_is_nothing_to_match():
+    scored = Scored("vae_best", 2, "fit", ("test",), factors=FACTORS)
+    table = metrics_table([scored], CONTEXT._replace(reference=None), 0)
+    assert table.metric.tolist() == ["active_units"]
+
+
+def test_standard_error_is_that_of_the_mean():
+    scored = Scored("m", 2, "fit", ("test",), np.zeros(N), standard_error=np.full(N, 0.3))
+    table = metrics_table([scored], CONTEXT, 0)
+    assert value(table, "log_likelihood_se", "test") == pytest.approx(0.3 / 30**0.5)
+
+
+def test_comparisons_are_paired_by_date():
+    swings = 100 * RNG.normal(size=N)
+    ours = Scored("ours", 2, "fit", ("test",), swings + 1.0)
+    theirs = Scored("theirs", None, "fit", ("test",), swings)
+    (row,) = comparisons_table([ours], [theirs], SPLIT, 0).itertuples(index=False)
+    assert (row.model, row.baseline, row.split) == ("ours", "theirs", "test")
+    assert row.difference == pytest.approx(1.0)
+    assert row.low == pytest.approx(1.0)
+    assert row.high == pytest.approx(1.0)
+
+
+def test_joint_intervals_hold_all_rivals_at_once():
+    """Wider than each alone, by what ten rivals with noise of their own cost."""
+    ours = Scored("ours", 2, "fit", ("test",), RNG.normal(size=N))
+    rivals = [Scored(str(k), None, "fit", ("test",), RNG.normal(size=N)) for k in range(10)]
+    table = comparisons_table([ours], rivals, SPLIT, 0)
+    assert table.baseline.tolist() == [str(k) for k in range(10)]
+    ratio = (table.high_joint - table.low_joint) / (table.high - table.low)
+    assert 1.0 < ratio.mean() < 1.8
+    middle = (table.low_joint + table.high_joint) / 2
+    np.testing.assert_allclose(middle, table.difference, atol=1e-12)
+
+
+def test_members_carry_their_udr_and_none_where_there_is_none():
+    rows = pd.concat(
+        [metric_rows("vae", "fit", {"udr": 0.5}, member=1)]
+        + [
+            metric_rows("vae", split, {"log_likelihood": -1.0, "r2": 0.1}, member=member)
+            for member in range(2)
+            for split in ("train", "validation", "test")
+        ]
+    )
+    columns = {name: np.arange(2) for name in ("member", "seed", "beta", "ok", "best_epoch", "kl")}
+    table = members_table(rows, columns, has_reference=False)
+    np.testing.assert_array_equal(table.udr, [np.nan, 0.5])
+    assert list(table.columns)[-2:] == ["udr", "kl"]

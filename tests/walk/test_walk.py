@@ -1,0 +1,171 @@
+"""Walking forward: nothing looks ahead, scores and portfolios are what they say, refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from walking import CONFIG, PANEL, altered
+
+import jaxvae
+from jaxvae.analysis import portfolios
+from jaxvae.analysis.baselines import fit_ledoit_wolf
+from jaxvae.data.panel import fit_scaler, split_dates
+from jaxvae.errors import DataError, OptionError
+from jaxvae.walk.walk import (
+    WalkConfig,
+    _weights,
+    mixture_covariances,
+    prepare,
+    train_walk,
+    walk_forward,
+)
+
+N_WINDOWS, WINDOW, STEP = 5, CONFIG.window, CONFIG.step
+STOPS = [WINDOW + w * STEP for w in range(N_WINDOWS)]
+
+
+@pytest.fixture(scope="module")
+def walk():
+    return walk_forward(PANEL, CONFIG)
+
+
+def test_tables_have_their_rows(walk):
+    judged = PANEL.dates[WINDOW : WINDOW + N_WINDOWS * STEP]
+    for table in (walk.scores, walk.factors, walk.portfolio):
+        assert table.index.equals(pd.DatetimeIndex(judged, name="date"))
+    assert list(walk.windows.last_date) == list(PANEL.dates[[stop - 1 for stop in STOPS]])
+    assert list(walk.windows.judged_from) == list(PANEL.dates[STOPS])
+    assert walk.loadings.shape == (N_WINDOWS * 8, 2)
+    assert set(walk.strategies.index) == {"vae", "equal", *portfolios.ESTIMATORS}
+    assert np.isfinite(walk.scores.to_numpy()).all()
+    np.testing.assert_allclose(walk.weights.sum(axis=1), 1.0)
+
+
+def test_nothing_sees_a_later_date(walk):
+    """Other returns after the third window leave its weights, and all before, bit for bit."""
+    other, last = walk_forward(altered(STOPS[2]), CONFIG), PANEL.dates[STOPS[2] - 1]
+    for name in ("weights", "loadings"):
+        one, two = getattr(walk, name), getattr(other, name)
+        known = one.index.get_level_values("date") <= last
+        assert one[known].equals(two[known])
+        assert not one[~known].equals(two[~known])
+    assert np.array_equal(walk.covariances[:3], other.covariances[:3])
+    judged = walk.factors.index <= last
+    assert walk.factors[judged].equals(other.factors[judged])
+    assert walk.portfolio[judged].equals(other.portfolio[judged])
+
+
+def test_weights_are_those_of_the_covariances(walk):
+    weights = portfolios.minimum_variance(walk.covariances)
+    np.testing.assert_array_equal(walk.weights.loc["vae"], weights)
+    returns = PANEL.values[STOPS[1] : STOPS[2]] @ weights[1]
+    np.testing.assert_allclose(walk.portfolio["vae"].iloc[STEP : 2 * STEP], returns)
+
+
+def test_covariances_are_of_the_mixture_in_squared_returns(walk):
+    grounds = prepare(PANEL, CONFIG)
+    said = train_walk(grounds, CONFIG)
+    scale = grounds.scalers[3].scale
+    seeds = [np.asarray(said.covariance[6 + seed], float) for seed in (0, 1)]
+    means = np.asarray(said.mean[6:8], float)
+    mixed = np.mean(seeds, axis=0) + np.cov(means, rowvar=False, bias=True)
+    expected = mixed * np.outer(scale, scale)
+    np.testing.assert_allclose(walk.covariances[3], expected)
+    scales = np.stack([scaler.scale for scaler in grounds.scalers])
+    said = said._replace(ok=np.arange(10) != 7)
+    alone = mixture_covariances(said, scales)[3]
+    np.testing.assert_allclose(alone, seeds[0] * np.outer(scale, scale))
+
+
+def test_scores_are_in_the_units_of_fit(walk):
+    """Ledoit-Wolf's from its density of the raw returns, moved to the units of `fit` at once."""
+    rows, judged = PANEL.values[: STOPS[0]], PANEL.values[STOPS[0] : STOPS[1]]
+    scaler, unit = fit_scaler(rows), fit_scaler(PANEL.values[split_dates(120).fit])
+    fitted = fit_ledoit_wolf(scaler.standardise(rows))
+    to_unit = scaler.scale / unit.scale
+    mean = (scaler.mean + scaler.scale * fitted.mean - unit.mean) / unit.scale
+    law = stats.multivariate_normal(mean, fitted.scatter * np.outer(to_unit, to_unit))
+    expected = law.logpdf(unit.standardise(judged))
+    np.testing.assert_allclose(walk.scores.ledoit_wolf[:STEP], expected)
+    column = walk.windows["log_likelihood, ledoit_wolf"]
+    assert column[0] == pytest.approx(expected.mean())
+
+
+def test_the_ensembles_score_is_its_mixtures(walk):
+    grounds = prepare(PANEL, CONFIG)
+    said = train_walk(grounds, CONFIG)
+    unit = fit_scaler(PANEL.values[split_dates(120).fit]).scale
+    for w in (0, 4):
+        densities = np.exp(np.asarray(said.log_likelihood[2 * w : 2 * w + 2], float))
+        change = np.log(unit / grounds.scalers[w].scale).sum()
+        expected = np.log(densities.mean(axis=0)) + change
+        np.testing.assert_allclose(walk.scores.vae[w * STEP : (w + 1) * STEP], expected, rtol=1e-5)
+
+
+def test_factors_keep_their_identity(walk):
+    """Two planted factors, steady over the walk: each matches itself far above chance."""
+    steady = walk.windows.iloc[1:]
+    assert (steady.stability > steady.stability_chance + 0.3).all()
+    assert walk.windows["stability, factor 1"].iloc[1:].min() > 0.8
+    assert walk.factors.std().between(0.3, 3.0).all()
+
+
+def test_strategies_describe_their_returns(walk):
+    row, returns = walk.strategies.loc["vae"], walk.portfolio["vae"]
+    assert walk.config["dates_per_year"] == 252
+    assert row.volatility == pytest.approx(returns.std(ddof=0) * np.sqrt(252))
+    rival = walk.strategies.loc["ledoit_wolf"]
+    gap = row.volatility**2 - rival.volatility**2
+    assert row.variance_difference == pytest.approx(gap)
+    assert row.low <= row.variance_difference <= row.high
+    assert (rival.low, rival.high) == (0, 0)
+    assert walk.strategies.loc["equal"].turnover == 0
+
+
+def test_a_walk_is_public():
+    assert jaxvae.walk_forward is walk_forward
+    assert jaxvae.WalkConfig is WalkConfig
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"window": 10}, "--window: 10 is too few"),
+        ({"step": 0}, "--step: 0 is too few"),
+        ({"step": 52}, "--step: 52 leaves .* at most 51"),
+        ({"seeds": 0}, "--seeds: 0"),
+        ({"betas": (-1.0,)}, "betas"),
+        ({"n_factors": 0}, "--factors: 0"),
+        ({"model": "deep"}, "--model: 'deep'"),
+        ({"model": "volatility", "n_factors": 1}, "factors: 1 is too few"),
+        ({"root_seed": -1}, "--seed"),
+        ({"epochs": 0}, "epochs: 0"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, words):
+    with pytest.raises(OptionError, match=words):
+        replace(CONFIG, **setting)
+
+
+def test_a_panel_that_cannot_be_walked_is_refused():
+    with pytest.raises(DataError, match="120 dates, too few for --window 110 and one --step 12"):
+        prepare(PANEL, replace(CONFIG, window=110))
+    with pytest.raises(OptionError, match="--factors 7 or less"):
+        prepare(PANEL, replace(CONFIG, n_factors=8))
+    values = PANEL.values.copy()
+    values[20:85, 3] = 0.001
+    words = f"'{PANEL.assets[3]}' does not vary in the window that ends {PANEL.dates[83].date()}"
+    with pytest.raises(DataError, match=words):
+        prepare(replace(PANEL, values=values), CONFIG)
+
+
+def test_more_assets_than_dates_leave_the_sample_covariance_out():
+    config, rng = replace(CONFIG, window=20, step=10), np.random.default_rng(0)
+    assets = tuple(f"A{i}" for i in range(30))
+    grounds = prepare(replace(PANEL, values=rng.normal(size=(120, 30)), assets=assets), config)
+    covariances = np.broadcast_to(np.eye(30), (len(grounds.spans), 30, 30))
+    names = _weights(grounds, config, covariances).index.unique(0)
+    assert "sample" not in names
+    assert "ledoit_wolf" in names
