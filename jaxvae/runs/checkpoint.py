@@ -6,7 +6,6 @@ a checksum and notes on what it belongs to.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from jaxvae.runs.files import sync_folder, write_whole
 from jaxvae.errors import DataError, FolderError
-from jaxvae.runs.files import require_new, writing
 from jaxvae.runs.disk import OnDisk
+from jaxvae.runs.files import require_new, sync_folder, write_whole, writing
 
 SCHEMA = 1
 RECORD, WORK, RESULTS, FINISHED = "run.json", "work", "results", "config.json"

@@ -13,10 +13,10 @@ from kept import full_disk
 from safetensors.numpy import load, save
 from small import same_bits
 
+from jaxvae.errors import FolderError
 from jaxvae.runs import checkpoint
 from jaxvae.runs.checkpoint import as_tree, from_tree, load_checkpoint, load_tree, save_tree
 from jaxvae.runs.files import write_whole
-from jaxvae.errors import FolderError
 
 NOTES = {"run": "a hash", "epoch": "20"}
 

@@ -11,10 +11,10 @@ from kept import train, train_and_tell
 from launch import FORKS, STUDY, contents, ended, launch, launch_command, wait_until
 from small import same_bits
 
-from jaxvae.runs.checkpoint import from_tree, load_tree
 from jaxvae.cli.main import main
-from jaxvae.training.ensemble import Ensemble
+from jaxvae.runs.checkpoint import from_tree, load_tree
 from jaxvae.runs.interrupts import INTERRUPTED, Interrupts, ignore_signals, signals_as_before
+from jaxvae.training.ensemble import Ensemble
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 

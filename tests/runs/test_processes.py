@@ -11,10 +11,9 @@ import pytest
 from launch import STUDY, contents, ended, launch_command, wait_until
 
 from jaxvae.cli import study
-
-from jaxvae.runs import processes
 from jaxvae.cli.main import main
 from jaxvae.errors import FolderError, OptionError
+from jaxvae.runs import processes
 from jaxvae.runs.processes import (
     Processes,
     ShareDone,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from launch import FORKS, ended, launch
 
-from jaxvae.runs import run as runs
 from jaxvae.errors import DataError, FolderError, OptionError
+from jaxvae.runs import run as runs
 from jaxvae.runs.run import (
     drop_work,
     is_at_work,

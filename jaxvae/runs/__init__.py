@@ -1,0 +1,1 @@
+"""What survives an interrupted run: checkpoints, folders, processes, signals."""
