@@ -199,7 +199,6 @@ def classical_figures(standard, whole, split):
     return figures
 
 
-SHOWN = ("vae", "factor_analysis_em", "statsmodels_fill_em", "mean_filling", "complete_cases")
 MEASURES = ("imputation", "observed", "whole")
 
 
@@ -244,26 +243,6 @@ def settings(quick):
         for pattern in ("random", "blocks", "late"):
             for share in SHARES:
                 yield name, pattern, share
-
-
-def table_rows(results, share="0.2"):
-    """The README's table, of the panels with a fifth of their cells removed: log-likelihood of
-    whole test dates in nats, and root mean squared error of filling on test dates, or where none
-    is removed there on those trained on."""
-    rows = []
-    for panel, by_pattern in results["panels"].items():
-        for pattern, by_share in by_pattern.items():
-            cells = [_cell(by_share[share].get(name)) for name in SHOWN]
-            rows.append(" | ".join([f"| {panel}, {pattern}", *cells]) + " |")
-    return rows
-
-
-def _cell(figures):
-    if figures is None or figures["whole"] is None:
-        return "–"
-    errors = figures["imputation"]
-    error = errors["fit"] if errors["test"] is None else errors["test"]
-    return f"{figures['whole']:.2f} / {error:.2f}".replace("-", "−")
 
 
 def main():

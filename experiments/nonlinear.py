@@ -106,21 +106,6 @@ def over_draws(rows, name):
     return {"mean": float(np.mean(values)), "min": min(values), "max": max(values)}
 
 
-def table_rows(results):
-    """The README's table: a row a study, log-likelihoods in nats a test date."""
-    studies = [(f"nonlinear, {draw}", one) for draw, one in results["nonlinear"].items()]
-    studies += [(f"linear, `{name}`", one) for name, one in results["linear"].items()]
-    rows = []
-    for name, one in studies:
-        scores = [one[key] for key in ("vae_ensemble", "factor_analysis_best")]
-        cells = [f"{score:.2f}" for score in (*scores, one["oracle"]["log_likelihood"])]
-        for metric in ("mcc", "subspace_r2"):
-            pair = (one[key][metric] for key in ("best_member", "factor_analysis"))
-            cells.append(" / ".join(f"{score:.2f}" for score in pair))
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
-    return [row.replace("-", "−") for row in rows]
-
-
 def main():
     arguments = parse(__doc__)
     use_all_cores()

@@ -51,7 +51,6 @@ PANELS = {
     "sp500": (DEFAULTS, *(replace(HEAVY, model=m, n_factors=9) for m in ("student", "volatility"))),
 }
 QUICK = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, epochs=20)
-RIVALS = ("factor_analysis_best", "multivariate_t")
 PICTURE = ("nonlinear", "static", "score_over_beta")
 
 
@@ -83,23 +82,6 @@ def digest(study, seconds):
     }
 
 
-def table_rows(results):
-    """The README's table: a row a study, log-likelihoods in nats a test date."""
-    rows = []
-    for name, by_model in results["panels"].items():
-        for model, result in by_model.items():
-            leads = {
-                lead["baseline"]: "{difference:+.2f} [{low:+.2f}, {high:+.2f}]".format(**lead)
-                for lead in result["leads"]
-                if lead["model"] == "vae_ensemble"
-            }
-            test = {one: scores.get("log_likelihood") for one, scores in result["test"].items()}
-            cells = [f"{test[one]:.2f}" for one in ("vae_ensemble", *RIVALS)]
-            cells += [leads[rival] for rival in RIVALS]
-            rows.append(" | ".join([f"| `{name}` | `{model}`", *cells]) + " |")
-    return [row.replace("-", "−") for row in rows]
-
-
 def main():
     arguments = parse(__doc__)
     use_all_cores()
@@ -114,7 +96,7 @@ def main():
             results[panel.name][config.model] = result
             configs[f"{panel.name}, {config.model}"] = dataclasses.asdict(config)
             print(f"{panel.name}, {config.model}: {result['seconds']} s", flush=True)
-            print("\n".join(table_rows({"panels": {panel.name: {config.model: result}}})))
+            print(panel.name, config.model, result["test"]["vae_ensemble"], flush=True)
             if (panel.name, config.model) == PICTURE[:2]:
                 picture = to_png(all_figures(study)[PICTURE[2]])
                 (arguments.out / "score_over_beta.png").write_bytes(picture)

@@ -184,20 +184,6 @@ def digest(name, quick):
     }
 
 
-def table_rows(results):
-    """The README's table: a row a panel, log-likelihoods in nats a test date, one step ahead."""
-    rows = []
-    for name, result in results["panels"].items():
-        leads = {
-            lead["baseline"]: "{difference:+.2f} [{low:+.2f}, {high:+.2f}]".format(**lead)
-            for lead in result["leads"]
-        }
-        cells = [f"{result['test'][one]:.2f}" for one in ("temporal", "ewma_t", "multivariate_t")]
-        cells += [leads["ewma_t"], leads["multivariate_t"]]
-        rows.append(" | ".join([f"| `{name}`", *cells]) + " |")
-    return [row.replace("-", "−") for row in rows]
-
-
 def main():
     arguments = parse(__doc__)
     use_all_cores()

@@ -57,6 +57,7 @@ def test_docstring_gives_the_command(name):
     assert f"Command: python benchmarks/{name}.py" in (ast.get_docstring(tree) or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_quick_runs_say_so_and_what_they_ran_on(runs, name):
     results = runs[name].results
@@ -65,6 +66,7 @@ def test_quick_runs_say_so_and_what_they_ran_on(runs, name):
     assert "jax" in results["ran_on"]["versions"]
 
 
+@pytest.mark.slow
 def test_throughput_keeps_all_that_a_row_is(runs, load):
     results = runs["throughput"].results
     assert not {"jaxvae_tiles"} - set(results["rows"])
@@ -82,6 +84,7 @@ def test_throughput_keeps_all_that_a_row_is(runs, load):
         assert row.count("|") == load("throughput").HEADER.count("|")
 
 
+@pytest.mark.slow
 def test_throughput_says_what_it_skipped(runs, load):
     missing = {"torch", "pythae"} - set(runs["throughput"].results["ran_on"]["versions"])
     skipped = runs["throughput"].results["skipped"]
@@ -90,6 +93,7 @@ def test_throughput_says_what_it_skipped(runs, load):
             assert skipped[name] == f"{spec.needs} is not installed"
 
 
+@pytest.mark.slow
 def test_a_cold_start_is_the_sum_of_its_laps(runs):
     starts = runs["throughput"].results["cold_start"]
     for laps in starts.values():
@@ -100,6 +104,7 @@ def test_a_cold_start_is_the_sum_of_its_laps(runs):
     assert starts["cached"]["compile"]["median"] < 0.5 * starts["cold"]["compile"]["median"]
 
 
+@pytest.mark.slow
 def test_scaling_keeps_its_points_and_the_race(runs, load):
     results = runs["scaling"].results
     points = results["sweeps"]["members"]["points"]
@@ -110,6 +115,7 @@ def test_scaling_keeps_its_points_and_the_race(runs, load):
         assert row in runs["scaling"].printed
 
 
+@pytest.mark.slow
 def test_the_accelerator_run_names_what_it_left_out(runs, load):
     results = runs["accelerator"].results
     (piece,) = results["pieces"]["float32"]
