@@ -1,14 +1,62 @@
-"""Errors that a user can mend: one line that says what is wrong and what to do.
+"""Errors that a user can mend, and the check of options that raises most of them.
 
-`exit_code` is what the command line ends with: 1 the data, a run folder or a missing extra is at
-fault; 2 an option is at fault.
+An error is one line that says what is wrong and what to do, in its reader's words: `str(error)`
+names an option as the argument that it is in Python; the command line names its own.
 """
+
+import math
+import os
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import field, fields
+from numbers import Integral, Real
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+LARGEST_INT32, LARGEST_FLOAT32 = 2**31 - 1, (2 - 2**-23) * 2.0**127
+LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, with Linux
+NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
+
+
+class Option:
+    """An option as a part of an error.
+
+    Args:
+        name: of the argument in Python.
+        values: those of it that are meant, or that would do.
+    """
+
+    def __init__(self, name: str, *values: object) -> None:
+        self.name, self.values = name, values
+
+    def __str__(self) -> str:
+        return f"{self.name}={either(map(repr, self.values))}" if self.values else self.name
 
 
 class JaxvaeError(Exception):
-    """Base of the errors a user can mend; its message is one line."""
+    """Base of the errors a user can mend.
+
+    Args:
+        args: parts of the line: text, and each `Option` that it names.
+
+    `exit_code` is what the command line ends with: 1 the data, a run folder or a missing extra is
+    at fault; 2 an option is.
+    """
 
     exit_code = 1
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """The line in parts, for another error that begins or ends with it."""
+        return self.args
+
+    def worded(self, name_option: Callable[[Option], str] = str) -> str:
+        """The line, with each option as `name_option` calls it."""
+        return "".join(name_option(x) if isinstance(x, Option) else str(x) for x in self.parts)
+
+    def __str__(self) -> str:
+        return self.worded()
 
 
 class DataError(JaxvaeError, ValueError):
@@ -24,6 +72,131 @@ class MissingExtraError(JaxvaeError, ImportError):
 
 
 class OptionError(JaxvaeError, ValueError):
-    """An option, or the argument behind it, is at fault."""
+    """An option, or the argument behind it, is at fault.
+
+    Args:
+        args: name of the argument, then parts of what is wrong with it and what to do:
+            `OptionError("seeds", "0 is too small; at least 1")`.
+    """
 
     exit_code = 2
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        name, *what = self.args
+        return (Option(name), ": ", *what) if what else self.args
+
+
+def either(words: Iterable[str]) -> str:
+    """a; a or b; a, b or c."""
+    *before, last = words
+    return f"{', '.join(before)} or {last}" if before else last
+
+
+def option(default: Any, help: str, **limits: Any) -> Any:
+    """A field of a configuration, for `check_options` and for the command line.
+
+    Args:
+        default: the only place where it is written.
+        help: a few words, for `--help`.
+        limits: as `check_option` takes them.
+    """
+    return field(default=default, metadata={"help": help, "limits": limits})
+
+
+def check_options(config: Any) -> None:
+    """Check every field of a frozen configuration by its type and `option`'s limits.
+
+    Numbers become Python's own and sequences tuples, so that the configuration can be saved.
+
+    Raises:
+        OptionError: the first field at fault.
+    """
+    kinds = get_type_hints(type(config))
+    for one in fields(config):
+        value, limits = getattr(config, one.name), one.metadata.get("limits", {})
+        checked = check_option(one.name, value, kinds[one.name], **limits)
+        object.__setattr__(config, one.name, checked)
+
+
+def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
+    """An option's value as Python's own type.
+
+    Args:
+        name: of the argument.
+        value: what it was given.
+        kind: the type wanted: int, float, bool, str, a class, a tuple of one of these, a union.
+        limits: of numbers, or of a tuple's numbers: least, most (included), above, below (not). Of
+            texts: choices. Whole numbers fit into int32 unless a limit says else, others float32.
+
+    Raises:
+        OptionError: the value is of another type, not finite, beyond a limit, or no choice.
+    """
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    items = [get_args(one)[0] for one in kinds if get_origin(one) is tuple]
+    choices = tuple(limits.get("choices", ()))
+    if isinstance(value, Integral) and int in kinds and not isinstance(value, bool):
+        return int(_within(name, value, limits, LARGEST_INT32))
+    if isinstance(value, Real) and float in kinds and not isinstance(value, bool):
+        return float(_within(name, value, limits, LARGEST_FLOAT32))
+    if items and isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping):
+        return tuple(check_option(name, item, items[0], **limits) for item in value)
+    others = tuple(one for one in kinds if isinstance(one, type) and one not in (int, float))
+    if isinstance(value, others) and not (choices and isinstance(value, str)):
+        return value
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    nouns = [f"a sequence of {NOUNS[item][2:]}s" for item in items if item in NOUNS]
+    nouns += [NOUNS[one] for one in kinds if one in NOUNS and not (one is str and choices)]
+    nouns += [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
+    raise OptionError(name, f"{shown(value)} is not {either(nouns or ['of the right type'])}")
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """The value, where it is one of the choices. Raises OptionError."""
+    checked: str = check_option(name, value, str, choices=choices)
+    return checked
+
+
+def check_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """A path that the system can be asked about. Raises OptionError."""
+    try:
+        path = Path(value)
+        sizes = [len(os.fsencode(part)) for part in (str(path), *path.parts)]
+    except (TypeError, UnicodeError):
+        raise OptionError(name, f"{shown(value)} is not a path") from None
+    if "\0" in str(path):
+        raise OptionError(name, f"{shown(str(path))} holds a null byte; no path does")
+    if sizes[0] > LONGEST_PATH or max(sizes[1:], default=0) > LONGEST_NAME:
+        raise OptionError(name, f"{shown(str(path))} is too long for a path")
+    return path
+
+
+def shown(value: object) -> str:
+    """A value in an error: its repr in a line, at most some forty letters of it."""
+    plain = value.item() if isinstance(value, Real) and hasattr(value, "item") else value
+    try:
+        return " ".join(reprlib.repr(plain).split())
+    except ValueError:  # Python prints no whole number of more than 4,300 digits.
+        return "a number of thousands of digits"
+
+
+def _within(name: str, value: Any, limits: Mapping[str, Any], largest: Any) -> Any:
+    """The number, where it lies within its limits."""
+    least, most = limits.get("least", -largest), limits.get("most", largest)
+    above, below = limits.get("above", -math.inf), limits.get("below", math.inf)
+    if value != value or value in (-math.inf, math.inf):
+        raise OptionError(name, f"{shown(value)} is not finite")
+    for unfit, what in (
+        (value < least, f"too small; at least {_figure(least)}"),
+        (value > most, f"too large; at most {_figure(most)}"),
+        (value <= above, f"too small; it must be above {_figure(above)}"),
+        (value >= below, f"too large; it must be below {_figure(below)}"),
+    ):
+        if unfit:
+            raise OptionError(name, f"{shown(value)} is {what}")
+    return value
+
+
+def _figure(limit: Any) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"

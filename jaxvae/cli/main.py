@@ -22,6 +22,7 @@ from jaxvae.cli.options import (
     add_folder,
     add_run,
     add_tile_width,
+    name_option,
 )
 from jaxvae.cli.walk import add_walk
 from jaxvae.errors import JaxvaeError, OptionError
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JaxvaeError as error:
         if debug:
             raise
-        say(f"jaxvae: {' '.join(str(error).split())}")
+        say(f"jaxvae: {' '.join(error.worded(name_option).split())}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         again = getattr(options, "resume", False)

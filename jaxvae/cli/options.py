@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.errors import OptionError
+from jaxvae.errors import Option, OptionError, either
 
 MODELS = (
     *("static", "linear", "additive", "student", "volatility"),
@@ -16,6 +16,16 @@ DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french", "stocks")
 
 
 MISSING = ("drop-dates", "drop-assets", "mean", "keep")
+
+
+# Options whose arguments in Python have other names.
+FLAGS = {"n_factors": "factors", "root_seed": "seed"}
+
+
+def name_option(option: Option) -> str:
+    """An option in an error, as the command line has it."""
+    flag = f"--{FLAGS.get(option.name, option.name).replace('_', '-')}"
+    return f"{flag} {either(map(str, option.values))}" if option.values else flag
 
 
 def add_data(parser: Any, missing: Sequence[str] = MISSING) -> Any:
