@@ -55,9 +55,10 @@ import numpy as np
 from beta_figure import draw
 from support import parse, use_all_cores, write_json
 
+from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
 from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores, matched_scores
-from jaxvae.analysis.metrics import active_units, student_interval
+from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
 from jaxvae.analysis.rate_distortion import linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum

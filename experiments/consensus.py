@@ -26,9 +26,10 @@ import numpy as np
 from scipy.stats import spearmanr
 from support import parse, write_json
 
+from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.consensus import align_members, consensus_factors
 from jaxvae.analysis.matching import match, mcc
-from jaxvae.analysis.metrics import active_units, student_interval
+from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.study.align import align, voices

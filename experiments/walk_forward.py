@@ -42,7 +42,7 @@ import jax
 import numpy as np
 from support import parse, use_all_cores, write_json
 
-from jaxvae.analysis.metrics import block_bootstrap_interval
+from jaxvae.analysis.bootstrap import block_bootstrap_interval
 from jaxvae.analysis.portfolios import annual_volatility, dates_per_year, hold, minimum_variance
 from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
@@ -50,7 +50,7 @@ from jaxvae.report.style import to_png
 from jaxvae.report.walk_figures import walk_figure
 from jaxvae.walk.members import Said
 from jaxvae.walk.walk import (
-    RIVAL,
+    BASELINE,
     VAE,
     WalkConfig,
     describe_strategies,
@@ -125,11 +125,12 @@ def digest_part(walk, config, rows):
     ends = walk.windows.last_date
     held = ends[(walk.windows.judged_from >= dates[0]) & (walk.windows.judged_to <= dates[-1])]
     weights = walk.weights[walk.weights.index.get_level_values("date").isin(held)]
-    table = describe_strategies(walk.portfolio.loc[dates], weights, config.root_seed)
+    per_year = walk.config["dates_per_year"]
+    table = describe_strategies(walk.portfolio.loc[dates], weights, per_year, config.root_seed)
     scores, rng = walk.scores.loc[dates], np.random.default_rng(0)
     leads = {
         name: block_bootstrap_interval(rng, (scores[VAE] - scores[name]).to_numpy())._asdict()
-        for name in (RIVAL, "factor_analysis")
+        for name in (BASELINE, "factor_analysis")
     }
     return {
         "first_date": str(dates[0].date()),

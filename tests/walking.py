@@ -7,7 +7,7 @@ from jaxvae.walk.walk import WalkConfig
 
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = WalkConfig(
-    window=60, step=12, seeds=2, betas=(1.0,), n_factors=2, epochs=100, rival_factors=2
+    window=60, step=12, seeds=2, betas=(1.0,), n_factors=2, epochs=100, baseline_factors=2
 )
 
 

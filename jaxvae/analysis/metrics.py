@@ -1,14 +1,11 @@
-"""Scores of reconstructions, factors and paired differences, whatever model they come from."""
+"""Scores of reconstructions and factors, whatever model they come from."""
 
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import stats
-
-from jaxvae.errors import OptionError
 
 ACTIVE_VARIANCE = 0.01
 LEAST_SHARED = 10  # dates that a correlation of two assets rests on
@@ -25,14 +22,6 @@ class Moments(NamedTuple):
     max: float
     skew: float
     excess_kurtosis: float
-
-
-class Interval(NamedTuple):
-    """A mean and the two ends of its interval, in the units of what was averaged."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def mse(
@@ -156,80 +145,3 @@ def describe(values: Float[np.ndarray, "date asset"]) -> Moments:
         skew=float(stats.skew(cells)),
         excess_kurtosis=float(stats.kurtosis(cells)),
     )
-
-
-def block_bootstrap_interval(
-    rng: np.random.Generator,
-    differences: Float[np.ndarray, " date"],
-    block_length: int | None = None,
-    n_draws: int = 2000,
-    level: float = 0.95,
-) -> Interval:
-    """Mean of a series and its percentile interval by the circular block bootstrap.
-
-    Each draw joins blocks of consecutive dates, started anywhere on the circle of dates, until
-    all n dates are replaced (the last block is cut), and takes the mean.
-
-    differences: usually the log-likelihood of one model less another's, date by date (nats).
-    block_length: dates a block, 1 to n. By default n^(1/3), rounded up: the rate at which blocks
-        must grow to minimise the mean squared error of the bootstrap's variance (Künsch 1989). Its
-        constant depends on the autocorrelation, so the interval is somewhat short where that is
-        strong: a heavy-tailed model's lead over a Gaussian one comes in clusters of volatile
-        dates. Give longer blocks there and see whether the conclusion holds.
-    level: the interval's nominal coverage, between 0 and 1.
-
-    Raises OptionError where the block length is out of range. Source: Politis and Romano (1992),
-    "A circular block-resampling procedure for stationary data"; compare their stationary
-    bootstrap (1994), whose variance at one mean block length is larger.
-    """
-    length = default_block(len(differences)) if block_length is None else block_length
-    draws = block_means(rng, differences[:, None], length, n_draws)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(differences.mean()), float(low), float(high))
-
-
-def default_block(n_dates: int) -> int:
-    """n^(1/3) dates, rounded up."""
-    return ceil(n_dates ** (1 / 3))
-
-
-def block_means(
-    rng: np.random.Generator,
-    series: Float[np.ndarray, "date series"],
-    length: int,
-    n_draws: int,
-) -> Float[np.ndarray, "draw series"]:
-    """Means of circular block resamples, all series from the same dates in each draw.
-
-    Differences of cumulative sums give them without a resample being made. Arguments, errors and
-    source are those of `block_bootstrap_interval`.
-    """
-    n_dates = len(series)
-    if not 1 <= length <= n_dates:
-        raise OptionError(f"block_length is {length}: choose one from 1 to {n_dates}")
-    n_blocks = ceil(n_dates / length)
-    lengths = np.full(n_blocks, length)
-    lengths[-1] = n_dates - (n_blocks - 1) * length
-    centred = series - series.mean(axis=0)
-    sums = np.cumsum(np.concatenate([0 * centred[:1], centred, centred]), axis=0)
-    starts = rng.integers(n_dates, size=(n_draws, n_blocks))
-    totals = np.zeros((n_draws, series.shape[1]))
-    for start, dates in zip(starts.T, lengths, strict=True):
-        totals += sums[start + dates] - sums[start]
-    return series.mean(axis=0) + totals / n_dates
-
-
-def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) -> Interval:
-    """Mean over seeds and Student's interval for it, m̄ ± t s / √n, s with divisor n − 1.
-
-    It covers the mean over all seeds that might have been drawn, on these data: how far the average
-    score hangs on which seeds were run. It does not cover a single new seed's score, which varies
-    √n times as much, nor other dates.
-
-    Raises OptionError with fewer than two seeds. Source: Student (1908).
-    """
-    if len(values) < 2:
-        raise OptionError(f"an interval over seeds needs at least 2, and there is {len(values)}")
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
-    return Interval(mean, mean - half, mean + half)

@@ -5,13 +5,13 @@ function standardises them by asset, so that μ_1 ≥ … ≥ μ_m, m = min(date
 eigenvalues of the sample correlation matrix. `most` is the largest number of factors considered.
 """
 
-from math import ceil
 from statistics import median_low
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxvae.analysis.metrics import Interval, block_bootstrap_interval, standardise_columns
+from jaxvae.analysis.bootstrap import Interval, block_bootstrap_interval
+from jaxvae.analysis.metrics import standardise_columns
 from jaxvae.errors import OptionError
 
 SMALLEST_SHARE = 1e-12  # of the total variance: what remains below it is rounding
@@ -166,10 +166,9 @@ def held_out_gains(
 
     scores: log-likelihood of dates that the models were not fitted on, by number of factors.
 
-    Intervals: 95 %, block bootstrap, blocks of √n dates, since likelihoods cluster with volatility.
+    Intervals: 95 %, block bootstrap.
     """
-    length = ceil(scores.shape[1] ** 0.5)
-    return [block_bootstrap_interval(rng, size - scores[0], length) for size in scores]
+    return [block_bootstrap_interval(rng, size - scores[0]) for size in scores]
 
 
 def held_out_number(

@@ -1,4 +1,4 @@
-"""Portfolios from covariances: weights of least variance, what they would have returned, rivals.
+"""Portfolios from covariances: weights of least variance, what they would have returned.
 
 Returns are simple, by date; weights sum to 1 and may be negative. Trading is free.
 """
@@ -11,15 +11,17 @@ from jaxtyping import Float
 from sklearn.covariance import OAS, LedoitWolf
 
 from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.analysis.metrics import Interval, block_means, default_block
+from jaxvae.analysis.bootstrap import Interval, block_means, percentile_interval
 from jaxvae.errors import DataError
 
 Estimator = Callable[[np.ndarray, int], np.ndarray]
 
-# Dates a year, by how many there really are: trading days, weeks, months, quarters, years.
-# The ensemble and the rival that its variance is compared with, among strategies.
-VAE, RIVAL = "vae", "ledoit_wolf"
-CALENDARS = {252: (200, 366), 52: (45, 60), 12: (11, 13), 4: (3.5, 4.5), 1: (0.8, 1.2)}
+# The ensemble, and the baseline that its variance is compared with, among strategies.
+VAE, BASELINE = "vae", "ledoit_wolf"
+# Dates a year of the usual calendars, and how close a count is to one of them to be taken for it.
+CALENDARS, CALENDAR_SHARE = (365, 252, 52, 12, 4, 1), 0.01
+DAYS_PER_YEAR = 365.25
+CORRELATION_SHRINKAGE = 0.3
 
 
 def minimum_variance(
@@ -52,8 +54,8 @@ def hold(
 
 
 def annual_volatility(returns: Float[np.ndarray, " date"], per_year: float) -> float:
-    """Standard deviation (divisor n) over dates, times √(dates a year)."""
-    return float(returns.std() * np.sqrt(per_year))
+    """Standard deviation (divisor n) over dates, times √(dates a year); NaN of a single date."""
+    return float(returns.std() * np.sqrt(per_year)) if len(returns) > 1 else float("nan")
 
 
 def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
@@ -66,36 +68,59 @@ def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
 def variance_difference(
     rng: np.random.Generator,
     returns: Float[np.ndarray, " date"],
-    rival: Float[np.ndarray, " date"],
+    baseline: Float[np.ndarray, " date"],
     block_length: int | None = None,
     n_draws: int = 2000,
     level: float = 0.95,
 ) -> Interval:
-    """Variance of a portfolio less a rival's on the same dates, with a percentile interval.
+    """Variance of a portfolio less a baseline's on the same dates, with a percentile interval.
 
     By the circular block bootstrap: in each draw both variances come from the same dates, so that
-    what they share cancels. Blocks as in `metrics.block_bootstrap_interval`. A date, not a year:
-    multiply by the dates a year for annual variances.
+    what they share cancels.
+
+    Args:
+        rng: Source of the blocks' starts.
+        returns: The portfolio's.
+        baseline: The other portfolio's, on the same dates.
+        block_length: As in `bootstrap.block_means`.
+        n_draws: Number of resamples.
+        level: The interval's nominal coverage, between 0 and 1.
+
+    Returns:
+        The difference and its interval, a date: multiply by the dates a year for annual variances.
+        NaN of a single date, which has no variance.
     """
-    length = default_block(len(returns)) if block_length is None else block_length
-    series = np.stack([returns, returns**2, rival, rival**2], axis=1)
+    if len(returns) < 2:
+        return Interval(*[float("nan")] * 3)
+    series = np.stack([returns, returns**2, baseline, baseline**2], axis=1)
 
     def difference(means: Float[np.ndarray, "draw series"]) -> Float[np.ndarray, " draw"]:
         mean, square, other, other_square = means.T
         return (square - mean**2) - (other_square - other**2)
 
-    draws = difference(block_means(rng, series, length, n_draws))
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    draws = difference(block_means(rng, series, block_length, n_draws))
     found = difference(series.mean(axis=0)[None])
-    return Interval(float(found[0]), float(low), float(high))
+    return percentile_interval(float(found[0]), draws, level)
 
 
 def dates_per_year(dates: pd.DatetimeIndex) -> float:
-    """252 for daily dates, 52, 12, 4 or 1 for weekly, monthly, quarterly or yearly ones; what there
-    are, on average, where they are none of these."""
-    years = (dates[-1] - dates[0]).days / 365.25
-    found = (len(dates) - 1) / years
-    near = (per_year for per_year, (low, high) in CALENDARS.items() if low <= found <= high)
+    """Dates a year, counted: (n − 1) over the span from the first to the last.
+
+    A count within 1 % of a usual calendar is that calendar's, so that a trading year has 252 dates
+    whatever its holidays: 365 (every day), 252, 52, 12, 4, 1. Others, such as weekdays without
+    holidays (261) or hours, are what was counted.
+
+    Args:
+        dates: Ascending; the longer, the surer: give the panel's, not a part's.
+
+    Returns:
+        Dates a year; NaN of a single date, which spans no time.
+    """
+    span = (dates[-1] - dates[0]) / pd.Timedelta(days=DAYS_PER_YEAR)
+    if not span > 0:
+        return float("nan")
+    found = (len(dates) - 1) / span
+    near = (usual for usual in CALENDARS if abs(found / usual - 1) <= CALENDAR_SHARE)
     return float(next(near, found))
 
 
@@ -124,6 +149,18 @@ def oracle_shrinkage(
     return OAS().fit(returns).covariance_
 
 
+def shrunk_correlation(
+    returns: Float[np.ndarray, "date asset"], n_factors: int
+) -> Float[np.ndarray, "asset asset"]:
+    """The sample covariance, its correlations shrunk 30 % to 0: D (.7 R + .3 I) D.
+
+    Each asset's own variance is kept, where `ledoit_wolf` draws all towards their mean.
+    """
+    sample = sample_covariance(returns, n_factors)
+    variances = np.diag(np.diag(sample))
+    return (1 - CORRELATION_SHRINKAGE) * sample + CORRELATION_SHRINKAGE * variances
+
+
 def pca_with_diagonal(
     returns: Float[np.ndarray, "date asset"], n_factors: int
 ) -> Float[np.ndarray, "asset asset"]:
@@ -149,6 +186,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "sample": sample_covariance,
     "ledoit_wolf": ledoit_wolf,
     "oas": oracle_shrinkage,
+    "shrunk_correlation": shrunk_correlation,
     "pca": pca_with_diagonal,
     "factor_analysis": factor_analysis,
 }

@@ -9,7 +9,7 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxvae.analysis.portfolios import RIVAL
+from jaxvae.analysis.portfolios import BASELINE
 from jaxvae.analysis.portfolios import VAE as VAE_NAME
 from jaxvae.report.results import WalkResults
 from jaxvae.report.style import (
@@ -39,6 +39,7 @@ NAMES = {
     "sample": "Sample covariance",
     "ledoit_wolf": "Ledoit–Wolf",
     "oas": "OAS",
+    "shrunk_correlation": "Correlations shrunk 30 %",
     "pca": "PCA + diagonal",
     "factor_analysis": "Factor analysis",
 }
@@ -63,7 +64,9 @@ def walk_message(walk: WalkResults) -> str:
     """What the walk found, in a sentence."""
     rows = by_strategy(walk)
     ours = rows[VAE_NAME]
-    volatility, rival = (_percent(rows[name]["volatility"]) for name in (VAE_NAME, RIVAL))
+    if np.isnan(ours["volatility"]):
+        return "A single date was judged: no portfolio has a volatility"
+    volatility, other = (_percent(rows[name]["volatility"]) for name in (VAE_NAME, BASELINE))
     verdict = "its variance is level with Ledoit–Wolf's, within its error"
     if ours["high"] < 0:
         verdict = "below Ledoit–Wolf's, beyond the error of their difference"
@@ -71,13 +74,13 @@ def walk_message(walk: WalkResults) -> str:
         verdict = "above Ledoit–Wolf's, beyond the error of their difference"
     return (
         f"The ensemble's minimum-variance portfolio moved {volatility} a year "
-        f"(Ledoit–Wolf's {rival}): {verdict}"
+        f"(Ledoit–Wolf's {other}): {verdict}"
     )
 
 
 def strategy_name(walk: WalkResults, strategy: str) -> str:
-    """What a strategy is called, with the number of factors that its rival model has."""
-    factors = min(walk.config["rival_factors"], len(walk.config["assets"]) - 1)
+    """What a strategy is called, with the number of factors that its model has."""
+    factors = min(walk.config["baseline_factors"], len(walk.config["assets"]) - 1)
     counted = strategy in ("pca", "factor_analysis")
     return NAMES[strategy] + (f", K = {factors}" if counted else "")
 
@@ -117,16 +120,16 @@ def _draw_volatility(axes: Axes, walk: WalkResults) -> None:
 
 
 def _draw_leads(axes: Axes, walk: WalkResults) -> None:
-    """The running mean of the ensemble's lead over either rival; a dot a window."""
+    """The running mean of the ensemble's lead over either baseline; a dot a window."""
     windows = walk.windows
-    names = {RIVAL: NAMES[RIVAL], "factor_analysis": f"factor analysis, K = {_factors(walk)}"}
+    names = {BASELINE: NAMES[BASELINE], "factor_analysis": f"factor analysis, K = {_factors(walk)}"}
     dates = pd.DatetimeIndex(windows.judged_to)
     tidy(axes, "", "nats a date", "Lead in log-likelihood out of sample; line: mean so far")
     axes.axhline(0, color=DATA, linewidth=1.0)
-    for rival, colour in ((RIVAL, OTHER), ("factor_analysis", FACTOR_ANALYSIS)):
-        lead = windows["log_likelihood, vae"] - windows[f"log_likelihood, {rival}"]
+    for baseline, colour in ((BASELINE, OTHER), ("factor_analysis", FACTOR_ANALYSIS)):
+        lead = windows["log_likelihood, vae"] - windows[f"log_likelihood, {baseline}"]
         so_far = lead.expanding().mean()
-        words = f"over {names[rival]}: {number(lead.mean(), 2, True)}"
+        words = f"over {names[baseline]}: {number(lead.mean(), 2, True)}"
         axes.plot(dates, so_far, color=colour, linewidth=1.6, label=words)
         axes.plot(dates, lead, ".", color=colour, ms=2.5, alpha=0.45)
     inner = np.concatenate([line.get_ydata() for line in axes.lines[1:]])

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.analysis.metrics import student_interval
-from jaxvae.analysis.multiplicity import best_of_many_p_value
+from jaxvae.analysis.bootstrap import best_of_many_p_value, student_interval
 from jaxvae.analysis.nulls import null_of
 from jaxvae.analysis.udr import rotated_udr, shifted_udr, udr
 from jaxvae.data.panel import Split
@@ -19,7 +18,6 @@ from jaxvae.study.tables import (
     BY_MATCHING,
     Context,
     Scored,
-    lead_block,
     metric_rows,
     score_values,
     test_lead,
@@ -33,7 +31,7 @@ def seed_rows(seeds: Sequence[Scored], context: Context) -> pd.DataFrame:
     """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
 
     Of one seed's own score, never the mixture's. Mean and 95 % Student interval
-    (`metrics.student_interval`): what the mean over all possible seeds may be, on these dates. No
+    (`bootstrap.student_interval`): what the mean over all possible seeds may be, on these dates. No
     rows with fewer than two seeds.
     """
     by_seed = pd.DataFrame([score_values(seed, "test", context) for seed in seeds])
@@ -89,7 +87,7 @@ def best_member_rows(
 
     `best_member_lead`: mean lead of the member that is best there, nats a date, hence flattered.
     `best_member_p_value`: of "none beats it", which takes the picking into account
-    (`multiplicity.best_of_many_p_value`). The rival is the model of highest mean there, fitted on
+    (`bootstrap.best_of_many_p_value`). The rival is the model of highest mean there, fitted on
     `fit`, where members have seen `train` alone: both favour the rival.
 
     usable: the members that did not diverge.
@@ -103,6 +101,6 @@ def best_member_rows(
     rival = max(rivals, key=on_test)
     leads = np.stack([test_lead(member, rival, split) for member in able], axis=1)
     rng = np.random.default_rng(root_seed)
-    p_value = best_of_many_p_value(rng, leads, lead_block(len(leads)))
+    p_value = best_of_many_p_value(rng, leads)
     values = {"best_member_lead": leads.mean(axis=0).max(), "best_member_p_value": p_value}
     return metric_rows("vae", "test", values)

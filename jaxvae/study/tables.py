@@ -5,7 +5,6 @@ asks what made it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.baselines import Baseline, factors, log_likelihood, reconstruct
+from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
 from jaxvae.analysis.factor_scores import (
     ROTATION_INVARIANT,
     AxisScores,
@@ -23,11 +23,9 @@ from jaxvae.analysis.factor_scores import (
 )
 from jaxvae.analysis.metrics import (
     active_units,
-    block_bootstrap_interval,
     describe,
     r2_of_residual,
 )
-from jaxvae.analysis.multiplicity import simultaneous_intervals
 from jaxvae.analysis.nulls import (
     Null,
     null_of,
@@ -164,16 +162,13 @@ def comparisons_table(
     """Paired differences in test log-likelihood, nats a date, with 95 % block-bootstrap intervals.
 
     `low` and `high` hold one difference, `low_joint` and `high_joint` all those of the table at
-    once (`multiplicity.simultaneous_intervals`): these are the ones to read when the table is
+    once (`bootstrap.simultaneous_intervals`): these are the ones to read when the table is
     searched for a lead.
     """
     pairs = [(model, rival) for model in models for rival in rivals]
     gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
-    length = lead_block(len(gaps))
-    alone = [
-        block_bootstrap_interval(np.random.default_rng(root_seed), gap, length) for gap in gaps.T
-    ]
-    joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps, length)
+    alone = [block_bootstrap_interval(np.random.default_rng(root_seed), gap) for gap in gaps.T]
+    joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps)
     names = pd.DataFrame([(model.model, rival.model, "test") for model, rival in pairs])
     names.columns = ["model", "baseline", "split"]
     ends = pd.DataFrame(alone).set_axis(["difference", "low", "high"], axis=1)
@@ -185,14 +180,6 @@ def test_lead(model: Scored, rival: Scored, split: Split) -> Float[np.ndarray, "
     assert model.log_likelihood is not None
     assert rival.log_likelihood is not None
     return (model.log_likelihood - rival.log_likelihood)[split.test]
-
-
-def lead_block(n_dates: int) -> int:
-    """Dates a block for a series of leads: √n, rounded up.
-
-    Longer than the usual n^⅓, because leads over Gaussian models cluster with volatility.
-    """
-    return ceil(n_dates**0.5)
 
 
 def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str, float]]:

@@ -23,7 +23,7 @@ class WalkConfig:
     seeds: how many, 0 … seeds-1. betas: weights of the KL term; the ensemble of a window is the
         equal mixture over seeds and betas.
     n_factors: latent factors. model, epochs: as `presets.make_preset` takes them.
-    rival_factors: of the PCA and the factor analysis whose portfolios stand beside the ensemble's.
+    baseline_factors: of the PCA and factor analysis whose portfolios stand beside the ensemble's.
     root_seed: every random number comes from it.
     tile_width: members at once on each device; by default what suits it.
     """
@@ -36,7 +36,7 @@ class WalkConfig:
     n_factors: int = 5
     model: str = "linear"
     epochs: int | None = None
-    rival_factors: int = 3
+    baseline_factors: int = 3
     root_seed: int = 0
     tile_width: int | None = None
 
@@ -46,7 +46,7 @@ class WalkConfig:
             ("--step", self.step, 1),
             ("--seeds", self.seeds, 1),
             ("--factors", self.n_factors, 1),
-            ("rival_factors", self.rival_factors, 1),
+            ("baseline_factors", self.baseline_factors, 1),
             ("--tile-width", 1 if self.tile_width is None else self.tile_width, 1),
         ):
             if value < least:

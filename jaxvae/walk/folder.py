@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxvae.analysis.portfolios import RIVAL
+from jaxvae.analysis.portfolios import BASELINE
 from jaxvae.errors import FolderError
 from jaxvae.report.style import count, number, to_png
 from jaxvae.report.walk_figures import (
@@ -88,14 +88,14 @@ def page(walk: Walk) -> str:
         f"{config['n_factors']} factors, {count(config['seeds'], 'seed')} × β "
         f"{', '.join(f'{beta:g}' for beta in config['betas'])}, mixed equally."
     )
-    rivals = {
+    baselines = {
         "factor_analysis": f"factor analysis with K = {config['n_factors']}",
-        RIVAL: NAMES[RIVAL],
+        BASELINE: NAMES[BASELINE],
     }
     ours = windows["log_likelihood, vae"].mean()
     leads = [
         f"{number(ours - windows[f'log_likelihood, {name}'].mean(), 2, True)} over {words}"
-        for name, words in rivals.items()
+        for name, words in baselines.items()
     ]
     steady = (
         f"Out of sample the ensemble's log-likelihood is {number(ours)} nats a date, "
@@ -128,7 +128,7 @@ def _strategy_rows(walk: Walk) -> list[str]:
             number(PERCENT**2 * row[column], 1, True)
             for column in ("variance_difference", "low", "high")
         )
-        interval = "–" if name == RIVAL else f"{gap} [{low}, {high}]"
+        interval = "–" if name == BASELINE else f"{gap} [{low}, {high}]"
         cells = [strategy_name(walk, name), number(PERCENT * row["volatility"])]
         cells += [number(PERCENT * row["mean"]), number(row["turnover"]), interval]
         rows.append(f"| {' | '.join(cells)} |")

@@ -1,7 +1,7 @@
 """Walk forward: the ensemble trained anew on window after window, judged on the dates that follow.
 
 Nothing of a window sees a later date: its rows, its mean and standard deviation, its members, its
-rivals and its portfolios stop where it ends.
+baselines and its portfolios stop where it ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from jaxvae.analysis import baselines, portfolios
-from jaxvae.analysis.portfolios import RIVAL, VAE
+from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
@@ -42,6 +42,7 @@ from jaxvae.walk.members import (
 
 SCHEMA = 1
 BOOTSTRAP_STREAM = 12
+ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
 # A spread below this share of the largest value is rounding: the asset does not vary.
 ROUNDING = 1e-9
 
@@ -197,7 +198,9 @@ def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
         loadings=loadings_table(panel, spans, followed, scale),
         portfolio=portfolio,
         weights=weights,
-        strategies=describe_strategies(portfolio, weights, config.root_seed),
+        strategies=describe_strategies(
+            portfolio, weights, portfolios.dates_per_year(panel.dates), config.root_seed
+        ),
         covariances=covariances,
     )
 
@@ -217,14 +220,18 @@ def mixture_covariances(
     return mixed * scale[:, :, None] * scale[:, None, :]
 
 
-def describe_strategies(portfolio: pd.DataFrame, weights: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A row a strategy: what it would have done, and its variance beside Ledoit-Wolf's."""
-    per_year = portfolios.dates_per_year(pd.DatetimeIndex(portfolio.index))
-    rival, rows = portfolio[RIVAL].to_numpy(), {}
+def describe_strategies(
+    portfolio: pd.DataFrame, weights: pd.DataFrame, per_year: float, seed: int
+) -> pd.DataFrame:
+    """A row a strategy: what it would have done, and its variance beside Ledoit-Wolf's.
+
+    per_year: dates a year, by which moments are annualised.
+    """
+    other, rows = portfolio[BASELINE].to_numpy(), {}
     for name in portfolio.columns:
         series = portfolio[name].to_numpy()
         rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
-        gap = portfolios.variance_difference(rng, series, rival)
+        gap = portfolios.variance_difference(rng, series, other)
         rows[name] = {
             "volatility": portfolios.annual_volatility(series, per_year),
             "mean": float(series.mean() * per_year),
@@ -243,25 +250,25 @@ def _shares(said: Said, n_windows: int) -> Float[np.ndarray, "window member"]:
 
 
 def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
-    """Judged dates × models: the mixture, and its rivals fitted on the same windows."""
+    """Judged dates × models: the mixture, and its baselines fitted on the same windows."""
     panel, spans, scalers = grounds
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
     shares = _shares(said, len(spans))
     members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
     members = np.where(shares[:, :, None] > 0, members, 0.0)
-    columns: dict[str, list[np.ndarray]] = {VAE: [], "factor_analysis": [], RIVAL: []}
+    columns: dict[str, list[np.ndarray]] = {VAE: [], "factor_analysis": [], BASELINE: []}
     for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
         window = scaler.standardise(panel.values[span.start : span.stop])
         judged = scaler.standardise(panel.values[span.stop : span.until])
         # Change of variables: from the window's standard deviations to those of `fit`.
         change = np.log(unit / scaler.scale).sum()
-        rivals = {
+        fitted = {
             "factor_analysis": baselines.fit_factor_analysis(window, config.n_factors),
-            RIVAL: baselines.fit_ledoit_wolf(window),
+            BASELINE: baselines.fit_ledoit_wolf(window),
         }
         columns[VAE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
-        for name, fitted in rivals.items():
-            columns[name].append(baselines.log_likelihood(fitted, judged) + change)
+        for name, model in fitted.items():
+            columns[name].append(baselines.log_likelihood(model, judged) + change)
     table = {name: np.concatenate(parts) for name, parts in columns.items()}
     return pd.DataFrame(table, index=_judged(panel, spans))
 
@@ -271,7 +278,7 @@ def _weights(
 ) -> pd.DataFrame:
     """Minimum-variance weights of every strategy at every window's end."""
     panel, spans, _ = grounds
-    n_factors = min(config.rival_factors, panel.n_assets - 1)
+    n_factors = min(config.baseline_factors, panel.n_assets - 1)
     equal = np.full((len(spans), panel.n_assets), 1.0 / panel.n_assets)
     by_strategy = {VAE: portfolios.minimum_variance(covariances), "equal": equal}
     for name, estimate in portfolios.ESTIMATORS.items():
@@ -328,12 +335,12 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "model_config": asdict(preset.model),
         "train_config": asdict(preset.train),
         "n_windows": len(spans),
-        "dates_per_year": portfolios.dates_per_year(judged),
+        "dates_per_year": portfolios.dates_per_year(panel.dates),
         "judged_from": str(judged[0].date()),
         "judged_to": str(judged[-1].date()),
         "assets": list(panel.assets),
         "data_hash": panel_hash(panel),
-        "notes": list(panel.notes),
+        "notes": [*panel.notes, *([ONE_DATE] if len(judged) == 1 else [])],
         **describe_engine(config.tile_width),
     }
 

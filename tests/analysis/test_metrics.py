@@ -7,18 +7,14 @@ from sklearn.metrics import r2_score
 
 from jaxvae.analysis.metrics import (
     active_units,
-    block_bootstrap_interval,
-    block_means,
     correlation,
     describe,
     mean_column_r2,
     mse,
     r2,
     standardise_columns,
-    student_interval,
     upper_correlations,
 )
-from jaxvae.errors import OptionError
 
 
 @pytest.fixture
@@ -112,102 +108,3 @@ def test_moments_are_scipys(rng):
     assert (moments.min, moments.max) == cells.minmax
     expected = (cells.mean, cells.skewness, cells.kurtosis)
     assert (moments.mean, moments.skew, moments.excess_kurtosis) == pytest.approx(expected)
-
-
-def autoregression(rng, persistence, n_series, n_dates):
-    """Stationary AR(1) series of mean 0, one a row."""
-    shocks = rng.normal(size=(n_series, n_dates))
-    shocks[:, 0] /= np.sqrt(1 - persistence**2)
-    for date in range(1, n_dates):
-        shocks[:, date] += persistence * shocks[:, date - 1]
-    return shocks
-
-
-def coverage(rng, block_length):
-    """How often a nominal 95 % interval holds the mean 0 of 400 AR(1) series (ρ = .5, n = 400)."""
-    intervals = [
-        block_bootstrap_interval(rng, series, block_length, n_draws=400)
-        for series in autoregression(rng, 0.5, 400, 400)
-    ]
-    return np.mean([interval.low <= 0 <= interval.high for interval in intervals])
-
-
-def test_block_bootstrap_covers_autocorrelated_means(rng):
-    """Blocks hold the mean about 91 times in 100; single dates ignore autocorrelation: 72."""
-    assert 0.87 < coverage(rng, None) < 0.96
-    assert coverage(rng, 1) < 0.80
-
-
-def test_single_date_blocks_give_the_standard_error(rng):
-    series = 2 + rng.normal(size=300)
-    interval = block_bootstrap_interval(rng, series, block_length=1, n_draws=20_000)
-    error = series.std() / np.sqrt(300)
-    assert interval.mean == pytest.approx(series.mean())
-    ends = series.mean() + error * stats.norm.ppf([0.025, 0.975])
-    np.testing.assert_allclose([interval.low, interval.high], ends, atol=0.04 * error)
-
-
-def test_blocks_as_long_as_the_series_always_give_its_mean(rng):
-    series = rng.normal(size=50)
-    interval = block_bootstrap_interval(rng, series, block_length=50)
-    assert interval.low == pytest.approx(series.mean())
-    assert interval.high == pytest.approx(series.mean())
-
-
-def test_resamples_keep_the_number_of_dates(rng):
-    """n = 10 in blocks of 4: 4 + 4 + 2, so each mean is a whole number of tenths."""
-    series = np.zeros(10)
-    series[0] = 1.0
-    interval = block_bootstrap_interval(rng, series, block_length=4, n_draws=500, level=0.99)
-    assert interval.high * 10 == pytest.approx(round(interval.high * 10))
-    assert interval.low == 0
-
-
-def test_wider_level_wider_interval(rng):
-    series = rng.normal(size=200)
-    wide, narrow = (
-        block_bootstrap_interval(np.random.default_rng(1), series, level=level)
-        for level in (0.99, 0.8)
-    )
-    assert wide.low < narrow.low < series.mean() < narrow.high < wide.high
-
-
-@pytest.mark.parametrize("block_length", [0, 21])
-def test_refuses_an_impossible_block(rng, block_length):
-    with pytest.raises(OptionError, match="choose one from 1 to 20"):
-        block_bootstrap_interval(rng, rng.normal(size=20), block_length)
-
-
-def test_series_are_resampled_by_the_same_dates(rng):
-    series = rng.normal(size=(60, 1)) * [1.0, -2.0]
-    draws = block_means(rng, series, 7, 50)
-    np.testing.assert_allclose(draws[:, 1], -2 * draws[:, 0])
-
-
-def test_block_means_are_means_of_blocks_joined_in_a_circle():
-    """Starts drawn again, and the resamples joined date by date."""
-    series = np.random.default_rng(1).normal(size=(10, 2))
-    starts = np.random.default_rng(0).integers(10, size=(6, 3))
-    dates = [np.concatenate([s + np.arange(4) for s in row])[:10] % 10 for row in starts]
-    expected = [series[chosen].mean(axis=0) for chosen in dates]
-    np.testing.assert_allclose(block_means(np.random.default_rng(0), series, 4, 6), expected)
-
-
-def test_interval_over_seeds_is_scipys(rng):
-    scores = rng.normal(size=8)
-    expected = stats.ttest_1samp(scores, 0).confidence_interval(0.95)
-    assert student_interval(scores) == pytest.approx((scores.mean(), *expected))
-
-
-def test_interval_over_seeds_covers_the_mean_over_all_seeds(rng):
-    """Nineteen times in twenty, from five seeds, and even when scores are skewed about as often."""
-    for draw, mean in ((rng.normal, 0.0), (lambda size: rng.beta(8, 2, size=size), 0.8)):
-        intervals = [student_interval(draw(size=5)) for _ in range(1500)]
-        assert np.mean([i.low <= mean <= i.high for i in intervals]) == pytest.approx(
-            0.95, abs=0.025
-        )
-
-
-def test_one_seed_has_no_interval():
-    with pytest.raises(OptionError, match="at least 2"):
-        student_interval(np.ones(1))

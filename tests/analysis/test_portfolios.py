@@ -12,7 +12,14 @@ from jaxvae.errors import DataError
 
 # Annualised volatility in % of minimum-variance portfolios on `sp500`, 252-date window, 21-date
 # rebalance, whole steps only: computed independently of this package.
-SP500 = {"equal": 18.86, "sample": 15.38, "ledoit_wolf": 15.10, "oas": 15.19, "pca": 16.40}
+SP500 = {
+    "equal": 18.86,
+    "sample": 15.38,
+    "ledoit_wolf": 15.10,
+    "oas": 15.19,
+    "shrunk_correlation": 14.82,
+    "pca": 16.40,
+}
 
 
 def covariance(seed=0, n_assets=6):
@@ -75,15 +82,28 @@ def test_turnover_is_bought_and_sold():
 @pytest.mark.parametrize(
     ("dates", "per_year"),
     [
-        (pd.bdate_range("2000-01-03", periods=1000), 252),
-        (pd.date_range("2000-01-01", periods=1000), 252),
+        (load_sp500().dates, 252),
+        (pd.date_range("2000-01-01", periods=1000), 365),
         (pd.date_range("2000-01-07", periods=300, freq="W"), 52),
         (pd.date_range("2000-01-31", periods=60, freq="MS"), 12),
+        (pd.date_range("2000-01-31", periods=25, freq="QS"), 4),
         (pd.date_range("2000-01-31", periods=30, freq="YS"), 1),
+        (pd.bdate_range("2000-01-03", periods=1001), 365.25 * 5 / 7),
+        (pd.date_range("2000-01-01", periods=1001, freq="h"), 365.25 * 24),
+        (pd.date_range("2000-01-01", periods=1001, freq="5min"), 365.25 * 24 * 12),
     ],
+    ids=["trading days", "7 days", "weeks", "months", "quarters", "years", "5 days", "h", "5 min"],
 )
-def test_dates_a_year(dates, per_year):
-    assert portfolios.dates_per_year(dates) == per_year
+def test_dates_a_year_are_counted(dates, per_year):
+    assert portfolios.dates_per_year(dates) == pytest.approx(per_year, rel=1e-9)
+
+
+def test_a_single_date_has_no_year_and_no_variance():
+    assert np.isnan(portfolios.dates_per_year(pd.DatetimeIndex(["2000-01-03"])))
+    one = np.array([0.01])
+    assert np.isnan(portfolios.annual_volatility(one, 252.0))
+    gap = portfolios.variance_difference(np.random.default_rng(0), one, one)
+    assert np.isnan(gap).all()
 
 
 def test_a_portfolio_beside_itself_is_level():
@@ -96,10 +116,10 @@ def test_the_interval_covers_the_difference_of_variances():
     """True difference 0.2² − 0; nine in ten or more of nominal 95 % intervals must hold it."""
     rng, held = np.random.default_rng(2), 0
     for _ in range(60):
-        rival = rng.normal(size=400)
-        own = rival + 0.2 * rng.normal(size=400)
-        gap = portfolios.variance_difference(rng, own, rival, n_draws=400)
-        assert gap.mean == pytest.approx(own.var() - rival.var())
+        other = rng.normal(size=400)
+        own = other + 0.2 * rng.normal(size=400)
+        gap = portfolios.variance_difference(rng, own, other, n_draws=400)
+        assert gap.mean == pytest.approx(own.var() - other.var())
         held += gap.low <= 0.04 <= gap.high
     assert held >= 54
 
@@ -112,6 +132,8 @@ def test_estimators_are_those_of_their_names():
     np.testing.assert_allclose(found["oas"], OAS().fit(returns).covariance_)
     for name in ("pca", "factor_analysis"):
         np.testing.assert_allclose(np.diag(found[name]), np.diag(found["sample"]), rtol=2e-3)
+    shrunk = 0.7 * found["sample"] + 0.3 * np.diag(np.diag(found["sample"]))
+    np.testing.assert_allclose(found["shrunk_correlation"], shrunk)
     rank = np.linalg.matrix_rank(found["pca"] - np.diag(np.diag(found["pca"])), tol=1e-12)
     assert rank == 5
 
@@ -126,7 +148,7 @@ def test_known_volatilities_on_sp500():
         return 100 * portfolios.annual_volatility(returns, per_year)
 
     found = {"equal": volatility(np.full((len(stops), 20), 1 / 20))}
-    for name in ("sample", "ledoit_wolf", "oas", "pca"):
+    for name in SP500.keys() - {"equal"}:
         estimate = portfolios.ESTIMATORS[name]
         sigma = np.stack([estimate(values[stop - 252 : stop], 3) for stop in stops])
         found[name] = volatility(portfolios.minimum_variance(sigma))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxvae.analysis.metrics import student_interval
+from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.udr import udr
 from jaxvae.data.panel import split_dates
 from jaxvae.study.score_ensemble import best_member_rows, seed_rows, udr_rows

@@ -13,6 +13,7 @@ from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import fit_ledoit_wolf
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
+from jaxvae.walk.folder import page
 from jaxvae.walk.walk import (
     WalkConfig,
     _weights,
@@ -114,14 +115,24 @@ def test_factors_keep_their_identity(walk):
 
 def test_strategies_describe_their_returns(walk):
     row, returns = walk.strategies.loc["vae"], walk.portfolio["vae"]
-    assert walk.config["dates_per_year"] == 252
-    assert row.volatility == pytest.approx(returns.std(ddof=0) * np.sqrt(252))
-    rival = walk.strategies.loc["ledoit_wolf"]
-    gap = row.volatility**2 - rival.volatility**2
+    per_year = walk.config["dates_per_year"]
+    assert per_year == pytest.approx(365.25 * 5 / 7, rel=0.01)
+    assert row.volatility == pytest.approx(returns.std(ddof=0) * np.sqrt(per_year))
+    other = walk.strategies.loc["ledoit_wolf"]
+    gap = row.volatility**2 - other.volatility**2
     assert row.variance_difference == pytest.approx(gap)
     assert row.low <= row.variance_difference <= row.high
-    assert (rival.low, rival.high) == (0, 0)
+    assert (other.low, other.high) == (0, 0)
     assert walk.strategies.loc["equal"].turnover == 0
+
+
+def test_one_judged_date_has_no_volatility_and_says_so():
+    config = replace(CONFIG, window=60, step=1, seeds=1, epochs=1)
+    one = walk_forward(replace(PANEL, values=PANEL.values[:61], dates=PANEL.dates[:61]), config)
+    assert one.strategies[["volatility", "variance_difference", "low", "high"]].isna().all(None)
+    assert np.isfinite(one.config["dates_per_year"])
+    assert any("One date is judged" in note for note in one.config["notes"])
+    assert "no portfolio has a volatility" in page(one)
 
 
 def test_a_walk_is_public():
