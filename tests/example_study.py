@@ -26,7 +26,6 @@ BASELINES = {
 OF_A_REFERENCE = (
     "correlation",
     "match_learned",
-    "match_signs",
     "reference_factors",
     "reference_loadings",
 )
@@ -277,6 +276,7 @@ def _config(size, grid, members, reference, diverged):
         else None,
         "sectors": size.sectors,
         "assets": size.assets,
+        "refit_factors": [f"factor {k + 1}" for k in range(size.factors)],
         "factor_names": [f"factor {k + 1}" for k in range(size.factors)],
         "shown_assets": size.assets[:4],
         "notes": notes,
@@ -287,7 +287,6 @@ def _arrays(rng, size, grid, world, members):
     learned = world.factors.to_numpy()
     correlation = np.corrcoef(learned.T, world.known.T)[: size.factors, size.factors :]
     match = np.where(np.abs(correlation).max(axis=0) > 0.5, np.abs(correlation).argmax(axis=0), -1)
-    signs = np.where(match < 0, 0.0, np.sign(correlation[match, range(size.reference)]))
     n_test = size.dates - int(0.70 * size.dates)
     data = rng.standard_t(6, (min(100, n_test), min(4, len(size.assets))))
     edges = np.linspace(-7, 7, 57)
@@ -304,7 +303,6 @@ def _arrays(rng, size, grid, world, members):
         ),
         "correlation": correlation,
         "match_learned": match,
-        "match_signs": signs,
         "reference_factors": world.known * 0.015,
         "reference_loadings": world.reference,
         "consensus_presence": np.ones(size.factors),

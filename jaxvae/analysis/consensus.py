@@ -21,6 +21,7 @@ from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 ROUNDS = 10
 JUDGES = 128
 TRIM = 0.25  # of the members' weight, at either end
+SLOPE_ROUNDING = 1e-5  # of single precision, in which decoders are differentiated
 
 
 class Alignment(NamedTuple):
@@ -61,7 +62,6 @@ class Consensus(NamedTuple):
 def align_members(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None = None,
-    importance: Float[np.ndarray, "member factor"] | None = None,
     quality: Float[np.ndarray, " member"] | None = None,
 ) -> Consensus:
     """Align the members' factors with each other and learn their consensus.
@@ -78,14 +78,13 @@ def align_members(
     factors: on the rows to learn from (`fit`).
     active: the factors a member uses; others, and constant ones, match nothing and weigh nothing.
         By default all are.
-    importance: of each member's factors, such as variance explained; its weighted mean orders the
-        consensus factors, largest first. By default they come by stability.
     quality: what a member's voice counts, positive, such as its held-out likelihood. By default all
         are equal. Members that share a space turn its axes differently, and a mean over turned axes
         is none of them; those that describe held-out dates best are turned least.
 
-    A factor that the medoid does not use is not in the consensus: it is constant at 0, with
-    stability 0, and stands last.
+    Factors come by stability, the largest first; `by_convention` gives them a study's order. A
+    factor that the medoid does not use is not in the consensus: it is constant at 0, with stability
+    0, and stands last.
     """
     units = _units(factors, active)
     quality = np.ones(len(factors)) if quality is None else quality
@@ -97,7 +96,7 @@ def align_members(
     location = location + scale * _in_own_order(centre, alignment, location.shape)
     unordered = Consensus(alignment, location, scale, spread, np.zeros_like(spread), medoid)
     found = unordered._replace(stability=member_stability(unordered, factors).mean(axis=0))
-    return _ordered(found, importance)
+    return keep(found, np.argsort(-found.stability, kind="stable"))
 
 
 def consensus_factors(
@@ -168,14 +167,50 @@ def consensus_loadings(
     return trimmed_mean(per_deviation, consensus.alignment.weights, consensus.trim)
 
 
-def orient(consensus: Consensus, loadings: Float[np.ndarray, "member asset factor"]) -> Consensus:
-    """Turn consensus factors so that the loadings of each sum to no less than 0.
+def convention(
+    loadings: Float[np.ndarray, "asset factor"], scale: Float[np.ndarray, " asset"]
+) -> tuple[Int[np.ndarray, " factor"], Float[np.ndarray, " factor"]]:
+    """The order and the signs in which factors are reported, since the data leave both open.
 
-    A sign is a convention; with this one a factor that moves all assets rises when they do.
+    Order: descending Σ_a loading², the variance of standardised returns that a factor of variance 1
+    explains. Sign: the mean loading is positive, so that the equally weighted market rises with the
+    factor; where that mean is 0 within rounding, the largest loading is positive, of equals the
+    first. For a nonlinear decoder give mean slopes: under Gaussian factors those are the loadings
+    of its best linear fit (Stein 1981).
+
+    Args:
+        loadings: Returns in standard units per standard deviation of a factor.
+        scale: Standard deviations of the returns; signs are of loadings in the returns' own units.
+
+    Returns:
+        The factors' places in the order reported, and −1 or 1 for each factor of that order.
     """
-    turn = np.where(consensus_loadings(consensus, loadings).sum(axis=0) < 0, -1.0, 1.0)
-    alignment = consensus.alignment
-    return consensus._replace(alignment=alignment._replace(signs=alignment.signs * turn))
+    order = np.argsort(-(loadings**2).sum(axis=0), kind="stable")
+    ordered = (loadings * scale[:, None])[:, order]
+    size = np.abs(ordered)
+    places = (size >= (1 - SLOPE_ROUNDING) * size.max(axis=0)).argmax(axis=0)
+    largest = ordered[places, np.arange(len(order))]
+    mean = ordered.mean(axis=0)
+    decides = np.where(np.abs(mean) > SLOPE_ROUNDING * size.mean(axis=0), mean, largest)
+    return order, np.where(decides < 0, -1.0, 1.0)
+
+
+def by_convention(
+    consensus: Consensus,
+    loadings: Float[np.ndarray, "member asset factor"],
+    scale: Float[np.ndarray, " asset"],
+) -> Consensus:
+    """The consensus in the order and with the signs of `convention` of its own loadings.
+
+    Args:
+        consensus: As `align_members` leaves it.
+        loadings: Of the members aligned: returns in standard units per unit of each one's factor.
+        scale: Standard deviations of the returns.
+    """
+    order, signs = convention(consensus_loadings(consensus, loadings), scale)
+    ordered = keep(consensus, order)
+    alignment = ordered.alignment
+    return ordered._replace(alignment=alignment._replace(signs=alignment.signs * signs))
 
 
 def member_stability(
@@ -229,12 +264,15 @@ def agreement(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None = None,
 ) -> Float[np.ndarray, "member member"]:
-    """Mean matched |correlation| of each pair of members, one-to-one; unmatched factors count 0.
+    """Matched |correlation| of each pair of members, one-to-one: its sum over the pairs of factors,
+    divided by the larger number of factors that either uses.
 
-    The diagonal is the share of factors that a member uses.
+    1 where two members use the same factors, however few; 0 where neither uses any.
     """
     units = _units(factors, active)
-    return _agreement(units, units)
+    in_use = units.any(axis=1).sum(axis=1)
+    total = factors.shape[2] * _agreement(units, units)
+    return total / np.maximum(np.maximum.outer(in_use, in_use), 1)
 
 
 def _units(
@@ -324,14 +362,3 @@ def _weighted_mean(
     columns: Float[np.ndarray, "member row factor"], alignment: Alignment
 ) -> Float[np.ndarray, "row consensus"]:
     return np.einsum("mrf,mf->rf", _arranged(columns, alignment), alignment.weights)
-
-
-def _ordered(
-    consensus: Consensus, importance: Float[np.ndarray, "member factor"] | None
-) -> Consensus:
-    """Consensus factors by importance, or by stability where none is given; largest first."""
-    alignment, ranking = consensus.alignment, consensus.stability
-    if importance is not None:
-        unsigned = alignment._replace(signs=np.abs(alignment.signs))
-        ranking = _weighted_mean(importance[:, None], unsigned)[0]
-    return keep(consensus, np.argsort(-ranking, kind="stable"))

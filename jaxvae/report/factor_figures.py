@@ -93,10 +93,8 @@ def matched_factors(study: StudyResults) -> Figure:
         truth = _standardised(known[start:, reference])[:SHOWN_DATES]
         axes.plot(dates, truth, color=TRUTH, linewidth=2.4, label=_reference_word(study))
         if learned >= 0:
-            sign = study.arrays["match_signs"][reference]
             curve = _standardised(study.factors.to_numpy()[start:, learned])[:SHOWN_DATES]
-            style: dict[str, Any] = {"color": VAE, "linewidth": 1.1}
-            axes.plot(dates, sign * curve, label="consensus factor, sign aligned", **style)
+            axes.plot(dates, curve, label="consensus factor", color=VAE, linewidth=1.1)
         date_axis(axes, dates)
     for axes in panels[len(match) :]:
         axes.set_visible(False)
@@ -118,14 +116,13 @@ def _match_title(study: StudyResults, reference: int) -> str:
 
 def _matched_correlation(study: StudyResults, reference: int) -> float:
     learned = int(study.arrays["match_learned"][reference])
-    sign = study.arrays["match_signs"][reference]
-    return float(sign * study.arrays["correlation"][learned, reference]) if learned >= 0 else 0.0
+    return float(study.arrays["correlation"][learned, reference]) if learned >= 0 else 0.0
 
 
 def _tracking_message(study: StudyResults) -> str:
     names = _reference_names(study)
     r = np.array([_matched_correlation(study, reference) for reference in range(len(names))])
-    best, worst = int(r.argmax()), int(r.argmin())
+    best, worst = int(np.abs(r).argmax()), int(np.abs(r).argmin())
     words = f"On test dates, {names[best]} is followed best (r = {number(r[best])})"
     return words + (f" and {names[worst]} least ({number(r[worst])})" if len(r) > 1 else "")
 
@@ -139,15 +136,16 @@ def _first_test_row(study: StudyResults) -> int:
 
 
 def loadings(study: StudyResults) -> Figure:
-    """Consensus loadings, beside the reference's where known: matched order, signs aligned."""
-    order, signs = _matched_order(study)
-    names = [label(study.config["factor_names"][k]) for k in order]
-    learned = 100 * study.loadings.to_numpy()[:, order] * signs
+    """Consensus loadings, beside the reference's where known, those in the order of their match."""
+    names = [label(name) for name in study.config["factor_names"]]
+    learned = 100 * study.loadings.to_numpy()
     blocks = [(learned, names, "Consensus factors", "return, % per standard deviation")]
     known = study.arrays.get("reference_loadings")
     if known is not None:
         title = _reference_word(study, plural=True).capitalize()
-        blocks.append((known, _reference_names(study), title, "return per unit of the factor"))
+        order = _matched_order(study)
+        known_names = [_reference_names(study)[place] for place in order]
+        blocks.append((known[:, order], known_names, title, "return per unit of the factor"))
     figure = _draw_loadings(study, blocks)
     asset, factor = np.unravel_index(np.abs(learned).argmax(), learned.shape)
     by = "by sector" if study.config["sectors"] else "in the panel’s order"
@@ -163,7 +161,7 @@ def loadings(study: StudyResults) -> Figure:
 def decoder_loadings(study: StudyResults) -> Figure:
     """The best member's decoder: decoded unit vectors, as in the notebook, and mean Jacobian."""
     unit, mean = study.arrays["unit_loadings"], study.arrays["mean_loadings"]
-    names = [f"VAE {k + 1}" for k in range(unit.shape[1])]
+    names = [label(name) for name in study.config["refit_factors"]]
     words = "standard deviations of return"
     blocks = [
         (unit, names, "Decoded unit vectors (the notebook’s)", words),
@@ -172,7 +170,7 @@ def decoder_loadings(study: StudyResults) -> Figure:
     figure = _draw_loadings(study, blocks)
     set_message(
         figure,
-        "What each latent coordinate of the best VAE moves, read from its decoder in two ways",
+        "What each factor of the best VAE moves, read from its decoder in two ways",
     )
     return figure
 
@@ -193,17 +191,10 @@ def _draw_loadings(study: StudyResults, blocks: list[tuple[Any, list[str], str, 
     return figure
 
 
-def _matched_order(
-    study: StudyResults,
-) -> tuple[Int[np.ndarray, " factor"], Float[np.ndarray, " factor"]]:
-    """Consensus factors in the order of their references, the unmatched last, and their signs."""
-    n_factors = study.loadings.shape[1]
-    match = study.arrays.get("match_learned", np.zeros(0, int))
-    matched = match[match >= 0]
-    rest = np.setdiff1d(np.arange(n_factors), matched)
-    signs = np.ones(n_factors)
-    signs[: len(matched)] = study.arrays.get("match_signs", np.zeros(0))[match >= 0]
-    return np.concatenate([matched, rest]).astype(int), signs
+def _matched_order(study: StudyResults) -> Int[np.ndarray, " reference"]:
+    """Known factors in the order of the consensus factors they match, the unmatched last."""
+    match = study.arrays["match_learned"]
+    return np.argsort(np.where(match >= 0, match, len(match) + match.max()), kind="stable")
 
 
 def _sector_order(study: StudyResults) -> Int[np.ndarray, " asset"]:

@@ -39,15 +39,16 @@ CAPTIONS = {
     "one-to-one match, chosen before the test dates, so one strong cell a row and column is what "
     "one hopes for.",
     "matched_factors": "Known factor in grey, its match in blue, both standardised over the test "
-    "part: the closer blue covers grey, the better; r is over all test dates.",
+    "part and each with its own sign: where r, taken over all test dates, is negative, blue "
+    "mirrors grey.",
     "factor_series": "The consensus factors over time, in standard deviations of the dates they "
     "were fitted on; dotted lines mark where training, validation and test begin.",
     "loadings": "Each column is a factor, each row an asset: blue moves with the factor, red "
-    "against it; every map has its own scale, centred on zero. Where factors are known, those "
-    "matched with them stand in their order and sign.",
-    "decoder_loadings": "The latent coordinates of the best member, in its own order: left what "
-    "one unit of each decodes to (offset included), right the decoder’s mean slope; they differ "
-    "where it bends.",
+    "against it; every map has its own scale, centred on zero. Known factors stand in the order of "
+    "those they are matched with; their signs are their own.",
+    "decoder_loadings": "The factors of the best VAE, named after those they match: left what one "
+    "unit of each decodes to (offset included), right the decoder’s mean slope; they differ where "
+    "it bends.",
     "kl_parts": "Left: the mean KL on the dates before the test part, taken apart: what a date’s "
     "factors say of which date it is (at most the logarithm of the number of dates), dependence "
     "between factors, and how far each is from the prior. Where dates are few for the precision of "

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from jaxvae.analysis import consensus, metrics, survival
+from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.study.fit import Prepared, StudyConfig, Trained
 
 
@@ -51,7 +51,9 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     factors = np.asarray(sound.evaluation.factors, np.float64)
     in_fit = factors[:, prepared.split.fit]
     active, quality = metrics.active_units(in_fit), voices(prepared, sound)
-    joint = _align(sound, in_fit, active, quality)
+    jacobians = np.asarray(sound.evaluation.loadings, np.float64)
+    joint = consensus.align_members(in_fit, active, quality)
+    joint = consensus.by_convention(joint, jacobians, prepared.scaler.scale)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
     chosen_beta = np.float32(config.betas[chosen // config.seeds])
@@ -78,19 +80,6 @@ def voices(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
     likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)
     scores = likelihood[:, prepared.split.validation].mean(axis=1)
     return np.exp(scores - scores.max())
-
-
-def _align(
-    sound: Trained,
-    in_fit: Float[np.ndarray, "member date factor"],
-    active: Bool[np.ndarray, "member factor"],
-    quality: Float[np.ndarray, " member"],
-) -> consensus.Consensus:
-    """Largest first, by the variance that members' loadings give a factor; rising with assets."""
-    loadings = np.asarray(sound.evaluation.loadings, np.float64)
-    importance = (loadings**2).sum(axis=1) * in_fit.var(axis=1)
-    joint = consensus.align_members(in_fit, active, importance, quality)
-    return consensus.orient(joint, loadings)
 
 
 def _judge(
@@ -124,6 +113,37 @@ def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.Da
     assets = pd.Index(prepared.panel.assets, name="asset")
     in_returns = loadings * prepared.scaler.scale[:, None]
     return pd.DataFrame(in_returns, index=assets, columns=factor_names(aligned))
+
+
+class Reported(NamedTuple):
+    """How one model's own factors are reported: after the consensus factors that they match.
+
+    order: its factor for each place. signs: −1 or 1. names: of the matched consensus factors, then
+    "other 1", "other 2", … of those that match none, by the convention of their own loadings.
+    """
+
+    order: Int[np.ndarray, " factor"]
+    signs: Float[np.ndarray, " factor"]
+    names: list[str]
+
+
+def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: int) -> Reported:
+    """Line up the factors of one member of `trained` with the consensus, on `fit`."""
+    fit, said = prepared.split.fit, trained.evaluation
+    factors, loadings = (
+        np.asarray(part[index], np.float64) for part in (said.factors, said.loadings)
+    )
+    found = matching.match(factors[fit], aligned.factors[fit])
+    here = found.learned >= 0
+    rest = np.setdiff1d(np.arange(factors.shape[1]), found.learned)
+    of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
+    order, signs = consensus.convention(of_rest, prepared.scaler.scale)
+    matched = [name for name, is_here in zip(factor_names(aligned), here, strict=True) if is_here]
+    return Reported(
+        np.concatenate([found.learned[here], rest[order]]),
+        np.concatenate([found.signs[here], signs]),
+        [*matched, *(f"other {k + 1}" for k in range(len(rest)))],
+    )
 
 
 def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:

@@ -80,7 +80,6 @@ def _matched(
     arrays = {
         "correlation": metrics.correlation(factors[test], known[test]),
         "match_learned": found.learned,
-        "match_signs": found.signs,
         "reference_factors": known,
     }
     if reference.loadings is not None:

@@ -32,8 +32,8 @@ FREEDOMS = (1.0, 1e4)  # of the noise's prior; beyond, all assets have the same
 class Newcomer(NamedTuple):
     """What is known of a stock after some dates; returns as fractions.
 
-    names: of the columns: the factors of the best refit in its own order, each in its prior's
-        standard deviations; the covariates in standard units; "constant".
+    names: of the columns: the factors of the best refit as the study reports them, each in its
+        prior's standard deviations; the covariates in standard units; "constant".
     mean, covariance: of its coefficients on them, returns a unit.
     noise: standard deviation of its own shocks, on a date of average conditions.
     n_dates: how many dates of its history counted.
@@ -166,8 +166,9 @@ def designs(study: Study, panel: Panel) -> Design:
     variables, batch = best_refit(study), make_batch(values, conditions)
     modes = jax.jit(posterior_modes, static_argnames="model")(model, variables, batch)
     roots = np.asarray(modes.cholesky[0], np.float64)
-    inverse = np.linalg.inv(roots)
-    factors = np.asarray(modes.mean[0], np.float64)
+    order, signs = study.arrays["refit_order"], study.arrays["refit_signs"]
+    inverse = np.linalg.inv(roots)[:, :, order] * signs
+    factors = np.asarray(modes.mean[0], np.float64)[:, order] * signs
     told = conditions[:, : _n_seen(variables)]
     mean = np.column_stack([factors, told, np.ones(len(values))])
     k, n_columns = model.n_factors, mean.shape[1]
@@ -201,12 +202,14 @@ def _asset_coefficients(
     )
     scale, place = study.arrays["scaler_scale"], study.arrays["scaler_mean"]
     on_conditions, constant = decoder["mean"]["kernel"], decoder["mean"]["bias"]
-    columns = np.concatenate([decoder["curves"]["kernel"], on_conditions, constant[None]])
+    order, signs = study.arrays["refit_order"], study.arrays["refit_signs"]
+    loadings = decoder["curves"]["kernel"][order] * signs[:, None]
+    columns = np.concatenate([loadings, on_conditions, constant[None]])
     coefficients = scale[:, None] * columns.T
     coefficients[:, -1] += place
     variances = np.zeros_like(coefficients)
-    n_factors = len(decoder["curves"]["kernel"])
-    variances[:, :n_factors] = scale[:, None] ** 2 * np.exp(decoder["curves"]["log_variance"]).T
+    uncertainty = np.exp(decoder["curves"]["log_variance"][order])
+    variances[:, : len(order)] = scale[:, None] ** 2 * uncertainty.T
     return coefficients, variances, scale**2 * np.exp(decoder["log_variance"])
 
 
@@ -228,6 +231,6 @@ def _n_seen(variables: Any) -> int:
 
 
 def _names(study: Study, n_columns: int) -> tuple[str, ...]:
-    factors = [f"factor {k + 1}" for k in range(study.config["n_factors"])]
+    factors = study.config["refit_factors"]
     told = study.config.get("covariates", [])[: n_columns - len(factors) - 1]
     return (*factors, *told, "constant")

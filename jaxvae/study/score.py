@@ -13,7 +13,15 @@ from jaxvae.analysis import baselines, metrics
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, take_rows
-from jaxvae.study.align import Aligned, align, consensus_arrays, factors_table, loadings_table
+from jaxvae.study.align import (
+    Aligned,
+    Reported,
+    align,
+    as_reported,
+    consensus_arrays,
+    factors_table,
+    loadings_table,
+)
 from jaxvae.study.backtest import foresight
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
@@ -76,6 +84,7 @@ def summarise(
     fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
     found = Found(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
+    reported = as_reported(prepared, aligned, refits, best)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
     models = fit_factor_models(prepared, config.n_factors)
     drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
@@ -104,9 +113,12 @@ def summarise(
         "pca": baselines.reconstruct(models["pca"], prepared.values),
     }
     return Study(
-        config=_described(
-            found, aligned, unfitted, [*ahead, *missing_notes(prepared.panel), *filled]
-        ),
+        config={
+            **_described(
+                found, aligned, unfitted, [*ahead, *missing_notes(prepared.panel), *filled]
+            ),
+            "refit_factors": reported.names,
+        },
         members=members,
         metrics=table,
         history=history_table(prepared, grid),
@@ -118,7 +130,7 @@ def summarise(
             **consensus_arrays(aligned),
             **persistence_arrays(grid, aligned, chosen, config),
             **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
-            **_saved_arrays(prepared, refits, best),
+            **_saved_arrays(prepared, refits, best, reported),
         },
         parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
@@ -331,11 +343,16 @@ def _under(prepared: Prepared) -> Batch:
     return take_rows(prepared.batch, prepared.split.fit)
 
 
-def _saved_arrays(prepared: Prepared, refits: Trained, best: int) -> dict[str, np.ndarray]:
-    """Loadings of the best refit, in its own order, scalers, and the conditions of `fit`."""
+def _saved_arrays(
+    prepared: Prepared, refits: Trained, best: int, reported: Reported
+) -> dict[str, np.ndarray]:
+    """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
+    said, order, signs = refits.evaluation, reported.order, reported.signs
     return {
-        "unit_loadings": np.asarray(refits.evaluation.unit_loadings[best], np.float64),
-        "mean_loadings": np.asarray(refits.evaluation.loadings[best], np.float64),
+        "refit_order": order,
+        "refit_signs": signs,
+        "unit_loadings": np.asarray(said.unit_loadings[best], np.float64)[:, order] * signs,
+        "mean_loadings": np.asarray(said.loadings[best], np.float64)[:, order] * signs,
         "scaler_mean": prepared.scaler.mean,
         "scaler_scale": prepared.scaler.scale,
         "conditions": prepared.conditions[prepared.split.fit],

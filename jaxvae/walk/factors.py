@@ -29,15 +29,26 @@ class Followed(NamedTuple):
     rotation: float
 
 
-def follow_factors(said: Said, n_windows: int, recent: int, step: int, seed: int) -> Followed:
+def follow_factors(
+    said: Said, scale: Float[np.ndarray, "window asset"], recent: int, step: int, seed: int
+) -> Followed:
     """Line up the members of each window, then the windows.
 
-    said: the members window by window, equally many in each. recent, step: as in `train_windows`.
+    The first window has the order and the signs of `consensus.convention`; each later one is lined
+    up with the one before it, so that no later date turns an earlier factor.
+
+    Args:
+        said: The members window by window, equally many in each.
+        scale: Standard deviations of the returns of each window.
+        recent: Dates of a window that factors are given for, as in `train_windows`.
+        step: Dates from a window's end to the next one's.
+        seed: Of the chance levels.
     """
+    n_windows = len(scale)
     parts = (np.asarray(part) for part in (said.factors, said.loadings, said.ok))
     by_window = [part.reshape(n_windows, -1, *part.shape[1:]) for part in parts]
     factors, loadings, ok = by_window
-    found = [_consensus(factors[w], loadings[w], ok[w], recent) for w in range(n_windows)]
+    found = [_consensus(factors[w], loadings[w], ok[w], recent, scale[w]) for w in range(n_windows)]
     factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
     rng = np.random.default_rng([CHAIN_STREAM, seed])
     chain = chains.chain_windows(rng, factors[:, :recent], step)
@@ -56,14 +67,14 @@ def _consensus(
     loadings: Float[np.ndarray, "member asset factor"],
     ok: Bool[np.ndarray, " member"],
     recent: int,
+    scale: Float[np.ndarray, " asset"],
 ) -> tuple[Float[np.ndarray, "date factor"], Float[np.ndarray, "asset factor"]]:
     """The consensus of a window's sound members, on all dates; learned on the window's own."""
     factors, loadings = factors[ok].astype(np.float64), loadings[ok].astype(np.float64)
     learned = factors[:, :recent]
     active = metrics.active_units(learned)
-    importance = (loadings**2).sum(axis=1) * learned.var(axis=1)
-    joint = consensus.align_members(learned, active, importance)
-    joint = consensus.orient(joint, loadings)
+    joint = consensus.align_members(learned, active)
+    joint = consensus.by_convention(joint, loadings, scale)
     return consensus.consensus_factors(joint, factors), consensus.consensus_loadings(
         joint, loadings
     )

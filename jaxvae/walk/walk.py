@@ -185,7 +185,7 @@ def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
     """Scores, factors and portfolios of trained windows."""
     panel, spans, scalers = grounds
     scale = np.stack([scaler.scale for scaler in scalers])
-    followed = follow_factors(said, len(spans), config.window, config.step, config.root_seed)
+    followed = follow_factors(said, scale, config.window, config.step, config.root_seed)
     covariances = mixture_covariances(said, scale)
     scores = _scores(grounds, config, said)
     weights = _weights(grounds, config, covariances)

@@ -4,14 +4,19 @@ from time import process_time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from jaxvae.analysis.consensus import (
     agreement,
     align_members,
     aligned_factors,
+    by_convention,
     consensus_factors,
     consensus_loadings,
+    convention,
     keep,
     member_stability,
     stability,
@@ -205,16 +210,66 @@ def test_exact_copies_agree_in_full(rng):
     np.testing.assert_allclose(agreement(members), 1)
 
 
-def test_order_is_by_stability_or_importance(rng):
-    """Member factors noisier from left to right; importance says the opposite order."""
-    truth = rng.normal(size=(500, 3))
-    members = truth + [0.2, 0.6, 1.2] * rng.normal(size=(8, 500, 3))
-    by_stability = align_members(members)
-    assert (np.diff(by_stability.stability) < 0).all()
-    importance = np.tile([1.0, 2.0, 3.0], (8, 1))
-    by_importance = align_members(members, importance=importance)
-    np.testing.assert_array_equal(by_importance.alignment.assignment[0], [2, 1, 0])
-    np.testing.assert_allclose(by_importance.stability, by_stability.stability[::-1])
+def test_factors_come_by_stability(rng):
+    members = rng.normal(size=(500, 3)) + [0.6, 0.2, 1.2] * rng.normal(size=(8, 500, 3))
+    found = align_members(members)
+    np.testing.assert_array_equal(found.alignment.assignment[0], [1, 0, 2])
+    assert (np.diff(found.stability) < 0).all()
+
+
+columns = st.integers(1, 5).flatmap(
+    lambda k: arrays(float, (7, k), elements=st.floats(-2, 2, width=16))
+)
+
+
+@given(columns, st.randoms(use_true_random=False))
+def test_the_convention_forgets_the_order_and_signs_it_was_given(loadings, random):
+    """Whatever order and signs the factors come in, the same loadings are reported."""
+    scale = np.linspace(0.5, 2, 7)
+
+    def reported(given_loadings):
+        order, signs = convention(given_loadings, scale)
+        assert sorted(order) == list(range(len(order)))
+        return given_loadings[:, order] * signs
+
+    order = random.sample(range(loadings.shape[1]), loadings.shape[1])
+    signs = [random.choice([-1.0, 1.0]) for _ in order]
+    found, explained = reported(loadings), (loadings**2).sum(axis=0)
+    again = reported(loadings[:, order] * signs)
+    assert ((found * scale[:, None]).mean(axis=0) >= -1e-4).all()
+    assert (np.diff((found**2).sum(axis=0)) <= 0).all()
+    if len(set(explained)) == len(explained):
+        np.testing.assert_allclose(found, again, atol=1e-12)
+
+
+def test_a_mean_loading_of_zero_leaves_the_sign_to_the_largest_loading():
+    loadings = np.array([[1.0, 0.1], [-2.0, 0.1], [1.0 + 1e-9, 0.1], [0.0, -0.5]])
+    order, signs = convention(loadings, np.ones(4))
+    np.testing.assert_array_equal(order, [0, 1])
+    np.testing.assert_array_equal(signs, [-1, -1])
+    assert convention(np.zeros((4, 1)), np.ones(4))[1] == 1
+
+
+def test_the_sign_is_of_loadings_in_the_units_of_returns():
+    """The market that rises is the one that is traded: a volatile asset outweighs two calm ones."""
+    loadings = np.array([[1.0], [1.0], [-1.0]])
+    assert convention(loadings, np.array([1.0, 1.0, 1.0]))[1] == 1
+    assert convention(loadings, np.array([1.0, 1.0, 3.0]))[1] == -1
+
+
+def test_the_consensus_is_turned_whole(rng):
+    """Factors and loadings turn together: what they rebuild does not change."""
+    _, members = planted(rng, n_factors=3, noise=0.1, turn=0.05)
+    loadings = rng.normal(size=(15, 6, 3))
+    found = align_members(members)
+    turned = by_convention(found, loadings, np.ones(6))
+    rebuilt, again = (
+        consensus_factors(c, members) @ consensus_loadings(c, loadings).T for c in (found, turned)
+    )
+    np.testing.assert_allclose(again, rebuilt, atol=1e-10)
+    ours = consensus_loadings(turned, loadings)
+    assert (ours.mean(axis=0) > 0).all()
+    assert (np.diff((ours**2).sum(axis=0)) < 0).all()
 
 
 def test_inactive_and_constant_factors_weigh_nothing(rng):
@@ -232,7 +287,7 @@ def test_inactive_and_constant_factors_weigh_nothing(rng):
         assert not weights[member, lost].any()
         assert not member_stability(consensus, members)[member, lost].any()
     np.testing.assert_allclose(weights.sum(0), 1)
-    assert agreement(members, active)[3, 3] == pytest.approx(0.75)
+    assert agreement(members, active)[3, 3] == pytest.approx(1)
 
 
 def test_a_factor_that_nobody_has_is_constant_and_last(rng):
@@ -313,6 +368,17 @@ def test_agreement_is_the_mean_match_of_each_pair(rng):
             expected = match(members[i], members[j]).correlations.mean()
             assert found[i, j] == pytest.approx(expected)
     np.testing.assert_allclose(np.diag(found), 1)
+
+
+def test_members_that_use_the_same_few_factors_agree_wholly(rng):
+    """Unused factors are nothing to disagree on; a factor that one alone uses is."""
+    _, members = planted(rng, n_members=3, noise=0, turn=0)
+    used = np.array([[1, 1, 0, 0]] * 2 + [[1, 1, 1, 0]], bool)
+    same = np.stack([members[0]] * 3)
+    np.testing.assert_allclose(agreement(same, used)[:2, :2], 1)
+    np.testing.assert_allclose(agreement(same, used)[2], [2 / 3, 2 / 3, 1], atol=0.1)
+    none = np.zeros_like(used)
+    np.testing.assert_array_equal(agreement(same, none), 0)
 
 
 def test_hundreds_of_members_take_seconds(rng):

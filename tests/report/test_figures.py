@@ -175,11 +175,12 @@ def test_the_match_is_framed_in_the_heat_map():
     assert framed == set(enumerate(study.arrays["match_learned"]))
 
 
-def test_matched_loadings_stand_in_the_order_of_the_reference_with_its_signs():
+def test_loadings_are_drawn_as_they_are_saved_and_known_ones_in_the_order_of_their_match():
     study = make_study(n_assets=40, sectors=False)
-    shown = plots.loadings(study).axes[0].images[0].get_array()
-    match, signs = study.arrays["match_learned"], study.arrays["match_signs"]
-    np.testing.assert_allclose(shown, 100 * study.loadings.to_numpy()[:, match] * signs)
+    ours, known = (axes.images[0].get_array() for axes in plots.loadings(study).axes[:2])
+    np.testing.assert_array_equal(ours, 100 * study.loadings.to_numpy())
+    order = np.argsort(study.arrays["match_learned"])
+    np.testing.assert_array_equal(known, study.arrays["reference_loadings"][:, order])
 
 
 def test_assets_of_a_sector_stand_together():

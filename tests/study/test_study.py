@@ -118,6 +118,32 @@ def test_a_mixture_is_the_mean_of_densities():
     np.testing.assert_allclose(mixed.effective_samples, 20.0)
 
 
+def test_order_and_signs_are_those_of_the_convention(study):
+    explained = (study.loadings.div(study.arrays["scaler_scale"], axis=0) ** 2).sum()
+    assert (np.diff(explained) <= 0).all()
+    assert (study.loadings.mean() > 0).all()
+    mean = study.arrays["mean_loadings"] * study.arrays["scaler_scale"][:, None]
+    assert study.config["refit_factors"] == ["factor 1", "factor 2"]
+    along = [np.corrcoef(study.loadings.to_numpy()[:, k], mean[:, k])[0, 1] for k in range(2)]
+    assert min(along) > 0.9
+
+
+def test_the_truth_turns_nothing(study):
+    """Known factors that are turned over and exchanged change what is said of them alone."""
+    reference = PANEL.reference
+    assert reference is not None
+    other = reference._replace(
+        factors=-reference.factors.iloc[:, ::-1],
+        loadings=-reference.loadings.iloc[:, ::-1],
+    )
+    again = run_study(replace(PANEL, reference=other), CONFIG)
+    for name in ("factors", "loadings"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(study, name))
+    for name in ("unit_loadings", "mean_loadings"):
+        np.testing.assert_array_equal(again.arrays[name], study.arrays[name])
+    np.testing.assert_allclose(again.arrays["correlation"], -study.arrays["correlation"][:, ::-1])
+
+
 def test_pca_scores_are_the_baselines_own(study):
     from jaxvae.analysis.baselines import fit_pca, log_likelihood
     from jaxvae.data.panel import fit_scaler
