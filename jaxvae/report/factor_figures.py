@@ -124,7 +124,7 @@ def _tracking_message(study: StudyResults) -> str:
     r = np.array([_matched_correlation(study, reference) for reference in range(len(names))])
     best, worst = int(np.abs(r).argmax()), int(np.abs(r).argmin())
     words = f"On test dates, {names[best]} is followed best (r = {number(r[best])})"
-    return words + (f" and {names[worst]} least ({number(r[worst])})" if len(r) > 1 else "")
+    return words + (f" and {names[worst]} least ({number(float(r[worst]))})" if len(r) > 1 else "")
 
 
 def _standardised(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
