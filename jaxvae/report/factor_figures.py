@@ -152,7 +152,7 @@ def loadings(study: StudyResults) -> Figure:
     set_message(
         figure,
         f"Loadings of {count(len(learned), 'asset')}, {by}; the largest: "
-        f"{label(study.config['assets'][asset])} moves {number(learned[asset, factor])} % "
+        f"{label(study.config['assets'][asset])} moves {number(float(learned[asset, factor]))} % "
         f"with one standard deviation of {names[factor]}",
     )
     return figure
