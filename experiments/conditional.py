@@ -39,7 +39,8 @@ from jaxvae.analysis.factor_scores import matched_scores
 from jaxvae.analysis.nulls import null_of, rotation_floor, shifted_scores
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import volatility_index_panel
-from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import choose, prepare, refit, train_grid
 from jaxvae.study.score import likeliest, mix_bounds
 
 DRAWS = (42, 43, 44)

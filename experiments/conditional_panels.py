@@ -33,7 +33,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.covariates import with_covariates
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
 from jaxvae.study.score import mix_bounds
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table

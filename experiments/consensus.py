@@ -33,7 +33,8 @@ from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.study.align import align, voices
-from jaxvae.study.fit import StudyConfig, choose, prepare, train_grid
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import choose, prepare, train_grid
 
 FIRST_DRAW = 200  # nothing was chosen on these
 

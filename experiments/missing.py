@@ -62,7 +62,8 @@ from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference import evaluation, members
 from jaxvae.inference.importance import exact_posterior
 from jaxvae.models import make_batch
-from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import choose, prepare, refit, train_grid
 from jaxvae.study.score import mix_bounds
 
 SEED = 7

@@ -42,7 +42,7 @@ from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import posterior_modes
 from jaxvae.models import make_batch, static_vae
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.new_assets import designs, newcomer, sector_prior
 from jaxvae.study.presets import make_preset
 from jaxvae.study.study import run_study

@@ -46,7 +46,7 @@ from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.study import run_study
 
 DRAWS = (42, 43, 44, 45, 46)

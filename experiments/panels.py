@@ -35,7 +35,7 @@ from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.report.figures import all_figures
 from jaxvae.report.style import to_png
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.study import run_study
 
 DEFAULTS = StudyConfig()

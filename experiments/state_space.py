@@ -37,7 +37,8 @@ from jaxvae.analysis import baselines
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.models import build, kalman, linear_gaussian, take_rows
-from jaxvae.study.fit import StudyConfig, choose, prepare, refit, train_grid
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import choose, prepare, refit, train_grid
 from jaxvae.study.score import likeliest
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baseline
 

@@ -69,7 +69,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference import members
 from jaxvae.study import fit, score
 from jaxvae.study.backtest import ORDERS, clustering, squares_autocorrelation, value_at_risk
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from jaxvae.models.distributions import IndependentT as IndependentT
     from jaxvae.models.distributions import StudentT as StudentT
     from jaxvae.study.conditional_scenarios import scenarios_given as scenarios_given
-    from jaxvae.study.fit import StudyConfig as StudyConfig
+    from jaxvae.study.config import StudyConfig as StudyConfig
     from jaxvae.study.folder import Study as Study
     from jaxvae.study.folder import load_study as load_study
     from jaxvae.study.forecasts import forecast as forecast
@@ -103,7 +103,7 @@ _NAMES = {
     ),
     "jaxvae.models.distributions": ("Gaussian", "IndependentT", "StudentT"),
     "jaxvae.study.conditional_scenarios": ("scenarios_given",),
-    "jaxvae.study.fit": ("StudyConfig",),
+    "jaxvae.study.config": ("StudyConfig",),
     "jaxvae.study.folder": ("Study", "load_study"),
     "jaxvae.study.forecasts": ("forecast", "forecast_covariance", "paths"),
     "jaxvae.study.new_assets": ("Newcomer", "newcomer"),

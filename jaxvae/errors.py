@@ -93,15 +93,27 @@ def either(words: Iterable[str]) -> str:
     return f"{', '.join(before)} or {last}" if before else last
 
 
-def option(default: Any, help: str, **limits: Any) -> Any:
+def option(
+    default: Any, help: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any
+) -> Any:
     """A field of a configuration, for `check_options` and for the command line.
 
     Args:
-        default: the only place where it is written.
-        help: a few words, for `--help`.
+        default: the only place where it is written; `dataclasses.MISSING` where there is none.
+        help: a few words; the command line offers the field only where there are some.
+        flag: its name there, by default the field's.
+        metavar: what stands for its value there.
         limits: as `check_option` takes them.
     """
-    return field(default=default, metadata={"help": help, "limits": limits})
+    words = {"help": help, "flag": flag, "metavar": metavar, "limits": limits}
+    return field(default=default, metadata=words)
+
+
+def like(config: Any, name: str, default: Any, **limits: Any) -> Any:
+    """A field as another configuration has it, with a default and perhaps limits of its own."""
+    known = dict(config.__dataclass_fields__[name].metadata)
+    limits = known.pop("limits") | limits
+    return option(default, **known, **limits)
 
 
 def check_options(config: Any) -> None:
@@ -125,7 +137,8 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
     Args:
         name: of the argument.
         value: what it was given.
-        kind: the type wanted: int, float, bool, str, a class, a tuple of one of these, a union.
+        kind: the type wanted: int, float, bool, str, Path, another class, a tuple of one of these,
+            a union.
         limits: of numbers, or of a tuple's numbers: least, most (included), above, below (not). Of
             texts: choices. Whole numbers fit into int32 unless a limit says else, others float32.
 
@@ -141,6 +154,8 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
         return float(_within(name, value, limits, LARGEST_FLOAT32))
     if items and isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping):
         return tuple(check_option(name, item, items[0], **limits) for item in value)
+    if Path in kinds and isinstance(value, str | os.PathLike):
+        return check_path(name, value)
     others = tuple(one for one in kinds if isinstance(one, type) and one not in (int, float))
     if isinstance(value, others) and not (choices and isinstance(value, str)):
         return value

@@ -340,7 +340,7 @@ def _check_n_factors(n_factors: int, values: Float[np.ndarray, "date asset"]) ->
     n_assets = values.shape[1]
     if not 0 <= n_factors < n_assets:
         raise OptionError(
-            f"n_factors is {n_factors} for {n_assets} assets: choose from 0 to {n_assets - 1}"
+            "n_factors", f"{n_factors} of {n_assets} assets must lie between 0 and {n_assets - 1}"
         )
 
 

@@ -60,7 +60,7 @@ def block_means(
     n_dates = len(series)
     length = default_block(n_dates) if block_length is None else block_length
     if not 1 <= length <= n_dates:
-        raise OptionError(f"block_length is {length}: choose one from 1 to {n_dates}")
+        raise OptionError("block_length", f"{length} must lie between 1 and {n_dates}")
     n_blocks = ceil(n_dates / length)
     lengths = np.full(n_blocks, length)
     lengths[-1] = n_dates - (n_blocks - 1) * length
@@ -209,7 +209,7 @@ def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) ->
     Source: Student (1908), "The probable error of a mean".
     """
     if len(values) < 2:
-        raise OptionError(f"an interval over seeds needs at least 2, and there is {len(values)}")
+        raise OptionError("values", f"{len(values)} seed gives no interval; at least 2")
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)

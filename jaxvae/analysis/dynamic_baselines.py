@@ -83,7 +83,7 @@ def fit_ewma_t(
     Raises OptionError on a ν that is not above 2, which has no covariance.
     """
     if any(not freedom > 2 for freedom in freedoms):
-        raise OptionError(f"degrees of freedom {list(freedoms)}: each must be above 2")
+        raise OptionError("freedoms", f"{list(freedoms)} must each be above 2")
     covariances = ewma_covariances(values, fit)
     scores = [
         forecast_log_likelihood(

@@ -228,7 +228,8 @@ def _checked_eigenvalues(
     largest = min(n_dates - 1, n_assets) - EDGE_POINTS
     if not 1 <= most <= largest:
         raise OptionError(
-            f"most is {most} for {n_dates} dates and {n_assets} assets: choose from 1 to {largest}"
+            "most",
+            f"{most} of {n_dates} dates and {n_assets} assets must lie between 1 and {largest}",
         )
     return _eigenvalues(values)
 

@@ -12,7 +12,7 @@ from sklearn.covariance import OAS, LedoitWolf
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.bootstrap import Interval, block_means, percentile_interval
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, Option
 
 Estimator = Callable[[np.ndarray, int], np.ndarray]
 
@@ -35,7 +35,9 @@ def minimum_variance(
         np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError as error:
         raise DataError(
-            "a covariance is singular: take a longer --window, or drop assets that copy others"
+            "a covariance is singular: take a longer ",
+            Option("window"),
+            ", or drop assets that copy others",
         ) from error
     ones = np.ones((*covariance.shape[:-1], 1))
     weights = np.linalg.solve(covariance, ones)[..., 0]

@@ -70,9 +70,9 @@ def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> C
     date in n; here the rate is that of all dates, as in Kupiec's test.
     """
     if not 0 < order < 1:
-        raise OptionError(f"order is {order}: give a probability between 0 and 1")
+        raise OptionError("order", f"{order} is no probability between 0 and 1")
     if len(breaches) < 2:
-        raise OptionError(f"{len(breaches)} dates cannot be tested: give at least 2")
+        raise OptionError("breaches", f"{len(breaches)} date cannot be tested; at least 2")
     hits = breaches.astype(int)
     rate = float(hits.mean())
     expected = np.array([1 - order, order])

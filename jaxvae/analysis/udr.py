@@ -32,7 +32,7 @@ def udr(
     selection for variational disentangled representation learning" (arXiv:1905.12614).
     """
     if len(means) < 2:
-        raise OptionError(f"UDR compares members and there is {len(means)}: give at least 2")
+        raise OptionError("means", f"{len(means)} member has no other to compare with; at least 2")
     scores = pair_scores(means, kl)
     others = ~np.eye(len(scores), dtype=bool)
     return np.median(scores[others].reshape(len(scores), -1), axis=1)

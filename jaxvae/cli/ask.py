@@ -17,7 +17,7 @@ from jaxvae.cli.options import (
     named_numbers,
     read_new_dates,
 )
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import FolderError, Option, OptionError
 from jaxvae.runs.interrupts import say
 
 
@@ -106,7 +106,7 @@ def _scenarios(options: argparse.Namespace) -> None:
     from jaxvae.study.study import scenarios
 
     _require_new_file(options.out)
-    given = named_numbers("--given", options.given)
+    given = named_numbers("given", options.given)
     study, known = load_study(options.folder), _assumed_covariates(options.covariates)
     if not given:
         drawn = scenarios(study, options.number, options.seed, covariates=known)
@@ -122,7 +122,7 @@ def _scenarios(options: argparse.Namespace) -> None:
 def _new_dates(study: Any, options: argparse.Namespace) -> Any:
     """The panel that the options name, for a study that knows what they say of it."""
     if options.covariates and not study.config.get("covariates"):
-        raise OptionError("--covariates: the study was told of none; leave them out")
+        raise OptionError("covariates", "the study was told of none; leave them out")
     return read_new_dates(options)
 
 
@@ -134,7 +134,7 @@ def _assumed_covariates(words: Sequence[str] | None) -> Any:
         return None
     if len(words) == 1 and "=" not in words[0]:
         return read_covariates(words[0])
-    return named_numbers("--covariates", words)
+    return named_numbers("covariates", words)
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -160,11 +160,13 @@ def _forecast(options: argparse.Namespace) -> None:
     from jaxvae.study.forecasts import forecast, forecast_covariance, portfolio
 
     _require_new_file(options.out)
-    _require_new_file(options.covariance, "--covariance")
+    _require_new_file(options.covariance)
     if options.out is not None and options.out == options.covariance:
-        raise OptionError(f"--covariance: {options.out} is --out, too; name another file")
+        raise OptionError(
+            "covariance", f"{options.out} is ", Option("out"), ", too; name another file"
+        )
     study = load_study(options.folder)
-    weights = portfolio(study, named_numbers("--weights", options.weights))
+    weights = portfolio(study, named_numbers("weights", options.weights))
     panel = _new_dates(study, options)
     table = forecast(study, panel, weights, number=options.number, seed=options.seed)
     _write_table(table, options.out)
@@ -202,10 +204,10 @@ def _write_table(table: Any, out: Path | None) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _require_new_file(out: Path | None, option: str = "--out") -> None:
+def _require_new_file(out: Path | None) -> None:
     from jaxvae.runs.files import require_new
 
     if out is not None:
-        require_new(out, option, "file")
+        require_new(out, "file")
         if not out.parent.is_dir():
-            raise FolderError(f"{option}: {out.parent} is no folder; make it first")
+            raise FolderError(f"{out.parent} is no folder; make it first")

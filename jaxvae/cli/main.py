@@ -98,7 +98,7 @@ def _add_study(commands: Any) -> None:
     )
     add_covariates(add_data(parser), "for --model conditional")
     grid = add_ensemble(parser, MODELS, model="static", seeds=8, betas=".25 .5 1 2 4")
-    grid.add_argument("--preset", default="default", metavar="NAME", help="default or notebook")
+    grid.add_argument("--preset", metavar="NAME", help="notebook")
     grid.add_argument(
         "--warmup", type=int, metavar="EPOCHS", help="β rises from 0 over these (default: preset's)"
     )

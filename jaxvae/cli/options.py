@@ -25,7 +25,8 @@ FLAGS = {"n_factors": "factors", "root_seed": "seed"}
 def name_option(option: Option) -> str:
     """An option in an error, as the command line has it."""
     flag = f"--{FLAGS.get(option.name, option.name).replace('_', '-')}"
-    return f"{flag} {either(map(str, option.values))}" if option.values else flag
+    values = [str(value) for value in option.values if value is not True]
+    return f"{flag} {either(values)}" if values else flag
 
 
 def add_data(parser: Any, missing: Sequence[str] = MISSING) -> Any:
@@ -145,9 +146,9 @@ def named_numbers(option: str, words: Sequence[str] | None) -> dict[str, float]:
         except ValueError:
             name = ""
         if not name:
-            raise OptionError(f"{option}: {word!r} is not NAME=NUMBER, as XOM=-0.05")
+            raise OptionError(option, f"{word!r} is not NAME=NUMBER, as XOM=-0.05")
         if name in found:
-            raise OptionError(f"{option}: {name} is given twice; keep one")
+            raise OptionError(option, f"{name} is given twice; keep one")
         found[name] = value
     return found
 

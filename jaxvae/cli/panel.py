@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.cli.options import DATA_NAMES
-from jaxvae.errors import OptionError
+from jaxvae.errors import Option, OptionError
 
 
 def load_panel(options: argparse.Namespace) -> Any:
@@ -16,7 +16,9 @@ def load_panel(options: argparse.Namespace) -> Any:
     from jaxvae.study.presets import CONDITIONAL
 
     if options.covariates and options.model not in CONDITIONAL:
-        raise OptionError("--covariates goes with --model conditional; add it or leave them out")
+        raise OptionError(
+            "covariates", "they go with ", Option("model", "conditional"), "; leave one out"
+        )
     built_in, file = covariates_option(options.covariates)
     panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)
     return with_covariates(panel, built_in)
@@ -27,10 +29,11 @@ def _bare_panel(options: argparse.Namespace) -> Any:
     if options.tickers:
         return _download_panel(options)
     if options.start or options.end:
-        raise OptionError("--start and --end go with --tickers; add it or leave them out")
+        given = "start" if options.start else "end"
+        raise OptionError(given, "it goes with ", Option("tickers"), "; leave it out, or add it")
     data = "linear" if options.data is None else options.data
     if data in DATA_NAMES:
-        _refuse_with(options, f"--data {data}", ("kind", "missing"))
+        _refuse_with(options, Option("data", data), ("kind", "missing"))
         from jaxvae.data.named import load_named
 
         return load_named(data)
@@ -47,14 +50,14 @@ def _bare_panel(options: argparse.Namespace) -> Any:
 def _download_panel(options: argparse.Namespace) -> Any:
     from jaxvae.data.named import load_tickers
 
-    _refuse_with(options, "--tickers", ("data", "kind"))
+    _refuse_with(options, Option("tickers"), ("data", "kind"))
     return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
 
 
-def _refuse_with(options: argparse.Namespace, what: str, names: Sequence[str]) -> None:
+def _refuse_with(options: argparse.Namespace, what: Option, names: Sequence[str]) -> None:
     for name in names:
         if getattr(options, name) is not None:
-            raise OptionError(f"--{name} does not go with {what}; leave one of them out")
+            raise OptionError(name, "it does not go with ", what, "; leave one of them out")
 
 
 def source(options: argparse.Namespace) -> dict[str, Any]:

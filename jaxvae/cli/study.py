@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.cli.panel import label, load_panel, source
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import FolderError, Option, OptionError
 from jaxvae.runs.interrupts import Interrupts, ignore_signals, say
 from jaxvae.runs.processes import (
     Processes,
@@ -45,7 +45,7 @@ def study(options: argparse.Namespace) -> None:
     """Run a study, go on with one, or do a process's share of one."""
     processes = parse_processes(options.coordinator, options.processes, options.process)
     if options.out is None and (options.resume or processes.coordinator or processes.processes > 1):
-        raise OptionError("--out: name the folder of the run to go on with, or to share")
+        raise OptionError("out", "name the folder of the run to go on with, or to share")
     options.out = options.out or new_out(options)
     if options.resume and is_done(options.out, options):
         return
@@ -164,13 +164,14 @@ def _require_same_settings(folder: Path, options: argparse.Namespace) -> None:
         was = len(was) if option == "seeds" and isinstance(was, list) else was
         if asked != getattr(defaults, option, None) and was is not None and asked != was:
             raise FolderError(
-                f"{folder} is finished, with --{option.replace('_', '-')} {was}, now {asked}; "
-                "name another folder"
+                f"{folder} is finished, with ",
+                Option(option, was),
+                f", now {asked}; name another folder",
             )
 
 
 def _config(options: argparse.Namespace) -> Any:
-    from jaxvae.study.fit import StudyConfig
+    from jaxvae.study.config import StudyConfig
 
     return StudyConfig(
         seeds=options.seeds,

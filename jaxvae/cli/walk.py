@@ -31,7 +31,7 @@ def add_walk(commands: Any) -> None:
     betas = ".5 1 2 4 8, mixed equally"
     add_tile_width(add_ensemble(parser, WALK_MODELS, model="linear", seeds=2, betas=betas))
     add_run(parser)
-    parser.set_defaults(run=walk, covariates=None)
+    parser.set_defaults(run=walk, covariates=None, betas=(0.5, 1.0, 2.0, 4.0, 8.0))
 
 
 def walk(options: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def walk(options: argparse.Namespace) -> None:
     from jaxvae.cli.study import is_done, new_out, use_all_cores
 
     if options.out is None and options.resume:
-        raise OptionError("--out: name the folder of the run to go on with")
+        raise OptionError("out", "name the folder of the run to go on with")
     options.out = options.out or new_out(options)
     if options.resume and is_done(options.out, options):
         return
@@ -96,14 +96,14 @@ def closing_lines(found: Any) -> str:
 
 
 def _config(options: argparse.Namespace) -> Any:
-    from jaxvae.walk.config import BETAS, WalkConfig
+    from jaxvae.walk.config import WalkConfig
 
     return WalkConfig(
         window=options.window,
         step=options.step,
         expanding=options.expanding,
         seeds=options.seeds,
-        betas=tuple(options.betas or BETAS),
+        betas=tuple(options.betas),
         n_factors=options.factors,
         model=options.model,
         epochs=options.epochs,

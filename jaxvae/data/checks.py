@@ -3,7 +3,7 @@
 A check is a function of a frame, dates × tickers, that returns nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from jaxvae.data.cells import quote, row_name, row_number_error
 from jaxvae.data.panel import fit_scaler, split_dates
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, Option, OptionError
 
 MINIMUM_CELLS = 30
 """The fewest observed cells of an asset among the training dates; half of these where they are
@@ -40,19 +40,6 @@ def count(number: int | np.integer, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def check_choice(option: str, value: str | None, choices: Iterable[str | None]) -> None:
-    """Raise OptionError unless the option's value is one of the choices."""
-    if value not in choices:
-        known = ", ".join(choice for choice in choices if choice)
-        raise OptionError(f"{option} {quote(value)} is unknown: choose one of {known}")
-
-
-def check_n_factors(n_factors: int) -> None:
-    """Raise OptionError unless there is at least one factor."""
-    if n_factors < 1:
-        raise OptionError(f"--factors {n_factors} is too few: ask for at least 1")
-
-
 def require_frame(frame: object) -> pd.DataFrame:
     """The argument itself, a DataFrame with rows and columns; raises DataError otherwise."""
     if not isinstance(frame, pd.DataFrame):
@@ -67,7 +54,7 @@ def require_frame(frame: object) -> pd.DataFrame:
 
 
 def refuse_cells(
-    frame: pd.DataFrame, mask: Bool[np.ndarray, "date asset"], fault: str, remedy: str
+    frame: pd.DataFrame, mask: Bool[np.ndarray, "date asset"], fault: str, *remedy: str | Option
 ) -> None:
     """Raise if any cell of the mask holds: how many, the column with most, its first row."""
     if not mask.any():
@@ -77,7 +64,8 @@ def refuse_cells(
     raise DataError(
         f"{count(np.count_nonzero(mask), 'cell')} {fault}, most in column "
         f"{quote(frame.columns[asset])} ({len(rows):,}, the first in row "
-        f"{row_name(frame.index[rows[0]])}): {remedy}"
+        f"{row_name(frame.index[rows[0]])}): ",
+        *remedy,
     )
 
 
@@ -103,8 +91,8 @@ def check_no_row_numbers(frame: pd.DataFrame) -> None:
 
 def check_positive(prices: pd.DataFrame) -> None:
     """Raise where a price is zero or negative."""
-    remedy = "correct or empty these prices; if they are returns, pass --kind returns"
-    refuse_cells(prices, prices.to_numpy() <= 0, "at or below zero", remedy)
+    remedy = "correct or empty these prices; if they are returns, pass ", Option("kind", "returns")
+    refuse_cells(prices, prices.to_numpy() <= 0, "at or below zero", *remedy)
 
 
 def check_not_prices(returns: pd.DataFrame) -> None:
@@ -113,8 +101,9 @@ def check_not_prices(returns: pd.DataFrame) -> None:
     median = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
     if median > PRICE_LIKE and np.nanmin(values) >= 0:
         raise DataError(
-            f"no return is negative and their median is {median:.4g}: for prices pass --kind "
-            "prices, from gross returns subtract 1"
+            f"no return is negative and their median is {median:.4g}: for prices pass ",
+            Option("kind", "prices"),
+            ", from gross returns subtract 1",
         )
 
 
@@ -129,7 +118,7 @@ def percent_note(returns: pd.DataFrame) -> str | None:
     )
 
 
-def check_size(returns: pd.DataFrame, n_factors: int, cause: str = "") -> None:
+def check_size(returns: pd.DataFrame, n_factors: int, *cause: str | Option) -> None:
     """Raise where there are fewer than MINIMUM_DATES dates, 2 assets, or n_factors + 1 assets.
 
     With as many factors as assets, factor analysis and PCA leave no noise to estimate; that is an
@@ -138,14 +127,19 @@ def check_size(returns: pd.DataFrame, n_factors: int, cause: str = "") -> None:
     n_dates, n_assets = returns.shape
     if n_dates < MINIMUM_DATES:
         raise DataError(
-            f"the panel has {count(n_dates, 'date')}{cause}: at least {MINIMUM_DATES} are needed"
+            f"the panel has {count(n_dates, 'date')}",
+            *cause,
+            f": at least {MINIMUM_DATES} are needed",
         )
     if n_assets < 2:
-        raise DataError(f"the panel has {count(n_assets, 'asset')}{cause}: at least 2 are needed")
+        size = f"the panel has {count(n_assets, 'asset')}"
+        raise DataError(size, *cause, ": at least 2 are needed")
     if n_assets <= n_factors:
         raise OptionError(
-            f"the panel has {count(n_assets, 'asset')}{cause}, too few for "
-            f"{count(n_factors, 'factor')}: pass --factors {n_assets - 1} or less, or add assets"
+            "n_factors",
+            f"{n_factors} is too large for a panel of {count(n_assets, 'asset')}",
+            *cause,
+            f"; at most {n_assets - 1}",
         )
 
 
@@ -156,7 +150,8 @@ def check_observed(returns: pd.DataFrame) -> None:
     if empty.any():
         raise DataError(
             f"column {quote(empty.idxmax())} has no value in the first 56 % of dates, the "
-            "training part: delete it, or pass --missing drop-assets"
+            "training part: delete it, or pass ",
+            Option("missing", "drop-assets"),
         )
 
 
@@ -175,13 +170,9 @@ def check_enough(returns: pd.DataFrame) -> None:
 
 def check_none_missing(returns: pd.DataFrame, for_fitting: bool = True) -> None:
     """Raise where a cell is missing."""
-    remedy = "fill them, or pass --missing drop-dates, or keep to use what is observed"
-    if for_fitting:
-        remedy = (
-            "fill them, or pass --missing drop-dates, drop-assets or mean, or keep to fit models "
-            "to what is observed"
-        )
-    refuse_cells(returns, returns.isna().to_numpy(), "missing", remedy)
+    others = ("drop-assets", "mean") if for_fitting else ()
+    remedy = "fill them, or pass ", Option("missing", "drop-dates", *others, "keep")
+    refuse_cells(returns, returns.isna().to_numpy(), "missing", *remedy)
 
 
 def check_varies(returns: pd.DataFrame) -> None:

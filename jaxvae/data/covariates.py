@@ -65,7 +65,7 @@ def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = T
     tables = [] if panel.covariates is None else [panel.covariates]
     for name in named:
         if name not in BUILT_IN:
-            raise OptionError(f"--covariates: {name!r} is not one of {', '.join(BUILT_IN)}")
+            raise OptionError("covariates", f"{name!r} is not one of {', '.join(BUILT_IN)}")
         table = calendar(panel.dates) if name == "calendar" else trailing_volatility(panel)
         tables.append(_varying(table, panel) if for_fitting else table)
     joined = pd.concat(tables, axis=1) if tables else None
@@ -89,9 +89,9 @@ def covariates_option(words: Sequence[str] | None) -> tuple[list[str], str | Non
     words = list(words or [])
     files = [word for word in words if word not in BUILT_IN]
     if len(files) > 1:
-        raise OptionError(f"--covariates: {files[0]} and {files[1]}; join them into one file")
+        raise OptionError("covariates", f"{files[0]} and {files[1]}; join them into one file")
     if files and not Path(files[0]).exists():
         raise OptionError(
-            f"--covariates: {files[0]!r} is no file, and not one of {', '.join(BUILT_IN)}"
+            "covariates", f"{files[0]!r} is no file, and not one of {', '.join(BUILT_IN)}"
         )
     return [word for word in words if word in BUILT_IN], files[0] if files else None

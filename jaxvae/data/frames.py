@@ -13,8 +13,6 @@ from jaxvae.data.cells import quote, row_name
 from jaxvae.data.checks import (
     CELL_CHECKS,
     FITTING_CHECKS,
-    check_choice,
-    check_n_factors,
     check_none_missing,
     check_not_prices,
     check_observed,
@@ -29,7 +27,7 @@ from jaxvae.data.checks import (
 from jaxvae.data.files import read_table
 from jaxvae.data.layout import Table, index_to_columns, join_labels, read_layout, read_wide
 from jaxvae.data.panel import Panel, split_dates
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, Option, check_choice, check_option
 
 KINDS = ("returns", "prices")
 
@@ -112,9 +110,10 @@ def panel_from_frame(
     warned of (UserWarning). Raises DataError, in one line, where the table is at fault, and
     OptionError where kind, missing or n_factors is.
     """
-    check_choice("--kind", kind, KINDS)
-    check_choice("--missing", missing, (None, *MISSING_POLICIES))
-    check_n_factors(n_factors)
+    check_choice("kind", kind, KINDS)
+    if missing is not None:
+        check_choice("missing", missing, MISSING_POLICIES)
+    check_option("n_factors", n_factors, least=1)
     table = read_layout(require_frame(frame))
     for check in CELL_CHECKS:
         check(table.values)
@@ -176,10 +175,10 @@ def _settle_missing(
         return returns, ()
     settled, note = MISSING_POLICIES[policy](returns)
     if n_factors is not None:
-        check_size(settled, n_factors, f" after --missing {policy}")
+        check_size(settled, n_factors, " after ", Option("missing", policy))
     if policy == "keep" and len(settled) == len(returns):
         return settled, ()
-    return settled, (f"{note} (--missing {policy}).",)
+    return settled, (f"{note} (missing: {policy}).",)
 
 
 def _drop_dates(returns: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -238,7 +237,7 @@ def _naming(part: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{part}: {error}") from error
+        raise DataError(f"{part}: ", *error.parts) from error
 
 
 def _sectors_of(

@@ -131,9 +131,9 @@ def load_tickers(
     read or are not in order; MissingExtraError without yfinance; DataError where the download
     fails, names the tickers without prices, or the prices fail the checks of a panel.
     """
-    symbols, first, last = _symbols(tickers), _day("--start", start), _day("--end", end)
+    symbols, first, last = _symbols(tickers), _day("start", start), _day("end", end)
     if first >= last:
-        raise OptionError(f"start {first} is not before end {last}: give an earlier start")
+        raise OptionError("start", f"{first} is not before the end, {last}; give an earlier start")
     answer = _ask(download or _yfinance_download(), symbols, first, last)
     prices = _closes(answer, symbols, f"between {first} and {last}")
     panel = panel_from_frame(prices, kind="prices", missing=missing, name="tickers")
@@ -156,7 +156,7 @@ def load_named(name: str) -> Panel:
     Raises OptionError for any other name, and what the source itself raises.
     """
     if name not in SOURCES:
-        raise OptionError(f"no panel is named {name!r}: choose one of {', '.join(SOURCES)}")
+        raise OptionError("name", f"{name!r} is not one of {', '.join(SOURCES)}")
     return SOURCES[name]()
 
 
@@ -198,23 +198,23 @@ def _yfinance_download() -> Callable[..., pd.DataFrame | None]:
 def _symbols(tickers: Sequence[str]) -> list[str]:
     """The request as Yahoo spells it; its downloader drops repeats without a word."""
     if isinstance(tickers, str):
-        raise OptionError(f"tickers is the text {tickers!r}: give a list of tickers")
+        raise OptionError("tickers", f"{tickers!r} is a text; give a list of tickers")
     symbols = [ticker.strip().upper() for ticker in tickers]
     if not all(symbols) or not symbols:
-        raise OptionError("tickers is empty or holds an empty ticker: name at least one")
+        raise OptionError("tickers", "none is given, or an empty one; name at least one")
     repeated = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if repeated:
-        raise OptionError(f"tickers repeats {', '.join(repeated)}: name each ticker once")
+        raise OptionError("tickers", f"{', '.join(repeated)} comes twice; name each once")
     return symbols
 
 
 def _day(option: str, value: str | date | None) -> date:
     if value is None:
-        raise OptionError(f"{option} is missing: tickers need a first and a last day, YYYY-MM-DD")
+        raise OptionError(option, "none is given; tickers need a first and a last day, YYYY-MM-DD")
     try:
         return date.fromisoformat(value if isinstance(value, str) else value.strftime("%Y-%m-%d"))
     except ValueError as error:
-        raise OptionError(f"{option} is {value!r}: give a date as YYYY-MM-DD") from error
+        raise OptionError(option, f"{value!r} is no date; give one as YYYY-MM-DD") from error
 
 
 def _ask(

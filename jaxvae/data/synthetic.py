@@ -167,16 +167,16 @@ def conditional_mean(
 
 def _check(seed: int, n_dates: int, n_assets: int, n_factors: int, n_sectors: int) -> None:
     if not 0 <= seed <= LARGEST_SEED:
-        raise OptionError(f"seed is {seed}: choose one from 0 to {LARGEST_SEED}")
+        raise OptionError("seed", f"{seed} must lie between 0 and {LARGEST_SEED}")
     sizes = {"n_dates": n_dates, "n_assets": n_assets}
     sizes |= {"n_factors": n_factors, "n_sectors": n_sectors}
     for option, value in sizes.items():
         minimum = 2 if option == "n_dates" else 1
         if value < minimum:
-            raise OptionError(f"{option} is {value}: choose at least {minimum}")
+            raise OptionError(option, f"{value} is too small; at least {minimum}")
     if n_factors > n_assets:
         raise OptionError(
-            f"n_factors is {n_factors} for {n_assets} assets: choose at most as many as assets"
+            "n_factors", f"{n_factors} is too large; at most {n_assets}, as many as assets"
         )
 
 

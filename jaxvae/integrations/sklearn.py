@@ -28,7 +28,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Rows are dates, in order: the last fifth of them stops the training and is not trained on.
 
     n_components: latent factors. beta: weight of the KL term. preset: "default" or "notebook".
-    model: as `jaxvae study --model` names them. epochs: the most epochs; by default the model's.
+    model: as `StudyConfig` names them. epochs: the most epochs; by default the model's.
     n_samples: importance samples a date in `score_samples`. random_state: seed of every random
     number.
 
@@ -66,7 +66,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         if preset.model.memory is not None:
             raise OptionError(
-                f"model: {self.model!r} forecasts each date from those before; use run_study"
+                "model", f"{self.model!r} forecasts each date from those before; use run_study"
             )
         check_grid((0,), (self.beta,))
         if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():

@@ -71,19 +71,19 @@ class ModelConfig:
     def __post_init__(self) -> None:
         least = 2 if self.likelihood == "volatility" else 1
         if self.n_factors < least:
-            raise OptionError(f"factors: {self.n_factors} is too few; ask for at least {least}")
+            raise OptionError("n_factors", f"{self.n_factors} is too small; at least {least}")
         if self.n_conditions < 0:
-            raise OptionError(f"n_conditions: {self.n_conditions} is below 0")
+            raise OptionError("n_conditions", f"{self.n_conditions} is below 0")
         if self.degree < 1:
-            raise OptionError(f"degree: {self.degree} is too low; at least 1, which is linear")
+            raise OptionError("degree", f"{self.degree} is too small; at least 1, which is linear")
         if any(width < 1 for width in self.widths):
-            raise OptionError(f"widths: {self.widths} holds a width below 1")
+            raise OptionError("widths", f"{self.widths} holds a width below 1")
         _require_one_of("normalisation", self.normalisation, NORMALISATIONS)
         _require_one_of("decoder", self.decoder, DECODERS)
         _require_one_of("likelihood", self.likelihood, LIKELIHOODS)
         _require_one_of("noise", self.noise, NOISES)
         if not self.noise_variance > 0:
-            raise OptionError(f"noise_variance: {self.noise_variance} is not above 0")
+            raise OptionError("noise_variance", f"{self.noise_variance} is not above 0")
         self._check_conditions()
         self._check_dynamics()
         if self.memory is not None:
@@ -93,13 +93,13 @@ class ModelConfig:
         for part in self.conditioned:
             _require_one_of("conditioned", part, CONDITIONED)
         if "prior" in self.conditioned and self.likelihood == "student":
-            raise OptionError("conditioned: 'prior' does not go with likelihood student")
+            raise OptionError("conditioned", "'prior' does not go with likelihood student")
         if "noise" in self.conditioned and self.noise == "fixed":
-            raise OptionError("conditioned: 'noise' does not go with noise fixed")
+            raise OptionError("conditioned", "'noise' does not go with noise fixed")
         if self.sectors and (self.decoder, self.likelihood) != ("additive", "gaussian"):
-            raise OptionError("sectors: they go with decoder additive and likelihood gaussian")
+            raise OptionError("sectors", "they go with decoder additive and likelihood gaussian")
         if any(sector < 0 for sector in self.sectors):
-            raise OptionError("sectors: count them from 0")
+            raise OptionError("sectors", "count them from 0")
 
     @property
     def n_sectors(self) -> int:
@@ -110,13 +110,14 @@ class ModelConfig:
         _require_one_of("encoder", self.encoder, ENCODERS)
         if self.dynamics == "none":
             if self.encoder != "perceptron":
-                raise OptionError(f"encoder: {self.encoder!r} needs dynamics 'autoregressive'")
+                raise OptionError("encoder", f"{self.encoder!r} needs dynamics 'autoregressive'")
             return
         linear = (self.decoder, self.degree, self.likelihood, self.n_conditions)
         if linear != ("additive", 1, "gaussian", 0):
             raise OptionError(
-                "dynamics: 'autoregressive' needs an additive decoder of degree 1, a gaussian "
-                "likelihood and no conditions"
+                "dynamics",
+                "'autoregressive' needs an additive decoder of degree 1, a gaussian likelihood and "
+                "no conditions",
             )
 
     @property
@@ -135,13 +136,15 @@ class ModelConfig:
 
 def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise OptionError(f"{option}: {value!r} is not one of {', '.join(choices)}")
+        raise OptionError(option, f"{value!r} is not one of {', '.join(choices)}")
 
 
 def _check_memory(memory: Speeds, likelihood: str) -> None:
     if likelihood != "volatility":
-        raise OptionError(f"likelihood: {likelihood!r} does not go with a memory; take volatility")
+        raise OptionError(
+            "likelihood", f"{likelihood!r} does not go with a memory; take volatility"
+        )
     if not memory.squares or not all(life > 0 for life in (*memory.squares, memory.products)):
-        raise OptionError(f"memory: {memory} holds a half-life that is not above 0, or none")
+        raise OptionError("memory", f"{memory} holds a half-life that is not above 0, or none")
     if not 0 <= memory.base < len(memory.squares):
-        raise OptionError(f"memory: base {memory.base} is no place in {memory.squares}")
+        raise OptionError("memory", f"base {memory.base} is no place in {memory.squares}")

@@ -180,7 +180,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
     Equal arguments give the same object, so that what was compiled for it is found again.
     """
     if config.sectors and len(config.sectors) != n_assets:
-        raise OptionError(f"sectors: {len(config.sectors)} for {n_assets} assets; one for each")
+        raise OptionError("sectors", f"{len(config.sectors)} for {n_assets} assets; one for each")
     encoder, decoder = Encoder(config), Decoder(config, n_assets)
     in_prior = "prior" in config.conditioned and config.n_conditions > 0
 

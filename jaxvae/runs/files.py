@@ -10,10 +10,10 @@ from pathlib import Path
 from jaxvae.errors import FolderError
 
 
-def require_new(path: Path, option: str = "--out", kind: str = "folder") -> None:
+def require_new(path: Path, kind: str = "folder") -> None:
     """FolderError where something already stands at the path."""
     if os.path.lexists(path):
-        raise FolderError(f"{option}: {path} exists; name a new {kind} or move the old one away")
+        raise FolderError(f"{path} exists; name a new {kind} or move the old one away")
 
 
 @contextmanager

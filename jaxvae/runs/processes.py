@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import FolderError, Option, OptionError
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_SAVE = 60.0
@@ -34,20 +34,21 @@ def parse_processes(
     coordinator: str | None, processes: int | None, process: int | None
 ) -> Processes:
     """The options as given. Raises OptionError where they do not make sense together."""
+    both = (Option("processes"), " and ", Option("process"))
     if coordinator == "auto":
         if processes is not None or process is not None:
-            raise OptionError("--coordinator auto: the cluster says --processes and --process")
+            raise OptionError("coordinator", "auto stands for ", *both, "; leave these out")
         return Processes(coordinator=coordinator)
     if (processes is None) != (process is None):
-        raise OptionError("--processes and --process go together; give both or neither")
+        raise OptionError("processes", "it goes with ", Option("process"), "; give both or neither")
     if processes is None or process is None:
         if coordinator is not None:
-            raise OptionError("--coordinator: give --processes and --process too, or auto")
+            raise OptionError("coordinator", "give ", *both, " too, or auto")
         return Processes()
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
-        raise OptionError(f"--coordinator: {coordinator!r} is neither HOST:PORT nor auto")
+        raise OptionError("coordinator", f"{coordinator!r} is neither HOST:PORT nor auto")
     if not 0 <= process < processes:
-        raise OptionError(f"--process: {process} must lie between 0 and {processes - 1}")
+        raise OptionError("process", f"{process} must lie between 0 and {processes - 1}")
     return Processes(process, processes, coordinator)
 
 
@@ -72,7 +73,7 @@ def connect(processes: Processes) -> Processes:
             )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise FolderError(f"--coordinator: {processes.coordinator}: {reason}") from error
+        raise FolderError(Option("coordinator"), f": {processes.coordinator}: {reason}") from error
     return processes._replace(process=jax.process_index(), processes=jax.process_count())
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from jaxvae.errors import DataError, FolderError
+from jaxvae.errors import DataError, FolderError, Option
 from jaxvae.runs.disk import OnDisk
 from jaxvae.runs.files import require_new, sync_folder, write_whole, writing
 
@@ -140,23 +140,25 @@ def require_shared_tiles(folder: Path, n_tiles: int) -> None:
 def _require_place(folder: Path, resume: bool, shared: bool) -> None:
     for path in (folder, folder / WORK, folder / RECORD):
         if path.is_symlink():
-            raise FolderError(f"--out: {path} is a symbolic link; name the folder itself")
+            raise FolderError(f"{path} is a symbolic link; name the folder itself")
     if not (resume or shared):
         if (folder / RECORD).is_file() and not is_finished(folder):
-            raise FolderError(f"--out: {folder} holds an unfinished run; go on with --resume")
+            raise FolderError(
+                f"{folder} holds an unfinished run; go on with ", Option("resume", True)
+            )
         require_new(folder)
     elif folder.is_dir():
         _require_in_work(folder)
     elif resume:
-        raise FolderError(f"--resume: {folder} is no folder; leave --resume out to begin it")
+        raise FolderError(f"{folder} is no folder; leave ", Option("resume"), " out to begin it")
 
 
 def _require_in_work(folder: Path) -> None:
     """An empty folder is a run that was stopped as it began."""
     if is_finished(folder):
-        raise FolderError(f"--out: {folder} holds a finished run; name another folder")
+        raise FolderError(f"{folder} holds a finished run; name another folder")
     if any(folder.iterdir()) and not (folder / RECORD).is_file() and not (folder / WORK).is_dir():
-        raise FolderError(f"--out: {folder} holds no run in work; name another folder")
+        raise FolderError(f"{folder} holds no run in work; name another folder")
 
 
 @contextmanager

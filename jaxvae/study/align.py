@@ -8,7 +8,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
-from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Prepared, Trained
 
 
 class Judged(NamedTuple):

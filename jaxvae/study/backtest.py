@@ -15,7 +15,8 @@ from jaxvae.analysis.risk import (
     filtered_quantiles,
 )
 from jaxvae.inference import forecasting, members
-from jaxvae.study.fit import Prepared, StudyConfig
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import REFIT_SPLITS, Scored, metric_rows
 
 EWMA = "ewma_t"

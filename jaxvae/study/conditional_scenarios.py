@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.errors import OptionError
+from jaxvae.errors import OptionError, check_option
 from jaxvae.inference import members
 from jaxvae.inference.conditioning import Given
 from jaxvae.study import fit
+from jaxvae.study.config import check_seed
 from jaxvae.study.folder import Study
 from jaxvae.study.study import fitted, require_room, rows_under, scaler_of
 
@@ -61,10 +62,9 @@ def scenarios_given(
     carry the weight, since scenarios then repeat them.
     """
     if not given:
-        raise OptionError("--given: nothing is given; name an asset and its return")
-    if number < 1:
-        raise OptionError(f"--number: {number} is too few; ask for at least 1")
-    fit.check_root_seed(seed)
+        raise OptionError("given", "nothing is; name an asset and its return")
+    check_option("number", number, least=1)
+    check_seed(seed)
     portfolios, returns = _portfolios(study, given)
     model, refits = fit.saved_model(study.config), fitted(study, "refits")
     draws = DRAWS_A_SCENARIO * number
@@ -104,7 +104,7 @@ def _warn_if_far(
     most = int(far.argmax())
     if far[most] > FAR:
         warnings.warn(
-            f"--given: {names[most]}={returns[most]:g} is {far[most]:,.0f} standard deviations "
+            f"{names[most]}={returns[most]:g} is {far[most]:,.0f} standard deviations "
             "from its mean; no model knows what happens there (returns are fractions: -0.10 is "
             "-10 %)",
             stacklevel=3,
@@ -120,18 +120,18 @@ def _portfolios(
     rows = []
     for name, value in given.items():
         if not np.isfinite(value):
-            raise OptionError(f"--given: {name}={value} is not a number; give a return, as -0.05")
+            raise OptionError("given", f"{name}={value} is not a number; give a return, as -0.05")
         held = assets == name
         held = held if held.any() or not len(sectors) else sectors == name
         if not held.any():
-            raise OptionError(f"--given: {name!r} is no asset of the study{_hint(name, study)}")
+            raise OptionError("given", f"{name!r} is no asset of the study{_hint(name, study)}")
         rows.append(held)
     portfolios = np.array(rows, np.float64).reshape(len(rows), len(assets))
     if (twice := portfolios.sum(axis=0) > 1).any():
         name = assets[int(np.argmax(twice))]
-        raise OptionError(f"--given: {name} is given alone and in its sector; keep one of the two")
+        raise OptionError("given", f"{name} comes alone and in its sector; keep one of the two")
     if (portfolios.sum(axis=1) == 1).sum() == len(assets):
-        raise OptionError("--given: every asset is given; leave out those to draw")
+        raise OptionError("given", "every asset is; leave out those to draw")
     return portfolios, np.array(list(given.values()), np.float64)
 
 
@@ -177,6 +177,6 @@ def _warn_if_few(effective: float, draws: int, number: int) -> None:
         warnings.warn(
             "few draws fit what is given: the effective sample size is "
             f"{effective:,.0f} of {draws:,} draws, and the {number:,} scenarios repeat those few; "
-            "a higher --number draws more",
+            "a higher number draws more",
             stacklevel=3,
         )

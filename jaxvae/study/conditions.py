@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxvae.data.covariates import exclusive_with
 from jaxvae.data.panel import Panel, Scaler, fit_scaler
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.models import ModelConfig
 from jaxvae.models.memory import recall
 from jaxvae.study.presets import CONDITIONAL
@@ -25,8 +25,12 @@ def fit_conditions(panel: Panel, fit: slice, model: str) -> tuple[list[str], Sca
     """
     if model in CONDITIONAL and panel.covariates is None and panel.sectors is None:
         raise DataError(
-            f"--model {model} needs to know something of dates or assets: give --covariates, "
-            "--sectors or both"
+            Option("model", model),
+            " needs to know something of dates or assets: give ",
+            Option("covariates"),
+            ", ",
+            Option("sectors"),
+            " or both",
         )
     if model not in CONDITIONAL or panel.covariates is None:
         return [], Scaler(np.zeros(0), np.zeros(0))
@@ -51,8 +55,9 @@ def row_conditions(
     known = panel.covariates if panel.covariates is not None else pd.DataFrame()
     if absent := [name for name in names if name not in known.columns]:
         raise DataError(
-            f"--covariates: {len(absent)} of the study's {len(names)} are missing, {absent[0]!r} "
-            "first; give every date all that the study was fitted with"
+            Option("covariates"),
+            f": {len(absent)} of the study's {len(names)} are missing, {absent[0]!r} first; give "
+            "every date all that the study was fitted with",
         )
     return scaler.standardise(known[list(names)].to_numpy(np.float64))
 
@@ -88,15 +93,15 @@ def assumed_conditions(
     assumed = dict(assumed) if not isinstance(assumed, pd.DataFrame) else assumed
     if unknown := [name for name in assumed if name not in names]:
         known = f"it knows {', '.join(names)}" if names else "it was fitted without any"
-        raise OptionError(f"--covariates: {unknown[0]!r} is not one of the study's; {known}")
+        raise OptionError("covariates", f"{unknown[0]!r} is not one of the study's; {known}")
     if isinstance(assumed, pd.DataFrame):
         if absent := [name for name in names if name not in assumed]:
-            raise OptionError(f"--covariates: no column {absent[0]!r}; give every covariate one")
+            raise OptionError("covariates", f"no column {absent[0]!r}; give every covariate one")
         return scaler.standardise(assumed[list(names)].to_numpy(np.float64))
     values = pd.DataFrame(scaler.restore(conditions), columns=list(names))
     for name, value in assumed.items():
         if not np.isfinite(value):
-            raise OptionError(f"--covariates: {name}={value} is no finite number")
+            raise OptionError("covariates", f"{name}={value} is no finite number")
         if value == 1.0:
             values[[other for other in exclusive_with(name) if other in names]] = 0.0
         values[name] = float(value)

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
-from jaxvae.study.fit import Prepared, StudyConfig, Trained, train_members, training_data
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Prepared, Trained, train_members, training_data
 from jaxvae.training.ensemble import Members, Progress
 from jaxvae.training.store import InMemory
 

@@ -5,7 +5,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
-from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import metric_rows
 
 CHANCE = "total_correlation_chance_mean"

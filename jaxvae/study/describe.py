@@ -11,8 +11,9 @@ import numpy as np
 from jaxvae.analysis.survival import LEAST_PRESENCE
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.figure_data import shown_assets
-from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.folder import SCHEMA
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import CONDITIONAL

@@ -17,8 +17,9 @@ from jaxvae.analysis.n_factors import (
     verdict,
 )
 from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optimum
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
-from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.fit import Prepared, Trained
 
 CARRIED = 0.5
 RANKED_BY = ("log_likelihood_validation", "udr")

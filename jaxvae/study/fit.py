@@ -5,7 +5,7 @@ Everything here sees `fit` only; what members say of later dates is evaluated, n
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,87 +15,28 @@ from jaxtyping import Float
 
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError
 from jaxvae.inference import members as apply
 from jaxvae.inference.evaluation import Evaluation
 from jaxvae.models import ModelConfig, build
 from jaxvae.models.memory import Speeds
 from jaxvae.models.model import Batch, Model, make_batch
 from jaxvae.study.conditions import fit_conditions, row_conditions, sector_numbers, with_memory
+from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.gaps import preset_for
-from jaxvae.study.presets import Preset, build_model, make_preset
+from jaxvae.study.presets import Preset, build_model
 from jaxvae.training.ensemble import (
     Ensemble,
     Members,
     Progress,
-    check_grid,
     member_grid,
     train_ensemble,
 )
 from jaxvae.training.state import Data, make_data
 from jaxvae.training.store import InMemory
 
-DEFAULT_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # The evaluation's key is folded out of the root by a number that is no member's seed.
 EVALUATION_STREAM = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """What to train and how to score it.
-
-    seeds: how many, 0 … seeds-1. betas: weights of the KL term. n_factors: latent factors.
-    preset, model, epochs, warmup, capacity, free_bits: as `presets.make_preset` takes them.
-    root_seed: every random number of the study comes from it.
-    likelihood_samples: importance samples a date for log p(x).
-    tile_width: members at once on each device, by default what suits it; floats may differ in the
-        last place between widths.
-    """
-
-    seeds: int = 8
-    betas: tuple[float, ...] = DEFAULT_BETAS
-    n_factors: int = 5
-    preset: str = "default"
-    model: str = "static"
-    epochs: int | None = None
-    root_seed: int = 0
-    likelihood_samples: int = 128
-    tile_width: int | None = None
-    warmup: int | None = None
-    capacity: float | None = None
-    free_bits: float | None = None
-
-    def __post_init__(self) -> None:
-        for option, value, least in (
-            ("--seeds", self.seeds, 1),
-            ("--factors", self.n_factors, 1),
-            ("likelihood_samples", self.likelihood_samples, 8),
-            ("--tile-width", 1 if self.tile_width is None else self.tile_width, 1),
-        ):
-            if value < least:
-                raise OptionError(f"{option}: {value} is too few; at least {least}")
-        check_root_seed(self.root_seed)
-        check_grid(range(self.seeds), self.betas)
-        preset_of(self)
-
-
-def preset_of(config: StudyConfig) -> Preset:
-    """The preset with what the configuration changes of it."""
-    return make_preset(
-        config.preset,
-        n_factors=config.n_factors,
-        epochs=config.epochs,
-        model=config.model,
-        warmup=config.warmup,
-        capacity=config.capacity,
-        free_bits=config.free_bits,
-    )
-
-
-def check_root_seed(seed: int) -> None:
-    """OptionError unless the seed fits in 32 bits."""
-    if not 0 <= seed < 2**32:
-        raise OptionError(f"--seed: {seed} must lie between 0 and 2**32 - 1")
 
 
 class Prepared(NamedTuple):

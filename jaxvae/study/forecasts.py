@@ -15,15 +15,17 @@ from jaxtyping import Float
 from jaxvae.analysis.risk import filtered_quantiles
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import OptionError
+from jaxvae.errors import OptionError, check_option
 from jaxvae.inference import forecasting
 from jaxvae.models.model import make_batch
 from jaxvae.study import fit
+from jaxvae.study.config import check_seed
 from jaxvae.study.folder import Study
 from jaxvae.study.study import fitted, known_conditions, scaler_of, standardised
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000
+LEAST_DRAWS = 100  # for a quantile at 1 %
 BURN_IN = 250
 NEXT = "next"
 
@@ -56,9 +58,8 @@ def forecast(
     Raises DataError unless the panel has every asset of the study, OptionError on weights that do
     not fit or fewer than 100 draws.
     """
-    if number < 100:
-        raise OptionError(f"--number: {number} draws are too few for a quantile at 1 %; give 100")
-    fit.check_root_seed(seed)
+    check_option("number", number, least=LEAST_DRAWS)
+    check_seed(seed)
     panel, scaler, share = as_panel(panel), scaler_of(study), _weights(study, weights)
     said = forecasting.forecast_portfolio(
         jax.random.key(seed),
@@ -88,7 +89,7 @@ def forecast_covariance(
 
     Errors are those of `forecast`.
     """
-    fit.check_root_seed(seed)
+    check_seed(seed)
     scaler, assets = scaler_of(study), study.config["assets"]
     batch = _rows_ahead(study, as_panel(panel))
     model, refits = fit.saved_model(study.config), fitted(study, "refits")
@@ -110,11 +111,10 @@ def paths(
     Raises OptionError on fewer than one date or path, and for a study with covariates.
     """
     for option, value in (("n_dates", n_dates), ("number", number)):
-        if value < 1:
-            raise OptionError(f"{option}: {value} is too few; ask for at least 1")
+        check_option(option, value, least=1)
     if study.config.get("covariates"):
-        raise OptionError("paths: nobody knows this study's covariates ahead; use scenarios")
-    fit.check_root_seed(seed)
+        raise OptionError("study", "nobody knows its covariates ahead; use scenarios")
+    check_seed(seed)
     drawn = forecasting.generate_paths(
         jax.random.key(seed),
         fit.saved_model(study.config),
@@ -135,7 +135,7 @@ def portfolio(study: Study, weights: Mapping[Any, float]) -> pd.Series | None:
     """
     assets = study.config["assets"]
     if unknown := [name for name in weights if name not in assets]:
-        raise OptionError(f"--weights: {unknown[0]!r} is no asset of the study")
+        raise OptionError("weights", f"{unknown[0]!r} is no asset of the study")
     return pd.Series(dict.fromkeys(assets, 0.0) | dict(weights)) if weights else None
 
 
@@ -157,7 +157,7 @@ def _weights(
         weights = portfolio(study, dict(weights.items()))
     values = np.asarray(weights, np.float64)
     if values.shape != (len(assets),) or not np.isfinite(values).all():
-        raise OptionError(f"weights: give {len(assets)} finite numbers, one an asset")
+        raise OptionError("weights", f"give {len(assets)} finite numbers, one an asset")
     if not values.any():
-        raise OptionError("--weights: all are 0; give one asset at least a weight")
+        raise OptionError("weights", "all are 0; give one asset at least a weight")
     return values

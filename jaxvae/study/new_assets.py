@@ -17,7 +17,7 @@ from scipy.special import digamma, polygamma
 
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.importance import posterior_modes
 from jaxvae.models.model import Batch, make_batch
 from jaxvae.study.conditions import sector_labels
@@ -141,10 +141,15 @@ def sector_prior(study: Study, sector: str) -> Prior:
     """
     config = study.config["model_config"]
     if not config.get("sectors") or config["degree"] != 1:
-        raise OptionError("the study knows no sectors' loadings; use --model conditional with some")
+        raise OptionError(
+            "study",
+            "it knows no sectors' loadings; fit one with ",
+            Option("model", "conditional"),
+            " and sectors",
+        )
     labels = sector_labels(study.config["sectors"])
     if sector not in labels:
-        raise OptionError(f"sector: {sector!r} is not one of the study's: {', '.join(labels)}")
+        raise OptionError("sector", f"{sector!r} is not one of the study's: {', '.join(labels)}")
     coefficients, variances, noises = _asset_coefficients(study)
     of_asset = np.array(study.config["sectors"])
     by_sector = [coefficients[of_asset == label] for label in labels]

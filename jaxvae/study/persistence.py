@@ -4,7 +4,8 @@ import numpy as np
 
 from jaxvae.models import persistence
 from jaxvae.study.align import Aligned
-from jaxvae.study.fit import StudyConfig, Trained
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Trained
 
 
 def persistence_arrays(

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import OptionError
+from jaxvae.errors import Option, OptionError
 from jaxvae.models import ModelConfig, build
 from jaxvae.models.memory import Speeds
 from jaxvae.models.model import Model
@@ -41,7 +41,7 @@ DEFAULT = Preset(
     learning_rate=1e-2,
 )
 
-# Networks that contain the linear factor model, for `--model`: what each changes of the preset's
+# Networks that contain the linear factor model, for `model`: what each changes of the preset's
 # network and of its training. Chosen on validation dates, of other draws of the synthetic panels
 # than the ones that are reported.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -114,11 +114,16 @@ def make_preset(
         of the preset's; a capacity rises over half of the epochs, without warm-up unless asked for.
     """
     if name not in PRESETS:
-        raise OptionError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
+        raise OptionError("preset", f"{name!r} is not one of {', '.join(PRESETS)}")
     if model not in MODELS:
-        raise OptionError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
+        raise OptionError("model", f"{model!r} is not one of {', '.join(MODELS)}")
     if name == "notebook" and model != "static":
-        raise OptionError(f"--model: {model!r} does not go with --preset notebook, which is static")
+        raise OptionError(
+            "model",
+            f"{model!r} does not go with ",
+            Option("preset", "notebook"),
+            ", which is static",
+        )
     preset, changes = PRESETS[name], SHAPES[model]
     shape, train = replace(preset.model, n_factors=n_factors), preset.train
     if model in TRAINING:
@@ -138,17 +143,19 @@ def _charged(
     free_bits: float | None,
 ) -> TrainConfig:
     """The training with its KL charged as asked for."""
-    asked = {"--warmup": warmup, "--capacity": capacity, "--free-bits": free_bits}
+    asked = {"warmup": warmup, "capacity": capacity, "free_bits": free_bits}
     for option, value in asked.items():
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise OptionError(f"{option}: {value} must be finite and not negative")
+            raise OptionError(option, f"{value} must be finite and not negative")
     if warmup is not None and warmup > train.epochs:
-        raise OptionError(f"--warmup: {warmup} exceeds the {train.epochs} epochs")
+        raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
     if capacity is not None and free_bits is not None:
-        raise OptionError("--capacity and --free-bits: choose one, both say what the KL costs")
+        raise OptionError(
+            "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
+        )
     if free_bits and SHAPES[model].get("likelihood") == "student":
         raise OptionError(
-            f"--free-bits: does not go with --model {model}, whose prior is no normal"
+            "free_bits", "does not go with ", Option("model", model), ", whose prior is no normal"
         )
     if capacity is not None:
         train = replace(

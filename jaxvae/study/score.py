@@ -23,12 +23,13 @@ from jaxvae.study.align import (
     loadings_table,
 )
 from jaxvae.study.backtest import foresight
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
 from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
-from jaxvae.study.fit import Prepared, StudyConfig, Trained
+from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
 from jaxvae.study.folder import Study
 from jaxvae.study.gaps import completed, completion_note, missing_notes

@@ -12,14 +12,15 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel, Scaler
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, Option, OptionError, check_option
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, Variables, make_batch
 from jaxvae.runs.files import new_folder, writing
 from jaxvae.study import fit, score
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_memory
+from jaxvae.study.config import StudyConfig, check_seed
 from jaxvae.study.count_factors import sweep_factors
-from jaxvae.study.fit import StudyConfig, Trained
+from jaxvae.study.fit import Trained
 from jaxvae.study.folder import Study, load_study, save_study
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
@@ -118,7 +119,7 @@ def impute(study: Study, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
     """A panel without missing cells under a saved study: E[x_missing | x_observed], date by date.
 
     From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it made
-    the cells observed. With a linear Gaussian decoder (`--model linear`) every expectation is
+    the cells observed. With a linear Gaussian decoder (model "linear") every expectation is
     exact; else it rests on importance samples, and the same seed gives the same numbers. Cells
     observed come back as they are. An expectation varies less than a return does: for spreads and
     correlations use `scenarios` or the covariance.
@@ -126,7 +127,7 @@ def impute(study: Study, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
     Returns the study's assets, dates × assets, as fractions. Raises DataError unless the panel has
     all of them; others are ignored.
     """
-    fit.check_root_seed(seed)
+    check_seed(seed)
     panel = as_panel(panel)
     assets, standard = study.config["assets"], standardised(study, panel)
     conditions = known_conditions(study, panel, standard)
@@ -168,9 +169,8 @@ def scenarios(
         stay as they were on the dates of `fit`, evenly. Or a table of all of them, whose rows are
         drawn under in turn (see `conditions.assumed_conditions`).
     """
-    if number < 1:
-        raise OptionError(f"--number: {number} is too few; ask for at least 1")
-    fit.check_root_seed(seed)
+    check_option("number", number, least=1)
+    check_seed(seed)
     model, assets = fit.saved_model(study.config), study.config["assets"]
     require_room(number, number * len(assets))
     refits, under = fitted(study, "refits"), rows_under(study, covariates)
@@ -185,8 +185,11 @@ def require_room(number: int, n_cells: int) -> None:
     free, needed = host_bytes_free(), COPIES * 8 * n_cells
     if free is not None and needed > free:
         raise OptionError(
-            f"--number: {number:,} scenarios take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are "
-            f"free; ask for {number * free // needed:,} at a time, each with a --seed of its own"
+            "number",
+            f"{number:,} scenarios take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are free; ask "
+            f"for {number * free // needed:,} at a time, each with a ",
+            Option("seed"),
+            " of its own",
         )
 
 
@@ -199,7 +202,7 @@ def standardised(study: Study, panel: Panel) -> Float[np.ndarray, "date asset"]:
     absent = [asset for asset in assets if asset not in set(panel.assets)]
     if absent:
         raise DataError(
-            f"--data: {len(absent)} of the study's {len(assets)} assets are missing, "
+            f"{len(absent)} of the study's {len(assets)} assets are missing in the panel, "
             f"{absent[0]!r} first; give every asset the study was fitted on"
         )
     values = panel.to_frame()[assets].to_numpy(np.float64)

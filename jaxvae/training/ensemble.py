@@ -101,14 +101,14 @@ def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
     """OptionError on no seeds or betas, a seed outside 0 … 2³²-1, a β that is negative or not
     finite, or one given twice."""
     if not seeds or not betas:
-        raise OptionError("seeds and betas: give at least one of each")
+        raise OptionError("betas" if seeds else "seeds", "none is given; at least one")
     if any(not 0 <= seed < 2**32 for seed in seeds):
-        raise OptionError(f"seeds: {list(seeds)} must lie between 0 and 2**32 - 1")
+        raise OptionError("seeds", f"{list(seeds)} must lie between 0 and 2**32 - 1")
     if any(not (math.isfinite(beta) and beta >= 0) for beta in betas):
-        raise OptionError(f"betas: {list(betas)} must be finite and not negative")
+        raise OptionError("betas", f"{list(betas)} must be finite and not negative")
     for name, values in (("seeds", seeds), ("betas", betas)):
         if len({float(np.float32(value)) for value in values}) < len(values):
-            raise OptionError(f"{name}: {list(values)} names one twice")
+            raise OptionError(name, f"{list(values)} names one twice")
 
 
 def member_key(
@@ -272,4 +272,4 @@ def _advancer(model: Model, config: TrainConfig) -> Function:
 
 def _require_threefry(root: Array) -> None:
     if not jnp.issubdtype(root.dtype, jax.dtypes.prng_key) or "fry" not in str(root.dtype):
-        raise OptionError(f"root: {root.dtype} is no threefry key; use jax.random.key(seed)")
+        raise OptionError("root", f"{root.dtype} is no threefry key; use jax.random.key(seed)")

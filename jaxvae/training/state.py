@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxvae.errors import OptionError
+from jaxvae.errors import Option, OptionError
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 
 SCHEDULES = ("cosine", "constant")
@@ -68,20 +68,20 @@ class TrainConfig:
         leasts = {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "n_samples": 1}
         for name, least in leasts.items():
             if getattr(self, name) < least:
-                raise OptionError(f"{name}: {getattr(self, name)} is too few; at least {least}")
+                raise OptionError(name, f"{getattr(self, name)} is too small; at least {least}")
         if self.schedule not in SCHEDULES:
-            raise OptionError(f"schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
+            raise OptionError("schedule", f"{self.schedule!r} is not one of {', '.join(SCHEDULES)}")
         if self.reduction not in REDUCTIONS:
             known = ", ".join(REDUCTIONS)
-            raise OptionError(f"reduction: {self.reduction!r} is not one of {known}")
+            raise OptionError("reduction", f"{self.reduction!r} is not one of {known}")
         if not 0 <= self.unfold_epochs <= self.epochs:
-            raise OptionError(f"unfold_epochs: {self.unfold_epochs} must lie in [0, epochs]")
+            raise OptionError("unfold_epochs", f"{self.unfold_epochs} must lie in [0, epochs]")
         self._check_charge()
         for name in ("input_dropout", "hidden_cells"):
             if not 0 <= getattr(self, name) < 1:
-                raise OptionError(f"{name}: {getattr(self, name)} must lie in [0, 1)")
+                raise OptionError(name, f"{getattr(self, name)} must lie in [0, 1)")
         if self.patience is not None and self.patience < 1:
-            raise OptionError(f"patience: {self.patience} is too few; at least 1, or none")
+            raise OptionError("patience", f"{self.patience} is too small; at least 1, or none")
 
     @property
     def settled_epochs(self) -> int:
@@ -93,15 +93,18 @@ class TrainConfig:
         """Capacity and free bits."""
         for name, nats in (("capacity", self.capacity or 0.0), ("free_bits", self.free_bits)):
             if not (math.isfinite(nats) and nats >= 0):
-                raise OptionError(f"{name}: {nats} must be finite and not negative")
+                raise OptionError(name, f"{nats} must be finite and not negative")
         if not 0 <= self.capacity_epochs <= self.epochs:
-            raise OptionError(f"capacity_epochs: {self.capacity_epochs} must lie in [0, epochs]")
+            raise OptionError("capacity_epochs", f"{self.capacity_epochs} must lie in [0, epochs]")
         if self.capacity is not None and self.free_bits:
-            raise OptionError("capacity and free_bits: choose one, both say what the KL costs")
+            raise OptionError(
+                "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
+            )
         if self.n_samples > 1 and (self.capacity is not None or self.free_bits):
             raise OptionError(
-                f"n_samples: {self.n_samples} does not go with capacity or free_bits: the bound of "
-                "several samples has no KL"
+                "n_samples",
+                f"{self.n_samples} does not go with capacity or free_bits: the bound of several "
+                "samples has no KL",
             )
 
 

@@ -119,7 +119,7 @@ def _charge(
 
 def _factor_divergence(posterior: Gaussian, prior: Density) -> Float[Array, "row factor"]:
     if not isinstance(prior, Gaussian):
-        raise OptionError("free_bits: the model's prior is not Gaussian, so factors have no KL")
+        raise OptionError("free_bits", "the model's prior is not Gaussian, so factors have no KL")
     return kl_divergence(posterior, prior)
 
 
@@ -134,7 +134,9 @@ def _expected_terms(
     """The objective's expectation over z, from a model that knows it."""
     assert model.exact is not None
     if config.n_samples > 1 or config.input_dropout > 0.0:
-        raise OptionError("n_samples, input_dropout: leave them at 1 and 0; this model draws no z")
+        raise OptionError(
+            "n_samples", "leave it at 1 and input_dropout at 0; this model draws no z"
+        )
     said = model.exact(variables, batch)
     kl, mask = jnp.sum(said.kl, axis=-1), variables.factor_mask
     charge = _charge(kl, said.kl, mask, batch.weights, capacity, config)

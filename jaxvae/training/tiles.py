@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from jaxvae.errors import OptionError
+from jaxvae.errors import OptionError, check_option
 from jaxvae.xla import compiler_options
 
 # Members at once on a device. A CPU's caches hold few; an accelerator wants many.
@@ -93,9 +93,8 @@ def resolve_width(tile_width: int | None, devices: Devices) -> int:
     """
     if tile_width is None:
         return TILE_WIDTHS.get(devices[0].platform, WIDE)
-    if tile_width < 1:
-        raise OptionError(f"--tile-width: {tile_width} is too few; at least 1")
-    return tile_width
+    width: int = check_option("tile_width", tile_width, least=1)
+    return width
 
 
 def tiles(n_members: int, width: int) -> list[slice]:
@@ -132,8 +131,9 @@ def require_memory(compiled: Any, devices: Devices, width: int) -> None:
     fits = int(width * free / needed)
     advice = f"set it to {fits}" if fits else "take fewer assets, dates or factors"
     raise OptionError(
-        f"--tile-width: {width} members at once need {needed / 1e9:,.1f} GB a device, "
-        f"{free / 1e9:,.1f} GB are free; {advice}"
+        "tile_width",
+        f"{width} members at once need {needed / 1e9:,.1f} GB a device, {free / 1e9:,.1f} GB are "
+        f"free; {advice}",
     )
 
 

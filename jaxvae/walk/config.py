@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxvae.errors import OptionError
-from jaxvae.study.fit import check_root_seed
+from jaxvae.errors import OptionError, check_options, like, option
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.presets import Preset, make_preset
 from jaxvae.training.ensemble import check_grid
 from jaxvae.walk.members import for_windows
 
 MODELS = ("linear", "student", "static", "additive", "volatility")
-BETAS = (0.5, 1.0, 2.0, 4.0, 8.0)
 LEAST_WINDOW, LEAST_SHARED = 20, 9
 
 
@@ -17,48 +16,46 @@ LEAST_WINDOW, LEAST_SHARED = 20, 9
 class WalkConfig:
     """What to walk with.
 
-    window: dates of a window, of the first one where they expand. step: dates from a window's end
-        to the next one's, on which it is judged and its portfolio held.
-    expanding: windows all begin with the first date, instead of rolling.
-    seeds: how many, 0 … seeds-1. betas: weights of the KL term; the ensemble of a window is the
-        equal mixture over seeds and betas.
-    n_factors: latent factors. model, epochs: as `presets.make_preset` takes them.
-    baseline_factors: of the PCA and factor analysis whose portfolios stand beside the ensemble's.
-    root_seed: every random number comes from it.
-    tile_width: members at once on each device; by default what suits it.
+    Args:
+        window: dates of a window, of the first one where they expand.
+        step: dates from a window's end to the next one's, on which it is judged and its portfolio
+            held.
+        expanding: windows all begin with the first date, instead of rolling.
+        seeds: how many at each beta, numbered from 0; the ensemble of a window is the equal mixture
+            over seeds and betas.
+        betas: weights of the KL term.
+        n_factors: latent factors.
+        model: name of the family (`study.presets`).
+        epochs: the most passes over a window's rows; None for the model's own.
+        baseline_factors: of the PCA and factor analysis whose portfolios stand beside the
+            ensemble's.
+        root_seed: every random number comes from it.
+        tile_width: members at once on each device; None for what suits it.
+
+    Raises:
+        OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    window: int = 252
-    step: int = 21
-    expanding: bool = False
-    seeds: int = 2
-    betas: tuple[float, ...] = BETAS
-    n_factors: int = 5
-    model: str = "linear"
-    epochs: int | None = None
-    baseline_factors: int = 3
-    root_seed: int = 0
-    tile_width: int | None = None
+    window: int = option(252, "dates of a window", least=LEAST_WINDOW)
+    step: int = option(21, "dates to the next", least=1)
+    expanding: bool = option(False, "all windows begin with the first date")
+    seeds: int = like(StudyConfig, "seeds", 2)
+    betas: tuple[float, ...] = like(StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0))
+    n_factors: int = like(StudyConfig, "n_factors", 5)
+    model: str = like(StudyConfig, "model", "linear", choices=MODELS)
+    epochs: int | None = like(StudyConfig, "epochs", None)
+    baseline_factors: int = option(3, "", least=1)
+    root_seed: int = like(StudyConfig, "root_seed", 0)
+    tile_width: int | None = like(StudyConfig, "tile_width", None)
 
     def __post_init__(self) -> None:
-        for option, value, least in (
-            ("--window", self.window, LEAST_WINDOW),
-            ("--step", self.step, 1),
-            ("--seeds", self.seeds, 1),
-            ("--factors", self.n_factors, 1),
-            ("baseline_factors", self.baseline_factors, 1),
-            ("--tile-width", 1 if self.tile_width is None else self.tile_width, 1),
-        ):
-            if value < least:
-                raise OptionError(f"{option}: {value} is too few; at least {least}")
+        check_options(self)
         if self.step > self.window - LEAST_SHARED:
             raise OptionError(
-                f"--step: {self.step} leaves consecutive windows of {self.window} dates fewer than "
-                f"{LEAST_SHARED} in common; at most {self.window - LEAST_SHARED}"
+                "step",
+                f"{self.step} leaves consecutive windows of {self.window} dates fewer than "
+                f"{LEAST_SHARED} in common; at most {self.window - LEAST_SHARED}",
             )
-        if self.model not in MODELS:
-            raise OptionError(f"--model: {self.model!r} is not one of {', '.join(MODELS)}")
-        check_root_seed(self.root_seed)
         check_grid(range(self.seeds), self.betas)
         self.preset()
 

@@ -19,7 +19,7 @@ from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, Option
 from jaxvae.study.describe import describe_engine
 from jaxvae.study.presets import build_model
 from jaxvae.training.ensemble import Progress
@@ -122,14 +122,17 @@ def prepare(panel: Panel, config: WalkConfig) -> Grounds:
         asset, row = int(gaps.any(axis=0).argmax()), int(gaps.any(axis=1).argmax())
         raise DataError(
             f"a walk needs whole windows, and column {panel.assets[asset]!r} has missing cells, "
-            f"the panel's first on {panel.dates[row].date()}: choose --missing drop-dates, "
-            "drop-assets or mean"
+            f"the panel's first on {panel.dates[row].date()}: choose ",
+            Option("missing", "drop-dates", "drop-assets", "mean"),
         )
     spans = cut_windows(panel.n_dates, config.window, config.step, config.expanding)
     if not spans:
         raise DataError(
-            f"the panel has {panel.n_dates:,} dates, too few for --window {config.window} and one "
-            f"--step {config.step}: shorten them to {panel.n_dates:,} together, or add dates"
+            f"the panel has {panel.n_dates:,} dates, too few for ",
+            Option("window", config.window),
+            " and one ",
+            Option("step", config.step),
+            f": shorten them to {panel.n_dates:,} together, or add dates",
         )
     parts = [panel.values[span.start : span.stop] for span in spans]
     scalers = [fit_scaler(part) for part in parts]
@@ -138,7 +141,8 @@ def prepare(panel: Panel, config: WalkConfig) -> Grounds:
         if still.any():
             raise DataError(
                 f"column {panel.assets[int(still.argmax())]!r} does not vary in the window that "
-                f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer --window"
+                f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer ",
+                Option("window"),
             )
     return Grounds(panel, spans, scalers)
 

@@ -149,7 +149,7 @@ def test_noiseless_data_keeps_a_finite_density(fit_function):
 @pytest.mark.parametrize("fit_function", [fit_pca, fit_factor_analysis])
 @pytest.mark.parametrize("n_factors", [-1, 8])
 def test_refuses_an_impossible_number_of_factors(small, fit_function, n_factors):
-    with pytest.raises(OptionError, match="8 assets: choose from 0 to 7"):
+    with pytest.raises(OptionError, match="8 assets must lie between 0 and 7"):
         fit_function(small[0], n_factors)
 
 

@@ -186,7 +186,7 @@ def test_wider_level_wider_interval(rng):
 
 @pytest.mark.parametrize("block_length", [0, 21])
 def test_refuses_an_impossible_block(rng, block_length):
-    with pytest.raises(OptionError, match="choose one from 1 to 20"):
+    with pytest.raises(OptionError, match="must lie between 1 and 20"):
         block_bootstrap_interval(rng, rng.normal(size=20), block_length)
 
 

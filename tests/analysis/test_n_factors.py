@@ -310,5 +310,5 @@ def test_small_panels_of_noise_have_no_factors_either(n_assets):
 @pytest.mark.parametrize("most", [0, 16])
 def test_refuses_an_impossible_most(most):
     values = np.random.default_rng(0).normal(size=(50, 20))
-    with pytest.raises(OptionError, match="choose from 1 to 15"):
+    with pytest.raises(OptionError, match="must lie between 1 and 15"):
         edge_distribution(values, most)

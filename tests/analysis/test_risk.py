@@ -89,7 +89,7 @@ def test_a_return_at_its_quantile_is_no_breach():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(OptionError, match=r"order is 1\.0"):
+    with pytest.raises(OptionError, match=r"order: 1\.0"):
         coverage_of_breaches(np.zeros(10, bool), 1.0)
     with pytest.raises(OptionError, match="at least 2"):
         coverage_of_breaches(np.zeros(1, bool), 0.05)

@@ -111,7 +111,7 @@ def test_the_score_is_a_median_over_the_others(rng):
 
 
 def test_refuses_a_single_member(rng):
-    with pytest.raises(OptionError, match="give at least 2"):
+    with pytest.raises(OptionError, match="at least 2"):
         udr(rng.normal(size=(1, 50, 3)), np.ones((1, 3)))
 
 

@@ -54,7 +54,12 @@ BAD_FRAMES = {
     # missing and infinite cells
     "missing": (
         make_holes,
-        ["3 cells missing", "'AAPL' (2", "2020-01-06", "--missing drop-dates, drop-assets or mean"],
+        [
+            "3 cells missing",
+            "'AAPL' (2",
+            "2020-01-06",
+            "missing='drop-dates', 'drop-assets', 'mean' or 'keep'",
+        ],
     ),
     "infinite": (
         lambda: with_cell(make_returns(), np.inf),
@@ -172,7 +177,7 @@ BAD_FRAMES = {
     # kinds
     "prices as returns": (
         make_prices,
-        ["no return is negative", "median", "--kind prices", "subtract 1"],
+        ["no return is negative", "median", "kind='prices'", "subtract 1"],
     ),
     "gross returns": (lambda: 1 + make_returns(), ["gross returns", "subtract 1"]),
     "one stock": (

@@ -172,7 +172,7 @@ BAD_FILES = {
     "missing": (
         "panel.csv",
         lambda: make_holes().to_csv().encode(),
-        ["3 cells missing", "'AAPL' (2", "--missing"],
+        ["3 cells missing", "'AAPL' (2", "missing='drop-dates'"],
     ),
     "time zone": (
         "panel.csv",

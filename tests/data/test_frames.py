@@ -49,7 +49,7 @@ def test_a_missing_price_is_not_filled_and_costs_two_returns():
 def test_drop_dates_drops_every_date_with_a_hole():
     panel = panel_from_frame(make_holes(), missing="drop-dates")
     assert_same(panel, make_holes().dropna())
-    assert panel.notes == ("Dropped 3 of 100 dates for a missing cell (--missing drop-dates).",)
+    assert panel.notes == ("Dropped 3 of 100 dates for a missing cell (missing: drop-dates).",)
 
 
 def test_keep_leaves_holes_and_drops_empty_dates_where_models_are_fitted():
@@ -182,7 +182,7 @@ BAD_PRICES = {
         ["1 cell at or below zero", "'MSFT'", "2020-01-14"],
     ),
     "negative": (lambda: with_cell(make_prices(), -3.0), ["1 cell at or below zero"]),
-    "returns as prices": (make_returns, ["at or below zero", "--kind returns"]),
+    "returns as prices": (make_returns, ["at or below zero", "kind='returns'"]),
     "infinite": (lambda: with_cell(make_prices(), np.inf), ["1 cell infinite"]),
     "returns that overflow": (
         lambda: make_prices().assign(XOM=np.tile([1e-300, 1e30], 50)),
@@ -202,9 +202,9 @@ def test_bad_prices_end_in_one_line(fault):
 
 
 BAD_OPTIONS = {
-    "kind": ({"kind": "logs"}, ["--kind 'logs'", "returns, prices"]),
-    "missing": ({"missing": "zero"}, ["--missing 'zero'", "drop-dates, drop-assets, mean"]),
-    "no factors": ({"n_factors": 0}, ["--factors 0", "at least 1"]),
+    "kind": ({"kind": "logs"}, ["kind: 'logs'", "returns, prices"]),
+    "missing": ({"missing": "zero"}, ["missing: 'zero'", "drop-dates, drop-assets, mean"]),
+    "no factors": ({"n_factors": 0}, ["n_factors: 0", "at least 1"]),
 }
 
 
@@ -220,19 +220,19 @@ def test_more_assets_than_factors_are_needed():
     assert panel_from_frame(make_returns(), n_factors=3).n_assets == 4
     with pytest.raises(OptionError) as error:
         panel_from_frame(make_returns(), n_factors=4)
-    assert_one_line(error, ["4 assets", "4 factors", "--factors 3 or less"], exit_code=2)
+    assert_one_line(error, ["n_factors: 4", "4 assets", "at most 3"], exit_code=2)
 
 
 AFTER_POLICIES = {
     "too few dates": (
         {"missing": "drop-dates"},
         lambda: make_returns().assign(XOM=lambda x: x["XOM"].where(np.arange(100) % 3 == 0)),
-        ["34 dates after --missing drop-dates", str(MINIMUM_DATES)],
+        ["34 dates after missing='drop-dates'", str(MINIMUM_DATES)],
     ),
     "no assets": (
         {"missing": "drop-assets"},
         lambda: with_cell(make_returns(), np.nan, column=TICKERS),
-        ["0 assets after --missing drop-assets"],
+        ["0 assets after missing='drop-assets'"],
     ),
     "infinite": (
         {"missing": "mean"},
@@ -258,7 +258,7 @@ def test_what_a_policy_leaves_is_checked_again(fault):
 def test_too_few_assets_after_a_policy_are_the_options_fault():
     with pytest.raises(OptionError) as error:
         panel_from_frame(make_holes(), missing="drop-assets", n_factors=3)
-    assert_one_line(error, ["3 assets after --missing drop-assets", "--factors 2"], exit_code=2)
+    assert_one_line(error, ["3 assets after missing='drop-assets'", "at most 2"], exit_code=2)
 
 
 def test_percent_is_warned_of_and_noted():

@@ -27,7 +27,8 @@ from jaxvae.study.conditions import (
     row_conditions,
     sector_numbers,
 )
-from jaxvae.study.fit import StudyConfig, prepare
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import prepare
 from jaxvae.study.folder import load_study
 from jaxvae.study.study import encode, scenarios
 
@@ -124,7 +125,7 @@ def test_sectors_are_counted_in_alphabetical_order():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"covariates": None, "sectors": None}, "give --covariates, --sectors or both"),
+        ({"covariates": None, "sectors": None}, "give covariates, sectors or both"),
         ({"covariates": PANEL.covariates * 0.0}, "'volatility index' does not vary"),
     ],
 )
@@ -257,7 +258,7 @@ def test_scenarios_from_the_command_line(told_folder, capsys):
     ("words", "code", "said"),
     [
         ("study --data {}/returns.csv --model conditional", 1, "give --covariates, --sectors"),
-        ("study --covariates calendar", 2, "--covariates goes with --model conditional"),
+        ("study --covariates calendar", 2, "--covariates: they go with --model conditional"),
         ("study --model conditional --covariates vix", 2, "'vix' is no file, and not one of"),
         ("study --model conditional --covariates {0}/index.csv {0}/returns.csv", 2, "into one"),
         ("study --model conditional --covariates {}/returns.csv --data sp500", 1, "no row for"),

@@ -196,8 +196,7 @@ def test_unknown_source():
     with pytest.raises(OptionError) as caught:
         load_named("nasdaq")
     assert str(caught.value) == (
-        "no panel is named 'nasdaq': choose one of linear, nonlinear, regimes, sp500, "
-        "french, stocks"
+        "name: 'nasdaq' is not one of linear, nonlinear, regimes, sp500, french, stocks"
     )
 
 
@@ -270,15 +269,20 @@ def test_failing_download_is_one_line():
 @pytest.mark.parametrize(
     ("tickers", "start", "end", "message"),
     [
-        (["A", "B", "a"], "2020-01-01", "2020-02-01", "tickers repeats A: name each ticker once"),
-        ([], "2020-01-01", "2020-02-01", "tickers is empty or holds an empty ticker"),
-        (["A", " "], "2020-01-01", "2020-02-01", "tickers is empty or holds an empty ticker"),
-        ("A B", "2020-01-01", "2020-02-01", "tickers is the text 'A B': give a list"),
-        (["A"], None, "2020-02-01", "--start is missing: tickers need a first and a last day"),
-        (["A"], "2020-01-01", None, "--end is missing"),
-        (["A"], "01/02/2020", "2020-02-01", "--start is '01/02/2020': give a date as YYYY-MM-DD"),
-        (["A"], "2020-01-01", "2020-02-30", "--end is '2020-02-30'"),
-        (["A"], "2020-02-01", "2020-02-01", "start 2020-02-01 is not before end 2020-02-01"),
+        (["A", "B", "a"], "2020-01-01", "2020-02-01", "tickers: A comes twice; name each once"),
+        ([], "2020-01-01", "2020-02-01", "tickers: none is given, or an empty one"),
+        (["A", " "], "2020-01-01", "2020-02-01", "tickers: none is given, or an empty one"),
+        ("A B", "2020-01-01", "2020-02-01", "tickers: 'A B' is a text; give a list"),
+        (["A"], None, "2020-02-01", "start: none is given; tickers need a first and a last day"),
+        (["A"], "2020-01-01", None, "end: none is given"),
+        (
+            ["A"],
+            "01/02/2020",
+            "2020-02-01",
+            "start: '01/02/2020' is no date; give one as YYYY-MM-DD",
+        ),
+        (["A"], "2020-01-01", "2020-02-30", "end: '2020-02-30' is no date"),
+        (["A"], "2020-02-01", "2020-02-01", "start: 2020-02-01 is not before the end"),
     ],
 )
 def test_bad_request(tickers, start, end, message):

@@ -190,15 +190,15 @@ def test_global_stream_is_left_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed is -1: choose one from 0 to 4294967295"),
-        ({"seed": 2**32}, "seed is 4294967296: choose one from 0 to 4294967295"),
-        ({"n_dates": 1}, "n_dates is 1: choose at least 2"),
-        ({"n_assets": 0}, "n_assets is 0: choose at least 1"),
-        ({"n_factors": 0}, "n_factors is 0: choose at least 1"),
-        ({"n_sectors": -2}, "n_sectors is -2: choose at least 1"),
+        ({"seed": -1}, "seed: -1 must lie between 0 and 4294967295"),
+        ({"seed": 2**32}, "seed: 4294967296 must lie between 0 and 4294967295"),
+        ({"n_dates": 1}, "n_dates: 1 is too small; at least 2"),
+        ({"n_assets": 0}, "n_assets: 0 is too small; at least 1"),
+        ({"n_factors": 0}, "n_factors: 0 is too small; at least 1"),
+        ({"n_sectors": -2}, "n_sectors: -2 is too small; at least 1"),
         (
             {"n_assets": 3},
-            "n_factors is 5 for 3 assets: choose at most as many as assets",
+            "n_factors: 5 is too large; at most 3, as many as assets",
         ),
     ],
 )

@@ -26,7 +26,8 @@ from jaxvae.models import (
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
 from jaxvae.study.align import Aligned
-from jaxvae.study.fit import StudyConfig, Trained
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Trained
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.training import batches, terms
 from jaxvae.training import member as train

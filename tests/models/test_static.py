@@ -120,7 +120,7 @@ def test_wrong_configurations_are_refused(wrong, words):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"), [({"name": "best"}, "--preset"), ({"model": "deep"}, "--model")]
+    ("wrong", "words"), [({"name": "best"}, "preset: "), ({"model": "deep"}, "model: ")]
 )
 def test_unknown_presets_and_models_are_refused(wrong, words):
     arguments = {"name": "default", "n_factors": 2, **wrong}

@@ -44,17 +44,17 @@ def test_what_the_options_say(given, expected):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((None, 2, None), "--processes and --process go together"),
-        ((None, None, 0), "--processes and --process go together"),
-        ((ADDRESS, 2, None), "--processes and --process go together"),
-        ((ADDRESS, None, None), "--coordinator: give --processes and --process too, or auto"),
-        (("auto", 2, 0), "--coordinator auto: the cluster says"),
-        (("auto", None, 0), "--coordinator auto: the cluster says"),
+        ((None, 2, None), "processes: it goes with process; give both or neither"),
+        ((None, None, 0), "processes: it goes with process; give both or neither"),
+        ((ADDRESS, 2, None), "processes: it goes with process; give both or neither"),
+        ((ADDRESS, None, None), "coordinator: give processes and process too, or auto"),
+        (("auto", 2, 0), "coordinator: auto stands for processes and process; leave these out"),
+        (("auto", None, 0), "coordinator: auto stands for processes and process; leave these out"),
         (("localhost", 2, 0), "'localhost' is neither HOST:PORT nor auto"),
         (("localhost:", 2, 0), "'localhost:' is neither HOST:PORT nor auto"),
-        ((None, 2, 2), "--process: 2 must lie between 0 and 1"),
-        ((None, 2, -1), "--process: -1 must lie between 0 and 1"),
-        ((None, 0, 0), "--process: 0 must lie between 0 and -1"),
+        ((None, 2, 2), "process: 2 must lie between 0 and 1"),
+        ((None, 2, -1), "process: -1 must lie between 0 and 1"),
+        ((None, 0, 0), "process: 0 must lie between 0 and -1"),
     ],
 )
 def test_what_does_not_go_together(given, words):
@@ -66,7 +66,7 @@ def test_what_does_not_go_together(given, words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--processes", "2"], "go together"),
+        (["--processes", "2"], "--processes: it goes with --process; give both"),
         (["--processes", "2", "--process", "2", "--out", "x"], "--process: 2"),
         (["--processes", "2", "--process", "1"], "--out: name the folder"),
         (["--coordinator", "auto"], "--out: name the folder"),
@@ -100,7 +100,7 @@ def test_a_runtime_that_refuses_is_named(options, expected, monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
     with pytest.raises(FolderError) as error:
         connect(options)
-    assert str(error.value) == f"--coordinator: {options.coordinator}: no runtime"
+    assert str(error.value) == f"coordinator: {options.coordinator}: no runtime"
     assert asked == [expected]
 
 

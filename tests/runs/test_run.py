@@ -111,7 +111,7 @@ def assert_refused(words, folder, **options):
 
 def test_a_run_is_not_begun_over_another(folder):
     work(folder)
-    assert_refused("holds an unfinished run; go on with --resume", folder)
+    assert_refused("holds an unfinished run; go on with resume=True", folder)
     fill(folder)
     assert_refused("exists; name a new folder", folder)
     assert_refused("holds a finished run; name another folder", folder, resume=True)
@@ -119,7 +119,7 @@ def test_a_run_is_not_begun_over_another(folder):
 
 
 def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
-    assert_refused("--resume: .* is no folder; leave --resume out", folder, resume=True)
+    assert_refused(".* is no folder; leave resume out", folder, resume=True)
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     assert_refused("holds no run in work", folder, resume=True)

@@ -6,7 +6,7 @@ import pytest
 import state_space
 
 from jaxvae.data.panel import Panel
-from jaxvae.study.fit import StudyConfig
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.study import encode, run_study, scenarios, write_study
 
 N_DATES, N_FIT = 200, 140

@@ -102,11 +102,11 @@ def test_few_effective_draws_are_warned_of(study, given, monkeypatch):
         ({"ASSET_01": 0.1}, "'ASSET_01' is no asset of the study; did you mean"),
         ({"?": 0.1}, "loadings.csv lists them"),
         ({"A": np.nan}, "give a return, as -0.05"),
-        ({}, "nothing is given"),
+        ({}, "nothing is; name an asset"),
     ],
 )
 def test_bad_requests_are_one_line(study, given, message):
-    with pytest.raises(OptionError, match="--given: ") as raised:
+    with pytest.raises(OptionError, match="given: ") as raised:
         scenarios_given(study, given, 10)
     assert message in str(raised.value)
 

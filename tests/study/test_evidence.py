@@ -12,9 +12,10 @@ from scipy import stats
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.study import count_factors
 from jaxvae.study.align import align
+from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep, sizes_tried, sweep_factors
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.study.fit import StudyConfig, choose, prepare, train_grid
+from jaxvae.study.fit import choose, prepare, train_grid
 
 CONFIG = StudyConfig(
     seeds=3, betas=(0.5, 30.0), n_factors=4, epochs=60, likelihood_samples=32, root_seed=1

@@ -18,7 +18,8 @@ from jaxvae.models.distributions import Gaussian
 from jaxvae.models.model import Model, Variables, make_batch, standard_normal_prior
 from jaxvae.study import backtest
 from jaxvae.study.backtest import lead_note
-from jaxvae.study.fit import StudyConfig, prepare
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import prepare
 from jaxvae.study.folder import load_study
 from jaxvae.study.forecasts import BURN_IN, NEXT, forecast, forecast_covariance, paths, portfolio
 from jaxvae.study.study import encode, run_study, scenarios, write_study
@@ -124,13 +125,13 @@ def test_weights_are_a_portfolio(study):
     pd.testing.assert_frame_equal(one, listed)
     pd.testing.assert_frame_equal(one, forecast(study, PANEL, weights[::-1], number=400))
     assert portfolio(study, {}) is None
-    with pytest.raises(OptionError, match="--weights: 'X' is no asset of the study"):
+    with pytest.raises(OptionError, match="weights: 'X' is no asset of the study"):
         portfolio(study, {"X": 1.0})
     few = forecast(study, PANEL.to_frame(), pd.Series({PANEL.assets[1]: 1.0}), number=400)
     pd.testing.assert_frame_equal(one, few)
     with pytest.raises(OptionError, match="5 finite numbers"):
         forecast(study, PANEL, [1.0])
-    with pytest.raises(OptionError, match="--weights: all are 0"):
+    with pytest.raises(OptionError, match="weights: all are 0"):
         forecast(study, PANEL, np.zeros(5))
 
 
@@ -172,10 +173,10 @@ def test_command_writes_forecasts(folder, tmp_path, capsys):
     assert table.date.iloc[-1] == NEXT
     assert pd.read_csv(matrix, index_col=0).shape == (5, 5)
     assert main(["forecast", str(folder), "--data", str(data), "--number", "5"]) == 2
-    assert "--number: 5 draws" in capsys.readouterr().err
+    assert "--number: 5 is too small; at least 100" in capsys.readouterr().err
     again = ["forecast", str(folder), "--data", str(data), "--covariance"]
     assert main([*again, str(matrix)]) == 1
-    assert f"--covariance: {matrix} exists; name a new file" in capsys.readouterr().err
+    assert f"{matrix} exists; name a new file" in capsys.readouterr().err
     both = str(tmp_path / "both.csv")
     assert main([*again, both, "--out", both]) == 2
     assert "is --out, too" in capsys.readouterr().err

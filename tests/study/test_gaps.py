@@ -24,7 +24,8 @@ from jaxvae.inference.importance import (
 )
 from jaxvae.models import ModelConfig, make_batch, static_vae
 from jaxvae.study import gaps as missing
-from jaxvae.study.fit import StudyConfig, prepare
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import prepare
 from jaxvae.study.folder import load_study
 from jaxvae.study.presets import make_preset
 from jaxvae.study.study import encode, impute, run_study, scenarios, write_study
@@ -314,7 +315,10 @@ def test_a_member_cannot_learn_an_asset_that_is_not_there_yet(panel):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [([], "or keep to fit models"), (["--missing", "keep"], "'STOCK_004' has 0 values")],
+    [
+        ([], "drop-dates, drop-assets, mean or keep"),
+        (["--missing", "keep"], "'STOCK_004' has 0 values"),
+    ],
 )
 def test_the_command_line_says_what_to_do(panel, tmp_path, capsys, options, words):
     frame = panel.to_frame()

@@ -174,5 +174,5 @@ def test_what_a_study_does_not_know_is_refused(study):
     with pytest.raises(OptionError, match="'sector 9' is not one of the study's: sector 0"):
         newcomer(study, TOLD, history(3, 5), "sector 9")
     plain = replace(study, config={**study.config, "model_config": {"sectors": []}})
-    with pytest.raises(OptionError, match="--model conditional"):
+    with pytest.raises(OptionError, match="fit one with model='conditional'"):
         newcomer(plain, TOLD, history(3, 5), "sector 0")

@@ -15,7 +15,8 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.report.page import write_report
 from jaxvae.study import score as summary
-from jaxvae.study.fit import StudyConfig, prepare, refit, train_grid
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import prepare, refit, train_grid
 from jaxvae.study.folder import SCHEMA, load_study
 from jaxvae.study.score import mix_bounds
 from jaxvae.study.study import encode, run_study, scenarios, write_study
@@ -274,7 +275,7 @@ def test_scenarios_are_calibrated_and_repeatable(study, folder):
     np.testing.assert_allclose(drawn.std(), np.sqrt(np.diag(study.covariance)), rtol=0.06)
     pd.testing.assert_frame_equal(scenarios(study, 6000, seed=1), drawn, check_exact=True)
     assert not scenarios(study, 6000, seed=2).equals(drawn)
-    with pytest.raises(OptionError, match="--number: 0"):
+    with pytest.raises(OptionError, match="number: 0"):
         scenarios(study, 0)
 
 
@@ -348,14 +349,14 @@ def test_a_collapsed_factor_is_named():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"seeds": 0}, "--seeds: 0"),
-        ({"n_factors": 0}, "--factors: 0"),
-        ({"preset": "best"}, "--preset"),
-        ({"model": "deep"}, "--model"),
+        ({"seeds": 0}, "seeds: 0"),
+        ({"n_factors": 0}, "n_factors: 0"),
+        ({"preset": "best"}, "preset: 'best' is not notebook"),
+        ({"model": "deep"}, "model: 'deep' is not one of"),
         ({"epochs": 0}, "epochs: 0"),
         ({"likelihood_samples": 1}, "likelihood_samples: 1"),
-        ({"root_seed": -1}, "--seed: -1"),
-        ({"root_seed": 2**32}, "--seed: 4294967296"),
+        ({"root_seed": -1}, "root_seed: -1"),
+        ({"root_seed": 2**32}, "root_seed: 4294967296"),
         ({"betas": (float("nan"),)}, "betas"),
     ],
 )
@@ -404,5 +405,7 @@ def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
 
 
 def test_too_many_factors_for_the_assets():
-    with pytest.raises(OptionError, match=r"12 assets, too few for 12 factors.*--factors 11"):
+    with pytest.raises(
+        OptionError, match="n_factors: 12 is too large for a panel of 12 assets; at most 11"
+    ):
         run_study(PANEL, replace(CONFIG, n_factors=12))

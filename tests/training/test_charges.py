@@ -19,8 +19,9 @@ from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.models.distributions import Gaussian, kl_divergence
 from jaxvae.study import describe, score
+from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.decompose_kl import kl_parts, kl_rows
-from jaxvae.study.fit import StudyConfig, Trained, prepare, preset_of
+from jaxvae.study.fit import Trained, prepare
 from jaxvae.training import member as training
 from jaxvae.training import terms
 from jaxvae.training.objective import capacity_charge, free_bits_charge
@@ -217,13 +218,13 @@ def test_a_student_prior_has_no_such_parts():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"capacity": -1.0}, "--capacity: -1.0 must be finite and not negative"),
-        ({"free_bits": -0.5}, "--free-bits: -0.5 must"),
-        ({"free_bits": float("nan")}, "--free-bits: nan must"),
-        ({"warmup": -1}, "--warmup: -1 must"),
-        ({"warmup": 30, "epochs": 20}, "--warmup: 30 exceeds the 20 epochs"),
-        ({"capacity": 1.0, "free_bits": 0.1}, "--capacity and --free-bits: choose one"),
-        ({"model": "student", "free_bits": 0.1}, "--free-bits: does not go with --model student"),
+        ({"capacity": -1.0}, "capacity: -1.0 is too small; at least 0"),
+        ({"free_bits": -0.5}, "free_bits: -0.5 is too small"),
+        ({"free_bits": float("nan")}, "free_bits: nan is not finite"),
+        ({"warmup": -1}, "warmup: -1 is too small"),
+        ({"warmup": 30, "epochs": 20}, "warmup: 30 exceeds the 20 epochs"),
+        ({"capacity": 1.0, "free_bits": 0.1}, "capacity: leave it or free_bits out"),
+        ({"model": "student", "free_bits": 0.1}, "free_bits: does not go with model='student'"),
     ],
 )
 def test_a_study_refuses_what_makes_no_sense(wrong, words):
@@ -238,7 +239,7 @@ def test_a_study_refuses_what_makes_no_sense(wrong, words):
         ({"capacity": -1.0}, "capacity: -1.0"),
         ({"free_bits": float("inf")}, "free_bits: inf"),
         ({"capacity": 1.0, "capacity_epochs": 900}, "capacity_epochs: 900"),
-        ({"capacity": 1.0, "free_bits": 0.1}, "choose one"),
+        ({"capacity": 1.0, "free_bits": 0.1}, "leave it or free_bits out"),
         ({"free_bits": 0.1, "n_samples": 2}, "n_samples: 2 does not go"),
     ],
 )

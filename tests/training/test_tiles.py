@@ -103,7 +103,7 @@ def test_a_tile_that_does_not_fit_is_refused_with_a_width_that_does(monkeypatch)
 
     # A row comes and a row goes, 4,000 bytes each.
     monkeypatch.setattr(tiles, "_bytes_free", lambda devices: 100_000)
-    with pytest.raises(OptionError, match=r"--tile-width: 32 members at once need") as error:
+    with pytest.raises(OptionError, match=r"tile_width: 32 members at once need") as error:
         run(32)
     advised = int(re.search(r"set it to (\d+)$", str(error.value))[1])
     assert 8 <= advised <= 12
@@ -112,9 +112,7 @@ def test_a_tile_that_does_not_fit_is_refused_with_a_width_that_does(monkeypatch)
 
 def test_training_looks_at_memory_first(monkeypatch):
     monkeypatch.setattr(tiles, "_bytes_free", lambda devices: 1000)
-    with pytest.raises(
-        OptionError, match=r"--tile-width: 5 .* take fewer assets, dates or factors"
-    ):
+    with pytest.raises(OptionError, match=r"tile_width: 5 .* take fewer assets, dates or factors"):
         trained(grid(seeds=(0,), betas=(1.0,)), tile_width=5)
 
 
@@ -143,7 +141,7 @@ def test_a_devices_own_memory_counts():
     with pytest.raises(OptionError) as error:
         require_memory(Compiled(), (device(9 * 10**9, 8 * 10**9),), 8)
     assert str(error.value) == (
-        "--tile-width: 8 members at once need 2.0 GB a device, 1.0 GB are free; set it to 4"
+        "tile_width: 8 members at once need 2.0 GB a device, 1.0 GB are free; set it to 4"
     )
 
 

@@ -143,15 +143,15 @@ def test_a_walk_is_public():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"window": 10}, "--window: 10 is too few"),
-        ({"step": 0}, "--step: 0 is too few"),
-        ({"step": 52}, "--step: 52 leaves .* at most 51"),
-        ({"seeds": 0}, "--seeds: 0"),
+        ({"window": 10}, "window: 10 is too small"),
+        ({"step": 0}, "step: 0 is too small"),
+        ({"step": 52}, "step: 52 leaves .* at most 51"),
+        ({"seeds": 0}, "seeds: 0"),
         ({"betas": (-1.0,)}, "betas"),
-        ({"n_factors": 0}, "--factors: 0"),
-        ({"model": "deep"}, "--model: 'deep'"),
-        ({"model": "volatility", "n_factors": 1}, "factors: 1 is too few"),
-        ({"root_seed": -1}, "--seed"),
+        ({"n_factors": 0}, "n_factors: 0"),
+        ({"model": "deep"}, "model: 'deep'"),
+        ({"model": "volatility", "n_factors": 1}, "n_factors: 1 is too small"),
+        ({"root_seed": -1}, "root_seed: -1"),
         ({"epochs": 0}, "epochs: 0"),
     ],
 )
@@ -161,9 +161,9 @@ def test_wrong_settings_are_refused(setting, words):
 
 
 def test_a_panel_that_cannot_be_walked_is_refused():
-    with pytest.raises(DataError, match="120 dates, too few for --window 110 and one --step 12"):
+    with pytest.raises(DataError, match="120 dates, too few for window=110 and one step=12"):
         prepare(PANEL, replace(CONFIG, window=110))
-    with pytest.raises(OptionError, match="--factors 7 or less"):
+    with pytest.raises(OptionError, match=r"n_factors: .* at most 7"):
         prepare(PANEL, replace(CONFIG, n_factors=8))
     values = PANEL.values.copy()
     values[20:85, 3] = 0.001

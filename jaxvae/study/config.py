@@ -1,0 +1,76 @@
+"""The settings of a study: a frozen, validated set."""
+
+from dataclasses import dataclass
+
+from jaxvae.errors import check_option, check_options, option
+from jaxvae.study.presets import MODELS, Preset, make_preset
+from jaxvae.training.ensemble import check_grid
+
+LARGEST_SEED = 2**32 - 1
+MOST_SEEDS = 100_000
+MOST_EPOCHS = 1_000_000
+MOST_WIDTH = 1_000_000
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What to train and how to score it.
+
+    Args:
+        seeds: how many at each beta, numbered from 0.
+        betas: weights of the KL term.
+        n_factors: latent factors.
+        model: name of the family (`study.presets`).
+        epochs: the most passes over the training rows; None for the model's own.
+        root_seed: every random number of the study comes from it.
+        likelihood_samples: importance samples a date for log p(x).
+        tile_width: members at once on each device, None for what suits it; floats may differ in the
+            last place between widths.
+        preset: "notebook" for the settings of the notebook, bit by bit; else None.
+        warmup: epochs over which β rises from 0; None for the model's own.
+        capacity: nats a date at which the KL is held (see `TrainConfig`).
+        free_bits: nats a date that each factor may carry without charge (see `TrainConfig`).
+
+    Raises:
+        OptionError: a setting of another type, beyond its limits, or that does not go with another.
+    """
+
+    seeds: int = option(8, "seeds a beta", least=1, most=MOST_SEEDS)
+    betas: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0), "weights of the KL term", least=0)
+    n_factors: int = option(5, "latent factors", flag="factors", metavar="K", least=1)
+    model: str = option("static", "what is fitted", choices=MODELS)
+    epochs: int | None = option(None, "the most epochs", least=1, most=MOST_EPOCHS)
+    root_seed: int = option(
+        0, "root of all random numbers", flag="seed", metavar="S", least=0, most=LARGEST_SEED
+    )
+    likelihood_samples: int = option(128, "", least=8)
+    tile_width: int | None = option(
+        None, "members at once on each device", least=1, most=MOST_WIDTH
+    )
+    preset: str | None = option(None, "the notebook's own settings", choices=("notebook",))
+    warmup: int | None = option(None, "β rises from 0 over so many", least=0, most=MOST_EPOCHS)
+    capacity: float | None = option(None, "KL a date is held here; cost β |KL - C|", least=0)
+    free_bits: float | None = option(None, "KL a factor that costs nothing", least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        check_grid(range(self.seeds), self.betas)
+        preset_of(self)
+
+
+def preset_of(config: StudyConfig) -> Preset:
+    """The model's shape and training with what the configuration changes of them."""
+    return make_preset(
+        config.preset or "default",
+        n_factors=config.n_factors,
+        epochs=config.epochs,
+        model=config.model,
+        warmup=config.warmup,
+        capacity=config.capacity,
+        free_bits=config.free_bits,
+    )
+
+
+def check_seed(seed: int) -> None:
+    """OptionError unless the seed of what is drawn fits in 32 bits."""
+    check_option("seed", seed, least=0, most=LARGEST_SEED)
