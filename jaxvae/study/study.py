@@ -23,8 +23,8 @@ from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
 from jaxvae.study.folder import Study, load_study, save_study
 from jaxvae.training.ensemble import Progress
+from jaxvae.training.host_memory import host_bytes_free
 from jaxvae.training.store import Stages, in_memory
-from jaxvae.training.tiles import host_bytes_free
 
 # Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.
 COPIES = 8

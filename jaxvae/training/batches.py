@@ -52,14 +52,19 @@ def unobserve(batch: Batch) -> Batch:
 
 
 def _random_order(key: Key[Array, ""], used: Bool[Array, " row"]) -> Int[Array, " row"]:
-    """Row indices, those in use first and in random order.
+    """Row indices, those in use first and in uniformly random order.
 
     A row's index stands in the low bits of its random number, so that numbers are sorted alone,
-    which is many times faster than sorting pairs; the bits above decide, ties are in order.
+    which is many times faster than sorting pairs. Rows whose bits above are equal stay in the order
+    they were in, so sorting is repeated until the bits drawn tell n³ places apart: no two rows tie
+    each time but in one of 2n shuffles.
     """
     n_rows = used.shape[0]
-    low = jnp.uint32((1 << max(1, (n_rows - 1).bit_length())) - 1)
-    drawn = jax.random.bits(key, (n_rows,)) >> 1 & ~low
-    unused = jnp.uint32(1 << 31)
-    rank = jnp.where(used, drawn, unused) | jnp.arange(n_rows, dtype=jnp.uint32)
-    return (jnp.sort(rank) & low).astype(jnp.int32)
+    n_low = max(1, (n_rows - 1).bit_length())
+    low = jnp.uint32((1 << n_low) - 1)
+    unused = jnp.where(used, jnp.uint32(0), jnp.uint32(1 << 31))
+    order = jnp.arange(n_rows, dtype=jnp.uint32)
+    for drawn in jax.random.bits(key, (-(-3 * n_low // (31 - n_low)), n_rows)):
+        rank = (drawn >> 1 & ~low) | unused[order]
+        order = order[jnp.sort(rank | jnp.arange(n_rows, dtype=jnp.uint32)) & low]
+    return order.astype(jnp.int32)

@@ -6,7 +6,6 @@ program, bounded memory, and at each edge progress, a checkpoint and a chance to
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import LARGEST_FLOAT32, FolderError, OptionError, check_option, shown
 from jaxvae.models.model import Model, Variables
 from jaxvae.training import member as train
 from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
@@ -32,6 +31,7 @@ from jaxvae.training.tiles import (
 )
 
 CHUNK_EPOCHS = 20
+MOST_MEMBERS = 1_000_000
 
 
 class Members(NamedTuple):
@@ -79,10 +79,11 @@ def member_grid(
 ) -> Members:
     """Seeds × betas: for each β all seeds in turn; every row and every factor in use.
 
-    Raises OptionError on a seed outside 0 … 2³²-1, a β that is negative or not finite, or one given
-    twice.
+    Raises OptionError as `check_grid` does, and on epochs or a learning rate out of reach.
     """
     check_grid(seeds, betas)
+    learning_rate = check_option("learning_rate", learning_rate, float, least=0)
+    epochs = check_option("epochs", epochs, int, least=0)
     table = [(seed, beta) for beta in betas for seed in seeds]
     n = len(table)
     columns: dict[str, Any] = {
@@ -98,17 +99,23 @@ def member_grid(
 
 
 def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
-    """OptionError on no seeds or betas, a seed outside 0 … 2³²-1, a β that is negative or not
-    finite, or one given twice."""
-    if not seeds or not betas:
-        raise OptionError("betas" if seeds else "seeds", "none is given; at least one")
-    if any(not 0 <= seed < 2**32 for seed in seeds):
-        raise OptionError("seeds", f"{list(seeds)} must lie between 0 and 2**32 - 1")
-    if any(not (math.isfinite(beta) and beta >= 0) for beta in betas):
-        raise OptionError("betas", f"{list(betas)} must be finite and not negative")
+    """Check that seeds × betas can be a table of members.
+
+    Raises:
+        OptionError: no seeds or betas, or too many; a seed that is no whole number of 0 … 2³²-1, a
+            β that is negative or not finite in float32; one that is given twice.
+    """
     for name, values in (("seeds", seeds), ("betas", betas)):
-        if len({float(np.float32(value)) for value in values}) < len(values):
-            raise OptionError(name, f"{list(values)} names one twice")
+        # Looked at in slices: a range may be longer than `len` can say, or than a loop can last.
+        if not len(values[:1]):
+            raise OptionError(name, "none is given; at least one")
+        if len(values[: MOST_MEMBERS + 1]) > MOST_MEMBERS:
+            raise OptionError(name, f"too many; at most {MOST_MEMBERS:,}")
+    known = {check_option("seeds", seed, int, least=0, most=2**32 - 1) for seed in seeds}
+    floats = {np.float32(check_option("betas", beta, float, least=0)) for beta in betas}
+    for name, values, different in (("seeds", seeds, known), ("betas", betas, floats)):
+        if len(different) < len(values):
+            raise OptionError(name, f"{shown([*values])} names one twice")
 
 
 def member_key(
@@ -148,9 +155,11 @@ def train_ensemble(
     Returns what was kept, joined along the member axis: an `Ensemble` unless `finish` says else.
 
     Raises OptionError unless `root` is a typed threefry key (under `vmap`, `rbg` keys draw a whole
-    batch from its first key), and where a tile takes more memory than is free.
+    batch from its first key), where the table holds what `check_grid` refuses, and where a tile
+    takes more memory than is free.
     """
     _require_threefry(root)
+    _check_table(members)
     devices = tuple(jax.local_devices()) if devices is None else devices
     tile_width = resolve_width(tile_width, devices)
     stage, n_members = stage or InMemory(), len(members.seed)
@@ -268,6 +277,15 @@ def _advancer(model: Model, config: TrainConfig) -> Function:
         return state, losses, train.is_running(state, hyperparameters, config)
 
     return advance
+
+
+def _check_table(members: Members) -> None:
+    """What a table of a caller's own can have wrong that no shape or type shows."""
+    seed, beta = np.asarray(members.seed), np.asarray(members.hyperparameters.beta)
+    if seed.dtype != np.uint32:
+        raise OptionError("seeds", f"an array of {seed.dtype}; make it uint32")
+    if not ((beta >= 0) & (beta <= LARGEST_FLOAT32)).all():
+        raise OptionError("betas", f"{shown(beta.tolist())} must be finite and not negative")
 
 
 def _require_threefry(root: Array) -> None:

@@ -167,7 +167,9 @@ def is_running(
     state: TrainState, hyperparameters: Hyperparameters, config: TrainConfig
 ) -> Bool[Array, "*members"]:
     """Whether a member has epochs to go: healthy, not past its last epoch, patience not used up."""
-    running = state.ok & (state.epoch < hyperparameters.last_epoch)
+    # A chunk of epochs may reach beyond the last one, where no schedule is defined.
+    last_epoch = jnp.minimum(hyperparameters.last_epoch, config.epochs)
+    running = state.ok & (state.epoch < last_epoch)
     if config.patience is None:
         return running
     return running & (state.epoch - state.best_epoch < config.patience)

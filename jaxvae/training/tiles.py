@@ -6,7 +6,6 @@ that it takes is looked at before it runs.
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvae.errors import OptionError, check_option
+from jaxvae.training.host_memory import host_bytes_free
 from jaxvae.xla import compiler_options
 
 # Members at once on a device. A CPU's caches hold few; an accelerator wants many.
@@ -89,12 +89,12 @@ def map_members(
 def resolve_width(tile_width: int | None, devices: Devices) -> int:
     """The width asked for, or the constant for the devices' platform.
 
-    Raises OptionError on a width below 1.
+    Raises OptionError on a width that is no whole number from 1 on.
     """
     if tile_width is None:
         return TILE_WIDTHS.get(devices[0].platform, WIDE)
-    width: int = check_option("tile_width", tile_width, least=1)
-    return width
+    checked: int = check_option("tile_width", tile_width, int, least=1)
+    return checked
 
 
 def tiles(n_members: int, width: int) -> list[slice]:
@@ -132,8 +132,8 @@ def require_memory(compiled: Any, devices: Devices, width: int) -> None:
     advice = f"set it to {fits}" if fits else "take fewer assets, dates or factors"
     raise OptionError(
         "tile_width",
-        f"{width} members at once need {needed / 1e9:,.1f} GB a device, {free / 1e9:,.1f} GB are "
-        f"free; {advice}",
+        f"{width} members at once need {needed / 1e9:,.1f} GB a device, "
+        f"{free / 1e9:,.1f} GB are free; {advice}",
     )
 
 
@@ -153,15 +153,6 @@ def _bytes_free(devices: Devices) -> int | None:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
     free = host_bytes_free()
     return None if free is None else free // len(devices)
-
-
-def host_bytes_free() -> int | None:
-    """What is left of the host's memory; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
 def _width(tree: Any) -> int:

@@ -13,7 +13,7 @@ from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 from jaxvae.analysis.rate_distortion import beta_at_rate, linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.cli import study
-from jaxvae.cli.main import main as cli
+from jaxvae.cli.main import make_parser
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
@@ -57,7 +57,7 @@ def parts(model, variables):
 @pytest.fixture(scope="module")
 def held():
     model = linear_model(2, VALUES.shape[1], **FIXED)
-    config = replace(FULL_BATCH, epochs=1500, capacity=CAPACITY, capacity_epochs=500)
+    config = replace(FULL_BATCH, epochs=2500, capacity=CAPACITY, capacity_epochs=500)
     members, ensemble = train(model, VALUES, STRENGTHS, config)
     return [parts(model, member) for member in members], ensemble
 
@@ -178,11 +178,11 @@ def test_a_study_takes_the_settings_in_place_of_its_presets():
 
 def test_the_command_line_hands_them_on():
     words = ["study", "--warmup", "9", "--capacity", "2.5"]
-    config = study._config(cli.make_parser().parse_args(words))
+    config = study._config(make_parser().parse_args(words))
     assert config == StudyConfig(warmup=9, capacity=2.5)
-    config = study._config(cli.make_parser().parse_args(["study", "--free-bits", ".25"]))
+    config = study._config(make_parser().parse_args(["study", "--free-bits", ".25"]))
     assert config == StudyConfig(free_bits=0.25)
-    assert study._config(cli.make_parser().parse_args(["study"])) == StudyConfig()
+    assert study._config(make_parser().parse_args(["study"])) == StudyConfig()
 
 
 @pytest.mark.parametrize(

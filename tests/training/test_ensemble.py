@@ -1,6 +1,8 @@
 """Many members: the same bits wherever a member stands, one compiled program, refusals."""
 
+import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -141,14 +143,63 @@ def test_a_members_key_is_its_own():
 @pytest.mark.parametrize(
     ("seeds", "betas", "words"),
     [
-        ((), (1.0,), "at least one"),
-        ((-1,), (1.0,), "seeds: .* between 0"),
+        ((), (1.0,), "seeds: none is given"),
+        ((0,), (), "betas: none is given"),
+        ((-1,), (1.0,), "seeds: -1 is too small"),
+        ((2**32,), (1.0,), "seeds: 4294967296 is too large"),
+        ((0.0,), (1.0,), "seeds: 0.0 is not a whole number"),
+        ((True,), (1.0,), "seeds: True is not a whole number"),
+        (range(2**32 + 1), (1.0,), "seeds: too many"),
+        (range(10**30), (1.0,), "seeds: too many"),
         ((0, 0), (1.0,), "seeds: .* names one twice"),
-        ((0,), (float("nan"),), "betas: .* finite"),
-        ((0,), (-1.0,), "betas: .* not negative"),
+        ((0,), (float("nan"),), "betas: nan is not finite"),
+        ((0,), (-1.0,), "betas: -1.0 is too small"),
+        ((0,), (1e39,), r"betas: 1e\+39 is too large"),
+        ((0,), (True,), "betas: True is not a number"),
         ((0,), (1.0, 1.0 + 1e-12), "betas: .* names one twice"),
     ],
 )
 def test_wrong_grids_are_refused(seeds, betas, words):
     with pytest.raises(OptionError, match=words):
-        member_grid(seeds, betas, DATA, MODEL, 1e-3, 10)
+        inspect.unwrap(ensemble.check_grid)(seeds, betas)
+
+
+def test_seeds_that_float32_cannot_tell_apart_are_two():
+    members = member_grid((16777216, 16777217, 2**32 - 1), (1.0,), DATA, MODEL, 1e-3, 10)
+    assert members.seed.tolist() == [16777216, 16777217, 2**32 - 1]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 2**31}, {"epochs": 1.5}, {"learning_rate": -1.0}])
+def test_wrong_settings_of_a_grid_are_refused(wrong):
+    (name,), settings = wrong, {"learning_rate": 1e-3, "epochs": 10, **wrong}
+    with pytest.raises(OptionError, match=f"^{name}: "):
+        inspect.unwrap(member_grid)((0,), (1.0,), DATA, MODEL, **settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": np.array([0.0, 1.0])}, "seeds: an array of float64"),
+        ({"seed": np.array([0, 2**32])}, "seeds: an array of int64"),
+        ({"beta": np.array([1.0, 1e39])}, "betas: .* must be finite"),
+        ({"beta": np.array([1.0, -1.0], np.float32)}, "betas: .* not negative"),
+    ],
+)
+def test_wrong_tables_are_refused(changes, words):
+    members = member_grid((0, 1), (1.0,), DATA, MODEL, 1e-3, 10)
+    if "beta" in changes:
+        changes = {"hyperparameters": members.hyperparameters._replace(**changes)}
+    with pytest.raises(OptionError, match=words):
+        train_ensemble(ROOT, DATA, members._replace(**changes), MODEL, CONFIG)
+
+
+def test_no_member_runs_beyond_the_epochs_asked_for():
+    """Though a chunk reaches beyond them: 30 epochs are a chunk and a half, and the learning rate,
+    which has come to 0, would rise again."""
+    config = replace(CONFIG, epochs=30, patience=None)
+    members = grid(seeds=(0,), betas=(1.0,), last_epoch=np.array([1000], np.int32))
+    long = train_ensemble(ROOT, DATA, members, MODEL, config)
+    asked = grid(seeds=(0,), betas=(1.0,), last_epoch=np.array([30], np.int32))
+    assert long.epochs.tolist() == [30]
+    assert long.history.total.shape == (1, 30)
+    assert same_bits(long[1:], train_ensemble(ROOT, DATA, asked, MODEL, config)[1:])

@@ -1,6 +1,7 @@
 """One member: schedules, row weights, early stopping, divergence, models of the user's own."""
 
 import functools
+import itertools
 from dataclasses import replace
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from scipy import stats
 from small import (
     CONFIG,
     DATA,
@@ -180,6 +182,35 @@ def test_every_row_is_visited_once_and_the_last_batch_is_short():
     np.testing.assert_array_equal(in_use.sum(axis=1), [16, 16, 16, 0])
     seen = np.asarray(rows)[np.asarray(in_use) > 0]
     assert sorted(seen) == sorted(set(range(50)) - {3, 9})
+
+
+def orders(n_rows, n_draws, used=None):
+    """Rows in random order, many times."""
+    used = jnp.ones(n_rows, bool) if used is None else used
+    keys = jax.random.split(jax.random.key(3), n_draws)
+    return np.asarray(jax.jit(jax.vmap(batches._random_order, (0, None)))(keys, used))
+
+
+def test_every_order_is_as_likely_as_any_other():
+    found, counts = np.unique(orders(4, 24_000), axis=0, return_counts=True)
+    assert found.shape == (24, 4)
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_many_rows_are_in_no_order_either():
+    """Neighbours rise as often as they fall, in 60,000 rows, whose number fills half of the bits
+    that are sorted. The number of rises has variance (n + 1)/12 (Bóna 2012)."""
+    (order,) = orders(60_000, 1)
+    assert sorted(order) == list(range(60_000))
+    rises = (np.diff(order) > 0).sum()
+    assert abs(rises - 59_999 / 2) < 4 * np.sqrt(60_001 / 12)
+
+
+def test_rows_in_use_come_first_in_random_order():
+    used = jnp.array([False, True, False, True, True])
+    found, counts = np.unique(orders(5, 6_000, used)[:, :3], axis=0, return_counts=True)
+    assert sorted(map(tuple, found)) == list(itertools.permutations((1, 3, 4)))
+    assert stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_one_step_is_the_notebooks_in_torch():

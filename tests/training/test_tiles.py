@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import inspect
 import re
 import weakref
 from typing import NamedTuple
@@ -146,17 +147,19 @@ def test_a_devices_own_memory_counts():
 
 
 def test_devices_without_memory_share_the_hosts(monkeypatch):
-    host = "MemTotal: 9000000 kB\nMemAvailable:    3000000 kB\n"
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path, encoding: host)
+    monkeypatch.setattr(tiles, "host_bytes_free", lambda: 3_000_000_000)
     require_memory(Compiled(), (device(),), 8)
     with pytest.raises(OptionError, match=r"need 2.0 GB a device, 1.5 GB are free; set it to 6"):
         require_memory(Compiled(), (device(), device()), 8)
 
 
 def test_what_is_not_known_is_not_refused(monkeypatch):
-    def absent(path, encoding):
-        raise FileNotFoundError
-
-    monkeypatch.setattr("pathlib.Path.read_text", absent)
+    monkeypatch.setattr(tiles, "host_bytes_free", lambda: None)
     require_memory(Compiled(), (device(),), 8)
     require_memory(Compiled(None), (device(1),), 8)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2**31, True, 2.0, "4"])
+def test_wrong_widths_are_refused(wrong):
+    with pytest.raises(OptionError, match=r"^tile_width: "):
+        inspect.unwrap(tiles.resolve_width)(wrong, DEVICES)
