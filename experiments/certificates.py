@@ -47,7 +47,7 @@ from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.importance import log_likelihood, posterior_modes
-from jaxvae.models import freedom_of, make_batch
+from jaxvae.models import df_of, make_batch
 from jaxvae.training.state import TrainConfig
 from jaxvae.training.terms import draw_noise, row_terms
 
@@ -280,7 +280,7 @@ def student(epochs):
         values = values / values.std(axis=0)
         settings = {"n_factors": 3, "likelihood": "student", "n_samples": 8}
         member = members_on(values, epochs, **settings)[0]
-        freedom = float(freedom_of(member.variables))
+        freedom = float(df_of(member.variables))
         # The decoder's own scale at z = 0 is Ψ ν/(ν + K).
         member = member._replace(noise=member.noise * (freedom + 3) / freedom)
         exact = log_density(density(member, freedom), values).mean()

@@ -36,7 +36,6 @@ from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
-from jaxvae.models.distributions import sample
 from jaxvae.report import style
 from jaxvae.study.presets import build_model, make_preset, notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
@@ -73,7 +72,7 @@ def looker(model):
         (variables, seed), (key, batch, blank) = member, shared
         key_posterior, key_prior = jax.random.split(jax.random.fold_in(key, seed))
         posterior, _ = model.encode(variables, batch, False)
-        factors = sample(key_posterior, posterior)
+        factors = posterior.sample(key_posterior)
         drawn = jax.random.normal(key_prior, (N_SCENARIOS, K))
         return Look(
             factors=posterior.mean,

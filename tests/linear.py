@@ -12,8 +12,6 @@ import numpy as np
 from scipy import stats
 
 from jaxvae.models import ModelConfig, factors_used, make_batch, static_vae
-from jaxvae.models.distributions import log_density as log_density_of
-from jaxvae.models.distributions import sample
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 
@@ -131,10 +129,10 @@ def encoder_weights(key, model, variables, batch, n_samples):
     used = factors_used(variables, posterior.mean)
 
     def weight(key):
-        factors = sample(key, posterior)
+        factors = posterior.sample(key)
         observation, _ = model.decode(variables, factors, batch, False)
-        joint = log_density_of(observation, batch.values, batch.observed)
-        joint += log_density_of(model.prior(variables, factors, batch), factors, used)
-        return joint - log_density_of(posterior, factors, used)
+        joint = observation.log_prob(batch.values, batch.observed)
+        joint += model.prior(variables, factors, batch).log_prob(factors, used)
+        return joint - posterior.log_prob(factors, used)
 
     return jax.lax.map(weight, jax.random.split(key, n_samples))

@@ -12,15 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae.inference.importance import posterior_draws
-from jaxvae.models.distributions import (
-    Density,
-    Gaussian,
-    IndependentT,
-    StudentT,
-    UncertainGaussian,
-    log_density,
-    predictive,
-)
+from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.models.model import Batch, Model, Variables
 
 
@@ -54,14 +46,13 @@ def draw_given(
     """Weighted draws from p(x | y), y = A x the returns of the portfolios, under each row's
     conditions (values are not looked at).
 
-    z comes from importance samples of p(z | y), x from p(x | z, y). The latter is exact: once the
-    mixing variables of heavy tails are known the noise is Gaussian, and a draw x̃ is moved onto
-    what is given,
+    z comes from importance samples of p(z | y), x from p(x | z, y) by `Distribution.complete`: for
+    Gaussian noise a draw x̃ moved onto what is given,
 
         x = x̃ + Ψ Aᵀ (A Ψ Aᵀ)⁻¹ (y - A x̃)
 
-    (Matheron's rule; Hoffman & Ribak 1991). A row's one mixing variable is drawn given y; those of
-    single assets are drawn from their prior, and weigh where several assets make a portfolio.
+    (Matheron's rule; Hoffman & Ribak 1991), and for heavy tails the same once their mixing
+    variables are drawn.
     """
     key_factors, key_noise = jax.random.split(key)
     n_rows = len(batch.values)
@@ -75,7 +66,8 @@ def draw_given(
         draw: tuple[Key[Array, ""], Float[Array, "row factor"]],
     ) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
         key, factors = draw
-        return _complete(key, _observation(model, variables, factors, batch), given)
+        observation, _ = model.decode(variables, factors, batch, False)
+        return observation.complete(key, given.weights, given.returns)
 
     keys = jax.random.split(key_noise, n_samples)
     values, corrections = jax.lax.map(complete, (keys, factors))
@@ -98,79 +90,10 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
         factors: Float[Array, "row factor"],
         seen: Batch,
         training: bool = False,
-    ) -> tuple[Density, Variables]:
+    ) -> tuple[Distribution, Variables]:
         del seen
-        observation = _observation(model, variables, factors, batch)
-        return portfolio_density(observation, weights), variables
+        observation, _ = model.decode(variables, factors, batch, False)
+        return observation.portfolios(weights), variables
 
     alone = model.prior if model.marginal is None else model.marginal
     return model._replace(encode=encode, decode=decode, prior=alone, exact=None)
-
-
-def _observation(
-    model: Model, variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-) -> Gaussian | StudentT | IndependentT:
-    """p(x | z), with what is not known of its mean integrated out."""
-    observation = model.decode(variables, factors, batch, False)[0]
-    return predictive(observation) if isinstance(observation, UncertainGaussian) else observation
-
-
-def portfolio_density(
-    density: Gaussian | StudentT | IndependentT, weights: Float[Array, "portfolio asset"]
-) -> Gaussian | StudentT | IndependentT:
-    """Density of portfolios that share no asset: mean A μ, squared scale A² σ².
-
-    Exact for a Gaussian and a multivariate t, and for one asset alone. Several independent t's are
-    stood in for by the heaviest of them, at the sum of their squared scales.
-    """
-    mean = density.mean @ weights.T
-    log_scale = jnp.log(jnp.exp(density[1]) @ (weights**2).T)
-    if isinstance(density, Gaussian):
-        return Gaussian(mean, log_scale)
-    if isinstance(density, StudentT):
-        return StudentT(mean, log_scale, density.freedom)
-    held = jnp.where(weights[None] != 0.0, density.freedom[:, None, :], jnp.inf)
-    return IndependentT(mean, log_scale, jnp.min(held, axis=-1))
-
-
-def _complete(
-    key: Key[Array, ""], density: Gaussian | StudentT | IndependentT, given: Given
-) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
-    """A draw of x from p(x | z, y) in each row, and what it adds to the log weight of z."""
-    key_noise, key_mixing = jax.random.split(key)
-    weights, known = given.weights, given.returns[None, :]
-    portfolios = portfolio_density(density, weights)
-    noise = jax.random.normal(key_noise, density.mean.shape, density.mean.dtype)
-    if isinstance(density, Gaussian):
-        variances, correction = jnp.exp(density.log_variance), jnp.zeros(len(noise))
-    elif isinstance(density, StudentT):
-        variances, correction = _mixed_together(key_mixing, density, portfolios, known)
-    else:
-        variances, correction = _mixed_alone(key_mixing, density, portfolios, given)
-    values = density.mean + jnp.sqrt(variances) * noise
-    gap = (known - values @ weights.T) / (variances @ (weights**2).T)
-    return values + variances * (gap @ weights), correction
-
-
-def _mixed_together(
-    key: Key[Array, ""], density: StudentT, portfolios: Density, known: Float[Array, "1 portfolio"]
-) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
-    """s | y ~ InverseGamma((ν+n)/2, (ν+δ)/2) scales the whole row; the weight is exact as it is."""
-    distance = jnp.sum((known - portfolios.mean) ** 2 * jnp.exp(-portfolios[1]), axis=-1)
-    shape = 0.5 * (density.freedom + known.shape[-1])
-    mixing = 0.5 * (density.freedom + distance) / jax.random.gamma(key, shape)
-    return mixing[:, None] * jnp.exp(density.log_scale), jnp.zeros_like(mixing)
-
-
-def _mixed_alone(
-    key: Key[Array, ""], density: IndependentT, portfolios: Density, given: Given
-) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
-    """A mixing variable an asset from its prior. A portfolio of several assets is Gaussian once
-    they are known: that density takes the place of the stand-in's."""
-    half = 0.5 * density.freedom
-    variances = jnp.exp(density.log_scale) * half / jax.random.gamma(key, half)
-    known = jnp.broadcast_to(given.returns[None, :], portfolios.mean.shape)
-    several = jnp.sum(given.weights != 0.0, axis=-1) > 1
-    used = jnp.broadcast_to(several[None, :].astype(known.dtype), known.shape)
-    exact = Gaussian(portfolios.mean, jnp.log(variances @ (given.weights**2).T))
-    return variances, log_density(exact, known, used) - log_density(portfolios, known, used)

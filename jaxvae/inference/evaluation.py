@@ -13,8 +13,7 @@ from jaxvae.inference.importance import (
     log_likelihood,
     posterior_mean_of_returns,
 )
-from jaxvae.models.distributions import Density, Gaussian, factor_divergence, sample, variance
-from jaxvae.models.kalman import Chain
+from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.training.objective import Bound
 
@@ -54,33 +53,25 @@ def evaluate(
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     return Evaluation(
         factors=factors,
-        log_variance=_log_variance(posterior),
+        log_variance=jnp.log(posterior.variance),
         kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
         likelihood=log_likelihood(key, model, variables, batch, n_samples),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
-        noise_variance=share @ variance(observation),
+        noise_variance=share @ observation.variance,
     )
 
 
 def _divergence(
-    model: Model, variables: Variables, batch: Batch, posterior: Gaussian | Chain
+    model: Model, variables: Variables, batch: Batch, posterior: Distribution
 ) -> Float[Array, "row factor"]:
     """KL(q ‖ p) of each row and factor, in nats."""
     if model.exact is not None:
         return model.exact(variables, batch).kl
-    assert isinstance(posterior, Gaussian)
     factors = posterior.mean
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
-    return factor_divergence(posterior, prior, used)
-
-
-def _log_variance(posterior: Gaussian | Chain) -> Float[Array, "row factor"]:
-    """Of each factor of a row by itself; NaN where rows depend on each other."""
-    if isinstance(posterior, Gaussian):
-        return posterior.log_variance
-    return jnp.full_like(posterior.mean, jnp.nan)
+    return posterior.factor_kl(prior, used)
 
 
 def posterior_means(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row factor"]:
@@ -139,8 +130,8 @@ def sample_scenarios(
     """One draw of returns a row from the generative model, observation noise included: z from the
     prior, x from p(x | z), under the row's conditions (values are not looked at)."""
     key_factors, key_noise = jax.random.split(key)
-    factors = sample(key_factors, _law_of_a_row(model, variables, batch))
-    return sample(key_noise, model.decode(variables, factors, batch, False)[0])
+    factors = _law_of_a_row(model, variables, batch).sample(key_factors)
+    return model.decode(variables, factors, batch, False)[0].sample(key_noise)
 
 
 def implied_covariance(
@@ -153,21 +144,21 @@ def implied_covariance(
 
     The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
     """
-    factors = sample(key, _law_of_a_row(model, variables, batch))
+    factors = _law_of_a_row(model, variables, batch).sample(key)
     return moments_over_draws(model.decode(variables, factors, batch, False)[0])
 
 
 def moments_over_draws(
-    observation: Density,
+    observation: Distribution,
 ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
     """Mean and covariance of returns from p(x | z) at draws of z, a row each."""
     mean = jnp.mean(observation.mean, axis=0)
     centred = observation.mean - mean[None, :]
-    noise = jnp.mean(variance(observation), axis=0)
+    noise = jnp.mean(observation.variance, axis=0)
     return mean, centred.T @ centred / centred.shape[0] + jnp.diag(noise)
 
 
-def _law_of_a_row(model: Model, variables: Variables, batch: Batch) -> Density:
+def _law_of_a_row(model: Model, variables: Variables, batch: Batch) -> Distribution:
     """p(z) of each row by itself, whatever the others are."""
     zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
     return (model.marginal or model.prior)(variables, zeros, batch)

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.inference.evaluation import moments_over_draws
 from jaxvae.inference.members import Fitted
-from jaxvae.models.distributions import Density, sample, variance
+from jaxvae.models.distributions import Distribution
 from jaxvae.models.memory import Memory, Speeds, advance, blank, flat
-from jaxvae.models.model import Ahead, Batch, Model, Variables, make_batch, take_rows
+from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.training.tiles import Function, map_members
 
 
@@ -71,27 +71,20 @@ def sample_portfolio(
 
     def draw(key: Key[Array, ""]) -> tuple[Array, Array, Array]:
         key_factors, key_noise = jax.random.split(key)
-        density, _ = model.decode(variables, _draw(key_factors, beforehand), batch, False)
-        returns = sample(key_noise, density)
-        return density.mean @ weights, variance(density) @ weights**2, returns @ weights
+        density, _ = model.decode(variables, beforehand.sample(key_factors), batch, False)
+        returns = density.sample(key_noise)
+        return density.mean @ weights, density.variance @ weights**2, returns @ weights
 
     means, noise, draws = jax.lax.map(draw, jax.random.split(key, n_draws))
     return jnp.mean(means, axis=0), jnp.var(means, axis=0) + jnp.mean(noise, axis=0), draws
 
 
-def _beforehand(model: Model, variables: Variables, batch: Batch) -> Density | Ahead:
+def _beforehand(model: Model, variables: Variables, batch: Batch) -> Distribution:
     """What is known of each row's factors before its returns are."""
     if model.ahead is not None:
         return model.ahead(variables, batch)
     zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
     return model.prior(variables, zeros, batch)
-
-
-def _draw(key: Key[Array, ""], law: Density | Ahead) -> Float[Array, "row factor"]:
-    if not isinstance(law, Ahead):
-        return sample(key, law)
-    noise = jax.random.normal(key, law.mean.shape, law.mean.dtype)
-    return law.mean + jnp.einsum("rij,rj->ri", law.root, noise)
 
 
 def forecast_moments(
@@ -153,9 +146,9 @@ def sample_paths(
             known = nothing._replace(conditions=flat(memory, last))
         key_factors, key_noise = jax.random.split(key)
         law = _following(model, variables, known, past)
-        factors = sample(key_factors, law)
+        factors = law.sample(key_factors)
         density, _ = model.decode(variables, factors, known, False)
-        returns = sample(key_noise, density)
+        returns = density.sample(key_noise)
         moved = None if memory is None else advance(memory, returns, speeds)  # type: ignore[arg-type]
         return (moved, returns, factors), returns
 
@@ -165,7 +158,7 @@ def sample_paths(
 
 def _following(
     model: Model, variables: Variables, rows: Batch, past: Float[Array, "row factor"]
-) -> Density:
+) -> Distribution:
     """p(z) of paths' next date, where `past` were the factors of the last.
 
     Rows of an ordered model are tied by a stationary Gaussian chain, which is reversible: what its
@@ -175,7 +168,7 @@ def _following(
         return model.prior(variables, jnp.zeros_like(past), rows)
     pair = take_rows(rows, jnp.zeros(2, jnp.int32))
 
-    def of_one(factors: Float[Array, " factor"]) -> Density:
+    def of_one(factors: Float[Array, " factor"]) -> Distribution:
         law = model.prior(variables, jnp.stack([jnp.zeros_like(factors), factors]), pair)
         return jax.tree.map(lambda leaf: leaf[0], law)
 
@@ -198,7 +191,7 @@ def _moments(model: Model, n_draws: int) -> Function:
         key, batch = shared
         rows = jnp.full(n_draws, len(batch.values) - 1)
         law = _beforehand(model, member.variables, batch)
-        factors = _draw(key, jax.tree.map(lambda leaf: leaf[rows], law))
+        factors = jax.tree.map(lambda leaf: leaf[rows], law).sample(key)
         observation, _ = model.decode(member.variables, factors, take_rows(batch, rows), False)
         return moments_over_draws(observation)
 

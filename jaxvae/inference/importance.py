@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae.models.cholesky import cholesky, inverse_lower, solve
-from jaxvae.models.distributions import LOG_2PI, log_density, precision, sample, scale_information
+from jaxvae.models.distributions import LOG_2PI
 from jaxvae.models.model import Batch, Model, Variables, factors_used
 from jaxvae.training.objective import Bound, importance_weighted_bound
 
@@ -181,7 +181,7 @@ def _propose(model: Model, variables: Variables, batch: Batch, n_samples: int) -
         return in_use(modes.mean[mode] + moved)
 
     def from_the_prior(key: Key[Array, ""]) -> Array:
-        return in_use(sample(key, prior))
+        return in_use(prior.sample(key))
 
     return _Proposal(around_a_mode, from_the_prior, log_weight)
 
@@ -257,8 +257,8 @@ def decoder_jacobians(
     factors."""
 
     def decode(factors: Float[Array, "row factor"]) -> tuple[Array, Array]:
-        mean, log_scale, *_ = model.decode(variables, factors, batch, False)[0]
-        return mean, log_scale
+        observation = model.decode(variables, factors, batch, False)[0]
+        return observation.mean, observation.log_squared_scale
 
     def along(direction: Float[Array, " factor"]) -> tuple[Array, Array]:
         tangent = jnp.broadcast_to(direction[None, :], factors.shape)
@@ -274,11 +274,11 @@ def _gauss_newton(
     the diagonal of a factor that is not in use."""
     observation, _ = model.decode(variables, factors, batch, False)
     jacobian, scale_jacobian = decoder_jacobians(model, variables, batch, factors)
-    weights = batch.observed * precision(observation, batch.values, batch.observed)
+    weights = batch.observed * observation.precision(batch.values, batch.observed)
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
-    diagonal = jnp.where(used > 0.0, precision(prior, factors, used), 1.0)
+    diagonal = jnp.where(used > 0.0, prior.precision(factors, used), 1.0)
     curvature = jnp.einsum("kra,ra,lra->rkl", jacobian, weights, jacobian)
-    information = batch.observed * scale_information(observation)
+    information = batch.observed * observation.scale_information
     curvature += jnp.einsum("kra,ra,lra->rkl", scale_jacobian, information, scale_jacobian)
     return curvature + diagonal[..., None] * jnp.eye(factors.shape[-1])[None]
 
@@ -289,8 +289,8 @@ def _log_joint(
     """log p(x, z) over the factors in use."""
     observation, _ = model.decode(variables, factors, batch, False)
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
-    log_prior = log_density(prior, factors, used)
-    return log_prior + log_density(observation, batch.values, batch.observed)
+    log_prior = prior.log_prob(factors, used)
+    return log_prior + observation.log_prob(batch.values, batch.observed)
 
 
 def _strata(n_samples: int) -> tuple[list[int], list[float], int]:
@@ -325,7 +325,7 @@ def _log_mixture(
     offset = jnp.einsum("mrji,mrj->mri", modes.cholesky, used[None] * (factors[None] - modes.mean))
     distance = jnp.sum(offset * offset, axis=-1)
     log_root = jnp.sum(jnp.log(jnp.diagonal(modes.cholesky, axis1=-2, axis2=-1)), axis=-1)
-    log_prior = log_density(model.prior(variables, factors, batch), factors, used)
+    log_prior = model.prior(variables, factors, batch).log_prob(factors, used)
     parts = [
         log_root - 0.5 * (n_used * LOG_2PI + distance / spread**2) - n_used * jnp.log(spread)
         for spread in SPREADS

@@ -13,7 +13,7 @@ from jaxvae.models.model import (
     standard_normal_prior,
     take_rows,
 )
-from jaxvae.models.static import freedom_of, standard_t_prior, static_vae
+from jaxvae.models.static import df_of, standard_t_prior, static_vae
 from jaxvae.models.temporal import persistence_of, temporal_vae
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "Variables",
     "autoregressive_vae",
     "build",
+    "df_of",
     "factors_used",
-    "freedom_of",
     "linear_gaussian",
     "make_batch",
     "persistence",

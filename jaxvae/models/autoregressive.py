@@ -18,11 +18,10 @@ from jaxtyping import Array, Float, Key
 from jaxvae.models import kalman
 from jaxvae.models.cholesky import cholesky, inverse_lower
 from jaxvae.models.config import ModelConfig
-from jaxvae.models.distributions import Gaussian
+from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
 from jaxvae.models.kalman import Chain
 from jaxvae.models.layers import drawn
 from jaxvae.models.model import (
-    Ahead,
     Batch,
     Exact,
     Model,
@@ -61,7 +60,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
-    ) -> tuple[Gaussian | Chain, Variables]:
+    ) -> tuple[Distribution, Variables]:
         if not amortised:
             parameters = linear_gaussian(model, variables)
             temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
@@ -86,10 +85,10 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         posterior, _ = encode(variables, batch)
         return _exact(linear_gaussian(model, variables), variables, batch, posterior)
 
-    def ahead(variables: Variables, batch: Batch) -> Ahead:
+    def ahead(variables: Variables, batch: Batch) -> CorrelatedGaussian:
         parameters = linear_gaussian(model, variables)
         filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
-        return Ahead(filtered.predicted_mean, filtered.predicted_root)
+        return CorrelatedGaussian(filtered.predicted_mean, filtered.predicted_root)
 
     model = Model(
         config.n_factors,
@@ -131,7 +130,7 @@ def _exact(
     parameters: kalman.LinearGaussian,
     variables: Variables,
     batch: Batch,
-    posterior: Gaussian | Chain,
+    posterior: Distribution,
 ) -> Exact:
     """The Kalman filter's likelihood, and the objective's expectations under a posterior."""
     cells = batch.values, batch.observed
@@ -179,7 +178,7 @@ def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian
     return kalman.LinearGaussian(
         kernel.T @ rotation(variables) * variables.factor_mask[None, :],
         at_zero.mean[0],
-        jnp.exp(at_zero[1][0]),
+        at_zero.variance[0],
         persistence(variables),
     )
 

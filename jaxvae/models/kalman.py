@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.models.cholesky import cholesky, inverse_lower
-from jaxvae.models.distributions import LOG_2PI, Gaussian
+from jaxvae.models.distributions import LOG_2PI, Distribution, Gaussian
 
 
-class Chain(NamedTuple):
+class Chain(Distribution):
     """Normal variables of consecutive rows, each row given the next.
 
         z_t = mean_t + gain_t (z_{t+1} - mean_{t+1}) + root_t ε_t,    ε_t ~ N(0, I)
@@ -34,6 +34,11 @@ class Chain(NamedTuple):
     mean: Float[Array, "row size"]
     gain: Float[Array, "row size size"]
     root: Float[Array, "row size size"]
+
+    @property
+    def variance(self) -> Float[Array, "row size"]:
+        """Of each row by itself."""
+        return jnp.diagonal(covariances(self), axis1=-2, axis2=-1)
 
 
 class LinearGaussian(NamedTuple):
@@ -140,9 +145,9 @@ def mean_field(
     return Gaussian(smoothed.mean, -jnp.log(own + 1.0 + strength + earlier))
 
 
-def independent_rows(posterior: Gaussian) -> Chain:
-    """A Gaussian of independent rows as a chain."""
-    deviations = jnp.exp(0.5 * posterior.log_variance)
+def independent_rows(posterior: Distribution) -> Chain:
+    """Independent rows as a chain, with their means and variances."""
+    deviations = jnp.sqrt(posterior.variance)
     root = deviations[..., None] * jnp.eye(deviations.shape[-1], dtype=deviations.dtype)[None]
     return Chain(posterior.mean, jnp.zeros_like(root), root)
 

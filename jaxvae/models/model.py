@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.models.distributions import Density, Gaussian
-from jaxvae.models.kalman import Chain
+from jaxvae.models.distributions import Distribution, Gaussian
 
 Parameters = Any
 Statistics = Any
@@ -63,24 +62,14 @@ class Exact(NamedTuple):
     kl: Float[Array, "row factor"]
 
 
-class Ahead(NamedTuple):
-    """The factors of each row given the returns of the rows before it: normal, of covariance
-    root rootᵀ."""
-
-    mean: Float[Array, "row factor"]
-    root: Float[Array, "row factor factor"]
-
-
 class Model(NamedTuple):
     """A variational autoencoder as pure functions.
 
     initialise(key, batch) -> Variables, every factor in use
-    encode(variables, batch, training) -> (q(z | x) as a Gaussian of shape (row, factor), or as a
-        Chain over the rows, Variables)
-    decode(variables, factors, batch, training) -> (p(x | z) as a density of shape (row, asset),
-        Variables)
-    prior(variables, factors, batch) -> p(z) as a density of shape (row, factor); it may depend on
-        the conditions, or on the factors of other rows
+    encode(variables, batch, training) -> (q(z | x), of shape (row, factor), Variables)
+    decode(variables, factors, batch, training) -> (p(x | z), of shape (row, asset), Variables)
+    prior(variables, factors, batch) -> p(z), of shape (row, factor); it may depend on the
+        conditions, or on the factors of other rows
     complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
         themselves uncertain; None where nothing is
     ordered: rows are consecutive dates that depend on each other, so that training takes blocks of
@@ -89,8 +78,8 @@ class Model(NamedTuple):
         where the prior is that already
     exact(variables, batch) -> Exact, for a model that knows its likelihood and its objective's
         expectation, which then needs no draws; None where they are estimated
-    ahead(variables, batch) -> Ahead, where rows say something of those after them that is not in
-        their conditions; None where the prior is all that is known of a row beforehand
+    ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
+        say something that is not in its conditions; None where the prior is that
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
@@ -99,14 +88,14 @@ class Model(NamedTuple):
 
     n_factors: int
     initialise: Callable[[Key[Array, ""], Batch], Variables]
-    encode: Callable[[Variables, Batch, bool], tuple[Gaussian | Chain, Variables]]
-    decode: Callable[[Variables, Factors, Batch, bool], tuple[Density, Variables]]
-    prior: Callable[[Variables, Factors, Batch], Density]
+    encode: Callable[[Variables, Batch, bool], tuple[Distribution, Variables]]
+    decode: Callable[[Variables, Factors, Batch, bool], tuple[Distribution, Variables]]
+    prior: Callable[[Variables, Factors, Batch], Distribution]
     complexity: Callable[[Variables], Float[Array, ""]] | None = None
     ordered: bool = False
-    marginal: Callable[[Variables, Factors, Batch], Density] | None = None
+    marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
     exact: Callable[[Variables, Batch], Exact] | None = None
-    ahead: Callable[[Variables, Batch], Ahead] | None = None
+    ahead: Callable[[Variables, Batch], Distribution] | None = None
 
 
 def make_batch(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxvae.models.distributions import Gaussian, kl_divergence
+from jaxvae.models.distributions import Gaussian
 from jaxvae.models.layers import half_width
 
 FIRST_VARIANCE = 0.01
@@ -48,4 +48,4 @@ def loadings_divergence(parameters: Any, sectors: tuple[int, ...]) -> Float[Arra
     centre = parameters["sector_mean"][:, jnp.asarray(sectors)]
     spread = jnp.broadcast_to(parameters["log_spread"][:, None], centre.shape)
     posterior = Gaussian(parameters["kernel"], parameters["log_variance"])
-    return jnp.sum(kl_divergence(posterior, Gaussian(centre, spread)))
+    return jnp.sum(posterior.factor_kl(Gaussian(centre, spread), jnp.ones_like(centre)))

@@ -11,12 +11,11 @@ from jaxvae.errors import OptionError
 from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
 from jaxvae.models.config import ModelConfig
 from jaxvae.models.distributions import (
-    Density,
+    Distribution,
     Gaussian,
     IndependentT,
     StudentT,
     UncertainGaussian,
-    predictive,
 )
 from jaxvae.models.layers import (
     Affine,
@@ -31,10 +30,10 @@ from jaxvae.models.model import Batch, Model, Variables, in_use, standard_normal
 from jaxvae.models.sectors import SectorLoadings, loadings_divergence
 
 NOISE_FLOOR = 1e-6
-FIRST_FREEDOM = 10.0
+FIRST_DF = 10.0
 FIRST_VOLATILITY = 0.5
 # ν - 2, so that returns have a variance; at a million the density is a Gaussian's.
-EXCESS_FREEDOM = (1e-2, 1e6)
+EXCESS_DF = (1e-2, 1e6)
 
 
 class Encoder(nn.Module):
@@ -102,19 +101,19 @@ class Decoder(nn.Module):
         batch: Batch,
         training: bool,
         n_used: Float[Array, ""],
-    ) -> Density:
+    ) -> Distribution:
         if self.config.likelihood == "volatility":
             return self._with_volatility(factors, batch, training)
         mean, spread = self._mean(factors, batch, training)
         log_noise = jnp.broadcast_to(self._log_noise(batch), mean.shape)
         if spread is not None:
             uncertain = UncertainGaussian(mean, log_noise, spread)
-            return uncertain if training else predictive(uncertain)
+            return uncertain if training else uncertain.predictive
         if self.config.likelihood == "gaussian":
             return Gaussian(mean, log_noise)
-        freedom = degrees_of_freedom(self.param("log_freedom", _log_first_freedom, ()))
-        reach = (freedom + jnp.sum(factors**2, axis=-1)) / (freedom + n_used)
-        rows = jnp.broadcast_to(freedom + n_used, reach.shape)
+        df = degrees_of_freedom(self.param("log_df", _log_first_df, ()))
+        reach = (df + jnp.sum(factors**2, axis=-1)) / (df + n_used)
+        rows = jnp.broadcast_to(df + n_used, reach.shape)
         return StudentT(mean, log_noise + jnp.log(reach)[:, None], rows)
 
     def _with_volatility(
@@ -125,11 +124,9 @@ class Decoder(nn.Module):
         )
         moves = factors[:, :1] * loadings[None, :]
         mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)[0]
-        freedom = degrees_of_freedom(
-            self.param("log_freedom", _log_first_freedom, (self.n_assets,))
-        )
+        df = degrees_of_freedom(self.param("log_df", _log_first_df, (self.n_assets,)))
         log_scale = self._log_noise(batch) + moves
-        return IndependentT(mean, log_scale, jnp.broadcast_to(freedom[None, :], mean.shape))
+        return IndependentT(mean, log_scale, jnp.broadcast_to(df[None, :], mean.shape))
 
     def _mean(
         self, factors: Float[Array, "row factor"], batch: Batch, training: bool
@@ -167,10 +164,10 @@ class Decoder(nn.Module):
         return jnp.logaddexp(raw, jnp.log(jnp.float32(NOISE_FLOOR)))
 
 
-def freedom_of(variables: Variables) -> Float[Array, "*sizes"]:
+def df_of(variables: Variables) -> Float[Array, "*sizes"]:
     """Degrees of freedom ν of a member: of its "student" likelihood, or one an asset of the noise
     of its "volatility" likelihood."""
-    return degrees_of_freedom(variables.parameters["decoder"]["log_freedom"])
+    return degrees_of_freedom(variables.parameters["decoder"]["log_df"])
 
 
 @functools.cache
@@ -212,7 +209,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         factors: Float[Array, "row factor"],
         batch: Batch,
         training: bool = False,
-    ) -> tuple[Density, Variables]:
+    ) -> tuple[Distribution, Variables]:
         mask = variables.factor_mask
         inputs, n_used = factors * mask[None, :], jnp.sum(mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
@@ -237,8 +234,8 @@ def standard_t_prior(
     """t_ν(0, I) for every row, with the member's ν."""
     del batch
     zeros = jnp.zeros_like(factors)
-    freedom = jnp.broadcast_to(freedom_of(variables), factors.shape[:-1])
-    return StudentT(zeros, zeros, freedom)
+    df = jnp.broadcast_to(df_of(variables), factors.shape[:-1])
+    return StudentT(zeros, zeros, df)
 
 
 def apply_module(
@@ -273,10 +270,10 @@ def _row_scale(batch: Batch) -> Float[Array, "row 1"]:
 
 def degrees_of_freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*sizes"]:
     """ν = 2 + exp(parameter), within bounds."""
-    low, high = EXCESS_FREEDOM
+    low, high = EXCESS_DF
     return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)
 
 
-def _log_first_freedom(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def _log_first_df(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     del key
-    return jnp.full(shape, jnp.log(FIRST_FREEDOM - 2.0), dtype)
+    return jnp.full(shape, jnp.log(FIRST_DF - 2.0), dtype)

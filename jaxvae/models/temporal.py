@@ -20,7 +20,7 @@ from jaxvae.models.config import ModelConfig
 from jaxvae.models.distributions import Gaussian, IndependentT
 from jaxvae.models.memory import LEAST_SQUARE, Recalled, size, unfold
 from jaxvae.models.model import Batch, Model, Variables, factors_used, in_use
-from jaxvae.models.static import FIRST_FREEDOM, FIRST_VOLATILITY, degrees_of_freedom
+from jaxvae.models.static import FIRST_DF, FIRST_VOLATILITY, degrees_of_freedom
 
 # How far a parameter is expected to go from its start: shared by all assets, one an asset, one an
 # asset (or speed) and factor.
@@ -231,8 +231,8 @@ def _observation(
     log_scale = known.log_scale + factors[:, :1] * parameters["volatility"][None, :]
     mean = jnp.einsum("rk,rka->ra", factors[:, 1:], known.loadings)
     mean = jnp.exp(0.5 * log_scale) * mean + parameters["bias"][None, :]
-    freedom = degrees_of_freedom(parameters["log_freedom"])[None, :]
-    return IndependentT(mean, log_scale + jnp.log(known.noise), freedom)
+    df = degrees_of_freedom(parameters["log_df"])[None, :]
+    return IndependentT(mean, log_scale + jnp.log(known.noise), df)
 
 
 def _starts(config: ModelConfig, n_assets: int) -> Any:
@@ -267,7 +267,7 @@ def _starts(config: ModelConfig, n_assets: int) -> Any:
             "noise_slope": Start(np.ones(()), SHARED),
             "log_noise": Start(np.zeros(n_assets), BY_ASSET),
             "volatility": Start(np.full(n_assets, FIRST_VOLATILITY), BY_ASSET),
-            "log_freedom": Start(np.full(n_assets, np.log(FIRST_FREEDOM - 2.0)), SHARED),
+            "log_df": Start(np.full(n_assets, np.log(FIRST_DF - 2.0)), SHARED),
             "bias": Start(np.zeros(n_assets), BY_ASSET),
         },
         "encoder": {

@@ -5,6 +5,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
+from jaxvae.models import standard_normal_prior
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import metric_rows
@@ -17,11 +18,11 @@ def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataF
     """A row a member: the fields of `Decomposition`, and the total correlation of its factors
     shifted in time; nats a date, on `fit`.
 
-    Without columns where the prior is not N(0, I), as under the likelihood "student". On one BLAS
+    Without columns where the prior of a date is not N(0, I), whatever the others are. On one BLAS
     thread: on many small matrices several cost far more than they give.
     """
     members = range(len(grid.ensemble.ok))
-    if prepared.preset.model.likelihood == "student":
+    if prepared.model.prior is not standard_normal_prior:
         return pd.DataFrame(index=members)
     fit = prepared.split.fit
     with threadpool_limits(1):

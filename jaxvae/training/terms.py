@@ -11,15 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxvae.errors import OptionError
-from jaxvae.models.distributions import (
-    Density,
-    Gaussian,
-    divergence,
-    kl_divergence,
-    log_density,
-    move,
-    standard_normal,
-)
+from jaxvae.models.distributions import Distribution, standard_normal
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.training.objective import capacity_charge, free_bits_charge, importance_weighted_bound
 from jaxvae.training.state import TrainConfig
@@ -29,10 +21,12 @@ class Noise(NamedTuple):
     """The random numbers of a pass over a batch.
 
     factors: standard normal, one a draw of z, the draws of a row a batch's length apart.
+    key_factors: what z is drawn by where it is no map of these.
     key_dropout: what hides cells from the encoder.
     """
 
     factors: Float[Array, "draw factor"]
+    key_factors: Key[Array, ""]
     key_dropout: Key[Array, ""]
 
 
@@ -40,7 +34,7 @@ def draw_noise(key: Key[Array, ""], n_rows: int, model: Model, config: TrainConf
     """The noise of a batch of so many rows."""
     key_factors, key_dropout = jax.random.split(key)
     shape = (n_rows * config.n_samples, model.n_factors)
-    return Noise(standard_normal(key_factors, shape), key_dropout)
+    return Noise(standard_normal(key_factors, shape), key_factors, key_dropout)
 
 
 class Terms(NamedTuple):
@@ -77,21 +71,21 @@ def row_terms(
     hidden = training and config.input_dropout > 0.0
     seen = _hide_cells(noise.key_dropout, batch, config.input_dropout) if hidden else batch
     posterior, variables = model.encode(variables, seen, training)
-    assert isinstance(posterior, Gaussian)
     if config.n_samples > 1:
         rows = jnp.tile(jnp.arange(batch.values.shape[0]), config.n_samples)
-        batch, posterior = take_rows(batch, rows), Gaussian(*(part[rows] for part in posterior))
-    factors = move(noise.factors, posterior)
+        batch = take_rows(batch, rows)
+        posterior = jax.tree.map(lambda leaf: leaf[rows], posterior)
+    factors = posterior.draw(noise.factors, noise.key_factors)
     observation, variables = model.decode(variables, factors, batch, training)
-    reconstruction = -log_density(observation, batch.values, batch.observed)
+    reconstruction = -observation.log_prob(batch.values, batch.observed)
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     if config.n_samples == 1:
-        kl = divergence(posterior, prior, factors, used)
+        kl = posterior.kl(prior, factors, used)
         mask = variables.factor_mask
-        known = _factor_divergence(posterior, prior) if config.free_bits else None
+        known = _factor_kl(posterior, prior, used) if config.free_bits else None
         charge = _charge(kl, known, mask, batch.weights, capacity, config)
         return Terms(reconstruction + beta * charge, reconstruction, kl), variables
-    ratio = log_density(posterior, factors, used) - log_density(prior, factors, used)
+    ratio = posterior.log_prob(factors, used) - prior.log_prob(factors, used)
     by_sample = jnp.stack([reconstruction + beta * ratio, reconstruction, ratio])
     total, reconstruction, kl = by_sample.reshape(3, config.n_samples, -1)
     bound = importance_weighted_bound(-total)
@@ -117,10 +111,12 @@ def _charge(
     return jnp.broadcast_to(held, kl.shape)
 
 
-def _factor_divergence(posterior: Gaussian, prior: Density) -> Float[Array, "row factor"]:
-    if not isinstance(prior, Gaussian):
+def _factor_kl(
+    posterior: Distribution, prior: Distribution, used: Float[Array, "row factor"]
+) -> Float[Array, "row factor"]:
+    if not prior.kl_by_factor:
         raise OptionError("free_bits", "the model's prior is not Gaussian, so factors have no KL")
-    return kl_divergence(posterior, prior)
+    return posterior.factor_kl(prior, used)
 
 
 def _expected_terms(

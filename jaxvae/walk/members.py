@@ -22,7 +22,7 @@ from jaxvae.inference import evaluation
 from jaxvae.inference.importance import decoder_jacobians
 from jaxvae.inference.importance import log_likelihood as sampled_likelihood
 from jaxvae.models import ModelConfig
-from jaxvae.models.distributions import StudentT, variance
+from jaxvae.models.distributions import StudentT
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
@@ -65,13 +65,13 @@ class Said(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """A linear decoder's law, x = mean + W z + Ψ^½ ε, under a Gaussian or, with `freedom` below
+    """A linear decoder's law, x = mean + W z + Ψ^½ ε, under a Gaussian or, with `df` below
     infinity, one mixing variable a date."""
 
     mean: Float[Array, "*members asset"]
     loadings: Float[Array, "*members asset factor"]
     noise: Float[Array, "*members asset"]
-    freedom: Float[Array, "*members"]
+    df: Float[Array, "*members"]
     factors: Float[Array, "*members date factor"]
 
 
@@ -262,11 +262,11 @@ def _linear(
     jacobian, _ = decoder_jacobians(model, variables, first, zero)
     loadings = jacobian[:, 0].T
     if not isinstance(observation, StudentT):
-        freedom = jnp.float32(jnp.inf)
-        return Linear(observation.mean[0], loadings, variance(observation)[0], freedom, factors)
-    freedom = observation.freedom[0] - jnp.sum(variables.factor_mask)
-    noise = jnp.exp(observation.log_scale[0]) * observation.freedom[0] / freedom
-    return Linear(observation.mean[0], loadings, noise, freedom, factors)
+        df = jnp.float32(jnp.inf)
+        return Linear(observation.mean[0], loadings, observation.variance[0], df, factors)
+    df = observation.df[0] - jnp.sum(variables.factor_mask)
+    noise = jnp.exp(observation.log_scale[0]) * observation.df[0] / df
+    return Linear(observation.mean[0], loadings, noise, df, factors)
 
 
 def _sampled(
@@ -323,4 +323,4 @@ def as_baseline(member: Linear) -> Baseline:
     precise = loadings / noise[:, None]
     projection = precise @ np.linalg.inv(np.eye(loadings.shape[1]) + loadings.T @ precise)
     scatter = loadings @ loadings.T + np.diag(noise)
-    return Baseline(mean, scatter, loadings, projection, float(member.freedom))
+    return Baseline(mean, scatter, loadings, projection, float(member.df))

@@ -14,7 +14,7 @@ from jaxvae.analysis.baselines import fit_gaussian, fit_multivariate_t
 from jaxvae.analysis.baselines import log_likelihood as log_likelihood_of
 from jaxvae.inference.evaluation import sample_scenarios
 from jaxvae.inference.importance import log_likelihood
-from jaxvae.models import freedom_of, make_batch
+from jaxvae.models import df_of, make_batch
 from jaxvae.training.state import TrainConfig
 
 N_ROWS, N_ASSETS, N_FACTORS, FREEDOM = 1000, 6, 2, 5.0
@@ -41,7 +41,7 @@ HEAVY, GAUSSIAN = returns(FREEDOM), returns(np.inf)
 def multivariate_t(variables):
     """Location, scale matrix and ν of the returns at a member's parameters."""
     found = solution(MODEL, variables, make_batch(np.zeros((1, N_ASSETS))))
-    freedom = float(freedom_of(variables))
+    freedom = float(df_of(variables))
     # The decoder's own scale at z = 0 is Ψ ν/(ν + K).
     noise = found.noise * (freedom + float(variables.factor_mask.sum())) / freedom
     return found.bias[0], found.loadings @ found.loadings.T + np.diag(noise), freedom
@@ -95,13 +95,13 @@ def test_trained_on_a_multivariate_t_it_is_its_maximum_likelihood(heavy):
     best = log_likelihood_of(reference, HEAVY).mean()
     assert best - 0.03 < exact(heavy[0], HEAVY).mean() < best
     assert log_likelihood_of(fit_gaussian(HEAVY), HEAVY).mean() < best - 0.3
-    assert float(freedom_of(heavy[0])) == pytest.approx(FREEDOM, abs=1.0)
+    assert float(df_of(heavy[0])) == pytest.approx(FREEDOM, abs=1.0)
 
 
 def test_trained_on_a_gaussian_nothing_is_lost(gaussian):
     best = log_likelihood_of(fit_gaussian(GAUSSIAN), GAUSSIAN).mean()
     assert best - 0.03 < exact(gaussian[0], GAUSSIAN).mean() < best
-    assert float(freedom_of(gaussian[0])) > 50
+    assert float(df_of(gaussian[0])) > 50
 
 
 def test_more_samples_give_a_tighter_bound(heavy):
@@ -111,12 +111,12 @@ def test_more_samples_give_a_tighter_bound(heavy):
     assert heavy[1] < bound < likelihood
     gap = exact(heavy[0], HEAVY).mean() - heavy[1]
     assert likelihood - bound < 0.7 * gap
-    assert float(freedom_of(variables)) == pytest.approx(FREEDOM, abs=0.5)
+    assert float(df_of(variables)) == pytest.approx(FREEDOM, abs=0.5)
 
 
 def test_scenarios_are_a_multivariate_t(heavy):
     """Of covariance ν/(ν-2) (W Wᵀ + Ψ), here at ν = 12; Mahalanobis distances over D follow F."""
-    decoder = {**heavy[0].parameters["decoder"], "log_freedom": jnp.log(10.0)}
+    decoder = {**heavy[0].parameters["decoder"], "log_df": jnp.log(10.0)}
     variables = heavy[0]._replace(parameters={**heavy[0].parameters, "decoder": decoder})
     location, scale, freedom = multivariate_t(variables)
     rows = make_batch(np.zeros((60_000, N_ASSETS)))

@@ -9,9 +9,8 @@ import pytest
 from linear import linear_model
 from scipy import stats
 
-from jaxvae.inference.conditioning import Given, draw_given, portfolio_density
-from jaxvae.models import freedom_of, make_batch
-from jaxvae.models.distributions import log_density
+from jaxvae.inference.conditioning import Given, draw_given
+from jaxvae.models import df_of, make_batch
 
 N_ASSETS, N_FACTORS, TAILS = 5, 2, 3.0
 DRAW = jax.jit(draw_given, static_argnames=("model", "n_samples"))
@@ -38,9 +37,9 @@ def member(likelihood, factor=0.8):
         "log_variance": jnp.asarray(np.log(noise), jnp.float32),
     }
     if likelihood == "student":
-        decoder["log_freedom"] = jnp.float32(np.log(4.0))
+        decoder["log_df"] = jnp.float32(np.log(4.0))
     if likelihood == "volatility":
-        decoder["log_freedom"] = jnp.full(N_ASSETS, np.log(TAILS - 2.0), jnp.float32)
+        decoder["log_df"] = jnp.full(N_ASSETS, np.log(TAILS - 2.0), jnp.float32)
         decoder["volatility"] = jnp.full(N_ASSETS, factor, jnp.float32)
     return (
         model,
@@ -110,7 +109,7 @@ def test_what_is_given_is_met_by_every_draw(likelihood):
 def test_linear_student_draws_have_the_multivariate_t_conditional():
     """Given n returns: t_{ν+n} with the Gaussian's mean and (ν+δ)/(ν+n) times its covariance."""
     (values, weights, _), variables, (loadings, bias, noise) = drawn("student")
-    freedom = float(freedom_of(variables))
+    freedom = float(df_of(variables))
     mean, left, distance, _ = conditional(bias, loadings @ loadings.T + np.diag(noise))
     more = freedom + len(RETURNS)
     assert_moments(values, weights, mean, left * (freedom + distance) / more * more / (more - 2.0))
@@ -148,8 +147,8 @@ def test_one_asset_alone_is_its_own_density():
     factors = jax.random.normal(jax.random.key(3), (3, N_FACTORS))
     density = model.decode(variables, factors, batch)[0]
     values = jax.random.normal(jax.random.key(4), (3, N_ASSETS))
-    each = portfolio_density(density, jnp.eye(N_ASSETS))
+    each = density.portfolios(jnp.eye(N_ASSETS))
     ones = jnp.ones_like(values)
     np.testing.assert_allclose(
-        log_density(each, values, ones), log_density(density, values, ones), rtol=1e-5
+        each.log_prob(values, ones), density.log_prob(values, ones), rtol=1e-5
     )

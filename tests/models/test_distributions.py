@@ -10,11 +10,6 @@ from jaxvae.models.distributions import (
     Gaussian,
     IndependentT,
     StudentT,
-    log_density,
-    precision,
-    sample,
-    scale_information,
-    variance,
 )
 
 RNG = np.random.default_rng(0)
@@ -33,7 +28,7 @@ def cells(density):
     scale = np.exp(0.5 * np.asarray(LOG_SCALE, float))
     if isinstance(density, Gaussian):
         return stats.norm.logpdf(VALUES, MEAN, scale)
-    return stats.t.logpdf(VALUES, np.asarray(density.freedom, float), MEAN, scale)
+    return stats.t.logpdf(VALUES, np.asarray(density.df, float), MEAN, scale)
 
 
 def multivariate_t(columns):
@@ -48,34 +43,34 @@ def multivariate_t(columns):
 
 @pytest.mark.parametrize("density", [GAUSSIAN, INDEPENDENT])
 def test_log_density_of_independent_variables_is_scipys(density):
-    found = log_density(density, VALUES, ALL)
+    found = density.log_prob(VALUES, ALL)
     np.testing.assert_allclose(found, cells(density).sum(axis=1), rtol=1e-5, atol=1e-5)
-    some = log_density(density, VALUES, SOME)
+    some = density.log_prob(VALUES, SOME)
     np.testing.assert_allclose(some, cells(density)[:, [0, 2]].sum(axis=1), rtol=1e-5)
 
 
 def test_log_density_of_a_multivariate_t_is_scipys():
-    found = log_density(STUDENT, VALUES, ALL)
+    found = STUDENT.log_prob(VALUES, ALL)
     np.testing.assert_allclose(found, multivariate_t([0, 1, 2]), rtol=1e-5, atol=2e-5)
 
 
 def test_the_marginal_of_a_multivariate_t_keeps_its_freedom():
-    found = log_density(STUDENT, VALUES, SOME)
+    found = STUDENT.log_prob(VALUES, SOME)
     np.testing.assert_allclose(found, multivariate_t([0, 2]), rtol=1e-5, atol=2e-5)
 
 
 def test_a_large_freedom_is_a_gaussian():
     heavy = StudentT(MEAN, LOG_SCALE, jnp.full(4, 1e6))
-    expected = log_density(GAUSSIAN, VALUES, ALL)
-    np.testing.assert_allclose(log_density(heavy, VALUES, ALL), expected, atol=1e-4)
+    expected = GAUSSIAN.log_prob(VALUES, ALL)
+    np.testing.assert_allclose(heavy.log_prob(VALUES, ALL), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
 def test_nothing_used_has_no_density(density):
     """And no NaN in its gradient."""
     nothing = jnp.zeros((4, 3))
-    np.testing.assert_array_equal(log_density(density, VALUES, nothing), jnp.zeros(4))
-    slope = jax.grad(lambda x: jnp.sum(log_density(density, x, nothing)))(VALUES)
+    np.testing.assert_array_equal(density.log_prob(VALUES, nothing), jnp.zeros(4))
+    slope = jax.grad(lambda x: jnp.sum(density.log_prob(x, nothing)))(VALUES)
     np.testing.assert_array_equal(slope, nothing)
 
 
@@ -83,8 +78,8 @@ def test_nothing_used_has_no_density(density):
 def test_draws_have_the_variance(density):
     """Rows and columns of eight degrees of freedom or more, whose fourth moments exist."""
     keys = jax.random.split(jax.random.key(0), 100_000)
-    draws = np.asarray(jax.vmap(lambda key: sample(key, density))(keys), float)
-    moments = draws.mean(axis=0), draws.var(axis=0), np.asarray(variance(density), float)
+    draws = np.asarray(jax.vmap(lambda key: density.sample(key))(keys), float)
+    moments = draws.mean(axis=0), draws.var(axis=0), np.asarray(density.variance, float)
     mean, found, expected = (part[1:, 1:] for part in moments)
     np.testing.assert_allclose(mean, MEAN[1:, 1:], atol=6 * np.sqrt(expected.max() / 1e5))
     np.testing.assert_allclose(found, expected, rtol=0.04)
@@ -93,8 +88,8 @@ def test_draws_have_the_variance(density):
 def test_draws_of_a_multivariate_t_share_their_mixing_variable():
     """Squares are correlated in a multivariate t, not in independent ones."""
     keys = jax.random.split(jax.random.key(1), 50_000)
-    together = jax.vmap(lambda key: sample(key, STUDENT)[1])(keys)
-    apart = jax.vmap(lambda key: sample(key, INDEPENDENT)[1])(keys)
+    together = jax.vmap(lambda key: STUDENT.sample(key)[1])(keys)
+    apart = jax.vmap(lambda key: INDEPENDENT.sample(key)[1])(keys)
     squares = [(np.asarray(x) - np.asarray(MEAN[1])) ** 2 for x in (together, apart)]
     joint, separate = (np.corrcoef(s[:, 1], s[:, 2])[0, 1] for s in squares)
     assert joint > 0.1
@@ -102,29 +97,29 @@ def test_draws_of_a_multivariate_t_share_their_mixing_variable():
 
 
 def test_the_variance_of_too_heavy_tails_is_infinite():
-    assert np.isinf(variance(StudentT(MEAN, LOG_SCALE, jnp.full(4, 1.5)))).all()
+    assert np.isinf(StudentT(MEAN, LOG_SCALE, jnp.full(4, 1.5)).variance).all()
 
 
 @pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
 def test_precision_is_the_slope_over_the_residual(density):
     """-∂ log p/∂x = precision · (x - μ): the weights of reweighted least squares."""
-    slope = jax.grad(lambda x: jnp.sum(log_density(density, x, ALL)))(VALUES)
-    found = -precision(density, VALUES, ALL) * (VALUES - MEAN)
+    slope = jax.grad(lambda x: jnp.sum(density.log_prob(x, ALL)))(VALUES)
+    found = -density.precision(VALUES, ALL) * (VALUES - MEAN)
     np.testing.assert_allclose(found, slope, rtol=2e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("density", [GAUSSIAN, INDEPENDENT])
 def test_scale_information_is_the_mean_squared_slope(density):
     def slope(key):
-        x = sample(key, density)
+        x = density.sample(key)
 
         def score(log_scale):
-            moved = density._replace(**{name: log_scale})
-            return jnp.sum(log_density(moved, x, ALL))
+            moved = density.replace(**{name: log_scale})
+            return jnp.sum(moved.log_prob(x, ALL))
 
         return jax.grad(score)(LOG_SCALE) ** 2
 
-    name = density._fields[1]
+    name = "log_variance" if density is GAUSSIAN else "log_scale"
     keys = jax.random.split(jax.random.key(2), 50_000)
     found = jnp.mean(jax.vmap(slope)(keys), axis=0)
-    np.testing.assert_allclose(found, scale_information(density), rtol=0.05)
+    np.testing.assert_allclose(found, density.scale_information, rtol=0.05)

@@ -12,7 +12,6 @@ from jaxvae.inference.forecasting import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import ModelConfig, make_batch, persistence_of, temporal_vae
-from jaxvae.models.distributions import log_density
 from jaxvae.models.memory import Speeds, _recall, recall, unfold
 from jaxvae.models.temporal import _starts
 
@@ -36,7 +35,7 @@ def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
     ]
     parameters = jax.tree.unflatten(tree, moved)
     put(parameters, "decoder", "volatility", volatility)
-    put(parameters, "decoder", "log_freedom", np.log(freedom - 2.0))
+    put(parameters, "decoder", "log_df", np.log(freedom - 2.0))
     put(parameters, "prior", "persistence", np.arctanh(persistence))
     return variables._replace(parameters=parameters)
 
@@ -143,7 +142,7 @@ def test_nothing_looks_ahead():
         density, _ = MODEL.decode(variables, factors, batch, False)
         posterior, _ = MODEL.encode(variables, batch, False)
         filtered = sum(jnp.sum(jnp.sin(part), axis=1) for part in posterior)
-        return filtered + log_density(density, batch.values, batch.observed)
+        return filtered + density.log_prob(batch.values, batch.observed)
 
     values = jnp.asarray(VALUES[:n_dates], jnp.float32)
     ahead, of_today = (
@@ -214,7 +213,7 @@ def test_a_surprise_moves_factors_and_noise_alike():
     np.testing.assert_allclose(none.mean, 0.25, atol=1e-6)
     np.testing.assert_allclose(wild.mean - 0.25, np.exp(0.3) * (calm.mean - 0.25), atol=1e-5)
     np.testing.assert_allclose(wild.log_scale, calm.log_scale + 0.6, atol=1e-5)
-    np.testing.assert_allclose(calm.freedom, 8.0, rtol=1e-5)
+    np.testing.assert_allclose(calm.df, 8.0, rtol=1e-5)
 
 
 def test_the_encoder_takes_its_surprise_out_of_the_factors():

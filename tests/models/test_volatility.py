@@ -27,7 +27,7 @@ def member(loadings=LOADINGS, bias=BIAS):
     decoder = {
         "mean": {"kernel": loadings[None], "bias": bias},
         "volatility": MOVES,
-        "log_freedom": np.log(FREEDOM - 2),
+        "log_df": np.log(FREEDOM - 2),
         "log_variance": np.log(NOISE),
     }
     single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), decoder)

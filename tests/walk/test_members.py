@@ -13,7 +13,7 @@ from walking import CONFIG, PANEL, altered
 from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
 from jaxvae.analysis.matching import match
 from jaxvae.models import make_batch, static_vae
-from jaxvae.models.static import freedom_of
+from jaxvae.models.static import df_of
 from jaxvae.study.presets import build_model, make_preset
 from jaxvae.training.ensemble import _advancer, train_ensemble
 from jaxvae.training.state import Window, make_data, view
@@ -145,11 +145,11 @@ def test_a_student_member_is_its_multivariate_t():
     np.testing.assert_allclose(found.mean, decoder["mean"]["bias"], rtol=1e-5)
     np.testing.assert_allclose(found.loadings, loadings, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.noise, np.exp(decoder["log_variance"]) + 1e-6, rtol=1e-4)
-    assert found.freedom == pytest.approx(float(freedom_of(variables)), rel=1e-5)
+    assert found.df == pytest.approx(float(df_of(variables)), rel=1e-5)
     fitted = as_baseline(found)
     expected = loadings @ loadings.T + np.diag(found.noise)
     np.testing.assert_allclose(fitted.scatter, expected, rtol=1e-4, atol=1e-5)
-    ratio = found.freedom / (found.freedom - 2)
+    ratio = found.df / (found.df - 2)
     np.testing.assert_allclose(fitted.covariance, ratio * fitted.scatter, rtol=1e-5)
 
 
