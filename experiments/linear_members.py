@@ -52,7 +52,7 @@ def describe(model, variables, batch):
     posterior, _ = model.encode(variables, batch, False)
     observation, _ = model.decode(variables, jnp.zeros_like(posterior.mean), batch, False)
     loadings = variables.parameters["decoder"]["mean"]["kernel"][: model.n_factors].T
-    noise, variance = jnp.exp(observation[1][0]), jnp.exp(posterior.log_variance)
+    noise, variance = jnp.exp(observation.log_squared_scale[0]), jnp.exp(posterior.log_variance)
     parts = (loadings, observation.mean, noise, posterior.mean, variance)
     return Member(model, variables, *(np.asarray(part, float) for part in parts))
 

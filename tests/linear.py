@@ -64,7 +64,7 @@ def solution(model, variables, batch):
     observation, _ = model.decode(variables, jnp.zeros_like(posterior.mean), batch, False)
     kernel = variables.parameters["decoder"]["mean"]["kernel"][: model.n_factors]
     loadings = kernel.T * variables.factor_mask[None, :]
-    parts = (loadings, observation.mean, np.exp(observation[1][0]))
+    parts = (loadings, observation.mean, np.exp(observation.log_squared_scale[0]))
     variance = np.exp(posterior.log_variance)
     return Solution(*(np.asarray(part, float) for part in (*parts, posterior.mean, variance)))
 

@@ -373,7 +373,7 @@ class IndependentT(Distribution):
 
     mean: Float[Array, "*rows size"]
     log_scale: Float[Array, "*rows size"]
-    df: Float[Array, "*rows size"]
+    df: Float[Array, "*#rows size"]
 
     @property
     def variance(self) -> Float[Array, "*rows size"]:
@@ -396,7 +396,7 @@ class IndependentT(Distribution):
         return self.log_scale
 
     @property
-    def scale_information(self) -> Float[Array, "*rows size"]:
+    def scale_information(self) -> Float[Array, "*#rows size"]:
         """½ ν/(ν+3)."""
         return 0.5 * self.df / (self.df + 3.0)
 

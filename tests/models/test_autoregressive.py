@@ -88,7 +88,7 @@ def _slopes(values, encoder, row, weights):
     def said(values):
         batch = BATCH._replace(values=values, weights=weights)
         posterior, _ = MODELS[encoder].encode(member(encoder), batch, False)
-        parts = [*posterior]
+        parts = jax.tree.leaves(posterior)
         if isinstance(posterior, kalman.Chain):
             parts.append(kalman.covariances(posterior))
         keys = jax.random.split(jax.random.key(5), len(parts))

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from jaxvae.models.distributions import (
+    CorrelatedGaussian,
+    Distribution,
     Gaussian,
     IndependentT,
     StudentT,
@@ -123,3 +125,95 @@ def test_scale_information_is_the_mean_squared_slope(density):
     keys = jax.random.split(jax.random.key(2), 50_000)
     found = jnp.mean(jax.vmap(slope)(keys), axis=0)
     np.testing.assert_allclose(found, density.scale_information, rtol=0.05)
+
+
+class Laplace(Distribution):
+    """What a distribution of one's own must have, and no more."""
+
+    mean: jax.Array
+    scale: jax.Array
+
+    @property
+    def variance(self):
+        return 2.0 * self.scale**2
+
+    def log_prob(self, values, used):
+        distance = jnp.abs(values - self.mean) / self.scale
+        return -jnp.sum(used * (jnp.log(2.0 * self.scale) + distance), axis=-1)
+
+    def sample(self, key):
+        return self.mean + self.scale * jax.random.laplace(key, self.mean.shape)
+
+
+def test_the_divergence_of_ones_own_is_without_bias():
+    """KL(Laplace(μ, b) ‖ N(0, 1)) = ½ ln 2π - 1 - ln 2b + ½ (μ² + 2b²), over the variables used."""
+    posterior = Laplace(MEAN, jnp.exp(0.5 * LOG_SCALE))
+    prior = Gaussian(jnp.zeros((4, 3)), jnp.zeros((4, 3)))
+
+    def estimate(key):
+        return posterior.kl(prior, posterior.draw(jnp.zeros((4, 3)), key), SOME)
+
+    found = jax.vmap(estimate)(jax.random.split(jax.random.key(3), 40_000))
+    mean, scale = np.asarray(MEAN, float), np.exp(0.5 * np.asarray(LOG_SCALE, float))
+    cells = 0.5 * np.log(2 * np.pi) - 1 - np.log(2 * scale) + 0.5 * (mean**2 + 2 * scale**2)
+    error = np.std(found, axis=0) / 200
+    assert (np.abs(np.mean(found, axis=0) - cells[:, [0, 2]].sum(axis=1)) < 5 * error).all()
+    by_factor = posterior.factor_kl(prior, SOME)
+    assert (np.asarray(by_factor) >= 0.0).all()
+    assert not by_factor[:, 1].any()
+
+
+LAWS = {
+    "laplace": (Laplace, stats.laplace),
+    "gaussian": (lambda mean, scale: Gaussian(mean, 2.0 * jnp.log(scale)), stats.norm),
+    "independent t": (
+        lambda mean, scale: IndependentT(mean, 2.0 * jnp.log(scale), jnp.full((1, 3), 5.0)),
+        stats.t(5.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_draw_is_completed_given_portfolios(law):
+    """The first asset alone, and the gap of the others: moments and density by quadrature."""
+    location, scale = np.array([0.2, -0.5, 0.4]), np.array([0.7, 1.0, 0.5])
+    weights, returns = np.array([[2.0, 0, 0], [0, 1.0, -1.0]]), np.array([0.6, 1.5])
+    n, (make, frozen) = 40_000, LAWS[law]
+    density = make(*(jnp.asarray(np.tile(part, (n, 1)), jnp.float32) for part in (location, scale)))
+    known = tuple(jnp.asarray(part, jnp.float32) for part in (weights, returns))
+
+    def pdf(x, asset):
+        return frozen.pdf((x - location[asset]) / scale[asset]) / scale[asset]
+
+    values, log_weights = density.complete(jax.random.key(4), *known)
+    portfolios = density.portfolios(known[0])
+    log_weights += portfolios.log_prob(jnp.broadcast_to(known[1], (n, 2)), jnp.ones((n, 2)))
+    np.testing.assert_allclose(values @ known[0].T, np.broadcast_to(returns, (n, 2)), atol=1e-5)
+    grid = np.linspace(-40.0, 40.0, 400_001)
+    joint = pdf(grid, 1) * pdf(grid - returns[1], 2)
+    of_sum = np.trapezoid(joint, grid)
+    alone = pdf(returns[0] / 2.0, 0) / 2.0
+    weight = np.exp(np.asarray(log_weights, float))
+    error = 5 * weight.std() / n**0.5 + 1e-5
+    assert np.mean(weight) == pytest.approx(of_sum * alone, abs=error)
+    expected = np.trapezoid(grid * joint, grid) / of_sum
+    second = np.asarray(values[:, 1], float)
+    share = weight / weight.sum()
+    error = 5 * np.sqrt(np.sum(share**2 * (second - expected) ** 2))
+    assert share @ second == pytest.approx(expected, abs=error)
+
+
+def test_correlated_normal_variables_are_scipys():
+    root = jnp.asarray(np.tril(RNG.normal(size=(4, 3, 3))) + 2.0 * np.eye(3), jnp.float32)
+    density = CorrelatedGaussian(MEAN, root)
+    covariance = np.einsum("rik,rjk->rij", *2 * (np.asarray(root, float),))
+    rows = list(zip(np.asarray(VALUES, float), np.asarray(MEAN, float), covariance, strict=True))
+    for used, o in ((ALL, [0, 1, 2]), (SOME, [0, 2])):
+        expected = [
+            stats.multivariate_normal.logpdf(x[o], m[o], c[np.ix_(o, o)]) for x, m, c in rows
+        ]
+        np.testing.assert_allclose(density.log_prob(VALUES, used), expected, rtol=1e-5)
+    np.testing.assert_allclose(density.variance, np.diagonal(covariance, 0, 1, 2), rtol=1e-5)
+    keys = jax.random.split(jax.random.key(5), 50_000)
+    draws = np.asarray(jax.vmap(density.sample)(keys), float)[:, 1]
+    np.testing.assert_allclose(np.cov(draws.T), covariance[1], rtol=0.05, atol=0.05)

@@ -149,10 +149,10 @@ def test_elbo_of_the_smoother_is_the_likelihood(panel):
 def random_chain(seed, like, size):
     """The smoother's chain with everything moved by about `size`."""
     rng = np.random.default_rng(seed)
-    mean, gain, root = (part + size * rng.normal(size=part.shape) for part in like)
+    mean, gain, root = (part + size * rng.normal(size=part.shape) for part in jax.tree.leaves(like))
     eye = np.eye(N_FACTORS)
     root = np.tril(root, -1) + eye * np.abs(root)
-    return Chain(mean, jnp.asarray(gain).at[-1].set(0.0), root)
+    return Chain(mean, jnp.asarray(gain).at[-1].set(0.0), jnp.asarray(root))
 
 
 @pytest.mark.parametrize("size", [1e-3, 0.1, 1.0])
@@ -184,7 +184,7 @@ def test_the_best_mean_field_posterior_keeps_a_known_gap(panel):
     assert total - reached == pytest.approx(gap, abs=1e-9)
     rng = np.random.default_rng(0)
     for size in (1e-2, 0.3):
-        moved = best._replace(log_variance=best.log_variance + size * rng.normal(size=(N_ROWS, 3)))
+        moved = best.replace(log_variance=best.log_variance + size * rng.normal(size=(N_ROWS, 3)))
         assert elbo_of(panel, kalman.independent_rows(moved)) < reached
 
 

@@ -87,7 +87,8 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
     put(parameters, "encoder", "shrinkage", 50.0)
     put(parameters, "encoder", "log_variance", 0.0)
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
-    found, spread = (np.asarray(part)[:, 1:] for part in MODEL.encode(variables, BATCH, False)[0])
+    posterior, _ = MODEL.encode(variables, BATCH, False)
+    found, spread = (np.asarray(part)[:, 1:] for part in jax.tree.leaves(posterior))
     for row in range(0, N_ROWS, 7):
         one = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], BATCH)
         slopes, scale = [], None
@@ -141,7 +142,7 @@ def test_nothing_looks_ahead():
         batch = batch_of(values)
         density, _ = MODEL.decode(variables, factors, batch, False)
         posterior, _ = MODEL.encode(variables, batch, False)
-        filtered = sum(jnp.sum(jnp.sin(part), axis=1) for part in posterior)
+        filtered = sum(jnp.sum(jnp.sin(part), axis=1) for part in jax.tree.leaves(posterior))
         return filtered + density.log_prob(batch.values, batch.observed)
 
     values = jnp.asarray(VALUES[:n_dates], jnp.float32)
