@@ -253,9 +253,9 @@ def new_assets_table() -> str:
     """Systematic variance that loadings from a short history leave unexplained."""
     heads = ("dates known", "sector and history", "sector's mean", "regression")
     rows = []
-    for dates, found in results("newcomers")["histories"].items():
+    for dates, found in results("new_assets")["histories"].items():
         left = found["unexplained"]
-        rows.append((dates, *(number(left[k]) for k in ("newcomer", "sector_mean", "regression"))))
+        rows.append((dates, *(number(left[k]) for k in ("new_asset", "sector_mean", "regression"))))
     return table(heads, rows)
 
 

@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from jaxvae.study.forecasts import forecast as forecast
     from jaxvae.study.forecasts import forecast_covariance as forecast_covariance
     from jaxvae.study.forecasts import paths as paths
-    from jaxvae.study.new_assets import Newcomer as Newcomer
-    from jaxvae.study.new_assets import newcomer as newcomer
+    from jaxvae.study.new_assets import NewAsset as NewAsset
+    from jaxvae.study.new_assets import new_asset as new_asset
     from jaxvae.study.study import encode as encode
     from jaxvae.study.study import impute as impute
     from jaxvae.study.study import run_study as run_study
@@ -106,7 +106,7 @@ _NAMES = {
     "jaxvae.study.config": ("StudyConfig",),
     "jaxvae.study.folder": ("Study", "load_study"),
     "jaxvae.study.forecasts": ("forecast", "forecast_covariance", "paths"),
-    "jaxvae.study.new_assets": ("Newcomer", "newcomer"),
+    "jaxvae.study.new_assets": ("NewAsset", "new_asset"),
     "jaxvae.study.study": ("encode", "impute", "run_study", "scenarios", "write_study"),
     "jaxvae.training.ensemble": ("member_grid", "train_ensemble"),
     "jaxvae.training.member": ("fit",),

@@ -1,12 +1,12 @@
 """Does a sector's label give loadings to stocks with a short history, or with none?
 
-Command: python experiments/newcomers.py   (about six minutes on 2 cores; --quick: under a minute)
+Command: python experiments/new_assets.py   (about six minutes on 2 cores; --quick: under a minute)
 
 Draws of the linear planted panel: seeds 42 to 44, 100 assets in 10 sectors, 1,000 dates, 5 factors.
 
 Stocks never seen: 20 assets are held out and `--model conditional` is fitted to the other 80 and
 their sectors. Each held-out stock then gets loadings from its label and the last 5, 20, 60 or 250
-dates of `fit` (`jaxvae.newcomer`), beside its sector's mean alone and least squares on the
+dates of `fit` (`jaxvae.new_asset`), beside its sector's mean alone and least squares on the
 consensus factors with a constant (of least norm where dates are fewer than coefficients). Reported:
 the mean squared error, on the test dates, of what the factors do to the stock (r less its own
 shock, known here), given the other stocks' returns on those dates, as a share of its variance;
@@ -26,7 +26,7 @@ shrank loadings and lost to regression at 150 dates: that error is independent o
 mean, not of the factor, and belongs in the noise.
 
 Nothing was chosen on these draws: the sector prior and the noise prior are the study's. The figures
-are in results/newcomers.json.
+are in results/new_assets.json.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import posterior_modes
 from jaxvae.models import make_batch, static_vae
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.new_assets import designs, newcomer, sector_prior
+from jaxvae.study.new_assets import designs, new_asset, sector_prior
 from jaxvae.study.presets import make_preset
 from jaxvae.study.study import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
@@ -78,7 +78,7 @@ def unexplained(predicted, systematic):
     return float(np.mean((predicted - systematic) ** 2) / np.var(systematic))
 
 
-def newcomers(panel, truth, config, histories):
+def new_assets(panel, truth, config, histories):
     """By history and method: a share unexplained for each held-out stock."""
     hidden, split = held_out(panel.n_assets), split_dates(panel.n_dates)
     others = without(panel, hidden)
@@ -86,7 +86,7 @@ def newcomers(panel, truth, config, histories):
     design = designs(study, others)
     systematic = truth.factors @ truth.loadings.T
     consensus = np.column_stack([study.factors.to_numpy(), np.ones(panel.n_dates)])
-    scores = {n: {name: [] for name in ("newcomer", *RIVALS)} for n in histories}
+    scores = {n: {name: [] for name in ("new_asset", *RIVALS)} for n in histories}
     for n in histories:
         past = slice(split.fit.stop - n, split.fit.stop)
         for asset in np.flatnonzero(hidden):
@@ -94,10 +94,10 @@ def newcomers(panel, truth, config, histories):
             sector = panel.sectors[asset]
             if sector not in others.sectors:
                 continue
-            found = newcomer(study, others, returns, sector).mean
+            found = new_asset(study, others, returns, sector).mean
             least = np.linalg.lstsq(consensus[past], returns.to_numpy(), rcond=None)[0]
             predictions = {
-                "newcomer": design.mean[split.test] @ found,
+                "new_asset": design.mean[split.test] @ found,
                 "sector_mean": design.mean[split.test] @ sector_prior(study, sector).mean,
                 "regression": consensus[split.test] @ least,
             }
@@ -144,7 +144,7 @@ def sparse(panel, truth, config, root=0):
 
 def summarise(scores):
     """Over all stocks of all draws: means, and in how many a rival is better."""
-    ours = np.array(scores["newcomer"])
+    ours = np.array(scores["new_asset"])
     rows = {name: float(np.mean(values)) for name, values in scores.items()}
     beaten = {name: int((np.array(scores[name]) < ours).sum()) for name in RIVALS}
     return {"unexplained": rows, "rival_better_on": beaten, "stocks": len(ours)}
@@ -161,7 +161,7 @@ def main():
     pooled, sparse_by_draw, begun = {}, {}, time.monotonic()
     for draw in draws:
         panel, truth = linear_panel(draw, **size)
-        for n, scores in newcomers(panel, truth, config, histories).items():
+        for n, scores in new_assets(panel, truth, config, histories).items():
             for name, values in scores.items():
                 pooled.setdefault(n, {}).setdefault(name, []).extend(values)
         sparse_by_draw[draw] = sparse(panel, truth, config)
@@ -174,7 +174,7 @@ def main():
         "histories": {n: summarise(scores) for n, scores in pooled.items()},
         "sparse": sparse_by_draw,
     }
-    write_json(arguments.out, "newcomers", results)
+    write_json(arguments.out, "new_assets", results)
 
 
 if __name__ == "__main__":
