@@ -21,7 +21,13 @@ from jaxvae.models.model import make_batch
 from jaxvae.study import fit
 from jaxvae.study.config import check_seed
 from jaxvae.study.folder import Study
-from jaxvae.study.study import fitted, known_conditions, scaler_of, standardised
+from jaxvae.study.study import (
+    fitted,
+    known_conditions,
+    require_room,
+    scaler_of,
+    standardised,
+)
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000
@@ -61,6 +67,7 @@ def forecast(
     check_option("number", number, least=LEAST_DRAWS)
     check_seed(seed)
     panel, scaler, share = as_panel(panel), scaler_of(study), _weights(study, weights)
+    require_room(number, number * (panel.n_dates + 1))
     said = forecasting.forecast_portfolio(
         jax.random.key(seed),
         fit.saved_model(study.config),
@@ -89,8 +96,10 @@ def forecast_covariance(
 
     Errors are those of `forecast`.
     """
+    check_option("number", number, least=1)
     check_seed(seed)
     scaler, assets = scaler_of(study), study.config["assets"]
+    require_room(number, number * len(assets))
     batch = _rows_ahead(study, as_panel(panel))
     model, refits = fit.saved_model(study.config), fitted(study, "refits")
     _, standard = forecasting.forecast_moments(jax.random.key(seed), model, refits, batch, number)
@@ -115,6 +124,7 @@ def paths(
     if study.config.get("covariates"):
         raise OptionError("study", "nobody knows its covariates ahead; use scenarios")
     check_seed(seed)
+    require_room(number, number * (n_dates + BURN_IN) * len(study.config["assets"]))
     drawn = forecasting.generate_paths(
         jax.random.key(seed),
         fit.saved_model(study.config),

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel, Scaler
-from jaxvae.errors import DataError, Option, OptionError, check_option
+from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, Variables, make_batch
 from jaxvae.runs.files import new_folder, writing
@@ -181,15 +181,13 @@ def scenarios(
 
 
 def require_room(number: int, n_cells: int) -> None:
-    """OptionError where the draws of so many scenarios do not fit into what memory is free."""
+    """OptionError where so many draws, of so many cells, do not fit into what memory is free."""
     free, needed = host_bytes_free(), COPIES * 8 * n_cells
     if free is not None and needed > free:
         raise OptionError(
             "number",
-            f"{number:,} scenarios take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are free; ask "
-            f"for {number * free // needed:,} at a time, each with a ",
-            Option("seed"),
-            " of its own",
+            f"{number:,} draws take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are free; at most "
+            f"{number * free // needed:,}",
         )
 
 

@@ -327,7 +327,7 @@ def test_what_a_study_was_not_told_of_is_refused_later(study, csv, capsys):
 def test_more_scenarios_than_memory_are_refused(study, capsys):
     code, (line,) = run("scenarios", study, "--number", 10**9, capsys=capsys)
     assert code == 2
-    assert "--number: 1,000,000,000 scenarios take " in line
+    assert "--number: 1,000,000,000 draws take " in line
     words = ["--number", 10**9, "--given", f"{PANEL.assets[0]}=0.01"]
     assert run("scenarios", study, *words, capsys=capsys)[0] == 2
 

@@ -255,3 +255,20 @@ def test_squares_are_cut_and_an_asset_that_stands_still_counts_0():
     expected = [acf(squares[:, asset], nlags=20)[1:] for asset in (0, 2)]
     found = backtest.squares_autocorrelation(values)
     np.testing.assert_allclose(found, np.sum(expected, axis=0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda study: forecast(study, PANEL, number=2**31), "number: 2147483648 is too large"),
+        (lambda study: forecast(study, PANEL, number=2 * 10**9), "number: .* draws take .* GB"),
+        (lambda study: forecast_covariance(study, PANEL, number=0), "number: 0 is too small"),
+        (lambda study: forecast_covariance(study, PANEL, number=2 * 10**9), "draws take"),
+        (lambda study: paths(study, 10**9), "draws take"),
+        (lambda study: paths(study, 0), "n_dates: 0 is too small"),
+        (lambda study: paths(study, 1, number=2 * 10**9), "draws take"),
+    ],
+)
+def test_what_no_memory_holds_is_refused_at_once(study, ask, words):
+    with pytest.raises(OptionError, match=words):
+        ask(study)

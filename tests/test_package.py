@@ -1,0 +1,87 @@
+"""What is installed: names that are there and typed, a wheel that holds all it needs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import jaxvae
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = {".py", ".pyi", ".j2", ".typed"}
+
+
+def test_every_public_name_is_there():
+    for name in jaxvae.__all__:
+        assert getattr(jaxvae, name) is not None, name
+    assert dir(jaxvae) == sorted(jaxvae.__all__)
+    assert jaxvae.__version__
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = jaxvae.nothing
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, jaxvae; assert not {'jax', 'numpy', 'pandas', 'flax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.slow
+def test_a_type_checker_knows_its_names(tmp_path):
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    lines = [
+        "import jaxvae",
+        "jaxvae.TrainConfig(epoch=3)",
+        "jaxvae.StudyConfig(seeds='many')",
+        "jaxvae.load_stduy('runs')",
+        "jaxvae.TrainConfig(epochs=3)",
+        *(f"jaxvae.{name}" for name in jaxvae.__all__),
+    ]
+    script.write_text("\n".join(lines))
+    words = ["--config-file", ROOT / "pyproject.toml", "--follow-imports=silent", script]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *map(str, words)], cwd=ROOT, capture_output=True, text=True
+    )
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert [int(line.split(":")[1]) for line in errors] == [2, 3, 4], done.stdout + done.stderr
+    assert 'Unexpected keyword argument "epoch"' in errors[0]
+
+
+@pytest.mark.slow
+def test_a_wheel_runs_a_study_and_draws_its_report(returns_csv, compilation_cache, tmp_path):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    shutil.copytree(
+        ROOT / "jaxvae", source / "jaxvae", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    files = {path for path in (ROOT / "jaxvae").rglob("*") if path.suffix in SHIPPED}
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= held
+    assert not any(name.startswith("tests") for name in held)
+
+    target = ["install", "--no-deps", "--no-index", "--target", str(installed)]
+    subprocess.run([*pip, *target, str(wheel)], check=True)
+    (tmp_path / "elsewhere").mkdir()
+
+    def command(*words):
+        subprocess.run(
+            [sys.executable, str(installed / "bin" / "jaxvae"), *map(str, words)],
+            check=True,
+            cwd=tmp_path / "elsewhere",
+            env=os.environ | {"PYTHONPATH": str(installed)},
+        )
+
+    small = ["--seeds", 2, "--betas", 1, "--factors", 2, "--epochs", 12, "--quiet"]
+    out = tmp_path / "study"
+    command("study", "--data", returns_csv, "--out", out, *small)
+    drawn = (out / "report.html").read_bytes()
+    command("report", out)
+    assert (out / "report.html").read_bytes() == drawn
