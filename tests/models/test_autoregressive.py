@@ -254,7 +254,7 @@ def test_rows_at_random_are_the_ones_they_always_were():
     """The default's bits: may change only with the promise that a member keeps its bits."""
     rows, weights = batches.shuffle(jax.random.key(7), jnp.ones(700).at[560:].set(0.0), 64)
     digest = hashlib.sha256(np.asarray(rows).tobytes() + np.asarray(weights).tobytes())
-    assert digest.hexdigest()[:16] == "4a1c58c6a60dd1a3"
+    assert digest.hexdigest()[:16] == "55b17c317a33d644"
 
 
 @pytest.mark.parametrize("setting", [{"n_samples": 2}, {"input_dropout": 0.1}])
