@@ -40,6 +40,7 @@ from jaxvae.study.conditional_scenarios import scenarios_given as scenarios_give
 from jaxvae.study.config import StudyConfig as StudyConfig
 from jaxvae.study.folder import Study as Study
 from jaxvae.study.folder import load_study as load_study
+from jaxvae.study.folder import write_study as write_study
 from jaxvae.study.forecasts import forecast as forecast
 from jaxvae.study.forecasts import forecast_covariance as forecast_covariance
 from jaxvae.study.forecasts import paths as paths
@@ -49,7 +50,6 @@ from jaxvae.study.study import encode as encode
 from jaxvae.study.study import impute as impute
 from jaxvae.study.study import run_study as run_study
 from jaxvae.study.study import scenarios as scenarios
-from jaxvae.study.study import write_study as write_study
 from jaxvae.training.ensemble import member_grid as member_grid
 from jaxvae.training.ensemble import train_ensemble as train_ensemble
 from jaxvae.training.member import fit as fit

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.report.words import ESTIMATORS, KNOWN_SCORES
-from jaxvae.study.folder import SCHEMA, Study
+from jaxvae.study.folder import Study
 
 ODD_TICKERS = (
     "<script>alert(1)</script>",
@@ -48,9 +48,7 @@ def make_study(
     tickers=(),
     diverged=(),
     epochs=120,
-    earlier=False,
 ):
-    """earlier: as a version left it that had no counts, no spectrum, no rankings and no rule."""
     rng = np.random.default_rng(0)
     assets = [*tickers, *(f"STOCK_{k:03d}" for k in range(len(tickers), n_assets))]
     labels = [f"sector {k}" for k in rng.integers(0, 10, n_assets)] if sectors else None
@@ -61,16 +59,13 @@ def make_study(
     grid = SimpleNamespace(seeds=list(range(n_seeds)), betas=list(betas), epochs=epochs)
     world = _world(rng, size)
     members = _members(rng, grid, reference, diverged)
-    if not earlier:
-        members = _with_parts(members)
+    members = _with_parts(members)
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
         arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
     config = _config(size, grid, members, reference, diverged)
-    later = {} if earlier else _later_tables(rng, grid, members, n_factors, reference)
-    if not earlier:
-        rule = {"survive": n_factors, "least_presence": 0.5, "chance_stability": 0.11, "trim": 0.25}
-        config["consensus"] = {"factors": n_factors + 1, **rule}
+    rule = {"survive": n_factors, "least_presence": 0.5, "chance_stability": 0.11, "trim": 0.25}
+    config["consensus"] = {"factors": n_factors + 1, **rule}
     return Study(
         config=config,
         members=members,
@@ -81,8 +76,8 @@ def make_study(
         loadings=world.loadings,
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
-        parameters={},
-        **later,
+        parameters={"members": {}, "refits": {}},
+        **_counts(rng, grid, members, n_factors, reference),
     )
 
 
@@ -93,7 +88,7 @@ def _with_parts(members):
     return members.assign(**parts, total_correlation_chance_mean=0.1 * members.kl)
 
 
-def _later_tables(rng, grid, members, n_factors, reference):
+def _counts(rng, grid, members, n_factors, reference):
     answers = dict(zip(ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
     rows = [("estimate", name, answer) for name, answer in answers.items()]
     counts = pd.DataFrame(rows, columns=["kind", "name", "factors"])
@@ -243,7 +238,6 @@ def _config(size, grid, members, reference, diverged):
     best = members.loc[members.log_likelihood_validation.idxmax()]
     chosen = {"beta": float(best.beta), "member": int(best.member), "seed": int(best.seed)}
     return {
-        "schema": SCHEMA,
         "name": "linear",
         "preset": "default",
         "model": "mlp",
@@ -253,10 +247,12 @@ def _config(size, grid, members, reference, diverged):
         "epochs": grid.epochs,
         "likelihood_samples": 256,
         "root_seed": 0,
-        "tile_width": 8,
-        "device": {"platform": "cpu", "kind": "cpu", "count": 1},
-        "versions": {"jaxvae": "0.1.0", "jax": "0.10.0", "flax": "0.12.8"},
-        "data_hash": "5f0c" * 16,
+        "identity": {
+            "tile_width": 8,
+            "device": {"platform": "cpu", "kind": "cpu", "count": 1},
+            "versions": {"jaxvae": "0.1.0", "jax": "0.10.0", "flax": "0.12.8"},
+            "data": {"returns": "5f0c" * 16},
+        },
         "model_config": {"hidden": [64, 32]},
         "train_config": {"batch_size": 64},
         "panel": {

@@ -7,9 +7,9 @@ from dataclasses import replace
 from small import CONFIG, DATA, MODEL, ROOT
 
 from jaxvae.errors import FolderError
-from jaxvae.runs.checkpoint import as_tree, save_tree
+from jaxvae.runs import disk
+from jaxvae.runs.checkpoint import save_tree
 from jaxvae.runs.disk import OnDisk
-from jaxvae.training import store
 from jaxvae.training.ensemble import Ensemble, member_grid, train_ensemble
 
 LONG = replace(CONFIG, epochs=100, patience=None)
@@ -42,7 +42,7 @@ def full_disk(n_bytes):
 
 def train_and_tell(folder, n_members):
     """Keep every state; say when a tile has begun, and leave what came out."""
-    store.EPOCHS_BETWEEN = 0
+    disk.SECONDS_BETWEEN = 0.0
 
     def tell(progress):
         if progress.epoch < LONG.epochs:
@@ -50,12 +50,12 @@ def train_and_tell(folder, n_members):
 
     found = train_on_disk(folder / "stage", n_members, on_progress=tell)
     (folder / "begun").touch()
-    save_tree(as_tree(found), folder / "found.safetensors")
+    save_tree(found, folder / "found.safetensors")
 
 
 def train_until_the_disk_is_full(folder, n_members, connection):
     """The disk is full once a state is there; send the error."""
-    store.EPOCHS_BETWEEN = 0
+    disk.SECONDS_BETWEEN = 0.0
 
     def fill(progress):
         if any(folder.iterdir()):

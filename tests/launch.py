@@ -25,9 +25,12 @@ def launch(function, *arguments):
     return process
 
 
-def launch_command(log, *words):
-    """The command line in a process of its own; what it prints goes to a file."""
-    return launch(_command, log, [str(word) for word in words])
+def launch_command(log, *words, cache=True):
+    """The command line in a process of its own; what it prints goes to a file.
+
+    cache: whether programs may come from the compilation cache.
+    """
+    return launch(_command, log, [str(word) for word in words], cache)
 
 
 def contents(folder):
@@ -59,14 +62,17 @@ def train_small(n_devices, path):
     jax.config.update("jax_num_cpu_devices", n_devices)
     from small import grid, trained
 
-    from jaxvae.runs.checkpoint import as_tree, save_tree
+    from jaxvae.runs.checkpoint import save_tree
 
-    save_tree(as_tree(trained(grid())), path)
+    save_tree(trained(grid()), path)
 
 
-def _command(log, words):
+def _command(log, words, cache):
+    import jax
+
     from jaxvae.cli.main import console
 
+    jax.config.update("jax_enable_compilation_cache", cache)
     with open(log, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

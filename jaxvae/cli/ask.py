@@ -1,7 +1,6 @@
 """Commands that ask a finished study: scenarios, encode, impute, forecast, report."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,7 +160,8 @@ def _forecast(options: argparse.Namespace) -> None:
 
     _require_new_file(options.out)
     _require_new_file(options.covariance)
-    if options.out is not None and options.out == options.covariance:
+    named = [path.resolve() for path in (options.out, options.covariance) if path is not None]
+    if len({*named}) < len(named):
         raise OptionError(
             "covariance", f"{options.out} is ", Option("out"), ", too; name another file"
         )
@@ -176,32 +176,32 @@ def _forecast(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from jaxvae.report.page import write_report
-    from jaxvae.runs.files import writing
-    from jaxvae.study.folder import load_study
+    from jaxvae.runs.results import read_config
 
-    study = load_study(options.folder)
-    with writing(options.folder):
-        write_report(study, options.folder)
+    if read_config(options.folder)["command"] == "walk":
+        from jaxvae.walk.folder import PAGE, draw_page
+
+        draw_page(options.folder)
+        print(options.folder / PAGE)
+        return
+    from jaxvae.study.folder import draw_report
+
+    draw_report(options.folder)
     print(options.folder / "report.html")
 
 
 def _write_table(table: Any, out: Path | None) -> None:
     """To standard output, or to a new file, which appears whole or not at all."""
-    from jaxvae.runs.files import writing
+    from jaxvae.runs.files import require_new, whole_file, writing
 
     if out is None:
         with writing(Path("standard output")):
             table.to_csv(sys.stdout)
             sys.stdout.flush()
         return
-    partial = out.with_name(f".{out.name}.partial")
-    with writing(out):
-        try:
-            table.to_csv(partial)
-            os.rename(partial, out)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        table.to_csv(file, mode="wb")
+        require_new(out, "file")
 
 
 def _require_new_file(out: Path | None) -> None:

@@ -6,6 +6,7 @@ fault; 130 interrupted, to be resumed.
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from jaxvae.cli.options import (
 )
 from jaxvae.cli.walk import add_walk
 from jaxvae.errors import JaxvaeError, OptionError
-from jaxvae.runs.interrupts import INTERRUPTED, ignore_signals, say, signals_as_before
+from jaxvae.runs.interrupts import INTERRUPTED, SIGNALS, Interrupts, say, signals_as_before
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,19 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors a user can mend are one line."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        options = make_parser().parse_args(arguments)
         with warnings.catch_warnings(), signals_as_before():
             warnings.showwarning = _warn_in_a_line  # type: ignore[assignment]
-            options.run(options)
+            interrupts = Interrupts()
+            options = make_parser().parse_args(arguments)
+            options.interrupts = interrupts
+            if getattr(options, "resume", False) or options.command in ("gather", "report"):
+                interrupts.how_to_go_on = lambda: "go on with the same command"
+            interrupts.call(lambda: options.run(options))
     except JaxvaeError as error:
         if debug:
             raise
         say(f"jaxvae: {' '.join(error.worded(name_option).split())}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        again = getattr(options, "resume", False)
-        nothing = "go on with the same command" if again else "nothing was written"
-        say(f"jaxvae: interrupted; {str(interrupt) or nothing}")
+        say(f"jaxvae: interrupted; {interrupt}")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +70,8 @@ def console() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    ignore_signals()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

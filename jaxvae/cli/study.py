@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import json
 import os
 import shlex
 import sys
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.cli.panel import label, load_panel, source
-from jaxvae.errors import FolderError, Option, OptionError
-from jaxvae.runs.interrupts import Interrupts, ignore_signals, say
+from jaxvae.errors import OptionError
+from jaxvae.runs.interrupts import say
 from jaxvae.runs.processes import (
     Processes,
     ShareDone,
@@ -23,22 +22,14 @@ from jaxvae.runs.processes import (
     parse_processes,
 )
 from jaxvae.runs.run import (
-    FINISHED,
     drop_work,
+    has_record,
     is_at_work,
     is_finished,
     open_run,
     require_shared_tiles,
     saved_options,
 )
-
-# Options that a finished folder's settings tell, by their names there. Those left at their defaults
-# are not compared: `--out DIR --resume` alone asks whether a run is done.
-COMPARED = {
-    **{name: name for name in ("seeds", "betas", "model", "preset", "epochs")},
-    **{name: name for name in ("window", "step", "expanding")},
-    **{"factors": "n_factors", "seed": "root_seed"},
-}
 
 
 def study(options: argparse.Namespace) -> None:
@@ -47,14 +38,12 @@ def study(options: argparse.Namespace) -> None:
     if options.out is None and (options.resume or processes.coordinator or processes.processes > 1):
         raise OptionError("out", "name the folder of the run to go on with, or to share")
     options.out = options.out or new_out(options)
-    if options.resume and is_done(options.out, options):
-        return
-    interrupts = Interrupts()
+    options.interrupts.how_to_go_on = functools.partial(how_to_go_on, options)
     panel, config = load_panel(options), _config(options)
     use_all_cores()
     processes = connect(processes)
     try:
-        _run(options, panel, config, processes, interrupts)
+        _run(options, panel, config, processes)
     except ShareDone:
         if processes.coordinator is None:
             print(f"{options.out}: share {processes.process + 1} of {processes.processes} is done;")
@@ -65,33 +54,26 @@ def study(options: argparse.Namespace) -> None:
     disconnect(processes)
 
 
-def _run(
-    options: argparse.Namespace,
-    panel: Any,
-    config: Any,
-    processes: Processes,
-    interrupts: Interrupts,
-) -> None:
+def _run(options: argparse.Namespace, panel: Any, config: Any, processes: Processes) -> None:
     """The study of a panel in its folder, or this process's share of it."""
     from jaxvae.study import progress
-    from jaxvae.study.describe import run_facts
-    from jaxvae.study.study import fill_folder, run_study
+    from jaxvae.study.describe import study_identity
+    from jaxvae.study.folder import LAYOUT, study_files
+    from jaxvae.study.study import run_study
+
+    interrupts, identity = options.interrupts, study_identity(panel, config)
+    if is_done(options, LAYOUT, identity):
+        return
 
     def wait(done: Any) -> None:
         await_others(processes, lambda: done() or is_finished(options.out), interrupts.check)
         if is_finished(options.out):
             raise ShareDone
 
-    share, facts = (processes.process, processes.processes), run_facts(panel, config)
+    saved, share = options_as_json(options), (processes.process, processes.processes)
     with (
-        interrupts.gently(options.out, go_on(options)),
         open_run(
-            options.out,
-            facts,
-            options_as_json(options),
-            resume=options.resume,
-            share=share,
-            wait=wait,
+            options.out, identity, saved, resume=options.resume, share=share, wait=wait
         ) as run,
         progress.shown(quiet=options.quiet) as show,
     ):
@@ -105,9 +87,8 @@ def _run(
         study = run_study(panel, config, on_progress=on_progress, stage=run.stage)
         study.config["source"] = source(options)
         on_progress("report", None)
-        run.finish(lambda folder: fill_folder(study, folder))
-        if processes.coordinator is None:
-            ignore_signals()
+        finish(options, run, study_files(study))
+        interrupts.over = processes.coordinator is None
     for note in study.config["notes"]:
         say(f"note: {note}")
     print(progress.closing_lines(study))
@@ -116,11 +97,15 @@ def _run(
 
 def gather(options: argparse.Namespace) -> None:
     """Finish a study whose grid a job array has trained."""
-    if is_done(options.folder, options):
+    from jaxvae.study.folder import LAYOUT
+
+    if is_finished(options.folder):
+        options.out, options.resume = options.folder, True
+        is_done(options, LAYOUT)
         return
     saved = argparse.Namespace(**saved_options(options.folder))
     saved.command, saved.out, saved.resume = options.command, options.folder, True
-    saved.quiet = options.quiet
+    saved.quiet, saved.interrupts = options.quiet, options.interrupts
     saved.coordinator = saved.processes = saved.process = None
     use_all_cores()
     import jax
@@ -133,41 +118,32 @@ def gather(options: argparse.Namespace) -> None:
     study(saved)
 
 
-def is_done(folder: Path, options: argparse.Namespace) -> bool:
-    """Whether the folder holds what the command would finish; if so this says it and tidies up.
+def is_done(
+    options: argparse.Namespace, layout: Any, identity: dict[str, Any] | None = None
+) -> bool:
+    """Whether the folder to go on with is finished; if so this says it and tidies up.
 
-    Raises FolderError where it was finished by another command, or with other settings.
+    identity: of the run that is asked for; None where it is the folder's own.
+
+    Raises FolderError where it is another command's, another run's, or not as it was written.
     """
-    if not is_finished(folder):
+    from jaxvae.runs.identity import require_same
+    from jaxvae.runs.results import read_results
+
+    if not (options.resume and is_finished(options.out)):
         return False
-    _require_same_settings(folder, options)
-    drop_work(folder)
-    say(f"jaxvae: {folder} is finished already")
+    config = read_results(options.out, layout).config
+    if identity is not None:
+        require_same(options.out, config["identity"], identity)
+    drop_work(options.out)
+    say(f"jaxvae: {options.out} is finished already")
     return True
 
 
-def _require_same_settings(folder: Path, options: argparse.Namespace) -> None:
-    try:
-        saved = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FolderError(f"{folder / FINISHED} is damaged: {error}") from error
-    kind, wanted = saved.get("command", "study"), "walk" if options.command == "walk" else "study"
-    if kind != wanted:
-        raise FolderError(f"{folder} holds a finished {kind}, no {wanted}; name another folder")
-    if options.command == "gather":
-        return
-    from jaxvae.cli.main import make_parser
-
-    defaults = make_parser().parse_args([wanted])
-    for option, name in COMPARED.items():
-        asked, was = getattr(options, option, None), saved.get(name)
-        was = len(was) if option == "seeds" and isinstance(was, list) else was
-        if asked != getattr(defaults, option, None) and was is not None and asked != was:
-            raise FolderError(
-                f"{folder} is finished, with ",
-                Option(option, was),
-                f", now {asked}; name another folder",
-            )
+def finish(options: argparse.Namespace, run: Any, files: dict[str, bytes]) -> None:
+    """Write a run's results, and say what else lies in its folder."""
+    for name in run.finish(files):
+        say(f"note: {options.out / name} is not of this run, and was left as it is")
 
 
 def _config(options: argparse.Namespace) -> Any:
@@ -196,12 +172,14 @@ def new_out(options: argparse.Namespace) -> Path:
 
 def options_as_json(options: argparse.Namespace) -> dict[str, Any]:
     """The options as JSON, for a later command."""
-    skipped = ("run", "command", "out", "resume", "quiet", "debug")
+    skipped = ("run", "command", "out", "resume", "quiet", "debug", "interrupts")
     return {name: value for name, value in vars(options).items() if name not in skipped}
 
 
-def go_on(options: argparse.Namespace) -> str:
-    """The command that goes on with this one."""
+def how_to_go_on(options: argparse.Namespace) -> str:
+    """What an interrupted user is told: the command that goes on with this one."""
+    if not has_record(options.out):
+        return f"{options.out} is finished" if is_finished(options.out) else "nothing was written"
     if options.command == "gather":
         return f"go on with: jaxvae gather {shlex.quote(str(options.out))}"
     words = [word for word in sys.argv[1:] if word != "--resume"]

@@ -1,11 +1,12 @@
 """The command `walk`: its options, its folder, its interrupts."""
 
 import argparse
+import functools
 from typing import Any
 
 from jaxvae.cli.options import MISSING, WALK_MODELS, add_data, add_ensemble, add_run, add_tile_width
 from jaxvae.errors import OptionError
-from jaxvae.runs.interrupts import Interrupts, ignore_signals, say
+from jaxvae.runs.interrupts import say
 
 
 def add_walk(commands: Any) -> None:
@@ -37,48 +38,50 @@ def add_walk(commands: Any) -> None:
 def walk(options: argparse.Namespace) -> None:
     """Walk over the panel that the options name, or go on; write the folder."""
     from jaxvae.cli.panel import load_panel
-    from jaxvae.cli.study import is_done, new_out, use_all_cores
+    from jaxvae.cli.study import how_to_go_on, new_out, use_all_cores
 
     if options.out is None and options.resume:
         raise OptionError("out", "name the folder of the run to go on with")
     options.out = options.out or new_out(options)
-    if options.resume and is_done(options.out, options):
-        return
-    interrupts = Interrupts()
+    options.interrupts.how_to_go_on = functools.partial(how_to_go_on, options)
     panel, config = load_panel(options), _config(options)
     use_all_cores()
-    found = _run(options, panel, config, interrupts)
+    found = _run(options, panel, config)
+    if found is None:
+        return
     for note in found.config["notes"]:
         say(f"note: {note}")
     print(closing_lines(found))
     print(options.out / "walk.md")
 
 
-def _run(options: argparse.Namespace, panel: Any, config: Any, interrupts: Interrupts) -> Any:
-    """The walk in its folder, which keeps every finished tile until it is done."""
+def _run(options: argparse.Namespace, panel: Any, config: Any) -> Any:
+    """The walk in its folder, which keeps every finished tile until it is done; None where it was
+    done before."""
     from jaxvae.cli.panel import source
-    from jaxvae.cli.study import go_on, options_as_json
+    from jaxvae.cli.study import finish, is_done, options_as_json
     from jaxvae.runs.run import open_run
     from jaxvae.study import progress
-    from jaxvae.walk.folder import fill_walk
-    from jaxvae.walk.walk import walk_facts, walk_forward
+    from jaxvae.walk.folder import LAYOUT, walk_files
+    from jaxvae.walk.walk import walk_forward, walk_identity
 
-    facts = walk_facts(panel, config)
+    identity = walk_identity(panel, config)
+    if is_done(options, LAYOUT, identity):
+        return None
     with (
-        interrupts.gently(options.out, go_on(options)),
-        open_run(options.out, facts, options_as_json(options), resume=options.resume) as run,
+        open_run(options.out, identity, options_as_json(options), resume=options.resume) as run,
         progress.shown(quiet=options.quiet) as show,
     ):
 
         def on_progress(stage: str, where: Any) -> None:
-            interrupts.check()
+            options.interrupts.check()
             show(stage, where)
 
         found = walk_forward(panel, config, on_progress=on_progress, stage=run.stage)
         found.config["source"] = source(options)
         on_progress("report", None)
-        run.finish(lambda folder: fill_walk(found, folder))
-        ignore_signals()
+        finish(options, run, walk_files(found))
+        options.interrupts.over = True
     return found
 
 

@@ -57,22 +57,19 @@ CSS_PIXELS = 96  # an inch, by definition
 MARKUP = re.compile(r"([\\`*_{}\[\]|~$#])")
 
 
-def write_report(study: StudyResults, folder: Path) -> None:
-    """Write `report.html`, `report.md` and `figures/*.png` into an existing folder.
+def report_files(study: StudyResults) -> dict[str, bytes]:
+    """`report.html`, `report.md` and `figures/*.png`, by their paths in the study's folder.
 
     The same study gives the same bytes.
     """
-    figures = all_figures(study)
-    images = {name: to_png(figure) for name, figure in figures.items()}
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, image in images.items():
-        (folder / "figures" / f"{name}.png").write_bytes(image)
-    context = _context(study, figures)
+    drawn = all_figures(study)
+    images = {name: to_png(figure) for name, figure in drawn.items()}
+    context = _context(study, drawn)
     inline = {name: base64.b64encode(image).decode() for name, image in images.items()}
     html = _environment(html=True).get_template("report.html.j2").render(context, images=inline)
     markdown = _environment(html=False).get_template("report.md.j2").render(context)
-    (folder / "report.html").write_text(html, encoding="utf-8")
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    figures = {f"figures/{name}.png": image for name, image in images.items()}
+    return {**figures, "report.html": html.encode(), "report.md": markdown.encode()}
 
 
 def _environment(html: bool) -> Environment:
@@ -259,8 +256,11 @@ def _members(study: StudyResults) -> dict[str, Any]:
 def _settings(study: StudyResults) -> list[tuple[str, str]]:
     """What it takes to make the same numbers again, as pairs of a name and its value."""
     config = study.config
-    device, versions = config["device"], config["versions"]
+    identity = config["identity"]
+    device, versions = identity["device"], identity["versions"]
     said = {
+        "tile_width": identity["tile_width"],
+        "data_hash": identity["data"]["returns"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "device": f"{device['count']} × {device['kind']} ({device['platform']})",
         "betas": ", ".join(f"{beta:g}" for beta in config["betas"]),

@@ -1,25 +1,23 @@
-"""Nested dicts of arrays on disk, as safetensors: numbers and names, no code.
+"""Pytrees of arrays in files, as safetensors: numbers and names, no code.
 
-A file appears whole or not at all (temporary file, fsync, rename, fsync of the folder) and carries
-a checksum and notes on what it belongs to.
+A file carries a checksum and notes on what it belongs to.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from jaxvae.errors import FolderError
-from jaxvae.runs.files import write_whole
+from jaxvae.runs.documents import SCHEMA
+from jaxvae.runs.files import read_file, write_file
 
-SCHEMA = 1
 # One entry of the file's metadata: safetensors writes several in random order.
 MARKS = "jaxvae"
 SEPARATOR = "/"
@@ -33,78 +31,77 @@ class Checkpoint(NamedTuple):
     notes: dict[str, str]
 
 
-def save_tree(tree: dict[str, Any], path: Path, notes: dict[str, str] | None = None) -> None:
-    """Write a nested dict of arrays; an array's name is its path of keys.
+def pack_tree(tree: Any, notes: dict[str, str] | None = None) -> bytes:
+    """A pytree of dicts, NamedTuples and arrays as the content of a file.
 
-    Raises OSError where the system refuses; what stood at the path before is then untouched.
+    An array's name is its path of keys and fields; what is None is left out, an empty dict is not.
     """
-    leaves = dict(_flatten(tree, ""))
-    arrays = {name: leaf for name, leaf in leaves.items() if not isinstance(leaf, dict)}
-    text = json.dumps([notes or {}, sorted(leaves.keys() - arrays)], sort_keys=True)
+    found, _ = tree_flatten_with_path(tree, is_leaf=_is_empty)
+    leaves = {keystr(path, simple=True, separator=SEPARATOR): leaf for path, leaf in found if path}
+    empty = sorted(name for name, leaf in leaves.items() if _is_empty(leaf))
+    arrays = {name: np.asarray(leaves[name], order="C") for name in leaves.keys() - {*empty}}
+    text = json.dumps([notes or {}, empty], sort_keys=True)
     marks = {"schema": SCHEMA, "checksum": _checksum(arrays, text), "text": text}
-    write_whole(path, save(arrays, metadata={MARKS: json.dumps(marks)}))
+    return save(arrays, metadata={MARKS: json.dumps(marks)})
 
 
-def load_tree(path: Path) -> dict[str, Any]:
-    """Read a nested dict of arrays back.
+def unpack_tree(content: bytes, path: Path) -> Checkpoint:
+    """`pack_tree` undone, but that NamedTuples are dicts; `restore` makes them again.
 
-    Raises FolderError where the file is missing, damaged or of a newer schema.
+    path: for words only.
+
+    Raises FolderError where it is damaged or of another schema.
     """
-    return load_checkpoint(path).tree
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
-    """`load_tree`, with the notes."""
     try:
-        if path.is_symlink():
-            raise FolderError(f"{path} is a symbolic link; a checkpoint is a plain file")
-        content = path.read_bytes()
         arrays = load(content)
-    except FileNotFoundError as error:
-        raise FolderError(f"{path} is missing; the folder is not whole") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
-    schema, checksum, text = _read_marks(content, path)
-    if schema > SCHEMA:
-        raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
-    if checksum != _checksum(arrays, text):
+        schema, checksum, text = _read_marks(content)
+        notes, empty = json.loads(text)
+        leaves = {**arrays, **{name: {} for name in empty}}
+        damaged = checksum != _checksum(arrays, text) or not isinstance(notes, dict)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FolderError(f"{path} is damaged, or no checkpoint of jaxvae: {error}") from error
+    if schema != SCHEMA:
+        raise FolderError(f"{path} has schema {schema}; this version reads {SCHEMA}: run it again")
+    if damaged:
         raise FolderError(f"{path} is damaged: its contents do not have the checksum it names")
-    notes, empty = json.loads(text)
-    return Checkpoint(_nest(arrays | {name: {} for name in empty}, path), notes)
+    return Checkpoint(_nest(leaves, path), notes)
 
 
-def as_tree(value: Any) -> Any:
-    """NamedTuples, at any depth, as dicts of their fields; a field that is None is left out."""
-    if hasattr(value, "_fields"):
-        parts = zip(value._fields, value, strict=True)
-        return {name: as_tree(part) for name, part in parts if part is not None}
-    return value
+def save_tree(tree: Any, path: Path, notes: dict[str, str] | None = None) -> None:
+    """Write what `pack_tree` gives, whole or not at all. Raises FolderError where it cannot be."""
+    write_file(path, pack_tree(tree, notes))
 
 
-def from_tree(kind: type, tree: dict[str, Any]) -> Any:
-    """The NamedTuple that `as_tree` took apart; the type of a field says how to rebuild it.
+def load_tree(path: Path) -> Checkpoint:
+    """Read what `save_tree` wrote. Raises FolderError where it is missing, damaged or no file."""
+    return unpack_tree(read_file(path), path)
 
-    Raises KeyError where one is missing that may not be None.
+
+def restore(kind: type, tree: dict[str, Any]) -> Any:
+    """The NamedTuple of a kind that was packed; its fields' types say which parts are NamedTuples.
+
+    The kind stands in for a pytree of its structure: whoever reads a finished tile need not have
+    trained one.
+
+    Raises TypeError where a field without a default is missing.
     """
-    fields: dict[str, Any] = {}
+    parts = {}
     for name, hint in get_type_hints(kind).items():
-        optional = NoneType in get_args(hint)
-        if optional and name not in tree:
-            continue
-        (held, *_) = get_args(hint) if optional else (hint,)
-        whole = hasattr(held, "_fields")
-        fields[name] = from_tree(held, tree[name]) if whole else tree[name]
-    return kind(**fields)
+        if name in tree:
+            inner = [one for one in (hint, *get_args(hint)) if hasattr(one, "_fields")]
+            parts[name] = restore(inner[0], tree[name]) if inner else tree[name]
+    return kind(**parts)
 
 
-def _read_marks(content: bytes, path: Path) -> tuple[int, str, str]:
+def _is_empty(part: Any) -> bool:
+    return isinstance(part, dict) and not part
+
+
+def _read_marks(content: bytes) -> tuple[int, str, str]:
     """Schema, checksum, notes with the names of empty dicts; of content that is safetensors."""
     size = int.from_bytes(content[:8], "little")
-    try:
-        marks = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][MARKS])
-        return int(marks["schema"]), str(marks["checksum"]), str(marks["text"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FolderError(f"{path} is damaged: it is no checkpoint of jaxvae") from error
+    marks = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][MARKS])
+    return int(marks["schema"]), str(marks["checksum"]), str(marks["text"])
 
 
 def _checksum(arrays: dict[str, np.ndarray], text: str) -> str:
@@ -115,22 +112,11 @@ def _checksum(arrays: dict[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, np.ndarray | dict]]:
-    """Arrays and empty dicts by their paths."""
-    for key, value in tree.items():
-        if not isinstance(value, dict):
-            yield f"{prefix}{key}", np.asarray(value, order="C")
-        elif value:
-            yield from _flatten(value, f"{prefix}{key}{SEPARATOR}")
-        else:
-            yield f"{prefix}{key}", {}
-
-
 def _nest(leaves: dict[str, Any], path: Path) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, leaf in leaves.items():
         *parents, last = parts = name.split(SEPARATOR)
-        above = (SEPARATOR.join(parents[:depth]) for depth in range(1, len(parts)))
+        above = (SEPARATOR.join(parts[:depth]) for depth in range(1, len(parts)))
         if not all(PLAIN.fullmatch(part) for part in parts) or any(key in leaves for key in above):
             raise FolderError(f"{path} is damaged: it names an array {name!r}")
         node = tree

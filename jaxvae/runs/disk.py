@@ -1,26 +1,25 @@
 """A stage of training kept in a folder: finished tiles, and the state of those in work."""
 
 import re
+import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError
-from jaxvae.runs.checkpoint import as_tree, from_tree, load_checkpoint, save_tree
-from jaxvae.runs.files import writing
-from jaxvae.training.store import InMemory, TileState
+from jaxvae.runs.checkpoint import Checkpoint, load_tree, pack_tree, restore
+from jaxvae.runs.files import is_plain, write_files, writing
+from jaxvae.training.store import TileState
 
-EPOCHS_BETWEEN = 100
-
-
+# A run that is ended at once loses no more than this and the chunk in work.
+SECONDS_BETWEEN = 10.0
 STATES_KEPT = 2
+TILE = re.compile(r"tile-(\d{5,})(?:\.epoch-(\d{6,}))?\.safetensors")
 
 
-STATE_NAME = re.compile(r"tile-(\d{5,})\.epoch-(\d{6,})\.safetensors")
-
-
-class OnDisk(InMemory):
-    """A stage in a folder of its own.
+class OnDisk:
+    """A stage in a folder of its own; a `training.store.Store`.
 
     kind: the NamedTuple that is put. run: what tells this run from any other; a file of another is
     refused. share: (process, processes); tiles go round. wait: called with what tells whether all
@@ -35,13 +34,10 @@ class OnDisk(InMemory):
         share: tuple[int, int] = (0, 1),
         wait: Callable[[Callable[[], bool]], None] = lambda done: None,
     ) -> None:
-        if folder.is_symlink():
-            raise FolderError(f"{folder} is a symbolic link; make it a folder")
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
+        is_plain(folder, stat.S_IFDIR)
         self.folder, self.kind, self.run = folder, kind, run
         self.share, self.await_others = share, wait
-        self.last_kept: dict[int, int] = {}
+        self.last_kept = time.monotonic()
 
     def owns(self, tile: int) -> bool:
         process, processes = self.share
@@ -52,7 +48,7 @@ class OnDisk(InMemory):
 
     def has(self, tile: int) -> bool:
         """Whether a tile is finished."""
-        return self._path(tile).exists()
+        return is_plain(self._path(tile))
 
     def get(self, tile: int) -> Any:
         if not self.has(tile):
@@ -60,16 +56,13 @@ class OnDisk(InMemory):
         path = self._path(tile)
         tree = self._load(path).tree
         try:
-            return from_tree(self.kind, tree)
-        except KeyError as error:
-            raise FolderError(f"{path} is damaged: it has no {error}") from error
+            return restore(self.kind, tree)
+        except (TypeError, AttributeError) as error:
+            raise FolderError(f"{path} is damaged: {error}") from error
 
     def put(self, tile: int, value: Any) -> None:
-        path = self._path(tile)
-        with writing(path):
-            save_tree(as_tree(value), path, {"run": self.run})
-            for state in self._states(tile):
-                state.unlink()
+        self._save(value, self._path(tile), {"run": self.run})
+        self._forget(self._states(tile))
 
     def state(self, tile: int) -> TileState | None:
         states = self._states(tile)
@@ -84,28 +77,38 @@ class OnDisk(InMemory):
             raise FolderError(f"{error}; delete it to go on from {before}") from error
 
     def keep(self, tile: int, epoch: int, state: Callable[[], TileState], now: bool) -> None:
-        if not now and epoch - self.last_kept.setdefault(tile, 0) < EPOCHS_BETWEEN:
+        if not now and time.monotonic() - self.last_kept < SECONDS_BETWEEN:
             return
-        self.last_kept[tile] = epoch
         kept = state()
         tree = {"leaves": kept.leaves, "losses": kept.losses}
-        path = self.folder / f"tile-{tile:05d}.epoch-{epoch:06d}.safetensors"
-        with writing(path):
-            save_tree(tree, path, {"run": self.run, "epoch": str(epoch)})
-            for older in self._states(tile)[:-STATES_KEPT]:
-                older.unlink()
+        self._save(tree, self._path(tile, epoch), {"run": self.run, "epoch": str(epoch)})
+        self.last_kept = time.monotonic()
+        self._forget(self._states(tile)[:-STATES_KEPT])
 
-    def _path(self, tile: int) -> Path:
-        return self.folder / f"tile-{tile:05d}.safetensors"
+    def _path(self, tile: int, epoch: int | None = None) -> Path:
+        state = "" if epoch is None else f".epoch-{epoch:06d}"
+        return self.folder / f"tile-{tile:05d}{state}.safetensors"
 
     def _states(self, tile: int) -> list[Path]:
         """The states kept of a tile, oldest first."""
-        named = ((STATE_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
-        states = {int(name[2]): path for name, path in named if name and int(name[1]) == tile}
+        if not is_plain(self.folder, stat.S_IFDIR):
+            return []
+        named = ((TILE.fullmatch(path.name), path) for path in self.folder.iterdir())
+        states = {
+            int(name[2]): path for name, path in named if name and name[2] and int(name[1]) == tile
+        }
         return [states[epoch] for epoch in sorted(states)]
 
-    def _load(self, path: Path) -> Any:
-        checkpoint = load_checkpoint(path)
+    def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:
+        write_files(self.folder, {path.name: pack_tree(tree, notes)})
+
+    def _forget(self, states: list[Path]) -> None:
+        for state in states:
+            with writing(state):
+                state.unlink()
+
+    def _load(self, path: Path) -> Checkpoint:
+        checkpoint = load_tree(path)
         if checkpoint.notes.get("run") != self.run:
             raise FolderError(f"{path} is of another run: other settings, data or versions")
         return checkpoint

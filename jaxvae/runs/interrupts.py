@@ -1,26 +1,25 @@
-"""Ctrl-C and SIGTERM, and what is said on standard error."""
+"""Ctrl-C and SIGTERM, heard at any moment, and what is said on standard error."""
 
-import os
+import contextvars
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SECONDS_BETWEEN_LOOKS = 0.05
+# From a signal until the work is given up where it does not come to an edge.
+SECONDS_TO_STOP = 1.0
+SHOW_CURSOR = "\x1b[?25h"
 
 
 def say(line: str) -> None:
     """A line on standard error."""
     print(line, file=sys.stderr, flush=True)
-
-
-def ignore_signals() -> None:
-    """Ctrl-C and SIGTERM do nothing from here on: all is written."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -36,34 +35,60 @@ def signals_as_before() -> Iterator[None]:
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM end a run. While it is gentle the first is remembered and taken up at the
-    next edge, where the run can be kept; a second one aborts."""
+    """Ctrl-C and SIGTERM end what `call` works on.
+
+    how_to_go_on: what an interrupted user is told. over: all is written, and signals do nothing.
+    """
 
     def __init__(self) -> None:
-        self.seen = self.gentle = False
+        self.since: float | None = None
+        self.over = False
+        self.how_to_go_on: Callable[[], str] = lambda: "nothing was written"
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where one was seen."""
-        if self.seen:
+        """Raise KeyboardInterrupt where a signal was seen."""
+        if self.since is not None:
             raise KeyboardInterrupt
 
-    @contextmanager
-    def gently(self, folder: Path, how_to_go_on: str) -> Iterator[None]:
-        """Interrupts wait for `check`; one that leaves the folder says how to go on."""
-        self.gentle = True
+    def call(self, work: Callable[[], Any]) -> None:
+        """Work in a thread of its own, while the main one listens.
+
+        Python hears signals in the main thread alone, and not while that is inside XLA, which
+        compiles a program, or runs it, for minutes. Work that does not come to a `check` in time is
+        left to itself: the process must end then, and what is on disk is what is kept.
+
+        Raises what the work raises, and KeyboardInterrupt, with how to go on, where a signal ended
+        it.
+        """
+        done, errors = threading.Event(), []
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                done.set()
+
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(run,), daemon=True).start()
         try:
-            yield
+            while not done.wait(SECONDS_BETWEEN_LOOKS) and not self._is_late():
+                pass
+            if not done.is_set():
+                raise KeyboardInterrupt
+            if errors:
+                raise errors[0]
         except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(how_to_go_on if folder.exists() else "") from interrupt
-        finally:
-            self.gentle = False
+            if sys.stderr.isatty():
+                sys.stderr.write(SHOW_CURSOR)  # Bars of progress hide it.
+            raise KeyboardInterrupt(self.how_to_go_on()) from interrupt
+
+    def _is_late(self) -> bool:
+        return self.since is not None and time.monotonic() - self.since > SECONDS_TO_STOP
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.seen:
-            os._exit(INTERRUPTED)
-        self.seen = True
-        if not self.gentle:
-            raise KeyboardInterrupt
-        say("jaxvae: stopping at the next edge; once more to abort at once")
+        if self.since is None and not self.over:
+            self.since = time.monotonic()

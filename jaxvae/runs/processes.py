@@ -14,7 +14,6 @@ from typing import NamedTuple
 from jaxvae.errors import FolderError, Option, OptionError
 
 SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_TO_SAVE = 60.0
 
 
 class Processes(NamedTuple):
@@ -101,11 +100,11 @@ def await_others(processes: Processes, done: Callable[[], bool], check: Callable
 
 
 def leave_last(processes: Processes, is_at_work: Callable[[int], bool]) -> None:
-    """Where the coordinator runs, give the others time to save: JAX ends them with it."""
+    """Where the coordinator runs, let the others save: JAX ends them with it. Who calls this says
+    how long that may take."""
     if processes.coordinator is None or processes.process > 0:
         return
-    deadline, others = time.monotonic() + SECONDS_TO_SAVE, range(1, processes.processes)
-    while any(is_at_work(other) for other in others) and time.monotonic() < deadline:
+    while any(is_at_work(other) for other in range(1, processes.processes)):
         time.sleep(SECONDS_BETWEEN_LOOKS)
     # They have saved; a moment more, to say how to go on.
     time.sleep(SECONDS_BETWEEN_LOOKS)

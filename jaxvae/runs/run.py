@@ -1,28 +1,46 @@
 """The folder of a run in work: begin it, go on with it, share it among processes, finish it.
 
-    DIR/run.json          what the run depends on, and the options that began it
-    DIR/work/train/       finished tiles and the state of those in work, stage by stage (store.py)
+    DIR/run.json          the record: what the run depends on, and the options that began it
+    DIR/work/train/       finished tiles and the state of those in work, stage by stage (disk.py)
 
-`config.json` comes last: a folder that has it is a finished run's, and has neither of the two.
+A folder without a record that this package wrote is somebody else's. `config.json` comes last: a
+folder that has it is a finished run's, and has neither of the two. What a run did not write itself
+it neither replaces nor removes.
 """
 
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from jaxvae.errors import DataError, FolderError, Option
-from jaxvae.runs.disk import OnDisk
-from jaxvae.runs.files import require_new, sync_folder, write_whole, writing
+from jaxvae.errors import FolderError, Option
+from jaxvae.runs.disk import TILE, OnDisk
+from jaxvae.runs.documents import checksum, seal, unseal
+from jaxvae.runs.files import (
+    is_plain,
+    make_folder,
+    missing_parents,
+    partial_of,
+    read_file,
+    remove_empty,
+    require_new,
+    write_file,
+    write_files,
+    writing,
+)
+from jaxvae.runs.identity import require_same
+from jaxvae.runs.results import CONFIG
 
-SCHEMA = 1
-RECORD, WORK, RESULTS, FINISHED = "run.json", "work", "results", "config.json"
+RECORD, WORK = "run.json", "work"
 SHARED_STAGE = "train"
+LOCK = re.compile(r"lock(-\d+)?")
+WORK_FILE = re.compile(rf"{TILE.pattern}|\.{TILE.pattern}\.partial")
 Wait = Callable[[Callable[[], bool]], None]
 
 
@@ -40,25 +58,35 @@ class Run:
         """The stage of a name, which keeps NamedTuples of a kind."""
         return OnDisk(self.folder / WORK / name, kind, self.identity, self.share, self.wait)
 
-    def finish(self, fill: Callable[[Path], None]) -> None:
-        """Fill a folder with results, move them into the run's and drop the work: whole or not at
-        all, since a run that was stopped in the middle is not finished and does this again."""
-        results = self.folder / WORK / RESULTS
-        with writing(self.folder):
-            shutil.rmtree(results, ignore_errors=True)
-            results.mkdir()
-        fill(results)
-        with writing(self.folder):
-            for path in sorted(results.iterdir(), key=lambda path: path.name == FINISHED):
-                _replace(path, self.folder / path.name)
-            sync_folder(self.folder)
+    def finish(self, files: Mapping[str, bytes]) -> list[str]:
+        """Write the results, `config.json` last, and drop the work; a run that is stopped in the
+        middle is not finished, and does this again.
+
+        Returns what lies in the folder beside them, which is left alone.
+
+        Raises FolderError, before anything is written, where something is in the way.
+        """
+        record = _read_record(self.folder)
+        _remove_own(self.folder, record.get("results", {}))
+        for name in sorted({name.split("/")[0] for name in files}):
+            if os.path.lexists(self.folder / name):
+                raise FolderError(
+                    f"{self.folder / name} is in the way and not of this run; move it elsewhere "
+                    "and go on with ",
+                    Option("resume", True),
+                )
+        results = {name: checksum(content) for name, content in files.items()}
+        write_file(self.folder / RECORD, seal({**record, "results": results}))
+        write_files(self.folder, files)
         drop_work(self.folder)
+        own = {name.split("/")[0] for name in files}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
 
 
 @contextmanager
 def open_run(
     folder: Path,
-    facts: dict[str, Any],
+    identity: dict[str, Any],
     options: dict[str, Any],
     *,
     resume: bool = False,
@@ -67,51 +95,59 @@ def open_run(
 ) -> Iterator[Run]:
     """Begin a run, or go on with one where `resume` is true or several processes share it.
 
-    facts: all that the numbers depend on, as JSON; a run begun with others is refused. options:
-    what a later command needs to go on by itself.
+    identity: what the numbers depend on (`identity.identify`); a run begun with another is refused.
+    options: what a later command needs to go on by itself.
 
-    A folder made here goes again where the run ends before anything was kept in it, or on data that
-    cannot carry it.
+    A folder made here goes again where the run ends before anything was kept in it.
 
-    Raises FolderError where the folder is in the way, in use, finished, missing, or another run's.
+    Raises FolderError where the folder is in the way, in use, finished, missing, another run's or
+    not a run's at all.
     """
     process, processes = share
-    shared, new = processes > 1, not os.path.lexists(folder)
-    _require_place(folder, resume, shared)
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    shared, made = processes > 1, missing_parents(folder)
+    new = _require_place(folder, resume, shared)
+    if new:
+        _begin(folder, {"identity": identity, "options": options}, shared)
+    before = _read_record(folder)
+    require_same(folder, before["identity"], identity)
     try:
-        with writing(folder):
-            (folder / WORK).mkdir(parents=True, exist_ok=True)
         with _locked(folder, process, shared):
-            _require_same(folder, facts, options, process)
-            yield Run(folder, _hash(facts), share, wait)
-    except BaseException as error:
-        in_vain = isinstance(error, DataError) or not any((folder / WORK).rglob("*.safetensors"))
-        if new and not shared and in_vain:
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in made:
-                with suppress(OSError):
-                    parent.rmdir()
+            yield Run(folder, _hash(identity), share, wait)
+    except BaseException:
+        if new and not shared and not any(path.match("*.safetensors") for path in _work(folder)):
+            drop_work(folder)
+            remove_empty([folder, *made])
         raise
 
 
 def is_finished(folder: Path) -> bool:
     """Whether the folder holds a finished run."""
-    return (folder / FINISHED).is_file()
+    return (folder / CONFIG).is_file()
+
+
+def has_record(folder: Path) -> bool:
+    """Whether the folder holds a run in work."""
+    return (folder / RECORD).is_file()
 
 
 def drop_work(folder: Path) -> None:
-    """Remove from a finished folder what its run has left; the record goes last, and says so."""
-    if (folder / RECORD).is_file():
-        with writing(folder):
-            if (folder / WORK).is_dir():
-                shutil.rmtree(folder / WORK)
-            (folder / RECORD).unlink()
+    """Remove from a folder what its run has left of its work; the record goes last, and says so.
+    What others put there stays."""
+    try:
+        _read_record(folder)
+    except FolderError:
+        return
+    with writing(folder):
+        for path in list(_work(folder)):
+            path.unlink()
+        remove_empty([*_stages(folder), folder / WORK])
+        (folder / RECORD).unlink()
 
 
 def saved_options(folder: Path) -> dict[str, Any]:
     """The options that began a run. Raises FolderError where the folder has none."""
-    return _read_record(folder)["options"]
+    options: dict[str, Any] = _read_record(folder)["options"]
+    return options
 
 
 def is_at_work(folder: Path, process: int) -> bool:
@@ -137,28 +173,32 @@ def require_shared_tiles(folder: Path, n_tiles: int) -> None:
         )
 
 
-def _require_place(folder: Path, resume: bool, shared: bool) -> None:
-    for path in (folder, folder / WORK, folder / RECORD):
-        if path.is_symlink():
-            raise FolderError(f"{path} is a symbolic link; name the folder itself")
+def _require_place(folder: Path, resume: bool, shared: bool) -> bool:
+    """Whether a run may begin there; else one may go on. FolderError where neither."""
+    if folder.is_symlink():
+        raise FolderError(f"{folder} is a symbolic link; name the folder itself")
+    if resume and not folder.is_dir():
+        raise FolderError(f"{folder} is no folder; leave ", Option("resume"), " out to begin it")
+    if not os.path.lexists(folder):
+        return True
     if not (resume or shared):
-        if (folder / RECORD).is_file() and not is_finished(folder):
+        if has_record(folder) and not is_finished(folder):
             raise FolderError(
                 f"{folder} holds an unfinished run; go on with ", Option("resume", True)
             )
         require_new(folder)
-    elif folder.is_dir():
-        _require_in_work(folder)
-    elif resume:
-        raise FolderError(f"{folder} is no folder; leave ", Option("resume"), " out to begin it")
-
-
-def _require_in_work(folder: Path) -> None:
-    """An empty folder is a run that was stopped as it began."""
     if is_finished(folder):
         raise FolderError(f"{folder} holds a finished run; name another folder")
-    if any(folder.iterdir()) and not (folder / RECORD).is_file() and not (folder / WORK).is_dir():
-        raise FolderError(f"{folder} holds no run in work; name another folder")
+    return False
+
+
+def _begin(folder: Path, record: dict[str, Any], shared: bool) -> None:
+    """The folder with its record, at once; of processes that begin together one does."""
+    try:
+        make_folder(folder, {RECORD: seal(record)})
+    except FolderError:
+        if not (shared and has_record(folder)):
+            raise
 
 
 @contextmanager
@@ -174,9 +214,11 @@ def _locked(folder: Path, process: int, shared: bool) -> Iterator[None]:
 @contextmanager
 def _lock(folder: Path, name: str, shared: bool) -> Iterator[None]:
     path = folder / WORK / name
+    if not is_plain(folder / WORK, stat.S_IFDIR):
+        with writing(folder):
+            (folder / WORK).mkdir(exist_ok=True)
+    is_plain(path)
     with writing(folder):
-        if path.is_symlink():
-            raise FolderError(f"{path} is a symbolic link; remove it")
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     with file:
         _take_lock(file, folder, shared)
@@ -200,61 +242,41 @@ def _take_lock(file: TextIO, folder: Path, shared: bool) -> None:
         ) from error
 
 
-def _require_same(
-    folder: Path, facts: dict[str, Any], options: dict[str, Any], process: int
-) -> None:
-    """Write down what a new run depends on; refuse to go on with a run that depends on else."""
-    path = folder / RECORD
-    if not path.exists():
-        record = {"schema": SCHEMA, "facts": facts, "options": options}
-        # Processes that begin together each write one; the last stands.
-        own = folder / WORK / f"{process}-{RECORD}"
-        with writing(folder):
-            write_whole(own, (json.dumps(record, indent=2) + "\n").encode())
-            os.replace(own, path)
-            sync_folder(folder)
-    before = _by_name(_read_record(folder)["facts"])
-    now = _by_name(json.loads(json.dumps(facts)))
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
-            raise FolderError(
-                f"{folder} was begun with another {name.replace('_', ' ')}: "
-                f"{before.get(name)!s:.60}, now {now.get(name)!s:.60}; bits would differ, so begin "
-                "a new run or go back"
-            )
-
-
-def _by_name(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts by name, those of a group by both their names."""
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        group = value.items() if isinstance(value, dict) else ()
-        flat |= {f"{name} {part}": fact for part, fact in group} if group else {name: value}
-    return flat
-
-
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    if not path.is_file():
+    if not is_plain(path):
         raise FolderError(f"{folder} is no run in work: it has no {RECORD}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(record["schema"])
-        if schema <= SCHEMA:
-            record = {name: dict(record[name]) for name in ("facts", "options")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
-    if schema > SCHEMA:
-        raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
+    record = unseal(read_file(path), path)
+    if not {"identity", "options"} <= record.keys():
+        raise FolderError(f"{path} is damaged: it is no record of a run")
     return record
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Rename, also over what a run that was stopped here has left."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    os.replace(source, target)
+def _work(folder: Path) -> Iterator[Path]:
+    """The files of a run's work: locks, tiles and states, those that were being written too."""
+    if is_plain(folder / WORK, stat.S_IFDIR):
+        yield from (path for path in (folder / WORK).iterdir() if LOCK.fullmatch(path.name))
+        for stage in _stages(folder):
+            yield from (path for path in stage.iterdir() if WORK_FILE.fullmatch(path.name))
 
 
-def _hash(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _stages(folder: Path) -> list[Path]:
+    """The folders in that of the work; links are none."""
+    inside = (folder / WORK).glob("*/")
+    return [path for path in inside if not path.is_symlink()]
+
+
+def _remove_own(folder: Path, results: dict[str, str]) -> None:
+    """Remove what a run that was stopped as it finished has written: files as they were left."""
+    for name, written in results.items():
+        path = folder / name
+        with writing(path):
+            if is_plain(partial_of(path)):
+                partial_of(path).unlink()
+            if is_plain(path) and checksum(read_file(path)) == written:
+                path.unlink()
+    remove_empty(sorted({(folder / name).parent for name in results} - {folder}))
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

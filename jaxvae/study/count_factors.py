@@ -16,7 +16,7 @@ from jaxvae.analysis.metrics import active_units
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained, train_members, training_data
 from jaxvae.training.ensemble import Members, Progress
-from jaxvae.training.store import InMemory
+from jaxvae.training.store import Store
 
 MOST_SEEDS = 4
 MOST_SIZES = 6
@@ -41,7 +41,7 @@ def sweep_factors(
     chosen: int,
     config: StudyConfig,
     report: Callable[[Progress], None],
-    stage: InMemory | None = None,
+    stage: Store | None = None,
 ) -> Sweep:
     """Train the first sound seeds (at most 4) at the chosen β with fewer than K factors, on `train`
     as the grid was; its own members are those with all K.

@@ -1,29 +1,22 @@
 """A study in words and settings: what `config.json` holds and what the report must say."""
 
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
+from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained
-from jaxvae.study.folder import SCHEMA
 from jaxvae.study.gaps import describe_missing
-from jaxvae.study.presets import CONDITIONAL
-from jaxvae.training.ensemble import CHUNK_EPOCHS
-from jaxvae.training.tiles import resolve_width
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
 WEAK = 0.5
-PACKAGES = ("jaxvae", "jax", "flax", "optax", "numpy", "pandas", "scikit-learn")
 
 
 def study_notes(
@@ -128,7 +121,6 @@ def describe_study(
     panel, preset = prepared.panel, prepared.preset
     reference = panel.reference
     return {
-        "schema": SCHEMA,
         "name": panel.name,
         "preset": config.preset,
         "model": config.model,
@@ -139,8 +131,7 @@ def describe_study(
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
-        **describe_engine(config.tile_width),
-        "data_hash": panel_hash(panel),
+        "identity": study_identity(panel, config),
         "model_config": asdict(preset.model),
         "train_config": asdict(preset.train),
         "panel": _describe_panel(prepared),
@@ -163,28 +154,10 @@ def describe_study(
     }
 
 
-def run_facts(panel: Panel, config: StudyConfig) -> dict[str, Any]:
-    """All that the bits of a study depend on: settings, data, versions, device and tiles."""
-    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
-    told = {"known": knowledge_hash(panel)} if config.model in CONDITIONAL else {}
-    return {**settings, "data": panel_hash(panel), **told, **describe_engine(config.tile_width)}
-
-
-def describe_engine(tile_width: int | None) -> dict[str, Any]:
-    """Width, device and versions, on which the bits of a run depend beside its settings."""
-    return {
-        "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
-        "chunk_epochs": CHUNK_EPOCHS,
-        "device": _describe_device(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-    }
-
-
-def _describe_device() -> dict[str, Any]:
-    devices = jax.local_devices()
-    first = devices[0]
-    return {"platform": first.platform, "kind": first.device_kind, "count": len(devices)}
+def study_identity(panel: Panel, config: StudyConfig) -> dict[str, Any]:
+    """What the bits of a study depend on, as `config.json` keeps it."""
+    data = {"returns": panel_hash(panel), "sectors and covariates": knowledge_hash(panel)}
+    return identify("study", asdict(config), data, config.tile_width)
 
 
 def _describe_panel(prepared: Prepared) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from jaxvae.training.ensemble import (
     train_ensemble,
 )
 from jaxvae.training.state import Data, make_data
-from jaxvae.training.store import InMemory
+from jaxvae.training.store import Store
 
 # The evaluation's key is folded out of the root by a number that is no member's seed.
 EVALUATION_STREAM = 2**32 - 1
@@ -116,7 +116,7 @@ def train_grid(
     prepared: Prepared,
     config: StudyConfig,
     report: Callable[[Progress], None],
-    stage: InMemory | None = None,
+    stage: Store | None = None,
 ) -> Trained:
     """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
     n_train = prepared.split.train.stop
@@ -142,7 +142,7 @@ def refit(
     chosen: int,
     config: StudyConfig,
     report: Callable[[Progress], None],
-    stage: InMemory | None = None,
+    stage: Store | None = None,
 ) -> Trained:
     """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
     diverge are left out."""
@@ -166,7 +166,7 @@ def train_members(
     data: Data,
     members: Members,
     report: Callable[[Progress], None],
-    stage: InMemory | None = None,
+    stage: Store | None = None,
 ) -> Trained:
     """Train members on the data and evaluate them on all dates of the panel, tile by tile; stage:
     where finished tiles and the state of the one in work are kept, by default memory."""

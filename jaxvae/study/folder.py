@@ -4,8 +4,6 @@ Every table is a CSV, every array that a plot or a later command needs is in `ar
 (a format that holds numbers and no code), and `config.json` says how it all came to be.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,32 +12,37 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.errors import FolderError
-from jaxvae.runs.checkpoint import load_tree, save_tree
+from jaxvae.runs.files import make_folder
+from jaxvae.runs.results import (
+    Layout,
+    Results,
+    TableLayout,
+    pack,
+    read_results,
+    unpack,
+    vouched,
+    write_drawings,
+)
 
-SCHEMA = 1
-ARRAYS = "arrays.safetensors"
-CHECKPOINTS = "checkpoints"
 PARAMETERS = ("members", "refits")
-BINARIES = (ARRAYS, *(f"{CHECKPOINTS}/{name}.safetensors" for name in PARAMETERS))
-# Tables whose first column is their index: a date or a ticker.
-INDEXED = {"factors": True, "loadings": False, "covariance": False}
-TABLES = ("members", "metrics", "history", "comparisons", *INDEXED)
-# Folders of earlier versions have none of these.
-LATER_TABLES = ("n_factors", "spectrum", "rankings")
-COLUMNS = {
-    "members": {"member", "seed", "beta", "ok", "best_epoch"},
-    "metrics": {"model", "member", "factors", "split", "metric", "value"},
-    "history": {"member", "epoch", "total", "reconstruction", "kl", "validation"},
-    "comparisons": {"model", "baseline", "split", "difference", "low", "high"},
-    "n_factors": {"kind", "name", "factors", "log_likelihood", "gain", "low", "high"},
-    "spectrum": {"beta", "factor", "signal_to_noise", "linear", "members"},
-    "rankings": {"criterion", "members", "best_member", "correlation", "best_score"},
-}
-# What commands and the report look up; whatever else is in `config.json` may come and go.
-SETTINGS = (
-    *("name", "preset", "seeds", "betas", "n_factors", "likelihood_samples", "panel", "chosen"),
-    *("reference", "sectors", "assets", "shown_assets", "factor_names", "notes", "device"),
-    *("versions", "model_config", "train_config", "checksums"),
+LAYOUT = Layout(
+    command="study",
+    tables={
+        "members": TableLayout(),
+        "metrics": TableLayout(integers=("member", "factors")),
+        "history": TableLayout(),
+        "comparisons": TableLayout(),
+        "n_factors": TableLayout(),
+        "spectrum": TableLayout(),
+        "rankings": TableLayout(),
+        "factors": TableLayout(index=("date",), dates=("date",)),
+        "loadings": TableLayout(index=("asset",), names=("asset",)),
+        "covariance": TableLayout(index=("asset",), names=("asset",)),
+    },
+    trees={
+        "arrays": "arrays.safetensors",
+        **{f"parameters of {name}": f"checkpoints/{name}.safetensors" for name in PARAMETERS},
+    },
 )
 
 
@@ -54,13 +57,13 @@ class Study:
     comparisons: paired differences in test log-likelihood with their intervals.
     factors: dates × consensus factors. loadings: assets × consensus factors.
     covariance: assets × assets, in the units of the returns.
+    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
+    rankings: ways to rank members without the truth.
     arrays: what plots draw and later commands need, by name (see `summary.py`).
     parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
         nested dict of arrays with the member axis first; kept in `checkpoints/`.
-    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
-    spectrum: which factors each β loses, in theory and among members.
-    rankings: ways to rank members without the truth. All three: see `evidence.py`; None in studies
-        of earlier versions.
+    spectrum: which factors each β loses, in theory and among members; None where β KL is not the
+        objective, which the theory is of. This and the last two tables: see `evidence.py`.
     """
 
     config: dict[str, Any]
@@ -71,11 +74,11 @@ class Study:
     factors: pd.DataFrame
     loadings: pd.DataFrame
     covariance: pd.DataFrame
+    n_factors: pd.DataFrame
+    rankings: pd.DataFrame
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
-    n_factors: pd.DataFrame | None = None
     spectrum: pd.DataFrame | None = None
-    rankings: pd.DataFrame | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none."""
@@ -86,89 +89,60 @@ class Study:
         return float(rows.value.iloc[0]) if len(rows) else float("nan")
 
 
-def save_study(study: Study, folder: Path) -> None:
-    """Write configuration, tables, arrays and checkpoints into an existing folder."""
-    for name in (*TABLES, *LATER_TABLES):
-        table: pd.DataFrame | None = getattr(study, name)
-        if table is not None:
-            table.to_csv(folder / f"{name}.csv", index=name in INDEXED, encoding="utf-8")
-    save_tree(study.arrays, folder / ARRAYS)
-    (folder / CHECKPOINTS).mkdir()
-    for name, tree in study.parameters.items():
-        save_tree(tree, folder / CHECKPOINTS / f"{name}.safetensors")
-    config = {**study.config, "checksums": {name: _checksum(folder / name) for name in BINARIES}}
-    text = json.dumps(config, indent=2, allow_nan=False, ensure_ascii=False)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+def write_study(study: Study, folder: str | Path) -> None:
+    """Write a study and its report into a new folder, which appears whole or not at all.
+
+    Raises FolderError where something is in the way or the disk refuses.
+    """
+    make_folder(Path(folder), study_files(study))
 
 
-def load_study(folder: str | Path) -> Study:
+def study_files(study: Study) -> dict[str, bytes]:
+    """What a study's folder holds, by file, `config.json` last.
+
+    The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
+    """
+    from jaxvae.report.page import report_files
+
+    data = pack(LAYOUT, _as_results(study))
+    again = _as_study(unpack(LAYOUT, study.config, data), Path())
+    return vouched(LAYOUT, study.config, {**data, **report_files(again)})
+
+
+def load_study(folder: str | Path, drawings: bool = True) -> Study:
     """Read a study's folder back.
 
-    Raises FolderError on a missing folder, a missing or damaged file, or a newer schema.
+    drawings: whether figures and report must be as they were written, too.
+
+    Raises FolderError, which names the file, where the folder holds no study, or a file is missing,
+    damaged or another than was written.
     """
     folder = Path(folder)
-    config = _read_config(folder)
-    for name in BINARIES:
-        _require_same(folder / name, config["checksums"].get(name))
-    later = tuple(name for name in LATER_TABLES if (folder / f"{name}.csv").exists())
-    tables = {name: _read_table(folder / f"{name}.csv", name) for name in (*TABLES, *later)}
-    files = {name: folder / CHECKPOINTS / f"{name}.safetensors" for name in PARAMETERS}
-    parameters = {name: load_tree(path) for name, path in files.items()}
-    return Study(config=config, arrays=load_tree(folder / ARRAYS), parameters=parameters, **tables)
+    return _as_study(read_results(folder, LAYOUT, drawings), folder)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FolderError(f"{folder} is no study's folder: it has no config.json")
+def draw_report(folder: str | Path) -> None:
+    """Draw figures and report of a study's folder again.
+
+    Raises FolderError as `load_study` does, and where a file that is not the study's is in the way.
+    """
+    from jaxvae.report.page import report_files
+
+    drawn = report_files(load_study(folder, drawings=False))
+    write_drawings(Path(folder), LAYOUT, drawn)
+
+
+def _as_results(study: Study) -> Results:
+    tables = {name: getattr(study, name) for name in LAYOUT.tables}
+    trees = {f"parameters of {name}": study.parameters[name] for name in PARAMETERS}
+    there = {name: table for name, table in tables.items() if table is not None}
+    return Results(study.config, there, {"arrays": study.arrays, **trees})
+
+
+def _as_study(results: Results, folder: Path) -> Study:
+    config, tables, trees = results
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(config["schema"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
-    if config.get("command") == "walk":
-        raise FolderError(f"{path.parent} is a walk's folder, no study's: see walk.md in it")
-    if schema > SCHEMA:
-        raise FolderError(f"{path} has schema {schema}; this reads up to {SCHEMA}: upgrade jaxvae")
-    if absent := [name for name in SETTINGS if name not in config]:
-        raise FolderError(f"{path} is damaged: it has no {absent[0]!r}")
-    return config
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _require_same(path: Path, checksum: str | None) -> None:
-    try:
-        found = _checksum(path)
-    except FileNotFoundError as error:
-        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
-    except OSError as error:
-        raise FolderError(f"{path} cannot be read: {error.strerror or error}") from error
-    if found != checksum:
-        raise FolderError(f"{path} is damaged or another study's: config.json has another checksum")
-
-
-def _read_table(path: Path, name: str) -> pd.DataFrame:
-    try:
-        if name not in INDEXED:
-            return _require_columns(pd.read_csv(path), COLUMNS[name], path)
-        # A ticker such as NA or null is a name, not a missing cell.
-        table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, na_values=[""])
-        table = table.set_index(table.columns[0])
-        table.index = pd.to_datetime(table.index) if INDEXED[name] else table.index
-        table = table.astype(float)
-    except FileNotFoundError as error:
-        raise FolderError(f"{path} is missing; the study's folder is not whole") from error
-    except (OSError, ValueError) as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
-    return table
-
-
-def _require_columns(table: pd.DataFrame, columns: set[str], path: Path) -> pd.DataFrame:
-    if absent := sorted(columns - set(table.columns)):
-        raise FolderError(f"{path} is damaged: it has no column {absent[0]!r}")
-    # In the metrics table both are blank where a row is no member's, or a model has no factors.
-    blank = {"member": "Int64", "factors": "Int64"}
-    return table.astype(blank) if columns >= blank.keys() else table
+        parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
+        return Study(config=config, arrays=trees["arrays"], parameters=parameters, **tables)
+    except (KeyError, TypeError) as error:
+        raise FolderError(f"{folder} is not whole: {error}") from error

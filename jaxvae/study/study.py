@@ -1,7 +1,6 @@
 """A study from start to end, and what can be asked of it later."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,13 +14,12 @@ from jaxvae.data.panel import Panel, Scaler
 from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, Variables, make_batch
-from jaxvae.runs.files import new_folder, writing
 from jaxvae.study import fit, score
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_memory
 from jaxvae.study.config import StudyConfig, check_seed
 from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
-from jaxvae.study.folder import Study, load_study, save_study
+from jaxvae.study.folder import Study
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.host_memory import host_bytes_free
 from jaxvae.training.store import Stages, in_memory
@@ -67,27 +65,6 @@ def run_study(
     sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
     return score.summarise(prepared, config, grid, refits, sweep, chosen)
-
-
-def write_study(study: Study, folder: str | Path) -> None:
-    """Write a study and its report into a new folder, which appears whole or not at all.
-
-    Raises FolderError where something is in the way or the disk refuses.
-    """
-    with new_folder(Path(folder)) as partial:
-        fill_folder(study, partial)
-
-
-def fill_folder(study: Study, folder: Path) -> None:
-    """Write a study and its report into an existing folder.
-
-    The report is drawn from what was written, so that drawing it again gives the same bytes.
-    """
-    from jaxvae.report.page import write_report
-
-    with writing(folder):
-        save_study(study, folder)
-        write_report(load_study(folder), folder)
 
 
 def encode(study: Study, panel: Panel | pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from jaxvae.errors import LARGEST_FLOAT32, FolderError, OptionError, check_optio
 from jaxvae.models.model import Model, Variables
 from jaxvae.training import member as train
 from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
-from jaxvae.training.store import InMemory, TileState
+from jaxvae.training.store import InMemory, Store, TileState
 from jaxvae.training.tiles import (
     Devices,
     Function,
@@ -140,7 +140,7 @@ def train_ensemble(
     devices: Devices | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     finish: Callable[[Ensemble], Any] = lambda ensemble: ensemble,
-    stage: InMemory | None = None,
+    stage: Store | None = None,
 ) -> Any:
     """Train every member.
 
@@ -189,7 +189,7 @@ class _Run(NamedTuple):
     config: TrainConfig
     tile_width: int
     devices: Devices
-    stage: InMemory
+    stage: Store
 
 
 def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], None]) -> Ensemble:

@@ -1,10 +1,6 @@
 """The folder of a walk: its tables, its settings, a figure and a page for a person."""
 
-import json
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from jaxvae.analysis.portfolios import BASELINE
 from jaxvae.errors import FolderError
@@ -17,22 +13,35 @@ from jaxvae.report.walk_figures import (
     walk_figure,
     walk_message,
 )
-from jaxvae.runs.checkpoint import load_tree, save_tree
-from jaxvae.runs.files import new_folder, writing
-from jaxvae.walk.walk import SCHEMA, Walk
+from jaxvae.runs.files import make_folder
+from jaxvae.runs.results import (
+    Layout,
+    Results,
+    TableLayout,
+    pack,
+    read_results,
+    unpack,
+    vouched,
+    write_drawings,
+)
+from jaxvae.walk.walk import Walk
 
-# The columns that index each table; the first of those in DATED holds dates.
-INDEX = {
-    "windows": ["window"],
-    "scores": ["date"],
-    "factors": ["date"],
-    "loadings": ["date", "asset"],
-    "portfolio": ["date"],
-    "weights": ["strategy", "date"],
-    "strategies": ["strategy"],
-}
-WINDOW_DATES = ["first_date", "last_date", "judged_from", "judged_to"]
-ARRAYS, CONFIG, FIGURE, PAGE = "arrays.safetensors", "config.json", "walk.png", "walk.md"
+FIGURE, PAGE, ARRAYS = "walk.png", "walk.md", "arrays"
+LAYOUT = Layout(
+    command="walk",
+    tables={
+        "windows": TableLayout(
+            index=("window",), dates=("first_date", "last_date", "judged_from", "judged_to")
+        ),
+        "scores": TableLayout(index=("date",), dates=("date",)),
+        "factors": TableLayout(index=("date",), dates=("date",)),
+        "loadings": TableLayout(index=("date", "asset"), names=("asset",), dates=("date",)),
+        "portfolio": TableLayout(index=("date",), dates=("date",)),
+        "weights": TableLayout(index=("strategy", "date"), names=("strategy",), dates=("date",)),
+        "strategies": TableLayout(index=("strategy",), names=("strategy",)),
+    },
+    trees={ARRAYS: "arrays.safetensors"},
+)
 
 
 def write_walk(walk: Walk, folder: str | Path) -> None:
@@ -40,41 +49,49 @@ def write_walk(walk: Walk, folder: str | Path) -> None:
 
     Raises FolderError where something is in the way or the disk refuses.
     """
-    with new_folder(Path(folder)) as partial:
-        fill_walk(walk, partial)
+    make_folder(Path(folder), walk_files(walk))
 
 
-def fill_walk(walk: Walk, folder: Path) -> None:
-    """Write a walk into an existing folder."""
-    with writing(folder):
-        for name in INDEX:
-            table: pd.DataFrame = getattr(walk, name)
-            table.to_csv(folder / f"{name}.csv", encoding="utf-8")
-        save_tree({"covariances": walk.covariances}, folder / ARRAYS)
-        text = json.dumps(walk.config, indent=2, allow_nan=False, ensure_ascii=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-        (folder / FIGURE).write_bytes(to_png(walk_figure(walk)))
-        (folder / PAGE).write_text(page(walk), encoding="utf-8")
+def walk_files(walk: Walk) -> dict[str, bytes]:
+    """What a walk's folder holds, by file, `config.json` last; its page is drawn from what reading
+    gives back."""
+    tables = {name: getattr(walk, name) for name in LAYOUT.tables}
+    trees = {ARRAYS: {"covariances": walk.covariances}}
+    data = pack(LAYOUT, Results(walk.config, tables, trees))
+    again = _as_walk(unpack(LAYOUT, walk.config, data), Path())
+    return vouched(LAYOUT, walk.config, {**data, **_drawings(again)})
 
 
-def load_walk(folder: str | Path) -> Walk:
+def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
     """Read a walk's folder back.
 
-    Raises FolderError on a missing folder, a missing or damaged file, or a newer schema.
+    drawings: whether figure and page must be as they were written, too.
+
+    Raises FolderError, which names the file, where the folder holds no walk, or a file is missing,
+    damaged or another than was written.
     """
     folder = Path(folder)
+    return _as_walk(read_results(folder, LAYOUT, drawings), folder)
+
+
+def draw_page(folder: str | Path) -> None:
+    """Draw figure and page of a walk's folder again.
+
+    Raises FolderError as `load_walk` does, and where a file that is not the walk's is in the way.
+    """
+    write_drawings(Path(folder), LAYOUT, _drawings(load_walk(folder, drawings=False)))
+
+
+def _drawings(walk: Walk) -> dict[str, bytes]:
+    return {FIGURE: to_png(walk_figure(walk)), PAGE: page(walk).encode()}
+
+
+def _as_walk(results: Results, folder: Path) -> Walk:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["command"] != "walk":
-            raise FolderError(f"{folder} holds no walk")
-        if config["schema"] > SCHEMA:
-            raise FolderError(f"{folder} has schema {config['schema']}: upgrade jaxvae")
-        tables = {name: _read(folder / f"{name}.csv", index) for name, index in INDEX.items()}
-    except FolderError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{folder} is no walk's folder, or damaged: {error}") from error
-    return Walk(config=config, covariances=load_tree(folder / ARRAYS)["covariances"], **tables)
+        covariances = results.trees[ARRAYS]["covariances"]
+        return Walk(config=results.config, covariances=covariances, **results.tables)
+    except (KeyError, TypeError) as error:
+        raise FolderError(f"{folder} is not whole: {error}") from error
 
 
 def page(walk: Walk) -> str:
@@ -133,13 +150,3 @@ def _strategy_rows(walk: Walk) -> list[str]:
         cells += [number(PERCENT * row["mean"]), number(row["turnover"]), interval]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
-
-
-def _read(path: Path, index: list[str]) -> pd.DataFrame:
-    # A ticker such as NA or null is a name, not a missing cell.
-    table = pd.read_csv(path, dtype={"asset": str}, keep_default_na=False, na_values=[""])
-    for column in {"date", *WINDOW_DATES} & set(table.columns):
-        table[column] = pd.to_datetime(table[column])
-    table = table.set_index(index)
-    numbers = table.columns.difference(WINDOW_DATES)
-    return table.astype({column: np.float64 for column in numbers})

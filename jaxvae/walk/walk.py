@@ -20,7 +20,7 @@ from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
-from jaxvae.study.describe import describe_engine
+from jaxvae.runs.identity import identify
 from jaxvae.study.presets import build_model
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
@@ -40,7 +40,6 @@ from jaxvae.walk.members import (
     walk_members,
 )
 
-SCHEMA = 1
 BOOTSTRAP_STREAM = 12
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
 # A spread below this share of the largest value is rounding: the asset does not vary.
@@ -107,11 +106,9 @@ def walk_forward(
     return summarise(grounds, config, said)
 
 
-def walk_facts(panel: Panel, config: WalkConfig) -> dict[str, Any]:
-    """All that the bits of a walk depend on: settings, data, versions, device and tiles."""
-    settings = {name: value for name, value in asdict(config).items() if name != "tile_width"}
-    engine = describe_engine(config.tile_width)
-    return {"command": "walk", **settings, "data": panel_hash(panel), **engine}
+def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:
+    """What the bits of a walk depend on, as `config.json` keeps it."""
+    return identify("walk", asdict(config), {"returns": panel_hash(panel)}, config.tile_width)
 
 
 def prepare(panel: Panel, config: WalkConfig) -> Grounds:
@@ -329,8 +326,6 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
     preset = config.preset()
     judged = _judged(panel, spans)
     return {
-        "schema": SCHEMA,
-        "command": "walk",
         "name": panel.name,
         **asdict(config),
         "betas": list(config.betas),
@@ -343,9 +338,8 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "judged_from": str(judged[0].date()),
         "judged_to": str(judged[-1].date()),
         "assets": list(panel.assets),
-        "data_hash": panel_hash(panel),
+        "identity": walk_identity(panel, config),
         "notes": [*panel.notes, *([ONE_DATE] if len(judged) == 1 else [])],
-        **describe_engine(config.tile_width),
     }
 
 

@@ -1,7 +1,6 @@
 """The command line: what it writes, what it refuses, with which exit code and in one line."""
 
 import io
-import json
 import os
 import shlex
 import shutil
@@ -21,6 +20,9 @@ from launch import contents
 from jaxvae.cli.main import main
 from jaxvae.cli.options import MODELS
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.runs.documents import seal, unseal
+from jaxvae.runs.files import write_files
+from jaxvae.runs.interrupts import SECONDS_BETWEEN_LOOKS
 from jaxvae.study import presets
 
 SMALL = ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "20", "--quiet"]
@@ -137,7 +139,7 @@ def test_odd_tickers_stay_text(tmp_path):
         (["scenarios", "nowhere", "--given", "A=x"], 2, "--given: 'A=x' is not NAME=NUMBER"),
         (["scenarios", "nowhere", "--given", "A=1", "A=2"], 2, "A is given twice; keep one"),
         (["scenarios", "nowhere"], 1, "no study's folder"),
-        (["report", "nowhere"], 1, "no study's folder"),
+        (["report", "nowhere"], 1, "nowhere is no run's folder"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, code, words, tmp_path, monkeypatch, capsys):
@@ -207,6 +209,7 @@ def interrupted(keep):
         if keep:
             stage("train", Tile).put(0, Tile(np.ones(2)))
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * SECONDS_BETWEEN_LOOKS)
         on_progress("train", None)
 
     return run_study
@@ -227,8 +230,7 @@ def test_an_interrupt_before_anything_was_kept_leaves_nothing(csv, tmp_path, mon
     monkeypatch.setattr("jaxvae.study.study.run_study", interrupted(keep=False))
     out = tmp_path / "runs" / "study"
     code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
-    assert code == 130
-    assert lines[1:] == ["jaxvae: interrupted; nothing was written"]
+    assert (code, lines) == (130, ["jaxvae: interrupted; nothing was written"])
     assert not list(tmp_path.iterdir())
 
 
@@ -250,7 +252,7 @@ def test_an_interrupt_after_that_leaves_the_folder_and_says_how_to_go_on(stopped
         (["--resume", "--seed", "1"], "was begun with another root seed: 0, now 1"),
         (["--resume", "--model", "linear"], "was begun with another model: static, now linear"),
         (["--resume", "--tile-width", "5"], "was begun with another tile width: "),
-        (["--resume", "--data", "linear"], "was begun with another data: "),
+        (["--resume", "--data", "linear"], "was begun with another returns: "),
     ],
 )
 def test_a_run_is_gone_on_with_as_it_was_begun(changes, words, stopped, capsys):
@@ -265,14 +267,15 @@ def test_a_run_is_gone_on_with_as_it_was_begun(changes, words, stopped, capsys):
 
 def test_a_run_of_other_versions_or_devices_is_refused(stopped, monkeypatch, capsys):
     folder, begun = stopped
-    monkeypatch.setattr("jaxvae.study.describe.version", lambda package: "9.9")
+    monkeypatch.setattr("jaxvae.runs.identity.version", lambda package: "9.9")
     code, lines = run(*begun, "--resume", capsys=capsys)
     assert code == 1
-    assert f"another versions flax: {version('flax')}, now 9.9" in lines[-1]
-    record = json.loads((folder / "run.json").read_text())
-    record["facts"]["device"]["kind"] = "H100"
+    assert f"another versions jaxvae: {version('jaxvae')}, now 9.9" in lines[-1]
+    path = folder / "run.json"
+    record = unseal(path.read_bytes(), path)
+    record["identity"]["device"]["kind"] = "H100"
     monkeypatch.undo()
-    (folder / "run.json").write_text(json.dumps(record))
+    path.write_bytes(seal(record))
     code, lines = run(*begun, "--resume", capsys=capsys)
     assert "another device kind: H100, now cpu" in lines[-1]
 
@@ -280,8 +283,8 @@ def test_a_run_of_other_versions_or_devices_is_refused(stopped, monkeypatch, cap
 @pytest.mark.parametrize(
     ("out", "words"),
     [
-        ("nowhere", "--resume: nowhere is no folder; leave --resume out to begin it"),
-        (".", "--out: . holds no run in work"),
+        ("nowhere", "nowhere is no folder; leave --resume out to begin it"),
+        (".", ". is no run in work: it has no run.json"),
     ],
 )
 def test_where_there_is_no_run_none_is_gone_on_with(out, words, csv, tmp_path, monkeypatch, capsys):
@@ -293,26 +296,144 @@ def test_where_there_is_no_run_none_is_gone_on_with(out, words, csv, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_finished_study_needs_no_more(study, capsys):
+def test_a_finished_study_needs_no_more(study, csv, capsys):
     before = contents(study)
-    code, lines = run("study", "--out", study, "--resume", capsys=capsys)
-    assert (code, lines) == (0, [f"jaxvae: {study} is finished already"])
+    words = ["study", "--data", csv, "--out", study, *SMALL, "--resume"]
+    assert run(*words, capsys=capsys) == (0, [f"jaxvae: {study} is finished already"])
     assert contents(study) == before
 
 
 @pytest.mark.parametrize(
-    ("command", "options", "words"),
+    ("changes", "words"),
     [
-        ("study", ["--epochs", "77"], "is finished, with --epochs 20, now 77; name another folder"),
-        ("study", ["--seeds", "5"], "is finished, with --seeds 2, now 5"),
-        ("study", ["--betas", "1", "2"], "is finished, with --betas [1.0], now [1.0, 2.0]"),
-        ("walk", [], "holds a finished study, no walk; name another folder"),
+        (["--epochs", "77"], "was begun with another epochs: 20, now 77"),
+        (["--seeds", "5"], "was begun with another seeds: 2, now 5"),
+        (["--betas", "1", "2"], "was begun with another betas: [1.0], now [1.0, 2.0]"),
+        (["--free-bits", "1"], "was begun with another free bits: None, now 1.0"),
+        (["--tile-width", "5"], "was begun with another tile width: 4, now 5"),
+        (["--data", "linear"], "was begun with another returns: "),
     ],
 )
-def test_a_finished_study_of_other_settings_is_another(study, command, options, words, capsys):
-    code, (line,) = run(command, "--out", study, *options, "--resume", capsys=capsys)
+def test_a_finished_study_of_other_settings_or_data_is_another(study, csv, changes, words, capsys):
+    before = contents(study)
+    begun = ["study", "--data", csv, "--out", study, *SMALL, *changes, "--resume"]
+    code, (line,) = run(*begun, capsys=capsys)
     assert code == 1
     assert words in line
+    assert contents(study) == before
+
+
+def test_a_study_is_no_walk(study, csv, capsys):
+    words = ["walk", "--data", csv, "--window", "60", "--out", study, "--resume"]
+    code, (line,) = run(*words, capsys=capsys)
+    assert (code, line) == (1, f"jaxvae: {study} is a study's folder, no walk's")
+
+
+def test_a_damaged_study_is_not_finished(study, csv, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy)
+    (copy / "members.csv").write_text("")
+    words = ["study", "--data", csv, "--out", copy, *SMALL, "--resume"]
+    code, (line,) = run(*words, capsys=capsys)
+    assert code == 1
+    assert "members.csv is damaged" in line
+
+
+# What a user calls by the names that a run has for its own.
+MINE = {
+    "work/notes.txt": b"x",
+    "figures/mine.png": b"y",
+    "report.md": b"z",
+    "members.csv": b"a\n1\n",
+    "run.json": b"{}",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--resume"], [], ["--processes", "2", "--process", "0"]],
+    ids=["resumed", "begun", "shared"],
+)
+@pytest.mark.parametrize("command", ["study", "walk", "gather"])
+def test_a_users_folder_is_left_as_it_is(command, words, csv, tmp_path, capsys):
+    if (command, len(words)) == ("walk", 4) or (command == "gather" and words):
+        pytest.skip("there is no such option")
+    folder = tmp_path / "proj"
+    folder.mkdir()
+    write_files(folder, MINE)
+    begun = ["--data", csv, *(SMALL if command == "study" else ["--window", "60"])]
+    asked = ["gather", folder] if command == "gather" else [command, *begun, "--out", folder]
+    code, lines = run(*asked, *words, capsys=capsys)
+    assert (code, len(lines)) == (1, 1)
+    assert contents(folder) == MINE
+
+
+def test_tables_do_not_replace_what_is_there(study, csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "elsewhere.csv")
+    data = shutil.copy(csv, tmp_path / "data.csv")
+    for out, words in {
+        "mine.csv": "exists; name a new file",
+        "link.csv": "exists; name a new file",
+        data: "exists; name a new file",
+        study / "members.csv": "exists; name a new file",
+        ".": "exists; name a new file",
+        "..": "is no name for a new file",
+        "no/where.csv": "no is no folder",
+    }.items():
+        for command in (["scenarios", study, "--number", "2"], ["encode", study, "--data", data]):
+            code, (line,) = run(*command, "--out", out, capsys=capsys)
+            assert code == 1
+            assert words in line
+    forecast = ["forecast", study, "--data", data, "--out", "new.csv", "--covariance"]
+    for same in ("new.csv", "../" + tmp_path.name + "/new.csv"):
+        code, (line,) = run(*forecast, same, capsys=capsys)
+        assert code == 2
+        assert "--covariance" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "link.csv", "mine.csv"]
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_a_table_does_not_replace_what_came_meanwhile(study, tmp_path, monkeypatch, capsys):
+    real, out = pd.DataFrame.to_csv, tmp_path / "new.csv"
+
+    def slowly(table, *arguments, **options):
+        real(table, *arguments, **options)
+        out.write_text("mine")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", slowly)
+    code, (line,) = run("scenarios", study, "--number", "2", "--out", out, capsys=capsys)
+    assert code == 1
+    assert "new.csv exists" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["report.html", "figures", "figures/loadings.png"])
+def test_a_report_is_not_drawn_through_a_link(name, study, tmp_path, capsys):
+    copy, victim = tmp_path / "copy", tmp_path / "victim"
+    shutil.copytree(study, copy)
+    (copy / name).rename(victim)
+    (copy / name).symlink_to(victim)
+    before = contents(tmp_path)
+    code, (line,) = run("report", copy, capsys=capsys)
+    assert code == 1
+    assert f"{name} is a symbolic link where a plain f" in line
+    assert contents(tmp_path) == before
+
+
+def test_a_report_of_a_copy_is_drawn_in_the_copy(study, tmp_path, capsys):
+    copy, link = tmp_path / "copy", tmp_path / "latest"
+    shutil.copytree(study, copy)
+    link.symlink_to(copy)
+    (copy / "report.html").write_text("damaged")
+    shutil.rmtree(copy / "figures")
+    code, (line,) = run("encode", copy, "--data", tmp_path, capsys=capsys)
+    assert code == 1
+    assert f"draw it again with: jaxvae report {copy}" in line
+    assert run("report", link, capsys=capsys) == (0, [])
+    assert contents(copy) == contents(study)
 
 
 def test_what_a_study_was_not_told_of_is_refused_later(study, csv, capsys):
@@ -332,19 +453,21 @@ def test_more_scenarios_than_memory_are_refused(study, capsys):
     assert run("scenarios", study, *words, capsys=capsys)[0] == 2
 
 
-def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, tmp_path, capsys):
+def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, csv, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(study, copy)
-    (copy / "run.json").write_text("{}")
-    (copy / "work" / "train").mkdir(parents=True)
-    assert main(["study", "--out", str(copy), "--resume"]) == 0
+    identity = unseal((study / "config.json").read_bytes(), study)["identity"]
+    (copy / "run.json").write_bytes(seal({"identity": identity, "options": {}}))
+    write_files(copy, {"work/train/tile-00000.safetensors": b"x", "work/lock": b"1"})
+    words = ["study", "--data", csv, "--out", copy, *SMALL, "--resume"]
+    assert run(*words, capsys=capsys)[0] == 0
     assert contents(copy) == contents(study)
     assert not (copy / "work").exists()
 
 
 def test_a_full_disk_is_one_line(csv, tmp_path, capsys):
     out = tmp_path / "runs" / "study"
-    with full_disk(2000):
+    with full_disk(8000):
         code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
     assert (code, len(lines)) == (1, 1)
     path = out / "work" / "train" / "tile-00000.safetensors"

@@ -1,6 +1,7 @@
 """The command `walk`: what it writes, what comes back, what it refuses in one line."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError
 from jaxvae.report import walk_figures
 from jaxvae.report.style import message_of
+from jaxvae.runs.documents import seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.folder import load_study
 from jaxvae.training import ensemble
@@ -51,7 +53,7 @@ def test_the_folder_holds_the_tables(folder):
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert (config["window"], config["step"], config["n_windows"]) == (60, 12, 5)
     assert config["source"]["data"] == "returns.csv"
-    assert config["versions"]["jax"]
+    assert config["identity"]["versions"]["jax"]
     assert len(pd.read_csv(folder / "windows.csv")) == 5
 
 
@@ -174,20 +176,33 @@ def test_windows_with_holes_are_refused(tmp_path, capsys):
     assert not (tmp_path / "walk").exists()
 
 
-def test_a_walk_is_no_study(folder, capsys):
+def test_a_walk_is_no_study(folder, returns_csv, capsys):
     with pytest.raises(FolderError, match="is a walk's folder, no study's"):
         load_study(folder)
-    assert main(["study", "--out", str(folder), "--resume"]) == 1
-    assert "holds a finished walk, no study; name another folder" in capsys.readouterr().err
+    words = ["study", "--data", str(returns_csv), "--factors", "2", "--out", str(folder)]
+    assert main([*words, "--resume"]) == 1
+    assert "is a walk's folder, no study's" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
-    with pytest.raises(FolderError, match="no walk's folder"):
+    with pytest.raises(FolderError, match=r"is no walk's folder: it has no config\.json"):
         load_walk(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"command": "study", "schema": 1}))
-    with pytest.raises(FolderError, match="holds no walk"):
+    (tmp_path / "config.json").write_bytes(seal({"command": "study"}))
+    with pytest.raises(FolderError, match="is a study's folder, no walk's"):
         load_walk(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 9}))
-    with pytest.raises(FolderError, match="upgrade"):
+    (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 1}))
+    with pytest.raises(FolderError, match="has schema 1; this version reads 2: run it again"):
         load_walk(tmp_path)
     assert np.isfinite(load_walk(folder).covariances).all()
+
+
+def test_a_page_is_drawn_again(folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "walk.md").write_text("damaged")
+    (copy / "walk.png").unlink()
+    with pytest.raises(FolderError, match=r"walk.*; draw it again with: jaxvae report"):
+        load_walk(copy)
+    assert main(["report", str(copy)]) == 0
+    assert capsys.readouterr().out == f"{copy / 'walk.md'}\n"
+    assert contents(copy) == contents(folder)

@@ -79,9 +79,11 @@ def assert_speak(figures):
 
 
 def test_a_figure_without_its_arrays_is_left_out():
-    study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200, earlier=True)
+    study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200)
     bare = replace(study, arrays={})
     assert list(plots.all_figures(bare)) == [
+        "n_factors",
+        "kl_parts",
         "comparison",
         "score_over_beta",
         "factor_series",

@@ -18,9 +18,10 @@ from jaxvae.report.evidence import (
     sizes,
     verdict_words,
 )
-from jaxvae.report.page import write_report
+from jaxvae.report.page import report_files
 from jaxvae.report.words import CLASSICAL, KNOWN_SCORES
-from jaxvae.study.folder import load_study, save_study
+from jaxvae.runs.files import write_files
+from jaxvae.study.folder import study_files
 
 # With so few assets, each is among the extremes that the table of factors names.
 ODD = {
@@ -60,7 +61,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def odd_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
-    write_report(make_study(**ODD), folder)
+    write_files(folder, report_files(make_study(**ODD)))
     return folder
 
 
@@ -140,25 +141,22 @@ def test_both_files_say_the_same(odd_folder, page):
         {"reference": False, "sectors": False},
         {"n_factors": 1, "n_seeds": 1, "betas": (1.0,)},
         {"diverged": (1,), "n_factors": 2, "n_reference": 4},
-        {"earlier": True},
     ],
-    ids=["no reference", "one of each", "diverged", "of an earlier version"],
+    ids=["no reference", "one of each", "diverged"],
 )
-def test_any_study_is_told_in_words(grid, tmp_path, monkeypatch):
+def test_any_study_is_told_in_words(grid, monkeypatch):
     monkeypatch.setattr("jaxvae.report.page.all_figures", lambda study: {})
-    write_report(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}), tmp_path)
+    files = report_files(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}))
     for file in ("report.html", "report.md"):
-        text = (tmp_path / file).read_text(encoding="utf-8")
+        text = files[file].decode()
         assert not re.search(r"\bnan\b|None", text)
         assert "Are they real?" in text
 
 
-def test_a_study_read_back_gives_the_same_bytes(odd_folder, tmp_path):
-    study = make_study(**ODD)
-    save_study(replace(study, parameters={"members": {}, "refits": {}}), tmp_path)
-    write_report(load_study(tmp_path), tmp_path)
+def test_a_study_read_back_gives_the_same_bytes(odd_folder):
+    files = study_files(make_study(**ODD))
     for file in ("report.html", "report.md"):
-        assert (tmp_path / file).read_bytes() == (odd_folder / file).read_bytes(), file
+        assert files[file] == (odd_folder / file).read_bytes(), file
 
 
 def rows_of(table):
@@ -233,24 +231,6 @@ def test_the_rule_of_the_consensus_is_stated():
     assert words.startswith("5 of 6 consensus factors kept")
     assert "at least 50 % of the members" in words
     assert "independent members reach (0.11)" in words
-    assert consensus_words(make_study(earlier=True)) == ""
-
-
-def test_a_folder_of_an_earlier_version_is_read_and_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxvae.report.page.all_figures", lambda study: {})
-    study = make_study(**ODD, earlier=True)
-    metrics = study.metrics[~study.metrics.metric.str.contains("seeds|dci|udr|best_member")]
-    comparisons = study.comparisons.drop(columns=["low_joint", "high_joint"])
-    members = study.members.drop(columns="udr")
-    tables = {"metrics": metrics, "comparisons": comparisons, "members": members}
-    save_study(replace(study, parameters={"members": {}, "refits": {}}, **tables), tmp_path)
-    again = load_study(tmp_path)
-    assert again.n_factors is again.spectrum is again.rankings is None
-    write_report(again, tmp_path)
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "How many factors are there?" not in text
-    assert "Matched \\|correlation\\|" in text
-    assert "All at once" not in text
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from small import same_bits
 
 from jaxvae.errors import FolderError
 from jaxvae.runs import checkpoint
-from jaxvae.runs.checkpoint import as_tree, from_tree, load_checkpoint, load_tree, save_tree
-from jaxvae.runs.files import write_whole
+from jaxvae.runs.checkpoint import load_tree, restore, save_tree
+from jaxvae.runs.documents import SCHEMA
+from jaxvae.runs.files import write_file
 
 NOTES = {"run": "a hash", "epoch": "20"}
 
@@ -42,7 +43,7 @@ def path(tmp_path):
 
 
 def test_a_tree_comes_back_bit_for_bit(path):
-    tree, notes = load_checkpoint(path)
+    tree, notes = load_tree(path)
     assert same_bits(tree, example())
     assert tree["mean"]["none"] == {}
     assert tree["empty"].shape == (0, 4)
@@ -71,8 +72,8 @@ class Outer(NamedTuple):
 def test_named_tuples_come_back_as_they_were(more, tmp_path):
     inner = Inner(np.arange(3), {"encoder": {}, "decoder": {"a": np.ones(2)}})
     value = Outer(inner, np.ones(1), more)
-    save_tree(as_tree(value), tmp_path / "a")
-    again = from_tree(Outer, load_tree(tmp_path / "a"))
+    save_tree(value, tmp_path / "a")
+    again = restore(Outer, load_tree(tmp_path / "a").tree)
     assert same_bits(again, value)
     assert again.inner.anything.keys() == {"encoder", "decoder"}
 
@@ -84,8 +85,8 @@ class Perhaps(NamedTuple):
 
 @pytest.mark.parametrize("inner", [None, Inner(np.arange(3), {"deep": np.ones(2)})])
 def test_a_part_that_is_none_stays_none(inner, tmp_path):
-    save_tree(as_tree(Perhaps(inner, np.ones(2))), tmp_path / "a")
-    again = from_tree(Perhaps, load_tree(tmp_path / "a"))
+    save_tree(Perhaps(inner, np.ones(2)), tmp_path / "a")
+    again = restore(Perhaps, load_tree(tmp_path / "a").tree)
     assert (again.inner is None) == (inner is None)
     assert same_bits(again, Perhaps(inner, np.ones(2)))
 
@@ -116,7 +117,7 @@ def test_no_flipped_bit_changes_what_is_read(bit, path):
         flipped[place] ^= 1 << bit
         path.write_bytes(flipped)
         try:
-            tree, notes = load_checkpoint(path)
+            tree, notes = load_tree(path)
         except FolderError:
             refused += 1
         else:
@@ -132,6 +133,18 @@ def with_header(content, change):
     change(header)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + content[8 + size :]
+
+
+def forged(content, text):
+    """A file with other notes, whose checksum is right."""
+    arrays = load(content)
+    marks = {"schema": SCHEMA, "checksum": checkpoint._checksum(arrays, text), "text": text}
+    return save(arrays, metadata={"jaxvae": json.dumps(marks)})
+
+
+def test_what_is_forged_below_is_the_notes_alone(path):
+    path.write_bytes(forged(path.read_bytes(), '[{"run": "x"}, []]'))
+    assert load_tree(path).notes == {"run": "x"}
 
 
 FORGED = {
@@ -159,6 +172,11 @@ FORGED = {
     "marks without end": lambda c: with_header(
         c, lambda h: h.update(__metadata__={"jaxvae": "[" * 100_000})
     ),
+    "notes without end": lambda c: forged(c, "[" * 100_000),
+    "notes that are a list": lambda c: forged(c, "[[], []]"),
+    "notes that are a number": lambda c: forged(c, "3"),
+    "names that are no list": lambda c: forged(c, "[{}, 3]"),
+    "names that are no text": lambda c: forged(c, "[{}, [[]]]"),
     "text": lambda c: b"date,A\n2020-01-01,0.1\n",
     "nothing": lambda c: b"",
     "another program's": lambda c: save({"a": np.ones(3)}),
@@ -191,11 +209,12 @@ def test_a_pickle_is_refused_and_does_not_run(path, tmp_path):
     assert not victim.exists()
 
 
-def test_a_newer_schema_is_refused(path, monkeypatch):
+@pytest.mark.parametrize("schema", [1, 3])
+def test_another_schema_is_refused(schema, path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "SCHEMA", 2)
+        patch.setattr(checkpoint, "SCHEMA", schema)
         save_tree(example(), path)
-    assert_refused(path, "has schema 2; this reads up to 1: upgrade jaxvae")
+    assert_refused(path, f"has schema {schema}; this version reads 2: run it again")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +237,17 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    assert_refused(tmp_path)
+    assert_refused(tmp_path, "is a folder where a plain file belongs")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(tmp_path / "pipe", "is a pipe or device")
+
+
+@pytest.mark.parametrize(("name", "words"), [("\0", "null byte"), ("x" * 300, "name too long")])
+def test_what_is_no_name_is_no_file(name, words, tmp_path):
+    assert_refused(tmp_path / name, f"cannot be read: .*{words}")
 
 
 def test_a_link_is_not_followed(path, tmp_path):
@@ -231,12 +260,12 @@ def test_a_link_is_not_followed(path, tmp_path):
 
 
 def assert_untouched(path):
-    assert same_bits(load_tree(path), example())
+    assert same_bits(load_tree(path).tree, example())
     assert [child.name for child in path.parent.iterdir()] == [path.name]
 
 
 def test_a_full_disk_leaves_the_older_file(path):
-    with pytest.raises(OSError, match="File too large"), full_disk(200):
+    with pytest.raises(FolderError, match="cannot be written: File too large"), full_disk(200):
         save_tree({"a": np.ones(1000)}, path)
     assert_untouched(path)
 
@@ -247,7 +276,7 @@ def test_a_refusal_leaves_the_older_file(step, path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, step, refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(FolderError, match="cannot be written: Permission denied"):
         save_tree({"a": np.ones(3)}, path)
     assert_untouched(path)
 
@@ -258,7 +287,7 @@ def test_a_planted_link_is_not_written_through(path, tmp_path):
     path.with_name(f".{path.name}.partial").symlink_to(victim)
     save_tree(example(), path)
     assert victim.read_text() == "mine"
-    assert same_bits(load_tree(path), example())
+    assert same_bits(load_tree(path).tree, example())
 
 
 def test_a_file_lasts_before_it_has_its_name_and_then_its_name_does(tmp_path, monkeypatch):
@@ -275,5 +304,5 @@ def test_a_file_lasts_before_it_has_its_name_and_then_its_name_does(tmp_path, mo
 
     recorded("fsync", lambda handle: stat.S_ISDIR(os.fstat(handle).st_mode))
     recorded("replace", lambda source, target: target.name)
-    write_whole(tmp_path / "a", b"content")
+    write_file(tmp_path / "a", b"content")
     assert done == [("fsync", False), ("replace", "a"), ("fsync", True)]

@@ -2,18 +2,27 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from kept import train, train_and_tell
-from launch import FORKS, STUDY, contents, ended, launch, launch_command, wait_until
+from launch import STUDY, contents, ended, launch, launch_command, wait_until
 from small import same_bits
 
 from jaxvae.cli.main import main
-from jaxvae.runs.checkpoint import from_tree, load_tree
-from jaxvae.runs.interrupts import INTERRUPTED, Interrupts, ignore_signals, signals_as_before
+from jaxvae.runs.checkpoint import load_tree, restore
+from jaxvae.runs.interrupts import (
+    INTERRUPTED,
+    SECONDS_BETWEEN_LOOKS,
+    SECONDS_TO_STOP,
+    Interrupts,
+    signals_as_before,
+)
 from jaxvae.training.ensemble import Ensemble
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -22,81 +31,83 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.fixture
 def interrupts():
     """Ours; the tests' own handlers come back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield Interrupts()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@BOTH
-def test_an_interrupt_ends_what_is_not_gentle(number, interrupts):
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), number)
-
-
-@BOTH
-def test_what_is_over_is_not_interrupted(number, interrupts):
-    ignore_signals()
-    os.kill(os.getpid(), number)
-    interrupts.check()
-
-
-def test_a_command_leaves_the_signals_as_they_were(unbroken):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert main(["study", "--out", str(unbroken), "--resume"]) == 0
     with signals_as_before():
-        ignore_signals()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        yield Interrupts()
+
+
+def await_signal(interrupts):
+    """The main thread hears it a moment after it was sent."""
+    while interrupts.since is None:
+        time.sleep(0.001)
+
+
+def test_what_works_says_what_it_says(interrupts):
+    done = []
+    interrupts.call(lambda: done.append(threading.current_thread()))
+    assert done[0] is not threading.main_thread()
+    with pytest.raises(ZeroDivisionError):
+        interrupts.call(lambda: 1 / 0)
 
 
 @BOTH
-def test_a_gentle_run_takes_it_up_at_the_next_edge(number, interrupts, tmp_path, capsys):
+def test_a_signal_is_taken_up_at_the_next_edge(number, interrupts):
     done = []
-    with pytest.raises(KeyboardInterrupt, match="how to go on"):
-        interrupt_between_edges(interrupts, number, tmp_path, done)
-    assert done == ["before", "the rest"]
-    assert "stopping at the next edge; once more to abort" in capsys.readouterr().err
+    interrupts.how_to_go_on = lambda: "how to go on"
 
-
-def interrupt_between_edges(interrupts, number, folder, done):
-    with interrupts.gently(folder, "how to go on"):
+    def work():
         interrupts.check()
         done.append("before")
         os.kill(os.getpid(), number)
+        await_signal(interrupts)
         done.append("the rest")
         interrupts.check()
         done.append("after")
 
-
-def test_a_folder_that_is_gone_is_not_gone_on_with(interrupts, tmp_path):
-    with pytest.raises(KeyboardInterrupt) as error:
-        interrupt_between_edges(interrupts, signal.SIGINT, tmp_path / "gone", [])
-    assert str(error.value) == ""
+    with pytest.raises(KeyboardInterrupt, match="how to go on"):
+        interrupts.call(work)
+    assert done == ["before", "the rest"]
 
 
-def work_without_an_edge(folder, connection):
-    interrupts = Interrupts()
-    with interrupts.gently(folder, ""):
-        connection.send("at work")
-        while not interrupts.seen:
-            time.sleep(0.01)
-        connection.send("seen")
-        time.sleep(60)
-
-
-@pytest.mark.usefixtures("compilation_cache")
 @BOTH
-def test_a_second_one_aborts(number, tmp_path):
-    ours, theirs = FORKS.Pipe()
-    process = launch(work_without_an_edge, tmp_path, theirs)
-    assert ours.recv() == "at work"
-    os.kill(process.pid, number)
-    assert ours.recv() == "seen"
-    assert process.is_alive()
-    begun = time.monotonic()
-    os.kill(process.pid, number)
-    assert ended(process) == INTERRUPTED
-    assert time.monotonic() - begun < 5
+def test_work_without_an_edge_is_left_to_itself(number, interrupts):
+    begun, done = time.monotonic(), threading.Event()
+
+    def work():
+        os.kill(os.getpid(), number)
+        done.wait(60)
+
+    with pytest.raises(KeyboardInterrupt, match="nothing was written"):
+        interrupts.call(work)
+    assert SECONDS_TO_STOP < time.monotonic() - begun < 30
+    done.set()
+
+
+@BOTH
+def test_what_is_over_is_not_interrupted(number, interrupts):
+    def work():
+        interrupts.over = True
+        os.kill(os.getpid(), number)
+        time.sleep(3 * SECONDS_BETWEEN_LOOKS)
+        interrupts.check()
+
+    interrupts.call(work)
+
+
+@BOTH
+def test_work_that_comes_to_its_end_all_the_same_is_done(number, interrupts):
+    def work():
+        os.kill(os.getpid(), number)
+        await_signal(interrupts)
+
+    interrupts.call(work)
+
+
+def test_a_command_leaves_the_signals_as_they_were(unbroken):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert main(["report", str(unbroken)]) == 0
+    with signals_as_before():
+        Interrupts()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 # Kills
@@ -114,7 +125,7 @@ def begin(folder):
 
 
 def found(folder):
-    return from_tree(Ensemble, load_tree(folder / "found.safetensors"))
+    return restore(Ensemble, load_tree(folder / "found.safetensors").tree)
 
 
 def kill(folder, delays):
@@ -144,14 +155,16 @@ def test_a_dozen_kills_at_random_moments_change_no_bit(tmp_path):
         assert same_bits(result, expected)
 
 
-# What is there when a study is stopped, and how: in the first tile, after it, in later stages, and
-# while the report is drawn.
+# What is there when a study is stopped, and how: before and in the first tile, after it, in later
+# stages, and while its results are written.
 MOMENTS = [
+    ("run.json", signal.SIGTERM),
     ("work/train", signal.SIGINT),
     ("work/train/tile-00000.safetensors", signal.SIGKILL),
-    ("work/refit", signal.SIGTERM),
-    ("work/count", signal.SIGKILL),
-    ("work/results/arrays.safetensors", signal.SIGKILL),
+    ("work/train/tile-00002.safetensors", signal.SIGTERM),
+    ("work/refit/tile-00000.safetensors", signal.SIGTERM),
+    ("work/count/tile-00000.safetensors", signal.SIGKILL),
+    ("arrays.safetensors", signal.SIGKILL),
 ]
 
 
@@ -173,14 +186,56 @@ def test_a_study_stopped_at_every_stage_is_the_unbroken_one(unbroken, returns_cs
     words = ["study", *STUDY, "--data", returns_csv, "--out", folder]
     for moment, number in MOMENTS:
         said = stop(moment, number, folder, [*words, *resume])
-        resume = ["--resume"]
+        resume = ["--resume"] if (folder / "run.json").exists() else []
         if number == signal.SIGKILL:
             assert said == []
+        elif resume:
+            (line,) = said
+            assert line.startswith("jaxvae: interrupted; go on with: jaxvae study --seeds 3")
+            assert line.endswith(f"--out {folder} --resume")
         else:
-            assert said[0] == "jaxvae: stopping at the next edge; once more to abort at once"
-            assert said[1].startswith("jaxvae: interrupted; go on with: jaxvae study --seeds 3")
-            assert said[1].endswith(f"--out {folder} --resume")
-            assert list((folder / moment).iterdir())
-            assert len(said) == 2
+            assert said == ["jaxvae: interrupted; nothing was written"]
     assert ended(launch_command(tmp_path / "log", *words, *resume)) == 0
+    assert contents(folder) == contents(unbroken)
+
+
+N_SIGNALS = 6
+
+
+def seconds_of_work(process):
+    """Of the processor, that a process has had; the last seen where it has ended."""
+    with suppress(OSError, IndexError):
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def interrupted_after(seconds, log, words):
+    """Let a command have so many seconds of the processor, compiling all it needs, and send a
+    signal: its exit code, and what it took of the processor from then on."""
+    process = launch_command(log, *words, cache=False)
+    wait_until(lambda: not process.is_alive() or seconds_of_work(process) > seconds, process)
+    before = after = seconds_of_work(process)
+    os.kill(process.pid, signal.SIGTERM)
+    while process.is_alive():
+        after = max(after, seconds_of_work(process))
+        time.sleep(0.01)
+    return ended(process), after - before
+
+
+@pytest.mark.usefixtures("compilation_cache")
+def test_a_signal_at_any_moment_ends_a_study(unbroken, returns_csv, tmp_path):
+    """While it compiles, trains, scores or draws: within two seconds of both cores, since others
+    may have them meanwhile; and what was done stays."""
+    folder, resume = tmp_path / "study", []
+    words = ["study", *STUDY, "--data", returns_csv, "--out", folder]
+    for seconds in np.random.default_rng(1).uniform(1.0, 30.0, N_SIGNALS):
+        code, more = interrupted_after(seconds, tmp_path / "log", [*words, *resume])
+        if code == 0:
+            break
+        assert code == INTERRUPTED
+        assert more < 2.0 * 2
+        resume = ["--resume"] if folder.exists() else []
+    again = ["--resume"] if folder.exists() else []
+    assert ended(launch_command(tmp_path / "log", *words, *again)) == 0
     assert contents(folder) == contents(unbroken)

@@ -1,6 +1,5 @@
 """The folder of a run: begun once, held by one, gone on with as it was, finished whole."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,6 +12,8 @@ from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.runs import run as runs
+from jaxvae.runs.documents import seal, unseal
+from jaxvae.runs.files import write_files
 from jaxvae.runs.run import (
     drop_work,
     is_at_work,
@@ -22,16 +23,34 @@ from jaxvae.runs.run import (
     saved_options,
 )
 
-FACTS = {"data": "a hash", "betas": (0.5, 1.0), "epochs": None, "versions": {"jax": "1", "np": "2"}}
+FACTS = {
+    "data": {"returns": "a hash"},
+    "settings": {"betas": [0.5, 1.0], "epochs": None},
+    "versions": {"jax": "1", "np": "2"},
+}
 OPTIONS = {"data": "returns.csv", "seeds": 2}
+
+
+# A study of two tables, a figure and its settings.
+FILES = {
+    "a.csv": b"a\n1\n",
+    "z.csv": b"z\n26\n",
+    "figures/one.png": b"picture",
+    "config.json": b"{}",
+}
+
+
+def make(folder, files=FILES):
+    """Files in a folder, without a run."""
+    write_files(folder, files)
 
 
 class Tile(NamedTuple):
     values: np.ndarray
 
 
-def opened(folder, facts=FACTS, **options):
-    return open_run(folder, facts, OPTIONS, **options)
+def opened(folder, identity=FACTS, **options):
+    return open_run(folder, identity, OPTIONS, **options)
 
 
 def work(folder, tiles=(0,), error=None, **options):
@@ -43,11 +62,11 @@ def work(folder, tiles=(0,), error=None, **options):
             raise error
 
 
-def finish(folder, fill):
-    """Go on with a run to its end."""
+def finish(folder, files=FILES):
+    """Go on with a run to its end; what else lies in its folder."""
     with opened(folder, resume=True) as run:
         assert run.stage("train", Tile).has(0)
-        run.finish(fill)
+        return run.finish(files)
 
 
 def listing(folder):
@@ -57,15 +76,6 @@ def listing(folder):
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith("lock")
     }
-
-
-def fill(folder):
-    """A study of two tables, a figure and its record."""
-    (folder / "a.csv").write_text("a\n1\n")
-    (folder / "z.csv").write_text("z\n26\n")
-    (folder / "figures").mkdir()
-    (folder / "figures" / "one.png").write_bytes(b"picture")
-    (folder / "config.json").write_text("{}")
 
 
 @pytest.fixture
@@ -85,17 +95,20 @@ def test_a_run_goes_on_with_what_it_kept(folder):
 
 def test_a_record_says_what_the_run_depends_on(folder):
     work(folder)
-    record = json.loads((folder / "run.json").read_text())
-    assert record == {"schema": 1, "facts": {**FACTS, "betas": [0.5, 1.0]}, "options": OPTIONS}
+    record = unseal((folder / "run.json").read_bytes(), folder / "run.json")
+    assert record == {"schema": 2, "identity": FACTS, "options": OPTIONS}
 
 
-@pytest.mark.parametrize("killed_in", ["", "work"])
-def test_a_run_killed_as_it_began_goes_on(killed_in, folder):
-    (folder / killed_in).mkdir(parents=True)
-    with pytest.raises(FolderError, match="exists"):
-        work(folder)
-    work(folder, resume=True)
-    assert saved_options(folder) == OPTIONS
+@pytest.mark.usefixtures("compilation_cache")
+@pytest.mark.parametrize(("call", "times"), [("mkdir", 3), ("replace", 1), ("rename", 1)])
+def test_a_run_killed_as_it_begins_is_there_or_not(call, times, tmp_path):
+    """Whoever comes after begins it, or goes on with it."""
+    for number in range(1, times + 1):
+        folder = tmp_path / f"{number}" / "run"
+        process = launch(begin_and_die, folder, call, number)
+        assert ended(process) == -signal.SIGKILL
+        work(folder, resume=folder.exists())
+        assert saved_options(folder) == OPTIONS
 
 
 # What stands in the way
@@ -112,7 +125,7 @@ def assert_refused(words, folder, **options):
 def test_a_run_is_not_begun_over_another(folder):
     work(folder)
     assert_refused("holds an unfinished run; go on with resume=True", folder)
-    fill(folder)
+    make(folder)
     assert_refused("exists; name a new folder", folder)
     assert_refused("holds a finished run; name another folder", folder, resume=True)
     assert_refused("holds a finished run; name another folder", folder, share=(1, 2))
@@ -122,18 +135,58 @@ def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
     assert_refused(".* is no folder; leave resume out", folder, resume=True)
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    assert_refused("holds no run in work", folder, resume=True)
-    assert_refused("holds no run in work", folder, share=(0, 2))
-    assert_refused("cannot be written", folder / "notes.txt", share=(0, 2))
+    assert_refused("is no run in work: it has no run.json", folder, resume=True)
+    assert_refused("is no run in work: it has no run.json", folder, share=(0, 2))
+    assert_refused("notes.txt is no folder", folder / "notes.txt", resume=True)
+    assert_refused("notes.txt/run.json|no run in work", folder / "notes.txt", share=(0, 2))
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+# What a user may have in a folder that is then named as a run's.
+MINE = {
+    "nothing": {},
+    "work": {"work/notes.txt": b"x", "figures/mine.png": b"y", "report.md": b"z"},
+    "a record": {"run.json": b'{"schema": 2, "identity": {}, "options": {}}', "work/lock": b"x"},
+    "a record of tiles": {"run.json": b"{}", "work/train/tile-00000.safetensors": b"mine"},
+    "a configuration": {"config.json": b"{}", "work/notes.txt": b"x"},
+}
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}, {}])
+@pytest.mark.parametrize("mine", MINE)
+def test_a_users_folder_is_never_a_run(mine, options, folder):
+    folder.mkdir()
+    make(folder, MINE[mine])
+    assert_refused("run|exists", folder, **options)
+    drop_work(folder)
+    assert {name: (folder / name).read_bytes() for name in MINE[mine]} == MINE[mine]
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}, {}])
+@pytest.mark.parametrize("name", [".", "..", "a/..", ""])
+def test_where_the_user_is_no_run_is_begun(name, options, tmp_path, monkeypatch):
+    (tmp_path / "up" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "up" / "here")
+    with pytest.raises(FolderError):
+        work(Path(name), **options)
+    assert [path.name for path in (tmp_path / "up").rglob("*")] == ["here"]
+
+
+def test_the_root_is_no_place_for_a_run():
+    """Asked about without beginning one."""
+    with pytest.raises(FolderError, match="exists"):
+        runs._require_place(Path("/"), resume=False, shared=False)
+    for resume, shared in ((True, False), (False, True)):
+        assert not runs._require_place(Path("/"), resume, shared)
+    with pytest.raises(FolderError, match=r"is no run in work: it has no run\.json"):
+        runs._read_record(Path("/"))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": "other"}, "another data: a hash, now other"),
-        ({"betas": (0.5,)}, r"another betas: \[0.5, 1.0\], now \[0.5\]"),
-        ({"epochs": 10}, "another epochs: None, now 10"),
+        ({"data": {"returns": "other"}}, "another returns: a hash, now other"),
+        ({"settings": {"betas": [0.5]}}, r"another betas: \[0.5, 1.0\], now \[0.5\]"),
         ({"tile_width": 8}, "another tile width: None, now 8"),
         ({"versions": {"jax": "1", "np": "3"}}, "another versions np: 2, now 3;"),
     ],
@@ -141,7 +194,7 @@ def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
 @pytest.mark.parametrize("options", [{"resume": True}, {"share": (1, 2)}])
 def test_a_run_with_other_facts_is_refused(changes, words, options, folder):
     work(folder, share=(0, 2))
-    assert_refused(words, folder, facts={**FACTS, **changes}, **options)
+    assert_refused(words, folder, identity={**FACTS, **changes}, **options)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +203,15 @@ def test_a_run_with_other_facts_is_refused(changes, words, options, folder):
         ("", "damaged"),
         ("{", "damaged"),
         ("[]", "damaged"),
-        ("{}", "damaged: 'schema'"),
-        ('{"schema": 1, "facts": 3, "options": {}}', "damaged"),
-        ('{"schema": 1, "facts": {}}', "damaged: 'options'"),
-        ('{"schema": 2}', "has schema 2; this reads up to 1: upgrade jaxvae"),
+        ("{}", "damaged, or not of jaxvae: 'schema'"),
+        ('{"schema": 2, "identity": {}, "options": {}}', "damaged or was changed"),
+        ('{"schema": 2, "checksum": 3}', "damaged or was changed"),
+        (seal({"identity": {}}).decode(), "damaged: it is no record"),
+        ('{"schema": 1, "facts": {}}', "has schema 1; this version reads 2"),
+        ('{"schema": [1]}', r"has schema \[1\]"),
+        ('{"schema": NaN}', "damaged.*NaN is no number"),
+        ("[" * 100_000, "damaged"),
+        ("1" * 5000, "damaged"),
         ("\x80", "damaged"),
     ],
 )
@@ -199,18 +257,23 @@ def test_a_folder_made_in_vain_goes_again(error, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("error", [OptionError, FolderError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [OptionError, DataError, FolderError, KeyboardInterrupt, OSError])
 def test_what_was_kept_stays(error, folder):
-    """Above all where the disk is full."""
+    """Above all where the disk is full, or the data turn out not to carry what comes later."""
     with pytest.raises(error):
         work(folder, [0], error)
-    finish(folder, fill)
+    finish(folder)
 
 
-def test_data_that_carry_no_study_leave_nothing(tmp_path):
-    with pytest.raises(DataError):
-        work(tmp_path / "run", [0], DataError)
-    assert not list(tmp_path.iterdir())
+def test_what_a_user_put_into_a_folder_made_in_vain_stays(folder):
+    def interrupted():
+        with opened(folder):
+            make(folder, {"notes.txt": b"mine", "work/notes.txt": b"mine, too"})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert listing(folder) == {"notes.txt": b"mine", "work/notes.txt": b"mine, too"}
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}])
@@ -298,19 +361,29 @@ def test_processes_that_begin_together_do_not_collide(tmp_path):
 # The end
 
 
-def test_a_finished_run_is_a_study_and_nothing_else(folder, tmp_path):
+def test_a_finished_run_is_a_study_and_nothing_else(folder):
     work(folder)
-    finish(folder, fill)
-    expected = tmp_path / "expected"
-    expected.mkdir()
-    fill(expected)
-    assert listing(folder) == listing(expected)
+    assert finish(folder) == []
+    assert listing(folder) == FILES
     assert is_finished(folder)
     assert not (folder / "work").exists()
 
 
+def begin_and_die(folder, call, number):
+    """Begin a run, and be killed at one call of a function of the system."""
+    die_at(call, number)
+    work(folder, [])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def finish_and_die(folder, call, number):
     """Finish a run, and be killed at one call of a function of the system."""
+    with opened(folder, resume=True) as run:
+        die_at(call, number)
+        run.finish(FILES)
+
+
+def die_at(call, number):
     real, calls = getattr(os, call), []
 
     def die(*arguments, **options):
@@ -319,39 +392,108 @@ def finish_and_die(folder, call, number):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*arguments, **options)
 
-    with opened(folder, resume=True) as run:
-        setattr(os, call, die)
-        run.finish(fill)
+    setattr(os, call, die)
 
 
 @pytest.mark.usefixtures("compilation_cache")
-@pytest.mark.parametrize(("call", "times"), [("replace", 4), ("mkdir", 2), ("unlink", 3)])
+@pytest.mark.parametrize(
+    ("call", "times"), [("replace", 5), ("mkdir", 1), ("unlink", 3), ("fsync", 9)]
+)
 def test_a_run_killed_as_it_finishes_finishes_later(call, times, folder, tmp_path):
-    """At every file that it moves, makes or removes."""
+    """At every file that it writes or removes; also where its results are no longer the same."""
     work(folder)
-    expected = tmp_path / "expected"
-    expected.mkdir()
-    fill(expected)
     for number in range(1, times + 1):
         copy = tmp_path / f"{call}-{number}"
         shutil.copytree(folder, copy)
         assert ended(launch(finish_and_die, copy, call, number)) == -signal.SIGKILL
         if is_finished(copy):
-            assert listing(copy).items() >= listing(expected).items()
+            assert listing(copy).items() >= FILES.items()
             drop_work(copy)
+            assert listing(copy) == FILES
         else:
-            finish(copy, fill)
-        assert listing(copy) == listing(expected)
+            others = {**FILES, "a.csv": b"a\n2\n"}
+            assert finish(copy, others) == []
+            assert listing(copy) == others
+
+
+# A user's own, put into the folder of a run in work or of one that was stopped as it finished.
+FOREIGN = ["a.csv", "figures/one.png", "figures/mine.png", "config.json", "figures"]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_users_file_in_the_way_is_neither_replaced_nor_removed(
+    name, stopped, folder, monkeypatch
+):
+    work(folder)
+    with opened(folder, resume=True) as run:
+        if stopped:
+            stop_at_the_last_file(run, monkeypatch)
+            assert (folder / "figures" / "one.png").exists()
+        if name == "figures":
+            shutil.rmtree(folder / name, ignore_errors=True)
+        make(folder, {name: b"mine"})
+        before = {**listing(folder)}
+        with pytest.raises(FolderError, match="is in the way and not of this run; move it"):
+            run.finish(FILES)
+        assert (folder / name).read_bytes() == before[name] == b"mine"
+        assert (folder / "work" / "train" / "tile-00000.safetensors").exists()
+        (folder / name).rename(folder / "elsewhere")
+        if name != "figures":
+            shutil.rmtree(folder / "figures", ignore_errors=True)
+        assert run.finish(FILES) == ["elsewhere"]
+    assert listing(folder) == {**FILES, "elsewhere": b"mine"}
+
+
+def stop_at_the_last_file(run, monkeypatch):
+    """All results are written but the last."""
+    real = os.replace
+
+    def refuse(source, target):
+        if Path(target).name == "config.json":
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(FolderError, match="No space left"):
+            run.finish(FILES)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "figures", "config.json"])
+def test_results_are_not_written_through_links(name, folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    work(folder)
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(FolderError, match=r"is in the way|is a symbolic link"):
+        finish(folder)
+    assert not list(elsewhere.iterdir())
+
+
+def test_what_else_lies_in_the_folder_stays_and_is_told(folder):
+    work(folder)
+    foreign = {"notes.txt": b"mine", "work/train/notes.txt": b"two", "work/results/a.csv": b"three"}
+    make(folder, foreign)
+    assert finish(folder) == ["notes.txt", "work"]
+    assert listing(folder) == {**FILES, **foreign}
+    assert not (folder / "run.json").exists()
 
 
 def test_only_a_run_leaves_work_to_drop(folder):
-    """A user's own folder of that name is not ours."""
+    """A user's own folder of that name is not ours, nor is what a link in it leads to."""
     folder.mkdir()
-    fill(folder)
-    (folder / "work").mkdir()
-    (folder / "work" / "notes.txt").write_text("mine")
+    make(folder, {**FILES, "work/lock": b"mine"})
     drop_work(folder)
-    assert (folder / "work" / "notes.txt").exists()
+    assert (folder / "work" / "lock").exists()
+
+
+def test_a_link_in_the_work_is_not_followed(folder, tmp_path):
+    work(folder)
+    make(tmp_path, {"elsewhere/tile-00000.safetensors": b"mine"})
+    (folder / "work" / "more").symlink_to(tmp_path / "elsewhere")
+    assert finish(folder) == ["work"]
+    assert listing(tmp_path / "elsewhere") == {"tile-00000.safetensors": b"mine"}
 
 
 def test_a_full_disk_at_the_end_leaves_the_run(folder, monkeypatch):
@@ -360,18 +502,12 @@ def test_a_full_disk_at_the_end_leaves_the_run(folder, monkeypatch):
     def refuse(*arguments):
         raise OSError(28, "No space left on device")
 
-    def too_much(results):
-        fill(results)
-        raise FolderError(f"{results} cannot be written: No space left on device")
-
-    with pytest.raises(FolderError, match="No space left"):
-        finish(folder, too_much)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
         with pytest.raises(FolderError, match="cannot be written: No space left"):
-            finish(folder, fill)
+            finish(folder)
     assert not is_finished(folder)
-    finish(folder, fill)
+    finish(folder)
     assert is_finished(folder)
 
 
@@ -389,4 +525,3 @@ def test_the_hash_of_a_run_is_of_all_its_facts():
         for changes in ({}, {"data": "b"}, {"versions": {"jax": "2", "np": "2"}}, {"new": None})
     }
     assert len(hashes) == 4
-    assert runs._hash(FACTS) == runs._hash(json.loads(json.dumps(FACTS)))

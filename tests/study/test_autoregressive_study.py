@@ -7,7 +7,8 @@ import state_space
 
 from jaxvae.data.panel import Panel
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.study import encode, run_study, scenarios, write_study
+from jaxvae.study.folder import write_study
+from jaxvae.study.study import encode, run_study, scenarios
 
 N_DATES, N_FIT = 200, 140
 PERSISTENCE = (0.9, 0.0)

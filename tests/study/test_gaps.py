@@ -26,9 +26,9 @@ from jaxvae.models import ModelConfig, make_batch, static_vae
 from jaxvae.study import gaps as missing
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study
+from jaxvae.study.folder import load_study, write_study
 from jaxvae.study.presets import make_preset
-from jaxvae.study.study import encode, impute, run_study, scenarios, write_study
+from jaxvae.study.study import encode, impute, run_study, scenarios
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 from jaxvae.training.terms import _mask_cells, draw_noise, row_terms

@@ -13,7 +13,7 @@ from launch import ended, launch, train_small
 from small import CONFIG, DATA, FIT, HYPERPARAMETERS, MODEL, ROOT, grid, same_bits, trained
 
 from jaxvae.errors import OptionError
-from jaxvae.runs.checkpoint import from_tree, load_tree
+from jaxvae.runs.checkpoint import load_tree, restore
 from jaxvae.training import ensemble
 from jaxvae.training.ensemble import Ensemble, member_grid, member_key, train_ensemble
 from jaxvae.training.tiles import tile_program
@@ -74,7 +74,7 @@ def test_four_devices_give_the_bits_of_two_and_the_cache_changes_nothing(
     cache, sizes = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), []
     for name in ("cold", "warm"):
         assert ended(launch(train_small, 4, tmp_path / name)) == 0
-        assert same_bits(from_tree(Ensemble, load_tree(tmp_path / name)), four)
+        assert same_bits(restore(Ensemble, load_tree(tmp_path / name).tree), four)
         sizes.append(len(list(cache.glob("jit_advance-*-cache"))))
     assert sizes[0] == sizes[1] > 0
 

@@ -1,0 +1,186 @@
+"""The folder of a finished run: tables as CSV, arrays as safetensors, figures and pages, and the
+`config.json` that names the checksum of every other file."""
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from jaxvae.errors import FolderError
+from jaxvae.runs.checkpoint import pack_tree, unpack_tree
+from jaxvae.runs.documents import as_json, checksum, seal, unseal
+from jaxvae.runs.files import is_plain, read_file, write_files
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """How a table is kept. index: its index's columns, none where rows are only counted. Of the
+    columns, names: those whose words are names, be they NA; dates; integers: with blanks."""
+
+    index: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    integers: tuple[str, ...] = ()
+
+
+class Layout(NamedTuple):
+    """What the runs of a command keep for later ones: tables, each in a CSV file of its name, and
+    nested dicts of arrays, each in a file."""
+
+    command: str
+    tables: Mapping[str, TableLayout]
+    trees: Mapping[str, str]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file of each table and tree."""
+        return {**{name: f"{name}.csv" for name in self.tables}, **self.trees}
+
+
+class Results(NamedTuple):
+    """Settings, tables and arrays of a finished run, the latter by their names in the layout."""
+
+    config: dict[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    trees: Mapping[str, dict[str, Any]]
+
+
+def pack(layout: Layout, results: Results) -> dict[str, bytes]:
+    """Tables and arrays as the content of files."""
+    tables = {}
+    for name, table in results.tables.items():
+        index = list(layout.tables[name].index)
+        text = table.to_csv(index=bool(index), index_label=index or None, lineterminator="\n")
+        tables[layout.files[name]] = text.encode()
+    return tables | {layout.trees[name]: pack_tree(tree) for name, tree in results.trees.items()}
+
+
+def unpack(
+    layout: Layout, config: dict[str, Any], files: Mapping[str, bytes], folder: Path = Path()
+) -> Results:
+    """`pack` undone; what is not among the files is left out.
+
+    Raises FolderError, which names the file in its folder, where one cannot be read.
+    """
+    there = {name: file for name, file in layout.files.items() if file in files}
+    tables = {
+        name: _parse_table(files[there[name]], table, folder / there[name])
+        for name, table in layout.tables.items()
+        if name in there
+    }
+    trees = {
+        name: unpack_tree(files[file], folder / file).tree
+        for name, file in layout.trees.items()
+        if name in there
+    }
+    return Results(as_json(config), tables, trees)
+
+
+def vouched(layout: Layout, config: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files, and last the `config.json` that names the checksums of the others."""
+    described = {"command": layout.command, **config, "sizes": {}, "checksums": {}}
+    return {**files, CONFIG: _seal_with(described, files)}
+
+
+def read_config(folder: Path, layout: Layout | None = None) -> dict[str, Any]:
+    """The `config.json` of a finished run, of a layout's command or of any.
+
+    Raises FolderError where the folder holds no such run, or it is damaged.
+    """
+    kind = "run" if layout is None else layout.command
+    if not is_plain(folder / CONFIG):
+        raise FolderError(f"{folder} is no {kind}'s folder: it has no {CONFIG}")
+    config = unseal(read_file(folder / CONFIG), folder / CONFIG)
+    if layout is not None and (found := config.get("command")) != layout.command:
+        raise FolderError(f"{folder} is a {found!s:.20}'s folder, no {layout.command}'s")
+    return config
+
+
+def read_results(folder: Path, layout: Layout, drawings: bool = True) -> Results:
+    """Read a finished run back.
+
+    drawings: whether figures and pages must be as they were written, too.
+
+    Raises FolderError where the folder holds no finished run of the command, or a file is missing
+    or another than was written.
+    """
+    config, kept = read_config(folder, layout), {*layout.files.values()}
+    try:
+        names = [name for name in {**config["checksums"]} if drawings or name in kept]
+        files = {name: _read_vouched(folder, name, config, name in kept) for name in names}
+    except FolderError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError(f"{folder / CONFIG} is damaged: {error}") from error
+    return unpack(layout, config, files, folder)
+
+
+def write_drawings(folder: Path, layout: Layout, drawings: Mapping[str, bytes]) -> None:
+    """Write figures and pages of a finished run anew.
+
+    Raises FolderError, before any is written, where one would replace a file that is not the run's.
+    """
+    config = read_config(folder, layout)
+    for name in drawings:
+        if name not in config["checksums"] and os.path.lexists(folder / name):
+            raise FolderError(f"{folder / name} is not of jaxvae and in the way; move it elsewhere")
+    write_files(folder, {**drawings, CONFIG: _seal_with(config, drawings)})
+
+
+def _seal_with(config: dict[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """The configuration with checksums and sizes of further files."""
+    sums = {name: checksum(content) for name, content in files.items()}
+    sizes = {name: len(content) for name, content in files.items()}
+    both = {"checksums": config["checksums"] | sums, "sizes": config["sizes"] | sizes}
+    return seal({**config, **both})
+
+
+def _read_vouched(folder: Path, name: str, config: dict[str, Any], kept: bool) -> bytes:
+    """A file as it was written. kept: whether it is more than a drawing."""
+    try:
+        content = read_file(folder / name, int(config["sizes"][name]))
+        if checksum(content) != config["checksums"][name]:
+            raise FolderError(f"{folder / name} is damaged, or changed since it was written")
+    except FolderError as error:
+        again = "" if kept else f"; draw it again with: jaxvae report {folder}"
+        raise FolderError(f"{error}{again}") from error
+    return content
+
+
+def _parse_table(content: bytes, table: TableLayout, path: Path) -> pd.DataFrame:
+    """Columns go by their places: assets may be named as the index is, or NA."""
+    try:
+        text = content.decode()
+        header = next(csv.reader(io.StringIO(text, newline="")))
+        names, index = (header.index(name) for name in table.names), range(len(table.index))
+        # Before pandas 3.1 numbers come back to the bit only where it is asked for.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            frame = pd.read_csv(
+                io.StringIO(text, newline=""),
+                header=0,
+                names=range(len(header)),
+                index_col=False,
+                dtype=dict.fromkeys(names, str),
+                keep_default_na=False,
+                na_values=[""],
+                float_precision="round_trip",
+            )
+        for name in table.dates:
+            column = frame[header.index(name)]
+            frame[header.index(name)] = pd.to_datetime(column, format="ISO8601")
+        for name in table.integers:
+            frame[header.index(name)] = frame[header.index(name)].astype("Int64")
+        if index:
+            frame = frame.set_index(list(index))
+            frame.index.names = header[: len(index)]
+        return frame.set_axis(header[len(index) :], axis=1)
+    except (ValueError, KeyError, TypeError, StopIteration, csv.Error) as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
