@@ -57,7 +57,7 @@ def commands(folder):
     yield "walk", ("walk", *data, *walk, "--out", folder / "walk")
     asked = folder / "asked"
     yield "encode", ("encode", folder / "linear", *data, "--out", asked / "encode.csv")
-    yield "impute", ("impute", folder / "gaps", *gaps, "--out", asked / "impute.csv")
+    yield "impute", ("impute", folder / "gaps", *gaps[:2], "--out", asked / "impute.csv")
     draws = ("--number", "50", "--given", "A1=-0.02", "--out", asked / "scenarios.csv")
     yield "scenarios", ("scenarios", folder / "student", *draws)
     yield "forecast", ("forecast", folder / "temporal", *data, "--out", asked / "forecast.csv")
