@@ -43,9 +43,9 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import posterior_modes
 from jaxvae.models import make_batch, static_vae
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.new_assets import designs, new_asset, sector_prior
+from jaxvae.study.new_assets import designs, sector_prior
 from jaxvae.study.presets import make_preset
-from jaxvae.study.study import run_study
+from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import make_data
 
@@ -83,7 +83,7 @@ def new_assets(panel, truth, config, histories):
     hidden, split = held_out(panel.n_assets), split_dates(panel.n_dates)
     others = without(panel, hidden)
     study = run_study(others, config)
-    design = designs(study, others)
+    design = designs(study.fitted, others)
     systematic = truth.factors @ truth.loadings.T
     consensus = np.column_stack([study.factors.to_numpy(), np.ones(panel.n_dates)])
     scores = {n: {name: [] for name in ("new_asset", *RIVALS)} for n in histories}
@@ -94,11 +94,11 @@ def new_assets(panel, truth, config, histories):
             sector = panel.sectors[asset]
             if sector not in others.sectors:
                 continue
-            found = new_asset(study, others, returns, sector).mean
+            found = study.new_asset(others, returns, sector).mean
             least = np.linalg.lstsq(consensus[past], returns.to_numpy(), rcond=None)[0]
             predictions = {
                 "new_asset": design.mean[split.test] @ found,
-                "sector_mean": design.mean[split.test] @ sector_prior(study, sector).mean,
+                "sector_mean": design.mean[split.test] @ sector_prior(study.fitted, sector).mean,
                 "regression": consensus[split.test] @ least,
             }
             for name, predicted in predictions.items():

@@ -47,7 +47,7 @@ from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.study import run_study
+from jaxvae.study.run import run_study
 
 DRAWS = (42, 43, 44, 45, 46)
 ADDITIVE = StudyConfig(seeds=16, betas=(1.5, 2.0), n_factors=8, model="additive")

@@ -36,7 +36,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.report.figures import all_figures
 from jaxvae.report.style import to_png
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.study import run_study
+from jaxvae.study.run import run_study
 
 DEFAULTS = StudyConfig()
 HEAVY = StudyConfig(seeds=4, betas=(0.7, 1.0, 1.4))

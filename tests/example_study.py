@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.report.words import ESTIMATORS, KNOWN_SCORES
-from jaxvae.study.folder import Study
+from jaxvae.study.study import Study
 
 ODD_TICKERS = (
     "<script>alert(1)</script>",

@@ -102,20 +102,15 @@ def add_report(commands: Any) -> None:
 
 def _scenarios(options: argparse.Namespace) -> None:
     from jaxvae.study.folder import load_study
-    from jaxvae.study.study import scenarios
 
     _require_new_file(options.out)
-    given = named_numbers("given", options.given)
+    given = named_numbers("given", options.given) or None
     study, known = load_study(options.folder), _assumed_covariates(options.covariates)
-    if not given:
-        drawn = scenarios(study, options.number, options.seed, covariates=known)
-        _write_table(drawn, options.out)
-        return
-    from jaxvae.study.conditional_scenarios import scenarios_given
-
-    found = scenarios_given(study, given, options.number, options.seed, covariates=known)
-    say(f"effective sample size: {found.effective_samples:,.0f} of {found.draws:,} draws")
-    _write_table(found.returns, options.out)
+    drawn = study.scenarios(options.number, given=given, covariates=known, seed=options.seed)
+    if given:
+        effective, draws = drawn.attrs["effective_samples"], drawn.attrs["draws"]
+        say(f"effective sample size: {effective:,.0f} of {draws:,} draws")
+    _write_table(drawn, options.out)
 
 
 def _new_dates(study: Any, options: argparse.Namespace) -> Any:
@@ -138,25 +133,22 @@ def _assumed_covariates(words: Sequence[str] | None) -> Any:
 
 def _encode(options: argparse.Namespace) -> None:
     from jaxvae.study.folder import load_study
-    from jaxvae.study.study import encode
 
     _require_new_file(options.out)
     study = load_study(options.folder)
-    _write_table(encode(study, _new_dates(study, options)), options.out)
+    _write_table(study.encode(_new_dates(study, options)), options.out)
 
 
 def _impute(options: argparse.Namespace) -> None:
     from jaxvae.study.folder import load_study
-    from jaxvae.study.study import impute
 
     _require_new_file(options.out)
     study = load_study(options.folder)
-    _write_table(impute(study, _new_dates(study, options), options.seed), options.out)
+    _write_table(study.impute(_new_dates(study, options), options.seed), options.out)
 
 
 def _forecast(options: argparse.Namespace) -> None:
     from jaxvae.study.folder import load_study
-    from jaxvae.study.forecasts import forecast, forecast_covariance, portfolio
 
     _require_new_file(options.out)
     _require_new_file(options.covariance)
@@ -166,12 +158,12 @@ def _forecast(options: argparse.Namespace) -> None:
             "covariance", f"{options.out} is ", Option("out"), ", too; name another file"
         )
     study = load_study(options.folder)
-    weights = portfolio(study, named_numbers("weights", options.weights))
+    weights = named_numbers("weights", options.weights) or None
     panel = _new_dates(study, options)
-    table = forecast(study, panel, weights, number=options.number, seed=options.seed)
+    table = study.forecast(panel, weights, number=options.number, seed=options.seed)
     _write_table(table, options.out)
     if options.covariance is not None:
-        ahead = forecast_covariance(study, panel, number=options.number, seed=options.seed)
+        ahead = study.forecast_covariance(panel, number=options.number, seed=options.seed)
         _write_table(ahead, options.covariance)
 
 

@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, processes: Proces
     from jaxvae.study import progress
     from jaxvae.study.describe import study_identity
     from jaxvae.study.folder import LAYOUT, study_files
-    from jaxvae.study.study import run_study
+    from jaxvae.study.run import run_study
 
     interrupts, identity = options.interrupts, study_identity(panel, config)
     if is_done(options, LAYOUT, identity):

@@ -3,7 +3,7 @@
 import difflib
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,9 @@ from jaxtyping import Float
 from jaxvae.errors import OptionError, check_option
 from jaxvae.inference import members
 from jaxvae.inference.conditioning import Given
-from jaxvae.study import fit
 from jaxvae.study.config import check_seed
-from jaxvae.study.folder import Study
-from jaxvae.study.study import fitted, require_room, rows_under, scaler_of
+from jaxvae.study.fitted import FittedStudy
+from jaxvae.study.questions import require_room
 
 SAMPLES = 64
 LEAST_ROWS = 256
@@ -28,25 +27,13 @@ LEAST_SHARE = 0.01
 FAR = 15.0
 
 
-class ScenariosGiven(NamedTuple):
-    """Scenarios × assets in the units of the returns, and how good they are.
-
-    effective_samples: (Σw)²/Σw² of the weighted draws that they were picked from (Kong 1992).
-    draws: how many those were.
-    """
-
-    returns: pd.DataFrame
-    effective_samples: float
-    draws: int
-
-
 def scenarios_given(
-    study: Study,
+    fitted: FittedStudy,
     given: Mapping[str, float],
     number: int,
     seed: int = 0,
     covariates: Mapping[str, float] | pd.DataFrame | None = None,
-) -> ScenariosGiven:
+) -> pd.DataFrame:
     """Draws of all assets' returns where some are known, p(x | y), scenarios × assets.
 
     From the equal mixture of the refitted seeds at the chosen configuration, each counting by how
@@ -65,42 +52,43 @@ def scenarios_given(
         raise OptionError("given", "nothing is; name an asset and its return")
     check_option("number", number, least=1)
     check_seed(seed)
-    portfolios, returns = _portfolios(study, given)
-    model, refits = fit.saved_model(study.config), fitted(study, "refits")
+    portfolios, returns = _portfolios(fitted, given)
+    model, refits = fitted.model, fitted.refits
     draws = DRAWS_A_SCENARIO * number
-    require_room(number, draws * len(study.config["assets"]))
+    require_room(number, draws * len(fitted.assets))
     n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
     found = members.scenarios_given(
         jax.random.key(seed),
         model,
         refits,
-        rows_under(study, covariates),
-        _standardised(study, portfolios, returns),
+        fitted.rows_under(covariates),
+        _standardised(fitted, portfolios, returns),
         (SAMPLES, n_rows),
     )
     shares = _shares(np.asarray(found.log_weights, np.float64))
     effective = float(1.0 / np.sum(shares**2))
-    _warn_if_far(study, portfolios, returns, list(given))
+    _warn_if_far(fitted, portfolios, returns, list(given))
     _warn_if_few(effective, len(shares), number)
     picked = _pick(np.random.default_rng(seed), shares, number)
     values = np.asarray(found.values, np.float64)
-    values = scaler_of(study).restore(values.reshape(-1, values.shape[-1])[picked])
+    values = fitted.scaler.restore(values.reshape(-1, values.shape[-1])[picked])
     exact = portfolios.sum(axis=1) == 1.0
     values[:, portfolios[exact].argmax(axis=1)] = returns[exact]
     index = pd.RangeIndex(number, name="scenario")
-    table = pd.DataFrame(values, index=index, columns=study.config["assets"])
-    return ScenariosGiven(table, effective, len(shares))
+    table = pd.DataFrame(values, index=index, columns=fitted.assets)
+    table.attrs = {"effective_samples": effective, "draws": len(shares)}
+    return table
 
 
 def _warn_if_far(
-    study: Study,
+    fitted: FittedStudy,
     portfolios: Float[np.ndarray, "portfolio asset"],
     returns: Float[np.ndarray, " portfolio"],
     names: list[str],
 ) -> None:
     shares = portfolios / portfolios.sum(axis=1, keepdims=True)
-    spread = np.sqrt(np.einsum("pa,ab,pb->p", shares, study.covariance.to_numpy(), shares))
-    far = np.abs(returns - shares @ scaler_of(study).mean) / spread
+    spread = np.sqrt(np.einsum("pa,ab,pb->p", shares, fitted.covariance.to_numpy(), shares))
+    far = np.abs(returns - shares @ fitted.scaler.mean) / spread
     most = int(far.argmax())
     if far[most] > FAR:
         warnings.warn(
@@ -112,11 +100,11 @@ def _warn_if_far(
 
 
 def _portfolios(
-    study: Study, given: Mapping[str, float]
+    fitted: FittedStudy, given: Mapping[str, float]
 ) -> tuple[Float[np.ndarray, "portfolio asset"], Float[np.ndarray, " portfolio"]]:
     """1 where an asset is in a portfolio, and the returns given."""
-    assets = np.array(study.config["assets"])
-    sectors = np.array([str(sector) for sector in study.config["sectors"] or ()])
+    assets = np.array(fitted.assets)
+    sectors = np.array([str(sector) for sector in fitted.config["sectors"] or ()])
     rows = []
     for name, value in given.items():
         if not np.isfinite(value):
@@ -124,7 +112,7 @@ def _portfolios(
         held = assets == name
         held = held if held.any() or not len(sectors) else sectors == name
         if not held.any():
-            raise OptionError("given", f"{name!r} is no asset of the study{_hint(name, study)}")
+            raise OptionError("given", f"{name!r} is no asset of the study{_hint(name, fitted)}")
         rows.append(held)
     portfolios = np.array(rows, np.float64).reshape(len(rows), len(assets))
     if (twice := portfolios.sum(axis=0) > 1).any():
@@ -135,21 +123,21 @@ def _portfolios(
     return portfolios, np.array(list(given.values()), np.float64)
 
 
-def _hint(name: str, study: Study) -> str:
+def _hint(name: str, fitted: FittedStudy) -> str:
     """The nearest name that there is."""
-    known = [*study.config["assets"], *{str(one) for one in study.config["sectors"] or ()}]
+    known = [*fitted.assets, *{str(one) for one in fitted.config["sectors"] or ()}]
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; did you mean {nearest[0]}?" if nearest else "; loadings.csv lists them"
 
 
 def _standardised(
-    study: Study,
+    fitted: FittedStudy,
     portfolios: Float[np.ndarray, "portfolio asset"],
     returns: Float[np.ndarray, " portfolio"],
 ) -> Given:
     """Means of assets' returns as weighted sums of their standard units; over the root of the sum
     of squared weights, so that numbers stay near 1."""
-    scaler = scaler_of(study)
+    scaler = fitted.scaler
     shares = portfolios / portfolios.sum(axis=1, keepdims=True)
     weights, centred = shares * scaler.scale, returns - shares @ scaler.mean
     size = np.sqrt((weights**2).sum(axis=1))

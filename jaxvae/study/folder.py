@@ -4,12 +4,7 @@ Every table is a CSV, every array that a plot or a later command needs is in `ar
 (a format that holds numbers and no code), and `config.json` says how it all came to be.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.files import make_folder
@@ -23,6 +18,7 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
+from jaxvae.study.study import Study
 
 PARAMETERS = ("members", "refits")
 LAYOUT = Layout(
@@ -44,49 +40,6 @@ LAYOUT = Layout(
         **{f"parameters of {name}": f"checkpoints/{name}.safetensors" for name in PARAMETERS},
     },
 )
-
-
-@dataclass(frozen=True)
-class Study:
-    """The results of a study; tables as DataFrames, in the columns of the files of the same names.
-
-    config: what `config.json` holds.
-    members: a row a member: member, seed, beta, ok, best_epoch, then its scores.
-    metrics: tidy: model, member, factors, split, metric, value.
-    history: member, epoch, total, reconstruction, kl, validation.
-    comparisons: paired differences in test log-likelihood with their intervals.
-    factors: dates × consensus factors. loadings: assets × consensus factors.
-    covariance: assets × assets, in the units of the returns.
-    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
-    rankings: ways to rank members without the truth.
-    arrays: what plots draw and later commands need, by name (see `summary.py`).
-    parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
-        nested dict of arrays with the member axis first; kept in `checkpoints/`.
-    spectrum: which factors each β loses, in theory and among members; None where β KL is not the
-        objective, which the theory is of. This and the last two tables: see `evidence.py`.
-    """
-
-    config: dict[str, Any]
-    members: pd.DataFrame
-    metrics: pd.DataFrame
-    history: pd.DataFrame
-    comparisons: pd.DataFrame
-    factors: pd.DataFrame
-    loadings: pd.DataFrame
-    covariance: pd.DataFrame
-    n_factors: pd.DataFrame
-    rankings: pd.DataFrame
-    arrays: dict[str, np.ndarray]
-    parameters: dict[str, Any]
-    spectrum: pd.DataFrame | None = None
-
-    def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
-        """One value of the metrics table; NaN where there is none."""
-        table = self.metrics
-        rows = table[(table.model == model) & (table.metric == metric) & (table.split == split)]
-        if member is not None:
-            rows = rows[rows.member == member]
-        return float(rows.value.iloc[0]) if len(rows) else float("nan")
 
 
 def write_study(study: Study, folder: str | Path) -> None:

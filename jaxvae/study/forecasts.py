@@ -20,26 +20,21 @@ from jaxvae.inference import forecasting
 from jaxvae.models.model import make_batch
 from jaxvae.study import fit
 from jaxvae.study.config import check_seed
-from jaxvae.study.folder import Study
-from jaxvae.study.study import (
-    fitted,
-    known_conditions,
-    require_room,
-    scaler_of,
-    standardised,
-)
+from jaxvae.study.fitted import FittedStudy
+from jaxvae.study.questions import require_room
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000
 LEAST_DRAWS = 100  # for a quantile at 1 %
 BURN_IN = 250
 NEXT = "next"
+Weights = Mapping[Any, float] | Sequence[float] | np.ndarray | pd.Series | None
 
 
 def forecast(
-    study: Study,
+    fitted: FittedStudy,
     panel: Panel | pd.DataFrame,
-    weights: Sequence[float] | np.ndarray | pd.Series | None = None,
+    weights: Weights = None,
     *,
     number: int = DRAWS,
     seed: int = 0,
@@ -55,8 +50,8 @@ def forecast(
     for the date after the last.
 
     panel: or a DataFrame of returns, as `panel_from_frame` takes them.
-    weights: a series by asset, 0 for those not named, or a number for each in the study's order; by
-        default equal.
+    weights: by asset, 0 for those not named, or a number for each in the study's order; by default
+        equal.
     number: draws a date, from the equal mixture of the chosen configuration's refits. A quantile
         has the Monte-Carlo error of so many draws.
     seed: of the draws; the same one gives the same forecasts.
@@ -66,13 +61,13 @@ def forecast(
     """
     check_option("number", number, least=LEAST_DRAWS)
     check_seed(seed)
-    panel, scaler, share = as_panel(panel), scaler_of(study), _weights(study, weights)
+    panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
     said = forecasting.forecast_portfolio(
         jax.random.key(seed),
-        fit.saved_model(study.config),
-        fitted(study, "refits"),
-        _rows_ahead(study, panel),
+        fitted.model,
+        fitted.refits,
+        _rows_ahead(fitted, panel),
         share * scaler.scale,
         number,
     )
@@ -81,7 +76,7 @@ def forecast(
     columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     held = share != 0.0
-    returns = scaler.restore(standardised(study, panel))[:, held] @ share[held]
+    returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
@@ -89,7 +84,7 @@ def forecast(
 
 
 def forecast_covariance(
-    study: Study, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
+    fitted: FittedStudy, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Covariance of all returns on the date after the panel's last, assets × assets, in squared
     fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
@@ -98,17 +93,17 @@ def forecast_covariance(
     """
     check_option("number", number, least=1)
     check_seed(seed)
-    scaler, assets = scaler_of(study), study.config["assets"]
+    scaler, assets = fitted.scaler, fitted.assets
     require_room(number, number * len(assets))
-    batch = _rows_ahead(study, as_panel(panel))
-    model, refits = fit.saved_model(study.config), fitted(study, "refits")
+    batch = _rows_ahead(fitted, as_panel(panel))
+    model, refits = fitted.model, fitted.refits
     _, standard = forecasting.forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
     return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
 
 
 def paths(
-    study: Study, n_dates: int, number: int = 1, seed: int = 0
+    fitted: FittedStudy, n_dates: int, number: int = 1, seed: int = 0
 ) -> Float[np.ndarray, "path date asset"]:
     """Paths of returns that the study's chosen models generate, as fractions, in the study's order
     of assets: every date is drawn given those drawn before it.
@@ -121,50 +116,41 @@ def paths(
     """
     for option, value in (("n_dates", n_dates), ("number", number)):
         check_option(option, value, least=1)
-    if study.config.get("covariates"):
+    if fitted.covariates:
         raise OptionError("study", "nobody knows its covariates ahead; use scenarios")
     check_seed(seed)
-    require_room(number, number * (n_dates + BURN_IN) * len(study.config["assets"]))
+    require_room(number, number * (n_dates + BURN_IN) * len(fitted.assets))
     drawn = forecasting.generate_paths(
         jax.random.key(seed),
-        fit.saved_model(study.config),
-        fitted(study, "refits"),
-        fit.saved_shape(study.config).memory,
-        len(study.config["assets"]),
+        fitted.model,
+        fitted.refits,
+        fit.saved_shape(fitted.config).memory,
+        len(fitted.assets),
         n_dates + BURN_IN,
         number,
     )
     kept = drawn[:, BURN_IN:]
-    return scaler_of(study).restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
+    return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
-def portfolio(study: Study, weights: Mapping[Any, float]) -> pd.Series | None:
-    """Weights by asset, 0 for those not named; None where none is named.
-
-    Raises OptionError on an asset that the study lacks.
-    """
-    assets = study.config["assets"]
-    if unknown := [name for name in weights if name not in assets]:
-        raise OptionError("weights", f"{unknown[0]!r} is no asset of the study")
-    return pd.Series(dict.fromkeys(assets, 0.0) | dict(weights)) if weights else None
-
-
-def _rows_ahead(study: Study, panel: Panel) -> Any:
+def _rows_ahead(fitted: FittedStudy, panel: Panel) -> Any:
     """Every date of the panel, and the one after, of which no cell is known."""
-    values = standardised(study, panel)
-    conditions = known_conditions(study, panel, values, n_ahead=1)
+    values = fitted.standardised(panel)
+    conditions = fitted.conditions(panel, values, n_ahead=1)
     nothing = np.full_like(values[:1], np.nan)
     return make_batch(np.concatenate([values, nothing]), conditions)
 
 
-def _weights(
-    study: Study, weights: Sequence[float] | np.ndarray | pd.Series | None
-) -> Float[np.ndarray, " asset"]:
-    assets = study.config["assets"]
+def _weights(fitted: FittedStudy, weights: Weights) -> Float[np.ndarray, " asset"]:
+    """Of each asset; 0 for those that names leave out."""
+    assets = fitted.assets
     if weights is None:
         return np.full(len(assets), 1.0 / len(assets))
-    if isinstance(weights, pd.Series):
-        weights = portfolio(study, dict(weights.items()))
+    if isinstance(weights, Mapping | pd.Series):
+        named = dict(weights.items())
+        if unknown := [name for name in named if name not in assets]:
+            raise OptionError("weights", f"{unknown[0]!r} is no asset of the study")
+        weights = [float(named.get(asset, 0.0)) for asset in assets]
     values = np.asarray(weights, np.float64)
     if values.shape != (len(assets),) or not np.isfinite(values).all():
         raise OptionError("weights", f"give {len(assets)} finite numbers, one an asset")

@@ -7,8 +7,6 @@ which training standardised the others, is not known from a few dates.
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
@@ -18,11 +16,9 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.new_assets import asset_coefficients, regressors
-from jaxvae.models.model import Variables, make_batch
+from jaxvae.models.model import make_batch
 from jaxvae.study.conditions import sector_labels
-from jaxvae.study.fit import saved_model
-from jaxvae.study.folder import Study
-from jaxvae.study.study import fitted, known_conditions, scaler_of, standardised
+from jaxvae.study.fitted import FittedStudy
 
 
 class NewAsset(NamedTuple):
@@ -49,7 +45,7 @@ class NewAsset(NamedTuple):
 
 
 def new_asset(
-    study: Study, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
+    fitted: FittedStudy, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
 ) -> NewAsset:
     """Loadings and noise of a new asset under the best refit of a study with sectors.
 
@@ -61,7 +57,7 @@ def new_asset(
     its prior. Without a history the answer is the sector's mean.
 
     Args:
-        study: one that was fitted with sectors.
+        fitted: of a study with sectors.
         panel: the study's assets, and its covariates, on the dates of the history; other dates
             too. Or a DataFrame of returns.
         returns: the new asset's, as fractions, by date; NaN where missing, and dates that the
@@ -72,7 +68,7 @@ def new_asset(
         DataError: the panel lacks an asset or covariate, or a date comes twice.
         OptionError: an unknown label, or a study that was fitted without sectors.
     """
-    panel, prior = as_panel(panel), sector_prior(study, sector)
+    panel, prior = as_panel(panel), sector_prior(fitted, sector)
     if returns.index.has_duplicates:
         twice = returns.index[returns.index.duplicated()][0]
         raise DataError(f"the new asset's history has {twice} twice; keep one")
@@ -80,16 +76,16 @@ def new_asset(
     seen = np.isfinite(history)
     if not seen.any() and returns.notna().any():
         raise DataError("the panel has no date of the new asset's history; give it some")
-    design = Design(*(part[seen] for part in designs(study, panel)))
+    design = Design(*(part[seen] for part in designs(fitted, panel)))
     mean, covariance, noise = regress(design, history[seen], prior)
-    names = _names(study, len(mean))
+    names = _names(fitted, len(mean))
     return NewAsset(names, mean, covariance, noise**0.5, int(seen.sum()))
 
 
-def sector_prior(study: Study, sector: str) -> Prior:
+def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
     """The prior of a sector's assets, from the posterior of the study's own
     (`analysis.new_assets.prior_of_group`)."""
-    config = study.config["model_config"]
+    config = fitted.config["model_config"]
     if not config.get("sectors") or config["degree"] != 1:
         raise OptionError(
             "study",
@@ -97,47 +93,39 @@ def sector_prior(study: Study, sector: str) -> Prior:
             Option("model", "conditional"),
             " and sectors",
         )
-    labels = sector_labels(study.config["sectors"])
+    labels = sector_labels(fitted.config["sectors"])
     if sector not in labels:
         raise OptionError("sector", f"{sector!r} is not one of the study's: {', '.join(labels)}")
-    of_asset = np.array(study.config["sectors"])
-    coefficients, variances, noises = asset_coefficients(best_refit(study), *scaler_of(study))
-    order, signs = _as_reported(study, coefficients.shape[1])
+    of_asset = np.array(fitted.config["sectors"])
+    coefficients, variances, noises = asset_coefficients(fitted.best_refit, *fitted.scaler)
+    order, signs = _as_reported(fitted, coefficients.shape[1])
     members = np.array(labels)[:, None] == of_asset[None, :]
     known = (signs * coefficients[:, order], variances[:, order], noises)
     return prior_of_group(*known, members, labels.index(sector))
 
 
-def designs(study: Study, panel: Panel) -> Design:
+def designs(fitted: FittedStudy, panel: Panel) -> Design:
     """The regressors of all dates of a panel, under the best refit."""
-    values = standardised(study, panel)
-    batch = make_batch(values, known_conditions(study, panel, values))
-    found = regressors(saved_model(study.config), best_refit(study), batch)
-    order, signs = _as_reported(study, found.mean.shape[1])
+    values = fitted.standardised(panel)
+    batch = make_batch(values, fitted.conditions(panel, values))
+    found = regressors(fitted.model, fitted.best_refit, batch)
+    order, signs = _as_reported(fitted, found.mean.shape[1])
     covariance = np.outer(signs, signs) * found.covariance[:, order][:, :, order]
     return Design(signs * found.mean[:, order], covariance, found.relative_noise)
 
 
-def best_refit(study: Study) -> Variables:
-    """The variables of the likeliest refit, without a member axis."""
-    refits = fitted(study, "refits")
-    place = list(np.asarray(refits.seed)).index(study.config["chosen"]["refit_seed"])
-    variables: Variables = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), refits.variables)
-    return variables
-
-
 def _as_reported(
-    study: Study, n_columns: int
+    fitted: FittedStudy, n_columns: int
 ) -> tuple[Int[np.ndarray, " column"], Float[np.ndarray, " column"]]:
     """Order and signs of the columns: the best refit's factors as the study reports them, the
     conditions and the constant as they are."""
     order, signs = np.arange(n_columns), np.ones(n_columns)
-    k = len(study.arrays["refit_order"])
-    order[:k], signs[:k] = study.arrays["refit_order"], study.arrays["refit_signs"]
+    k = len(fitted.arrays["refit_order"])
+    order[:k], signs[:k] = fitted.arrays["refit_order"], fitted.arrays["refit_signs"]
     return order, signs
 
 
-def _names(study: Study, n_columns: int) -> tuple[str, ...]:
-    factors = study.config["refit_factors"]
-    covariates = study.config.get("covariates", [])[: n_columns - len(factors) - 1]
+def _names(fitted: FittedStudy, n_columns: int) -> tuple[str, ...]:
+    factors = fitted.config["refit_factors"]
+    covariates = fitted.covariates[: n_columns - len(factors) - 1]
     return (*factors, *covariates, "constant")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from jaxvae.study.folder import Study
+from jaxvae.study.study import Study
 from jaxvae.training.ensemble import Progress
 
 Report = Callable[[str, Progress | None], None]

@@ -31,11 +31,11 @@ from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
-from jaxvae.study.folder import Study
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.score_ensemble import best_member_rows, seed_rows, udr_rows
+from jaxvae.study.study import Study
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,

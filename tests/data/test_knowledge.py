@@ -30,7 +30,6 @@ from jaxvae.study.conditions import (
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
 from jaxvae.study.folder import load_study
-from jaxvae.study.study import encode, scenarios
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = StudyConfig(
@@ -217,12 +216,12 @@ def test_encoding_takes_the_studys_covariates_in_their_own_units(
     told = with_covariates(OTHERS, ["calendar"], for_fitting=False)
     last = replace(told, values=told.values[-1:], dates=told.dates[-1:],
                    covariates=told.covariates[-1:])  # fmt: skip
-    np.testing.assert_allclose(encode(study, last), study.factors.iloc[[-1]], atol=1e-4)
+    np.testing.assert_allclose(study.encode(last), study.factors.iloc[[-1]], atol=1e-4)
     moved = replace(last, covariates=last.covariates.assign(**{INDEX: 5.0}))
-    assert np.abs(encode(study, moved) - study.factors.iloc[[-1]].to_numpy()).max().max() > 1e-3
+    assert np.abs(study.encode(moved) - study.factors.iloc[[-1]].to_numpy()).max().max() > 1e-3
     bare = replace(last, covariates=None)
     with pytest.raises(DataError, match=r"12 of the study's 12 are missing, 'volatility index'"):
-        encode(study, bare)
+        study.encode(bare)
 
 
 def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, tmp_path):
@@ -238,8 +237,8 @@ def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, t
 
 def test_scenarios_move_with_what_is_assumed_of_the_date(study):
     known = TOLD.covariates[:N_FIT]
-    pd.testing.assert_frame_equal(scenarios(study, 300, covariates=known), scenarios(study, 300))
-    low, high = (scenarios(study, 4000, covariates={INDEX: value}) for value in (-3.0, 3.0))
+    pd.testing.assert_frame_equal(study.scenarios(300, covariates=known), study.scenarios(300))
+    low, high = (study.scenarios(4000, covariates={INDEX: value}) for value in (-3.0, 3.0))
     spread = np.log(high.std() / low.std())
     assert np.abs(spread).max() > 0.1
     assert not np.allclose(low.iloc[:10], high.iloc[:10])

@@ -7,8 +7,7 @@ import state_space
 
 from jaxvae.data.panel import Panel
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.folder import write_study
-from jaxvae.study.study import encode, run_study, scenarios
+from jaxvae.study.run import run_study
 
 N_DATES, N_FIT = 200, 140
 PERSISTENCE = (0.9, 0.0)
@@ -37,7 +36,7 @@ def test_each_factor_has_its_persistence(study):
 
 
 def test_the_report_says_one_step_ahead(study, tmp_path):
-    write_study(study, tmp_path / "study")
+    study.save(tmp_path / "study")
     report = (tmp_path / "study" / "report.md").read_text("utf-8")
     assert "one step ahead, by the Kalman filter" in report
     assert "| φ |" in report
@@ -47,12 +46,12 @@ def test_the_report_says_one_step_ahead(study, tmp_path):
 def test_factors_of_the_dates_before_the_test_part_do_not_see_it(study):
     """Encoding these dates alone gives the study's factors again."""
     before = Panel(PANEL.values[:N_FIT], DATES[:N_FIT], PANEL.assets, name="before")
-    found = encode(study, before)
+    found = study.encode(before)
     np.testing.assert_allclose(found, study.factors[:N_FIT], atol=1e-4)
 
 
 def test_scenarios_have_the_stationary_covariance(study):
-    draws = scenarios(study, 20_000).to_numpy()
+    draws = study.scenarios(20_000).to_numpy()
     np.testing.assert_allclose(
         np.cov(draws.T), study.covariance, atol=0.1 * draws.var(axis=0).max()
     )

@@ -13,7 +13,6 @@ from jaxvae.study import conditional_scenarios
 from jaxvae.study.conditional_scenarios import scenarios_given
 from jaxvae.study.fit import saved_model
 from jaxvae.study.folder import load_study
-from jaxvae.study.study import fitted
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +29,13 @@ def given(study):
 
 @pytest.fixture(scope="module")
 def found(study, given):
-    return scenarios_given(study, given, 4000, seed=3)
+    return study.scenarios(4000, given=given, seed=3)
 
 
 def mixture(study, given):
     """Mean of the mixture of the refits' Gaussian conditionals, in the units of the returns."""
     model = saved_model(study.config)
-    refits = jax.tree.map(jnp.asarray, fitted(study, "refits"))
+    refits = jax.tree.map(jnp.asarray, study.fitted.refits)
     assets, mean, scale = study.config["assets"], *scaler(study)
     seen = [assets.index(asset) for asset in given]
     known = (np.array(list(given.values())) - mean[seen]) / scale[seen]
@@ -62,38 +61,38 @@ def scaler(study):
 
 def test_scenarios_have_the_mixtures_conditional_mean(study, given, found):
     """Seeds count by how likely they find what is given."""
-    error = found.returns.to_numpy().std(axis=0) / np.sqrt(4000)
-    gap = found.returns.to_numpy().mean(axis=0) - mixture(study, given)
+    error = found.to_numpy().std(axis=0) / np.sqrt(4000)
+    gap = found.to_numpy().mean(axis=0) - mixture(study, given)
     assert (np.abs(gap) <= 6 * error + 1e-9).all()
 
 
 def test_what_is_given_comes_back_exactly(given, found):
     for asset, value in given.items():
-        assert (found.returns[asset] == value).all()
-    assert 0.5 * found.draws < found.effective_samples <= found.draws
+        assert (found[asset] == value).all()
+    assert 0.5 * found.attrs["draws"] < found.attrs["effective_samples"] <= found.attrs["draws"]
 
 
 def test_the_seed_fixes_the_scenarios(study, given, found):
-    again = scenarios_given(study, given, 4000, seed=3)
-    assert again.returns.equals(found.returns)
-    assert not scenarios_given(study, given, 4000, seed=4).returns.equals(found.returns)
+    again = study.scenarios(4000, given=given, seed=3)
+    assert again.equals(found)
+    assert not study.scenarios(4000, given=given, seed=4).equals(found)
 
 
 def test_a_sector_is_the_plain_mean_of_its_assets(study):
     sectors = ["Energy"] * 3 + ["Banks"] * 5
     labelled = replace(study, config={**study.config, "sectors": sectors})
-    drawn = scenarios_given(labelled, {"Energy": -0.02, study.config["assets"][6]: 0.01}, 500)
-    np.testing.assert_allclose(drawn.returns.iloc[:, :3].mean(axis=1), -0.02, atol=1e-6)
-    assert drawn.returns.iloc[:, 0].std() > 0.001
+    drawn = labelled.scenarios(500, given={"Energy": -0.02, study.config["assets"][6]: 0.01})
+    np.testing.assert_allclose(drawn.iloc[:, :3].mean(axis=1), -0.02, atol=1e-6)
+    assert drawn.iloc[:, 0].std() > 0.001
     both = {"Energy": -0.02, study.config["assets"][0]: 0.01}
     with pytest.raises(OptionError, match="is given alone and in its sector; keep one"):
-        scenarios_given(labelled, both, 500)
+        labelled.scenarios(500, given=both)
 
 
 def test_few_effective_draws_are_warned_of(study, given, monkeypatch):
     monkeypatch.setattr(conditional_scenarios, "LEAST_SHARE", 1.0)
     with pytest.warns(UserWarning, match="the effective sample size is .* of .* draws"):
-        scenarios_given(study, given, 10)
+        study.scenarios(10, given=given)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +106,14 @@ def test_few_effective_draws_are_warned_of(study, given, monkeypatch):
 )
 def test_bad_requests_are_one_line(study, given, message):
     with pytest.raises(OptionError, match="given: ") as raised:
-        scenarios_given(study, given, 10)
+        study.scenarios(10, given=given)
     assert message in str(raised.value)
 
 
 def test_what_lies_far_out_is_warned_of(study, given):
     asset = next(iter(given))
     with pytest.warns(UserWarning, match=rf"{asset}=-10 is [\d,]+ standard deviations from its"):
-        scenarios_given(study, {asset: -10.0}, 8)
+        study.scenarios(8, given={asset: -10.0})
 
 
 def test_every_asset_given_leaves_nothing_to_draw(study):

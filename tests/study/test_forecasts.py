@@ -20,9 +20,9 @@ from jaxvae.study import backtest
 from jaxvae.study.backtest import lead_note
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study, write_study
-from jaxvae.study.forecasts import BURN_IN, NEXT, forecast, forecast_covariance, paths, portfolio
-from jaxvae.study.study import encode, run_study, scenarios
+from jaxvae.study.folder import load_study
+from jaxvae.study.forecasts import BURN_IN, NEXT
+from jaxvae.study.run import run_study
 
 CONFIG = StudyConfig(
     seeds=1, betas=(1.0,), n_factors=2, epochs=4, model="temporal", likelihood_samples=16
@@ -36,7 +36,7 @@ NOBODY = Fitted(None, None)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "temporal"
-    write_study(run_study(PANEL, CONFIG), folder)
+    run_study(PANEL, CONFIG).save(folder)
     return folder
 
 
@@ -47,7 +47,7 @@ def study(folder):
 
 @pytest.fixture(scope="module")
 def ahead(study):
-    return forecast(study, PANEL, number=400)
+    return study.forecast(PANEL, number=400)
 
 
 def test_study_says_what_the_past_is_worth(study, folder):
@@ -81,7 +81,7 @@ def test_forecast_of_a_date_does_not_know_it(study, ahead):
     """The rows up to a date stay as they are, whatever happens on it and later."""
     values = PANEL.values.copy()
     values[150:] *= 3.0
-    other = forecast(study, Panel(values, PANEL.dates, PANEL.assets), number=400)
+    other = study.forecast(Panel(values, PANEL.dates, PANEL.assets), number=400)
     pd.testing.assert_frame_equal(other[:151], ahead[:151], rtol=1e-5)
     assert not np.allclose(other["std"][151:], ahead["std"][151:], rtol=1e-2)
     assert ahead.index[-1] == NEXT
@@ -94,7 +94,7 @@ def test_table_is_in_fractions_of_the_portfolios_return(study, monkeypatch):
     said = forecasting.Portfolio(np.full(rows, 0.1), std**2, draws)
     monkeypatch.setattr(forecasting, "forecast_portfolio", lambda *a: asked.append(a) or said)
     share = np.array([0.5, 0.4, 0.3, -0.2, 0.0])
-    table, centre = forecast(study, LONG, [*share], number=100), share @ SCALER.mean
+    table, centre = study.forecast(LONG, [*share], number=100), share @ SCALER.mean
     np.testing.assert_allclose(asked[0][4], share * SCALER.scale)
     np.testing.assert_allclose(table["mean"], centre + 0.1)
     np.testing.assert_allclose(table["std"], std)
@@ -112,34 +112,32 @@ def test_volatility_forecasts_follow_the_regime(ahead):
 
 
 def test_covariance_of_the_next_date_agrees_with_its_forecast(study, ahead):
-    covariance = forecast_covariance(study, PANEL, number=4000)
+    covariance = study.forecast_covariance(PANEL, number=4000)
     assert list(covariance.index) == list(PANEL.assets)
     share = np.full(5, 0.2)
     assert np.sqrt(share @ covariance @ share) == pytest.approx(ahead["std"].iloc[-1], rel=0.2)
 
 
 def test_weights_are_a_portfolio(study):
-    weights = portfolio(study, {PANEL.assets[1]: 1.0})
-    one = forecast(study, PANEL, weights, number=400)
-    listed = forecast(study, PANEL, [0.0, 1.0, 0.0, 0.0, 0.0], number=400)
+    weights = {PANEL.assets[1]: 1.0}
+    one = study.forecast(PANEL, weights, number=400)
+    listed = study.forecast(PANEL, [0.0, 1.0, 0.0, 0.0, 0.0], number=400)
     pd.testing.assert_frame_equal(one, listed)
-    pd.testing.assert_frame_equal(one, forecast(study, PANEL, weights[::-1], number=400))
-    assert portfolio(study, {}) is None
     with pytest.raises(OptionError, match="weights: 'X' is no asset of the study"):
-        portfolio(study, {"X": 1.0})
-    few = forecast(study, PANEL.to_frame(), pd.Series({PANEL.assets[1]: 1.0}), number=400)
+        study.forecast(PANEL, {"X": 1.0})
+    few = study.forecast(PANEL.to_frame(), pd.Series({PANEL.assets[1]: 1.0}), number=400)
     pd.testing.assert_frame_equal(one, few)
     with pytest.raises(OptionError, match="5 finite numbers"):
-        forecast(study, PANEL, [1.0])
+        study.forecast(PANEL, [1.0])
     with pytest.raises(OptionError, match="weights: all are 0"):
-        forecast(study, PANEL, np.zeros(5))
+        study.forecast(PANEL, np.zeros(5))
 
 
 def test_paths_repeat_with_their_seed(study):
-    drawn = paths(study, 30, number=3, seed=1)
+    drawn = study.paths(30, number=3, seed=1)
     assert drawn.shape == (3, 30, 5)
-    np.testing.assert_array_equal(drawn, paths(study, 30, number=3, seed=1))
-    assert not np.array_equal(drawn, paths(study, 30, number=3, seed=2))
+    np.testing.assert_array_equal(drawn, study.paths(30, number=3, seed=1))
+    assert not np.array_equal(drawn, study.paths(30, number=3, seed=2))
     assert np.isfinite(drawn).all()
     assert drawn.std() > 0
 
@@ -148,16 +146,16 @@ def test_paths_are_fractions_after_the_burn_in(study, monkeypatch):
     drawn = np.random.default_rng(0).normal(size=(2, BURN_IN + 3, 5))
     monkeypatch.setattr(forecasting, "generate_paths", lambda *_: drawn)
     expected = SCALER.mean + SCALER.scale * drawn[:, -3:]
-    np.testing.assert_allclose(paths(study, 3, number=2), expected)
+    np.testing.assert_allclose(study.paths(3, number=2), expected)
 
 
 def test_factors_of_new_dates_come_from_their_own_past(study):
     """A panel that goes on longer says the same of the dates that it shares."""
     short = Panel(PANEL.values[:120], PANEL.dates[:120], PANEL.assets)
-    whole, part = encode(study, PANEL), encode(study, short)
+    whole, part = study.encode(PANEL), study.encode(short)
     np.testing.assert_allclose(whole[:120], part, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(whole[:140], study.factors[:140], rtol=1e-3, atol=1e-3)
-    assert np.isfinite(scenarios(study, 50)).all(axis=None)
+    assert np.isfinite(study.scenarios(50)).all(axis=None)
 
 
 def test_command_writes_forecasts(folder, tmp_path, capsys):
@@ -260,13 +258,13 @@ def test_squares_are_cut_and_an_asset_that_stands_still_counts_0():
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda study: forecast(study, PANEL, number=2**31), "number: 2147483648 is too large"),
-        (lambda study: forecast(study, PANEL, number=2 * 10**9), "number: .* draws take .* GB"),
-        (lambda study: forecast_covariance(study, PANEL, number=0), "number: 0 is too small"),
-        (lambda study: forecast_covariance(study, PANEL, number=2 * 10**9), "draws take"),
-        (lambda study: paths(study, 10**9), "draws take"),
-        (lambda study: paths(study, 0), "n_dates: 0 is too small"),
-        (lambda study: paths(study, 1, number=2 * 10**9), "draws take"),
+        (lambda study: study.forecast(PANEL, number=2**31), "number: 2147483648 is too large"),
+        (lambda study: study.forecast(PANEL, number=2 * 10**9), "number: .* draws take .* GB"),
+        (lambda study: study.forecast_covariance(PANEL, number=0), "number: 0 is too small"),
+        (lambda study: study.forecast_covariance(PANEL, number=2 * 10**9), "draws take"),
+        (lambda study: study.paths(10**9), "draws take"),
+        (lambda study: study.paths(0), "n_dates: 0 is too small"),
+        (lambda study: study.paths(1, number=2 * 10**9), "draws take"),
     ],
 )
 def test_what_no_memory_holds_is_refused_at_once(study, ask, words):

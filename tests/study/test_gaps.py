@@ -26,9 +26,9 @@ from jaxvae.models import ModelConfig, make_batch, static_vae
 from jaxvae.study import gaps as missing
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study, write_study
+from jaxvae.study.folder import load_study
 from jaxvae.study.presets import make_preset
-from jaxvae.study.study import encode, impute, run_study, scenarios
+from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 from jaxvae.training.terms import _mask_cells, draw_noise, row_terms
@@ -253,17 +253,17 @@ def test_a_study_says_what_is_missing(study):
 
 
 def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):
-    write_study(study, tmp_path / "study")
+    study.save(tmp_path / "study")
     kept = load_study(tmp_path / "study")
-    filled = impute(kept, panel)
+    filled = kept.impute(panel)
     gaps = np.isnan(panel.values)
     assert filled.notna().all(axis=None)
     np.testing.assert_array_equal(filled.to_numpy()[~gaps], panel.values[~gaps])
     empty = panel.to_frame()
     empty.iloc[7] = np.nan
-    assert impute(kept, empty).notna().all(axis=None)
-    np.testing.assert_array_equal(impute(kept, panel.to_frame()), filled)
-    factors = encode(kept, panel)
+    assert kept.impute(empty).notna().all(axis=None)
+    np.testing.assert_array_equal(kept.impute(panel.to_frame()), filled)
+    factors = kept.encode(panel)
     pd.testing.assert_frame_equal(factors, kept.factors, atol=1e-5, rtol=0, check_freq=False)
     panel.to_frame().to_csv(tmp_path / "panel.csv", index_label="date")
     for command, expected in ((["encode", "--missing", "keep"], factors), (["impute"], filled)):
@@ -272,7 +272,7 @@ def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):
         assert main([str(word) for word in words]) == 0
         written = pd.read_csv(out, index_col="date", parse_dates=True)
         pd.testing.assert_frame_equal(written, expected, atol=1e-5, rtol=0, check_freq=False)
-    assert scenarios(kept, 10).notna().all(axis=None)
+    assert kept.scenarios(10).notna().all(axis=None)
     assert kept.covariance.notna().all(axis=None)
     words = (tmp_path / "study" / "report.md").read_text("utf-8")
     assert "Late to begin" in words
@@ -299,7 +299,7 @@ def test_filling_is_the_mixture_of_the_refits(panel, study):
     shares = np.exp(weights - np.max(weights, axis=0))
     shares = shares / shares.sum(axis=0)
     expected = scaler[0] + scaler[1] * np.einsum("mr,mra->ra", shares, np.array(parts))
-    np.testing.assert_allclose(impute(study, panel), expected, atol=1e-5 * scaler[1].max())
+    np.testing.assert_allclose(study.impute(panel), expected, atol=1e-5 * scaler[1].max())
 
 
 def missing_scaler(study):

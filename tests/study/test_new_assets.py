@@ -9,7 +9,7 @@ from told import HELD_OUT, N_FIT, OTHERS, TOLD, TRUTH, WHOLE
 
 from jaxvae.errors import DataError, OptionError
 from jaxvae.study.folder import load_study
-from jaxvae.study.new_assets import designs, new_asset, sector_prior
+from jaxvae.study.new_assets import designs, sector_prior
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def study(told_folder):
 
 @pytest.fixture(scope="module")
 def design(study):
-    return designs(study, TOLD)
+    return designs(study.fitted, TOLD)
 
 
 def history(asset, n_dates):
@@ -40,11 +40,11 @@ def test_a_history_helps_and_never_loses_to_the_sector_or_to_regression(study, d
     errors = np.zeros((3, len(HELD_OUT)))
     for place, asset in enumerate(HELD_OUT):
         sector, past = WHOLE.sectors[asset], history(asset, n_dates)
-        found = new_asset(study, TOLD, past, sector)
+        found = study.new_asset(TOLD, past, sector)
         assert found.n_dates == n_dates
         rows = design.mean[N_FIT - n_dates : N_FIT]
         alone = np.linalg.lstsq(rows, past.to_numpy(), rcond=None)[0]
-        rivals = (found.mean, sector_prior(study, sector).mean, alone)
+        rivals = (found.mean, sector_prior(study.fitted, sector).mean, alone)
         errors[:, place] = [later_error(mean, design, asset) for mean in rivals]
     ours, of_sector, of_regression = errors.mean(axis=1)
     assert ours < 1.1 * min(of_sector, of_regression)
@@ -55,7 +55,7 @@ def test_uncertainty_falls_with_the_history_and_noise_is_the_planted(study):
     asset = HELD_OUT[0]
     spreads = []
     for n_dates in (0, 10, 200):
-        found = new_asset(study, TOLD, history(asset, n_dates), WHOLE.sectors[asset])
+        found = study.new_asset(TOLD, history(asset, n_dates), WHOLE.sectors[asset])
         spreads.append(np.asarray(found.loadings.sd))
     assert (np.diff(spreads, axis=0) < 0).all()
     assert found.noise == pytest.approx(TRUTH.noise_scale[asset], rel=0.2)
@@ -63,7 +63,7 @@ def test_uncertainty_falls_with_the_history_and_noise_is_the_planted(study):
 
 
 def test_a_sectors_prior_is_its_assets_mean(study):
-    prior = sector_prior(study, "sector 1")
+    prior = sector_prior(study.fitted, "sector 1")
     scale = study.arrays["scaler_scale"]
     raw = study.arrays["mean_loadings"] * scale[:, None]
     here = np.array(OTHERS.sectors) == "sector 1"
@@ -76,19 +76,19 @@ def test_dates_with_a_gap_or_unknown_to_the_panel_do_not_count(study):
     gap = past.copy()
     gap.iloc[3] = np.nan
     gap[pd.Timestamp("1999-01-04")] = 0.5
-    found = new_asset(study, TOLD, gap, "sector 0")
-    same = new_asset(study, TOLD, past.drop(past.index[3]), "sector 0")
+    found = study.new_asset(TOLD, gap, "sector 0")
+    same = study.new_asset(TOLD, past.drop(past.index[3]), "sector 0")
     assert found.n_dates == 9
     np.testing.assert_allclose(found.mean, same.mean, rtol=1e-9)
     with pytest.raises(DataError, match="1999-01-04 00:00:00 twice"):
-        new_asset(study, TOLD, pd.concat([gap, gap.iloc[-1:]]), "sector 0")
+        study.new_asset(TOLD, pd.concat([gap, gap.iloc[-1:]]), "sector 0")
     with pytest.raises(DataError, match="no date of the new asset's history"):
-        new_asset(study, TOLD, pd.Series([0.1], [pd.Timestamp("1999-01-04")]), "sector 0")
+        study.new_asset(TOLD, pd.Series([0.1], [pd.Timestamp("1999-01-04")]), "sector 0")
 
 
 def test_what_a_study_does_not_know_is_refused(study):
     with pytest.raises(OptionError, match="'sector 9' is not one of the study's: sector 0"):
-        new_asset(study, TOLD, history(3, 5), "sector 9")
+        study.new_asset(TOLD, history(3, 5), "sector 9")
     plain = replace(study, config={**study.config, "model_config": {"sectors": []}})
     with pytest.raises(OptionError, match="fit one with model='conditional'"):
-        new_asset(plain, TOLD, history(3, 5), "sector 0")
+        plain.new_asset(TOLD, history(3, 5), "sector 0")

@@ -15,9 +15,9 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare, refit, train_grid
-from jaxvae.study.folder import LAYOUT, load_study, write_study
+from jaxvae.study.folder import LAYOUT, load_study
+from jaxvae.study.run import run_study
 from jaxvae.study.score import mix_bounds
-from jaxvae.study.study import encode, run_study, scenarios
 from jaxvae.training.objective import Bound
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
@@ -33,7 +33,7 @@ def study():
 @pytest.fixture(scope="module")
 def folder(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "one"
-    write_study(study, folder)
+    study.save(folder)
     return folder
 
 
@@ -209,11 +209,11 @@ def test_another_model_goes_from_panel_to_scenarios(tmp_path):
     assert study.members.ok.all()
     for name in ("vae_best", "vae_ensemble"):
         assert np.isfinite(study.metric(name, "log_likelihood", "test"))
-    write_study(study, tmp_path / "heavy")
+    study.save(tmp_path / "heavy")
     again = load_study(tmp_path / "heavy")
     assert again.config["model_config"]["likelihood"] == study.config["model_config"]["likelihood"]
-    np.testing.assert_allclose(encode(again, PANEL), study.factors, atol=1e-4)
-    draws = scenarios(again, 4000).to_numpy()
+    np.testing.assert_allclose(again.encode(PANEL), study.factors, atol=1e-4)
+    draws = again.scenarios(4000).to_numpy()
     assert np.isfinite(draws).all()
     spread = draws.std(axis=0) / PANEL.values[:N_FIT].std(axis=0)
     assert 0.5 < np.median(spread) < 2.0
@@ -255,35 +255,35 @@ def test_the_folder_holds_what_was_promised(folder):
 
 
 def test_encoding_the_same_dates_gives_the_same_factors(study, folder):
-    encoded = encode(load_study(folder), PANEL)
+    encoded = load_study(folder).encode(PANEL)
     np.testing.assert_allclose(encoded, study.factors, atol=1e-4)
 
 
 def test_encoding_one_new_date_needs_no_others(study):
     frame = PANEL.to_frame().iloc[[-1], ::-1]
     last = jaxvae.panel_from_frame(frame, for_fitting=False)
-    np.testing.assert_allclose(encode(study, last), study.factors.iloc[[-1]], atol=1e-4)
+    np.testing.assert_allclose(study.encode(last), study.factors.iloc[[-1]], atol=1e-4)
 
 
 def test_encoding_needs_every_asset(study):
     fewer = jaxvae.panel_from_frame(PANEL.to_frame().iloc[:, 1:])
     with pytest.raises(DataError, match=r"1 of the study's 12 assets .* 'STOCK_000'"):
-        encode(study, fewer)
+        study.encode(fewer)
 
 
 def test_scenarios_are_calibrated_and_repeatable(study, folder):
-    drawn = scenarios(load_study(folder), 6000, seed=1)
+    drawn = load_study(folder).scenarios(6000, seed=1)
     assert drawn.shape == (6000, 12)
     np.testing.assert_allclose(drawn.std(), np.sqrt(np.diag(study.covariance)), rtol=0.06)
-    pd.testing.assert_frame_equal(scenarios(study, 6000, seed=1), drawn, check_exact=True)
-    assert not scenarios(study, 6000, seed=2).equals(drawn)
+    pd.testing.assert_frame_equal(study.scenarios(6000, seed=1), drawn, check_exact=True)
+    assert not study.scenarios(6000, seed=2).equals(drawn)
     with pytest.raises(OptionError, match="number: 0"):
-        scenarios(study, 0)
+        study.scenarios(0)
 
 
 def test_an_existing_folder_is_refused(study, folder):
     with pytest.raises(FolderError, match="exists"):
-        write_study(study, folder)
+        study.save(folder)
 
 
 def test_a_collapsed_factor_is_named():

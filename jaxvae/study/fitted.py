@@ -1,0 +1,141 @@
+"""The trained members of a study, with the units and conditions that they speak in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae.analysis import consensus
+from jaxvae.data.panel import Panel, Scaler
+from jaxvae.errors import DataError
+from jaxvae.inference.members import Fitted
+from jaxvae.models.model import Batch, Model, Variables, make_batch
+from jaxvae.study import fit
+from jaxvae.study.conditions import assumed_conditions, row_conditions, with_memory
+
+
+@dataclass(frozen=True, repr=False)
+class FittedStudy:
+    """What every question to a study is asked of.
+
+    Attributes:
+        config, arrays, parameters: as `Study` has them.
+        covariance: of the returns, assets × assets.
+    """
+
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    parameters: dict[str, Any]
+    covariance: pd.DataFrame
+
+    @cached_property
+    def model(self) -> Model:
+        """The model of all members."""
+        return fit.saved_model(self.config)
+
+    @property
+    def assets(self) -> list[str]:
+        """The study's assets, in its order."""
+        return list(self.config["assets"])
+
+    @property
+    def covariates(self) -> list[str]:
+        """What the study was told of each date, by name."""
+        return list(self.config["covariates"])
+
+    @cached_property
+    def refits(self) -> Fitted:
+        """The seeds refitted at the chosen β."""
+        return self._variables("refits")
+
+    @cached_property
+    def members(self) -> Fitted:
+        """The members that the consensus rests on."""
+        return self._variables("members", self.arrays["consensus_members"])
+
+    @property
+    def best_refit(self) -> Variables:
+        """The variables of the likeliest refit, without a member axis."""
+        place = list(np.asarray(self.refits.seed)).index(self.config["chosen"]["refit_seed"])
+        best: Variables = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), self.refits.variables)
+        return best
+
+    @cached_property
+    def scaler(self) -> Scaler:
+        """Mean and standard deviation of the returns on `fit`."""
+        return Scaler(self.arrays["scaler_mean"], self.arrays["scaler_scale"])
+
+    @cached_property
+    def consensus(self) -> consensus.Consensus:
+        """What makes consensus factors of the members' factors."""
+        saved = {
+            name.removeprefix("consensus_"): array
+            for name, array in self.arrays.items()
+            if name.startswith("consensus_")
+        }
+        alignment = consensus.Alignment(saved["assignment"], saved["signs"], saved["weights"])
+        return consensus.Consensus(
+            alignment,
+            saved["location"],
+            saved["scale"],
+            saved["spread"],
+            saved["stability"],
+            int(saved["medoid"]),
+            float(saved["trim"]),
+        )
+
+    def standardised(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
+        """The returns of the study's assets in its standard units.
+
+        Raises:
+            DataError: the panel lacks an asset.
+        """
+        if absent := [asset for asset in self.assets if asset not in set(panel.assets)]:
+            raise DataError(
+                f"{len(absent)} of the study's {len(self.assets)} assets are missing in the panel, "
+                f"{absent[0]!r} first; give every asset the study was fitted on"
+            )
+        return self.scaler.standardise(panel.to_frame()[self.assets].to_numpy(np.float64))
+
+    def conditions(
+        self, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0
+    ) -> Float[np.ndarray, "row condition"]:
+        """What the model is told of each date: covariates, and its memory of earlier dates.
+
+        Args:
+            panel: holds the covariates.
+            values: its returns in standard units.
+            n_ahead: dates after the last to add, under its covariates and without returns.
+
+        Raises:
+            DataError: the panel lacks a covariate.
+        """
+        known = row_conditions(panel, self.covariates, self._covariate_scaler)
+        known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
+        values = np.concatenate([values, np.zeros((n_ahead, values.shape[1]))])
+        return with_memory(known, values, fit.saved_shape(self.config))
+
+    def rows_under(self, covariates: Mapping[str, float] | pd.DataFrame | None = None) -> Batch:
+        """Rows with the conditions that scenarios are drawn under: those of `fit`, with what is
+        assumed of the covariates (`conditions.assumed_conditions`)."""
+        conditions = self.arrays["conditions"]
+        if covariates is not None:
+            known = (self.covariates, self._covariate_scaler)
+            conditions = assumed_conditions(conditions, *known, covariates)
+        return make_batch(np.zeros((len(conditions), len(self.assets))), conditions)
+
+    @property
+    def _covariate_scaler(self) -> Scaler:
+        return Scaler(self.arrays["covariate_mean"], self.arrays["covariate_scale"])
+
+    def _variables(self, name: str, rows: np.ndarray | slice = slice(None)) -> Fitted:
+        tree: Any = jax.tree.map(lambda leaf: leaf[rows], self.parameters[name])
+        statistics = {"encoder": {}, "decoder": {}, **tree.get("statistics", {})}
+        variables = Variables(tree["parameters"], statistics, tree["factor_mask"])
+        return Fitted(variables, tree["seed"])

@@ -1,0 +1,123 @@
+"""What can be asked of a study: factors of new dates, missing cells, scenarios."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from jaxvae.analysis import consensus
+from jaxvae.data import as_panel
+from jaxvae.data.panel import Panel
+from jaxvae.errors import OptionError, check_option
+from jaxvae.inference import members as apply
+from jaxvae.models.model import make_batch
+from jaxvae.study import fit
+from jaxvae.study.config import check_seed
+from jaxvae.study.fitted import FittedStudy
+from jaxvae.training.host_memory import host_bytes_free
+
+# Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.
+COPIES = 8
+
+
+def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
+    """Consensus factors of a panel's dates under a saved study, dates × factors.
+
+    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+
+    The study's own scalers, members and alignment serve; nothing is refitted. What a temporal model
+    knows of the past comes from the panel's own earlier dates, and starts blank. Missing cells
+    (NaN) are seen as such by a study of a panel that had some; for another they are first filled by
+    `impute`, whose expectation of a linear encoder's factors is exact.
+
+    Raises DataError unless the panel has every asset and covariate of the study; others are
+    ignored.
+    """
+    panel, model = as_panel(panel), fitted.model
+    members = fitted.members
+    values = fitted.standardised(panel)
+    conditions = fitted.conditions(panel, values)
+    if np.isnan(values).any() and not fit.saved_shape(fitted.config).sees_gaps:
+        values = _imputed(fitted, values, conditions, seed=0)
+    by_member = apply.encode(model, members, make_batch(values, conditions))
+    table = consensus.consensus_factors(fitted.consensus, by_member)
+    index = pd.Index(panel.dates, name="date")
+    return pd.DataFrame(table, index=index, columns=fitted.config["factor_names"])
+
+
+def impute(fitted: FittedStudy, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """A panel without missing cells under a saved study: E[x_missing | x_observed], date by date.
+
+    From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it made
+    the cells observed. With a linear Gaussian decoder (model "linear") every expectation is
+    exact; else it rests on importance samples, and the same seed gives the same numbers. Cells
+    observed come back as they are. An expectation varies less than a return does: for spreads and
+    correlations use `scenarios` or the covariance.
+
+    Returns the study's assets, dates × assets, as fractions. Raises DataError unless the panel has
+    all of them; others are ignored.
+    """
+    check_seed(seed)
+    panel = as_panel(panel)
+    assets, standard = fitted.assets, fitted.standardised(panel)
+    conditions = fitted.conditions(panel, standard)
+    gaps = np.isnan(standard)
+    values = panel.to_frame()[assets].to_numpy(np.float64, copy=True)
+    if gaps.any():
+        values[gaps] = fitted.scaler.restore(_imputed(fitted, standard, conditions, seed))[gaps]
+    index = pd.Index(panel.dates, name="date")
+    return pd.DataFrame(values, index=index, columns=assets)
+
+
+def _imputed(
+    fitted: FittedStudy,
+    standard: Float[np.ndarray, "date asset"],
+    conditions: Float[np.ndarray, "date condition"],
+    seed: int,
+) -> Float[np.ndarray, "date asset"]:
+    """`impute` in standard units."""
+    n_samples = fitted.config["likelihood_samples"]
+    linear_gaussian = fit.saved_shape(fitted.config).linear_gaussian
+    model, refits = fitted.model, fitted.refits
+    batch = make_batch(standard, conditions)
+    key = jax.random.key(seed)
+    return apply.impute(key, model, refits, batch, n_samples, linear_gaussian)
+
+
+def scenarios(
+    fitted: FittedStudy,
+    number: int,
+    seed: int = 0,
+    covariates: Mapping[str, float] | pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Draws of all assets' returns from the chosen configuration, scenarios × assets.
+
+    From the equal mixture of its refitted seeds: z from the prior, observation noise included;
+    under the conditions of the dates of `fit`, evenly. The same seed gives the same scenarios.
+
+    covariates: what to assume of the date, in the covariates' own units; those that are not named
+        stay as they were on the dates of `fit`, evenly. Or a table of all of them, whose rows are
+        drawn under in turn (see `conditions.assumed_conditions`).
+    """
+    check_option("number", number, least=1)
+    check_seed(seed)
+    model, assets = fitted.model, fitted.assets
+    require_room(number, number * len(assets))
+    refits, under = fitted.refits, fitted.rows_under(covariates)
+    draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
+    values = fitted.scaler.restore(draws)
+    index = pd.RangeIndex(number, name="scenario")
+    return pd.DataFrame(values, index=index, columns=assets)
+
+
+def require_room(number: int, n_cells: int) -> None:
+    """OptionError where so many draws, of so many cells, do not fit into what memory is free."""
+    free, needed = host_bytes_free(), COPIES * 8 * n_cells
+    if free is not None and needed > free:
+        raise OptionError(
+            "number",
+            f"{number:,} draws take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are free; at most "
+            f"{number * free // needed:,}",
+        )
