@@ -26,7 +26,7 @@ def main() -> None:
     import jax
 
     import jaxvae
-    from jaxvae.study.presets import build_model, make_preset
+    from jaxvae.study.presets import make_preset
     from jaxvae.xla import compiler_options
 
     fit, key = jaxvae.fit, jax.random.key(0)
@@ -34,7 +34,7 @@ def main() -> None:
     panel, _ = jaxvae.linear_panel(seed=42)
     values = jaxvae.fit_scaler(panel.values).standardise(panel.values)
     preset = make_preset("notebook", n_factors=5, epochs=2 if arguments.quick else None)
-    model = build_model(preset, panel.n_assets)
+    model = preset.model.build(panel.n_assets)
     batches = jaxvae.make_batch(values), jaxvae.make_batch(values[:0])
     data = jaxvae.make_data(*batches, preset.train.batch_size)
     hyperparameters = jaxvae.make_hyperparameters(

@@ -20,7 +20,7 @@ from notebook_problem import BETA, N_FACTORS, Problem, Row
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.models import Batch, Model, Variables, make_batch
 from jaxvae.runs.disk import OnDisk
-from jaxvae.study.presets import build_model, make_preset
+from jaxvae.study.presets import make_preset
 from jaxvae.study.progress import shown
 from jaxvae.training.ensemble import (
     CHUNK_EPOCHS,
@@ -49,7 +49,7 @@ class Setup(NamedTuple):
 
 def set_up(problem: Problem) -> Setup:
     preset = make_preset("notebook", n_factors=N_FACTORS, epochs=problem.epochs)
-    model = build_model(preset, problem.values.shape[1])
+    model = preset.model.build(problem.values.shape[1])
     training, validation = make_batch(problem.values), make_batch(problem.values[:0])
     data = make_data(training, validation, preset.train.batch_size)
     fresh = make_batch(problem.fresh)

@@ -66,9 +66,9 @@ from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference import members
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.report.style import to_png
-from jaxvae.study.presets import DEFAULT
+from jaxvae.study.presets import PRESETS
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 from jaxvae.training.terms import draw_noise, row_terms
@@ -95,7 +95,7 @@ class Panel(NamedTuple):
     values: np.ndarray
     factors: np.ndarray
     split: Split
-    shape: ModelConfig
+    shape: PerceptronConfig
     config: TrainConfig
     learning_rate: float
 
@@ -103,7 +103,9 @@ class Panel(NamedTuple):
 def linear_members_of(values, factors, n_factors):
     """Noise of variance 1 an asset, which the members are told."""
     split = split_dates(len(values))
-    shape = ModelConfig(n_factors, widths=(), normalisation="none", noise="fixed", noise_variance=1)
+    shape = PerceptronConfig(
+        n_factors, widths=(), normalisation="none", noise="fixed", noise_variance=1
+    )
     centred = values - values[split.fit].mean(axis=0)
     return Panel(centred, factors, split, shape, LINEAR_TRAINING, 2e-2)
 
@@ -127,8 +129,9 @@ def panels(seed, quick):
     panel, truth = nonlinear_panel(seed, **(size if quick else {}))
     split = split_dates(panel.n_dates)
     values = fit_scaler(panel.values[split.fit]).standardise(panel.values)
-    shape = dataclasses.replace(DEFAULT.model, n_factors=N_NONLINEAR)
-    yield "nonlinear", Panel(values, truth.factors, split, shape, DEFAULT.train, 1e-2)
+    shape, train, rate, *_ = PRESETS["static"]
+    shape = dataclasses.replace(shape, n_factors=N_NONLINEAR)
+    yield "nonlinear", Panel(values, truth.factors, split, shape, train, rate)
 
 
 def shortened(panel, epochs):
@@ -146,7 +149,7 @@ def trained(panel, seeds, betas):
     rows = split.fit if config.patience is None else split.train
     judges = panel.values[split.validation] if config.patience else panel.values[:0]
     data = make_data(make_batch(panel.values[rows]), make_batch(judges), config.batch_size)
-    model = static_vae(panel.shape, panel.values.shape[1])
+    model = panel.shape.build(panel.values.shape[1])
     grid = member_grid(range(seeds), betas, data, model, panel.learning_rate, config.epochs)
     ensemble = train_ensemble(jax.random.key(0), data, grid, model, config)
     if not ensemble.ok.all():

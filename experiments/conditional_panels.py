@@ -16,10 +16,9 @@ Found: on `sp500` −19.17, where the model untold has −21.23 and the best fac
 is worth two nats a date or more, and the month nothing: eleven dummies that move the noise of 30
 portfolios are fitted on 38 dates each, and overfit. With Gaussian noise the model stays behind the
 multivariate t (−17.69, −22.39), which is told nothing. Tried on validation dates, 2 seeds: a prior
-that sees the volatility under the likelihood `volatility` (`ModelConfig(likelihood="volatility",
-conditioned=("encoder", "decoder", "prior"))`), −17.6 on `french` where the Gaussian has −18.6, and
-−20.2 on `sp500` in 40 epochs where it has −22.3; sectors' loadings are Gaussian only, so it is no
-part of `--model conditional`. The figures are in results/conditional_panels.json.
+that sees the volatility under the likelihood `volatility`, −17.6 on `french` where the Gaussian
+has −18.6, and −20.2 on `sp500` in 40 epochs where it has −22.3; sectors' loadings are Gaussian
+only, so it is no part of `--model conditional`. The figures are in results/conditional_panels.json.
 """
 
 import dataclasses

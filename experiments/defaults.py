@@ -8,7 +8,7 @@ log-likelihood over seeds (importance sampled, nats a date) at its best β. A ca
 panel is its gap to the panel's best, divided by the number of assets; the default is the candidate
 with the smallest mean loss over panels. The synthetic draws are not the ones that the results table
 reports (seed 42), and no test part is opened. The figures are in results/defaults.json, whose
-first entry under `ranking` is the preset `default`.
+first entry under `ranking` is the preset `static`.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference import members as apply
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 
@@ -68,7 +68,7 @@ def score(panel, network, decay, seeds, epochs, n_samples):
     """Mean validation log-likelihood over seeds, by learning rate and β."""
     config = TrainConfig(epochs=epochs, weight_decay=decay)
     data = prepare(panel, config.batch_size)
-    model = static_vae(ModelConfig(**network), panel.n_assets)
+    model = PerceptronConfig(**network).build(panel.n_assets)
     members = swept(member_grid(range(seeds), BETAS, data, model, 1e-3, epochs))
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)
     key, fitted = jax.random.key(1), apply.everyone(ensemble)

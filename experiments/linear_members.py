@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.analysis.baselines import Baseline
-from jaxvae.models import Model, ModelConfig, Variables, make_batch, static_vae
+from jaxvae.models import Model, PerceptronConfig, Variables, make_batch
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 
@@ -31,10 +31,10 @@ class Member(NamedTuple):
 
 
 def members_on(values, epochs, *, conditions=None, betas=(1.0,), n_samples=1, **settings):
-    """A trained member for each β, in batches of 250 rows; `settings` of its `ModelConfig`."""
+    """A trained member for each β, in batches of 250 rows; `settings` of its `PerceptronConfig`."""
     conditions = np.zeros((len(values), 0)) if conditions is None else conditions
     shape = {"n_factors": N_FACTORS, "widths": (), "normalisation": "none"} | settings
-    model = static_vae(ModelConfig(**shape, n_conditions=conditions.shape[1]), values.shape[1])
+    model = PerceptronConfig(**shape).build(values.shape[1])
     batch, none = make_batch(values, conditions), make_batch(values[:0], conditions[:0])
     config = TrainConfig(epochs, 250, warmup_epochs=0, patience=None, n_samples=n_samples)
     data = make_data(batch, none, config.batch_size)

@@ -60,7 +60,6 @@ from jaxvae.analysis import baselines
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference import evaluation, members
-from jaxvae.inference.importance import exact_posterior
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
@@ -124,10 +123,7 @@ def vae_figures(panel, values, config, standard, whole, split):
         return bound.value - np.isfinite(cells) @ between
 
     batch = make_batch(units.standardise(back.restore(standard)))
-    shape = prepared.preset.model
-    filled = members.impute(
-        key, prepared.model, fitted, batch, config.likelihood_samples, shape.linear_gaussian
-    )
+    filled = members.impute(key, prepared.model, fitted, batch, config.likelihood_samples)
     filled = back.standardise(units.restore(filled))
     scores = score(standard[split.test]), score(whole[split.test])
     return figures_of(filled, *scores, standard, whole, split), (prepared, fitted, batch)
@@ -215,12 +211,13 @@ def exactness(prepared, fitted, batch, standard, whole):
     cells = np.where(np.asarray(batch.observed) > 0, np.asarray(batch.values, float), np.nan)
     exact = baselines.fill(truth, cells)
     model, gaps = prepared.model, np.isnan(cells)
-    filled, likelihood = jax.jit(evaluation.impute, static_argnums=(1, 4, 5))(
-        jax.random.key(0), model, one, batch, 8, True
+    filled, likelihood = jax.jit(evaluation.impute, static_argnums=(1, 4))(
+        jax.random.key(0), model, one, batch, 8
     )
-    mean, root = jax.jit(exact_posterior, static_argnums=0)(model, one, batch)
+    posterior = jax.jit(model.posterior)(one, batch)
     amortised = evaluation.posterior_means(model, one, batch)
-    distance = np.einsum("rji,rj->ri", root, np.asarray(amortised) - np.asarray(mean))
+    gap = np.asarray(amortised, float) - np.asarray(posterior.mean, float)
+    distance = np.linalg.solve(np.asarray(posterior.root, float), gap[..., None])[..., 0]
     decoded = np.asarray(model.decode(one, amortised, batch, False)[0].mean)
     at_test = np.zeros(gaps.shape, bool)
     at_test[prepared.split.test] = gaps[prepared.split.test]

@@ -41,7 +41,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import posterior_modes
-from jaxvae.models import make_batch, static_vae
+from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.new_assets import designs, sector_prior
 from jaxvae.study.presets import make_preset
@@ -120,10 +120,9 @@ def sparse(panel, truth, config, root=0):
     systematic = (truth.factors @ truth.loadings.T)[split.test]
     result = {}
     for name, of_assets in (("with_sectors", sectors), ("without", ())):
-        preset = make_preset("default", n_factors=config.n_factors, epochs=config.epochs,
-                             model="conditional")  # fmt: skip
+        preset = make_preset("conditional", n_factors=config.n_factors, epochs=config.epochs)
         shape = replace(preset.model, sectors=of_assets)
-        model = static_vae(shape, panel.n_assets)
+        model = shape.build(panel.n_assets)
         parts = [make_batch(standard[rows]) for rows in (split.train, split.validation)]
         data = make_data(*parts, preset.train.batch_size)
         members = member_grid((0,), (1.0,), data, model, preset.learning_rate, preset.train.epochs)

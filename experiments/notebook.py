@@ -37,7 +37,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
 from jaxvae.report import style
-from jaxvae.study.presets import build_model, make_preset, notebook_losses
+from jaxvae.study.presets import make_preset, notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import make_data
 from jaxvae.training.tiles import map_members
@@ -91,7 +91,7 @@ def take_walk(seeds, epochs):
     panel, truth = linear_panel(42)
     values = fit_scaler(panel.values).standardise(panel.values)
     preset = make_preset("notebook", n_factors=K, epochs=epochs)
-    model, batch = build_model(preset, panel.n_assets), make_batch(values)
+    model, batch = preset.model.build(panel.n_assets), make_batch(values)
     data = make_data(batch, make_batch(values[:0]), preset.train.batch_size)
     members = member_grid(range(seeds), [BETA], data, model, preset.learning_rate, epochs)
     ensemble = train_ensemble(jax.random.key(0), data, members, model, preset.train)

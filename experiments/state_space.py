@@ -36,7 +36,7 @@ from threadpoolctl import threadpool_limits
 from jaxvae.analysis import baselines
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
-from jaxvae.models import build, kalman, linear_gaussian, take_rows
+from jaxvae.models import kalman, linear_gaussian, take_rows
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
 from jaxvae.study.score import likeliest
@@ -78,7 +78,7 @@ def panels(quick):
 def with_encoder(prepared, encoder):
     shape = replace(prepared.preset.model, encoder=encoder)
     preset = prepared.preset._replace(model=shape)
-    return prepared._replace(preset=preset, model=build(shape, prepared.panel.n_assets))
+    return prepared._replace(preset=preset, model=shape.build(prepared.panel.n_assets))
 
 
 def fitted(prepared, config):

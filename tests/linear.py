@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from jaxvae.models import ModelConfig, factors_used, make_batch, static_vae
+from jaxvae.models import ConditionalConfig, PerceptronConfig, factors_used, make_batch
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 
@@ -39,8 +39,23 @@ class Solution(NamedTuple):
 
 def linear_model(n_factors, n_assets, noise="asset", **settings):
     """A VAE whose encoder and decoder are linear."""
-    config = ModelConfig(n_factors, widths=(), normalisation="none", noise=noise, **settings)
-    return static_vae(config, n_assets)
+    if "conditioned" in settings:
+        return ConditionalConfig(n_factors, widths=(), noise=noise, **settings).build(n_assets)
+    config = PerceptronConfig(n_factors, widths=(), normalisation="none", noise=noise, **settings)
+    return config.build(n_assets)
+
+
+def kernel_of(decoder):
+    """Wᵀ and below it B, of x = W z + B c + b."""
+    kernel = decoder["mean"]["kernel"]
+    if "curves" not in decoder:
+        return kernel
+    return np.concatenate([decoder["curves"]["terms"]["kernel"], kernel])
+
+
+def sampled(model):
+    """The model, estimating what it knows."""
+    return model._replace(log_likelihood=None, posterior=None, moments=None)
 
 
 def train(model, values, betas=(1.0,), config=FULL_BATCH, conditions=None, tile_width=4):
@@ -62,7 +77,7 @@ def train(model, values, betas=(1.0,), config=FULL_BATCH, conditions=None, tile_
 def solution(model, variables, batch):
     posterior, _ = model.encode(variables, batch, False)
     observation, _ = model.decode(variables, jnp.zeros_like(posterior.mean), batch, False)
-    kernel = variables.parameters["decoder"]["mean"]["kernel"][: model.n_factors]
+    kernel = kernel_of(variables.parameters["decoder"])[: model.n_factors]
     loadings = kernel.T * variables.factor_mask[None, :]
     parts = (loadings, observation.mean, np.exp(observation.log_squared_scale[0]))
     variance = np.exp(posterior.log_variance)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.training import member
 from jaxvae.training.ensemble import Members, member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
 
 N_ASSETS, N_TRAIN, N_VALIDATION = 6, 50, 20
-MODEL = static_vae(ModelConfig(n_factors=2, widths=(8,), skip=True), N_ASSETS)
+MODEL = PerceptronConfig(n_factors=2, widths=(8,), skip=True).build(N_ASSETS)
 CONFIG = TrainConfig(epochs=40, batch_size=16, warmup_epochs=10, patience=8)
 ROOT = jax.random.key(7)
 
@@ -53,8 +53,7 @@ def same_bits(one, other):
 
 def linear_gaussian(n_factors=2, noise=0.4, seed=3):
     """An untrained model with a linear decoder: model, variables, W (asset × factor), bias, Ψ."""
-    config = ModelConfig(n_factors=n_factors, widths=(), normalisation="none")
-    model = static_vae(config, N_ASSETS)
+    model = PerceptronConfig(n_factors, widths=(), normalisation="none").build(N_ASSETS)
     variables = model.initialise(jax.random.key(seed), DATA.training)
     rng = np.random.default_rng(seed)
     loadings, bias = rng.normal(size=(N_ASSETS, n_factors)), rng.normal(size=N_ASSETS)

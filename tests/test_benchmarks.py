@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxvae.models import make_batch
-from jaxvae.study.presets import build_model, make_preset
+from jaxvae.study.presets import make_preset
 from jaxvae.training import member
 from jaxvae.training.state import make_data, make_hyperparameters
 
@@ -202,7 +202,7 @@ def test_flops_are_those_of_a_compiled_step(load):
     count leaves out (Adam, batch norm, random numbers) is less than .3 of it."""
     values = np.zeros((64, 100))
     preset = make_preset("notebook", n_factors=5)
-    model, batch = build_model(preset, 100), make_batch(values)
+    model, batch = preset.model.build(100), make_batch(values)
     data = make_data(batch, make_batch(values[:0]), 64)
     hyperparameters = make_hyperparameters(data, model, preset.train)
     key = jax.random.key(0)

@@ -13,11 +13,12 @@ def load_panel(options: argparse.Namespace) -> Any:
     """The panel that the options name, with the covariates they name."""
     from jaxvae.data.covariates import covariates_option, with_covariates
     from jaxvae.data.frames import with_knowledge
-    from jaxvae.study.presets import CONDITIONAL
+    from jaxvae.study.presets import PRESETS
 
-    if options.covariates and options.model not in CONDITIONAL:
+    informed = [name for name, preset in PRESETS.items() if preset.informed]
+    if options.covariates and options.model not in informed:
         raise OptionError(
-            "covariates", "they go with ", Option("model", "conditional"), "; leave one out"
+            "covariates", "they go with ", Option("model", *informed), "; leave one out"
         )
     built_in, file = covariates_option(options.covariates)
     panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)

@@ -96,4 +96,4 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
         return observation.portfolios(weights), variables
 
     alone = model.prior if model.marginal is None else model.marginal
-    return model._replace(encode=encode, decode=decode, prior=alone, exact=None)
+    return Model(model.n_factors, model.initialise, encode, decode, alone)

@@ -8,8 +8,6 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.inference.importance import (
     decoder_jacobians,
-    exact_log_likelihood,
-    exact_posterior,
     log_likelihood,
     posterior_mean_of_returns,
 )
@@ -67,8 +65,8 @@ def _divergence(
     model: Model, variables: Variables, batch: Batch, posterior: Distribution
 ) -> Float[Array, "row factor"]:
     """KL(q ‖ p) of each row and factor, in nats."""
-    if model.exact is not None:
-        return model.exact(variables, batch).kl
+    if model.objective is not None:
+        return model.objective(variables, batch).kl
     factors = posterior.mean
     prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
     return posterior.factor_kl(prior, used)
@@ -91,21 +89,17 @@ def impute(
     variables: Variables,
     batch: Batch,
     n_samples: int,
-    linear_gaussian: bool,
 ) -> tuple[Float[Array, "row asset"], Float[Array, " row"]]:
     """E[x_m | x_o] where a cell is missing, the value where it is observed; and log p(x_o), nats.
 
-    linear_gaussian: whether the decoder is (`ModelConfig.linear_gaussian`): then both are exact, by
-        the posterior mean E[z | x_o]. So they are for a model that knows its likelihood, given the
-        observed cells of all rows. Else they rest on `n_samples` importance samples.
+    Both are exact for a model that is linear in its factors and knows their posterior, E[x | z] at
+    its mean; where rows depend on each other, given the observed cells of all. Else they rest on
+    `n_samples` importance samples.
     """
-    if model.exact is not None:
-        expected = reconstruct(model, variables, batch)
-        likelihood = model.exact(variables, batch).log_likelihood
-    elif linear_gaussian:
-        factors, _ = exact_posterior(model, variables, batch)
+    if model.facts.linear and model.posterior is not None and model.log_likelihood is not None:
+        factors = model.posterior(variables, batch).mean
         expected = model.decode(variables, factors, batch, False)[0].mean
-        likelihood = exact_log_likelihood(model, variables, batch)
+        likelihood = model.log_likelihood(variables, batch)
     else:
         expected, likelihood = posterior_mean_of_returns(key, model, variables, batch, n_samples)
     return jnp.where(batch.observed > 0.0, batch.values, expected), likelihood
@@ -142,8 +136,11 @@ def implied_covariance(
 ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
     """Mean and covariance of returns under the model, Cov(E[x | z]) + E[Var(x | z)].
 
-    The first part by a draw of z a row from the prior, the second, diagonal, without noise draws.
+    The first part by a draw of z a row from the prior, the second, diagonal, without noise draws;
+    both exact where the model knows them.
     """
+    if model.moments is not None:
+        return model.moments(variables, batch)
     factors = _law_of_a_row(model, variables, batch).sample(key)
     return moments_over_draws(model.decode(variables, factors, batch, False)[0])
 

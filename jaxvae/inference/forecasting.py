@@ -1,7 +1,7 @@
 """What fitted members say of a date before its returns are known, and paths that they generate.
 
 Everything here asks a model for its prior and its decoder under a row's conditions, which hold the
-past where a model has a memory, or for what it knows ahead of a row (`Model.ahead`); a model
+past where a model is told of it, or for what it knows ahead of a row (`Model.ahead`); a model
 without either gives every date the same forecast.
 """
 
@@ -16,9 +16,14 @@ from jaxtyping import Array, Float, Key
 from jaxvae.inference.evaluation import moments_over_draws
 from jaxvae.inference.members import Fitted
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.memory import Memory, Speeds, advance, blank, flat
-from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
+from jaxvae.models.model import Batch, Model, Recurrence, Variables, make_batch, take_rows
 from jaxvae.training.tiles import Function, map_members
+
+WITHOUT_PAST = Recurrence(
+    start=tuple,
+    advance=lambda state, returns: state,
+    conditions=lambda state, returns: returns[:0],
+)
 
 
 class Portfolio(NamedTuple):
@@ -104,15 +109,14 @@ def generate_paths(
     key: Key[Array, ""],
     model: Model,
     fitted: Fitted,
-    speeds: Speeds | None,
     n_assets: int,
     n_dates: int,
     number: int,
 ) -> Float[np.ndarray, "path date asset"]:
-    """Paths of returns, each date drawn under the memory of those drawn before it; members take
-    turns. They start from the blank memory. Without `speeds` dates are independent."""
+    """Paths of returns, each date drawn given those drawn before it; members take turns. They start
+    without a past."""
     each = -(-number // len(fitted.seed))
-    function = _pather(model, speeds, n_assets, n_dates, each)
+    function = _pather(model, n_assets, n_dates, each)
     drawn = np.asarray(map_members(function, fitted, key), np.float64)
     return drawn.transpose(2, 0, 1, 3).reshape(-1, n_dates, n_assets)[:number]
 
@@ -121,36 +125,31 @@ def sample_paths(
     key: Key[Array, ""],
     model: Model,
     variables: Variables,
-    speeds: Speeds | None,
     n_assets: int,
     n_dates: int,
     number: int,
 ) -> Float[Array, "date path asset"]:
-    """Returns of one member, a date at a time: z from its prior given the memory, or the last
-    date's z; x given z; and the memory moved on by x."""
-    n_returns = model.n_factors - 1
-    start, zeros = None, jnp.zeros((number, n_assets))
-    if speeds is not None:
-        first = blank(speeds, n_returns, n_assets)
-        start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), first)
+    """Returns of one member, a date at a time: z from its prior given what the date is told of the
+    ones before, or the last date's z; x given z; and the state moved on by x."""
+    recurrence, zeros = model.recurrence or WITHOUT_PAST, jnp.zeros((number, n_assets))
+    start = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), recurrence.start()
+    )
     nothing = make_batch(np.zeros((number, n_assets)))
     key_start, key_dates = jax.random.split(key)
     origin = jax.random.normal(key_start, (number, model.n_factors))
 
     def step(
-        carry: tuple[Memory | None, Array, Array], key: Key[Array, ""]
-    ) -> tuple[tuple[Memory | None, Array, Array], Array]:
-        memory, last, past = carry
-        known = nothing
-        if memory is not None:
-            known = nothing._replace(conditions=flat(memory, last))
+        carry: tuple[Any, Array, Array], key: Key[Array, ""]
+    ) -> tuple[tuple[Any, Array, Array], Array]:
+        state, last, past = carry
+        known = nothing._replace(conditions=jax.vmap(recurrence.conditions)(state, last))
         key_factors, key_noise = jax.random.split(key)
         law = _following(model, variables, known, past)
         factors = law.sample(key_factors)
         density, _ = model.decode(variables, factors, known, False)
         returns = density.sample(key_noise)
-        moved = None if memory is None else advance(memory, returns, speeds)  # type: ignore[arg-type]
-        return (moved, returns, factors), returns
+        return (jax.vmap(recurrence.advance)(state, returns), returns, factors), returns
 
     _, drawn = jax.lax.scan(step, (start, zeros, origin), jax.random.split(key_dates, n_dates))
     return drawn
@@ -164,7 +163,7 @@ def _following(
     Rows of an ordered model are tied by a stationary Gaussian chain, which is reversible: what its
     prior says of a row given the next, it says of a row given the last.
     """
-    if not model.ordered:
+    if not model.facts.ordered:
         return model.prior(variables, jnp.zeros_like(past), rows)
     pair = take_rows(rows, jnp.zeros(2, jnp.int32))
 
@@ -199,11 +198,9 @@ def _moments(model: Model, n_draws: int) -> Function:
 
 
 @functools.cache
-def _pather(
-    model: Model, speeds: Speeds | None, n_assets: int, n_dates: int, number: int
-) -> Function:
+def _pather(model: Model, n_assets: int, n_dates: int, number: int) -> Function:
     def run(member: Fitted, key: Key[Array, ""]) -> Any:
         key = jax.random.fold_in(key, member.seed)
-        return sample_paths(key, model, member.variables, speeds, n_assets, n_dates, number)
+        return sample_paths(key, model, member.variables, n_assets, n_dates, number)
 
     return run

@@ -54,8 +54,8 @@ def log_likelihood(
     for one weight a row and sample. Of a model that knows its likelihood no sample is drawn: the
     error is 0, every sample effective.
     """
-    if model.exact is not None:
-        value = model.exact(variables, batch).log_likelihood
+    if model.log_likelihood is not None:
+        value = model.log_likelihood(variables, batch)
         return Bound(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
     weights = _each_draw(key, model, variables, batch, n_samples, lambda factors, weight: weight)
     return importance_weighted_bound(weights)
@@ -124,35 +124,6 @@ def posterior_mean_of_returns(
     )
     top, total, sums = carry
     return sums / total[:, None], top + jnp.log(total / n_samples)
-
-
-def exact_posterior(
-    model: Model, variables: Variables, batch: Batch
-) -> tuple[Float[Array, "row factor"], Float[Array, "row factor factor"]]:
-    """Mean of p(z | x_o) under a linear Gaussian decoder, and the Cholesky factor of its precision:
-
-        P = I + W_oᵀ Ψ_o⁻¹ W_o,    E[z | x_o] = P⁻¹ W_oᵀ Ψ_o⁻¹ (x_o - b_o)
-
-    over each row's observed cells o: one Newton step on log p(x_o, z) from z = 0, and one more for
-    rounding. Other decoders have no such form: see `posterior_modes`.
-    """
-
-    def slope(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
-        return jax.grad(lambda at: jnp.sum(_log_joint(model, variables, batch, at)))(factors)
-
-    origin = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    precisions = _gauss_newton(model, variables, batch, origin)
-    mean = solve(precisions, slope(origin))
-    return mean + solve(precisions, slope(mean)), cholesky(precisions)
-
-
-def exact_log_likelihood(model: Model, variables: Variables, batch: Batch) -> Float[Array, " row"]:
-    """log p(x_o) of each row under a linear Gaussian decoder, nats: log p(x_o, z) - log p(z | x_o),
-    the same at every z, taken at the posterior mean."""
-    mean, root = exact_posterior(model, variables, batch)
-    n_used = jnp.sum(factors_used(variables, mean), axis=-1)
-    log_root = jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
-    return _log_joint(model, variables, batch, mean) + 0.5 * n_used * LOG_2PI - log_root
 
 
 class _Proposal(NamedTuple):

@@ -64,14 +64,13 @@ def impute(
     fitted: Fitted,
     batch: Batch,
     n_samples: int,
-    linear_gaussian: bool,
 ) -> Float[np.ndarray, "row asset"]:
     """E[x_m | x_o] under the equal mixture of the members, in standard units; observed cells stay.
 
     Members count by their responsibilities p_i(x_o)/Σ p_j(x_o), date by date: those that made the
     cells observed likely are heard on the others. `evaluation.impute` gives each one's answer.
     """
-    function = _imputer(model, n_samples, linear_gaussian)
+    function = _imputer(model, n_samples)
     filled, likelihood = _over(function, fitted, (key, batch))
     shares = softmax(np.asarray(likelihood, np.float64), axis=0)
     return np.einsum("mr,mra->ra", shares, np.asarray(filled, np.float64))
@@ -158,11 +157,10 @@ def _reconstructor(model: Model) -> Function:
 
 
 @functools.cache
-def _imputer(model: Model, n_samples: int, linear_gaussian: bool) -> Function:
+def _imputer(model: Model, n_samples: int) -> Function:
     def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
         key, batch = shared
-        settings = (n_samples, linear_gaussian)
-        return evaluation.impute(key, model, member.variables, batch, *settings)
+        return evaluation.impute(key, model, member.variables, batch, n_samples)
 
     return run
 

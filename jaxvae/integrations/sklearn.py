@@ -14,7 +14,7 @@ from jaxvae.errors import DataError, OptionError
 from jaxvae.inference import evaluation
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models.model import Variables, make_batch
-from jaxvae.study.presets import build_model, make_preset
+from jaxvae.study.presets import make_preset
 from jaxvae.training import member
 from jaxvae.training.ensemble import check_grid
 from jaxvae.training.state import make_data, make_hyperparameters
@@ -27,7 +27,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Rows are dates, in order: the last fifth of them stops the training and is not trained on.
 
-    n_components: latent factors. beta: weight of the KL term. preset: "default" or "notebook".
+    n_components: latent factors. beta: weight of the KL term. preset: "notebook", or None.
     model: as `StudyConfig` names them. epochs: the most epochs; by default the model's.
     n_samples: importance samples a date in `score_samples`. random_state: seed of every random
     number.
@@ -41,7 +41,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_components: int = 5,
         *,
         beta: float = 1.0,
-        preset: str = "default",
+        preset: str | None = None,
         model: str = "static",
         epochs: int | None = None,
         n_samples: int = 128,
@@ -62,9 +62,10 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
         preset = make_preset(
-            self.preset, n_factors=self.n_components, epochs=self.epochs, model=self.model
+            self.preset or self.model, n_factors=self.n_components, epochs=self.epochs
         )
-        if preset.model.memory is not None:
+        model = preset.model.build(X.shape[1])
+        if model.recurrence is not None:
             raise OptionError(
                 "model", f"{self.model!r} forecasts each date from those before; use run_study"
             )
@@ -77,7 +78,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         config = replace(preset.train, batch_size=min(preset.train.batch_size, n_train))
         training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
         data = make_data(training, validation, config.batch_size)
-        self.model_ = build_model(preset, X.shape[1])
+        self.model_ = model
         hyperparameters = make_hyperparameters(
             data, self.model_, config, beta=self.beta, learning_rate=preset.learning_rate
         )

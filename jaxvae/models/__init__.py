@@ -1,38 +1,51 @@
-"""The family of models; the only place that knows of Flax."""
+"""The families of models; the only room that knows of Flax."""
 
-from jaxvae.models.autoregressive import autoregressive_vae, linear_gaussian, persistence
-from jaxvae.models.build import build
-from jaxvae.models.config import ModelConfig
+from jaxvae.models.autoregressive import AutoregressiveConfig, linear_gaussian, persistence
+from jaxvae.models.conditional import ConditionalConfig
+from jaxvae.models.families import FAMILIES, OwnModel, describe_family, read_family
+from jaxvae.models.likelihoods import df_of, standard_t_prior
 from jaxvae.models.model import (
     Batch,
-    Exact,
+    Facts,
+    Family,
     Model,
+    Noise,
+    Objective,
+    Recurrence,
     Variables,
     factors_used,
     make_batch,
     standard_normal_prior,
     take_rows,
 )
-from jaxvae.models.static import df_of, standard_t_prior, static_vae
-from jaxvae.models.temporal import persistence_of, temporal_vae
+from jaxvae.models.static import AdditiveConfig, PerceptronConfig
+from jaxvae.models.temporal import TemporalConfig, persistence_of
 
 __all__ = [
+    "FAMILIES",
+    "AdditiveConfig",
+    "AutoregressiveConfig",
     "Batch",
-    "Exact",
+    "ConditionalConfig",
+    "Facts",
+    "Family",
     "Model",
-    "ModelConfig",
+    "Noise",
+    "Objective",
+    "OwnModel",
+    "PerceptronConfig",
+    "Recurrence",
+    "TemporalConfig",
     "Variables",
-    "autoregressive_vae",
-    "build",
+    "describe_family",
     "df_of",
     "factors_used",
     "linear_gaussian",
     "make_batch",
     "persistence",
     "persistence_of",
+    "read_family",
     "standard_normal_prior",
     "standard_t_prior",
-    "static_vae",
     "take_rows",
-    "temporal_vae",
 ]

@@ -10,53 +10,84 @@ turned into each other, as those of a static linear model can (Belouchrani et al
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.errors import check_options, option
 from jaxvae.models import kalman
 from jaxvae.models.cholesky import cholesky, inverse_lower
-from jaxvae.models.config import ModelConfig
 from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
 from jaxvae.models.kalman import Chain
-from jaxvae.models.layers import drawn
+from jaxvae.models.layers import draw_uniform
 from jaxvae.models.model import (
     Batch,
-    Exact,
+    Facts,
+    Family,
     Model,
+    Noise,
+    Objective,
     Variables,
     factors_used,
     in_use,
     standard_normal_prior,
 )
-from jaxvae.models.static import Decoder, Encoder, apply_module
+from jaxvae.models.static import NOISES, AdditiveDecoder, Encoder, apply_module
 
+ENCODERS = ("smoother", "filter", "perceptron")
+WIDTHS = (64, 32)
 LARGEST_PERSISTENCE = 0.999
 FIRST_PERSISTENCE = 0.3
 
 
-@functools.cache
-def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
-    """The autoregressive VAE of a configuration for a number of assets.
+@dataclass(frozen=True)
+class AutoregressiveConfig(Family):
+    """Factors that remember their past, a linear decoder, Gaussian noise.
 
-    config.encoder:
-        "smoother"    the exact posterior of all dates together, given the parameters
-        "filter"      of each date by itself, given it and its past: no look ahead
-        "perceptron"  of each date by itself, amortised from its returns; factors independent
+    The Kalman encoders know the decoder's own W, b and Ψ, and one number of their own, the
+    temperature τ by which they take its noise to be larger: q ∝ p(z) p(x | z)^{1/τ} is the best
+    posterior of the β-ELBO at τ = β, which they learn; at τ = 1 the smoother is exact.
 
-    The first two know the decoder's own W, b and Ψ, and one number of their own, the temperature τ
-    by which they take its noise to be larger: q ∝ p(z) p(x | z)^{1/τ} is the best posterior of the
-    β-ELBO at τ = β, which they learn; at τ = 1 the smoother is exact.
+    Args:
+        n_factors: latent factors.
+        encoder: "smoother", the posterior of all dates together; "filter", of each date by itself,
+            given it and its past, which does not look ahead; "perceptron", of each date by itself,
+            amortised from its returns, factors independent.
+        noise, noise_variance: as in `PerceptronConfig`.
 
-    Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not look
-    at theirs: what is said of the dates in use does not look at later ones that are not.
+    Raises:
+        OptionError: a setting of another type or beyond its limits.
     """
-    encoder, decoder = Encoder(config), Decoder(config, n_assets)
+
+    n_factors: int = option(5, "", least=1)
+    encoder: str = option("smoother", "", choices=ENCODERS)
+    noise: str = option("asset", "", choices=NOISES)
+    noise_variance: float = option(0.5, "", above=0.0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def build(self, n_assets: int) -> Model:
+        return _autoregressive_vae(self, n_assets)
+
+
+@functools.cache
+def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
+    """Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not
+    look at theirs: what is said of the dates in use does not look at later ones that are not."""
+    encoder = Encoder(config.n_factors, WIDTHS, normalisation="none", skip=True, masked=False)
+    decoder = AdditiveDecoder(n_assets, "gaussian", config.noise, config.noise_variance)
     amortised = config.encoder == "perceptron"
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        return _start(key, batch, config, decoder, encoder if amortised else None)
+        return _start(key, batch, config.n_factors, decoder, encoder if amortised else None)
+
+    def filtered(variables: Variables, batch: Batch) -> kalman.Filtered:
+        parameters = linear_gaussian(model, variables)
+        return kalman.kalman_filter(parameters, batch.values, batch.observed)
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
@@ -65,7 +96,7 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
             parameters = linear_gaussian(model, variables)
             temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
             tempered = parameters._replace(noise=temperature * parameters.noise)
-            return _kalman_posterior(config, tempered, batch), variables
+            return _kalman_posterior(config.encoder, tempered, batch), variables
         posterior, variables = apply_module(
             encoder, "encoder", variables, batch.values, batch, training=training
         )
@@ -76,30 +107,52 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
         factors: Float[Array, "row factor"],
         batch: Batch,
         training: bool = False,
-    ) -> tuple[Gaussian, Variables]:
+    ) -> tuple[Distribution, Variables]:
         inputs = (factors * variables.factor_mask[None, :]) @ rotation(variables).T
         n_used = jnp.sum(variables.factor_mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
-    def exact(variables: Variables, batch: Batch) -> Exact:
-        posterior, _ = encode(variables, batch)
-        return _exact(linear_gaussian(model, variables), variables, batch, posterior)
+    def log_likelihood(variables: Variables, batch: Batch) -> Float[Array, " row"]:
+        return filtered(variables, batch).log_likelihood
+
+    def posterior(variables: Variables, batch: Batch) -> Chain:
+        return _kalman_posterior("smoother", linear_gaussian(model, variables), batch)
+
+    def objective(variables: Variables, batch: Batch) -> Objective:
+        found, _ = encode(variables, batch)
+        return _objective(linear_gaussian(model, variables), variables, batch, found)
+
+    def moments(
+        variables: Variables, batch: Batch
+    ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
+        del batch
+        loadings, bias, noise, _ = linear_gaussian(model, variables)
+        return bias, loadings @ loadings.T + jnp.diag(noise)
 
     def ahead(variables: Variables, batch: Batch) -> CorrelatedGaussian:
-        parameters = linear_gaussian(model, variables)
-        filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
-        return CorrelatedGaussian(filtered.predicted_mean, filtered.predicted_root)
+        found = filtered(variables, batch)
+        return CorrelatedGaussian(found.predicted_mean, found.predicted_root)
 
+    facts = Facts(
+        linear=True,
+        ordered=True,
+        sees_gaps=not amortised,
+        noise=Noise(config.noise, config.noise_variance),
+    )
     model = Model(
         config.n_factors,
         initialise,
         encode,
         decode,
         prior_given_next,
-        ordered=True,
+        facts,
+        log_likelihood=log_likelihood,
+        posterior=posterior,
+        moments=moments,
+        objective=objective,
         marginal=standard_normal_prior,
-        exact=exact,
         ahead=ahead,
+        persistence=persistence,
     )
     return model
 
@@ -107,39 +160,38 @@ def autoregressive_vae(config: ModelConfig, n_assets: int) -> Model:
 def _start(
     key: Key[Array, ""],
     batch: Batch,
-    config: ModelConfig,
-    decoder: Decoder,
+    n_factors: int,
+    decoder: AdditiveDecoder,
     encoder: Encoder | None,
 ) -> Variables:
     """Every factor in use, at the same φ; an encoder that is not amortised has a temperature."""
     dtype = batch.values.dtype
-    mask = jnp.ones(config.n_factors, dtype)
-    factors = jnp.zeros((batch.values.shape[0], config.n_factors), dtype)
+    mask = jnp.ones(n_factors, dtype)
+    factors = jnp.zeros((batch.values.shape[0], n_factors), dtype)
     second = decoder.init(key, factors, batch, True, jnp.sum(mask))["params"]
     first: Any = {"log_temperature": jnp.zeros((), dtype)}
     if encoder is not None:
         first = encoder.init(key, batch.values, batch, True)["params"]
     start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
-    parameters = drawn(key, {"encoder": first, "decoder": second})
-    square = jnp.zeros((config.n_factors, config.n_factors), dtype)
+    parameters = draw_uniform(key, {"encoder": first, "decoder": second})
+    square = jnp.zeros((n_factors, n_factors), dtype)
     parameters = {**parameters, "prior": {"persistence": start, "rotation": square}}
-    return Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
+    variables = Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 
 
-def _exact(
+def _objective(
     parameters: kalman.LinearGaussian,
     variables: Variables,
     batch: Batch,
     posterior: Distribution,
-) -> Exact:
-    """The Kalman filter's likelihood, and the objective's expectations under a posterior."""
+) -> Objective:
     cells = batch.values, batch.observed
-    filtered = kalman.kalman_filter(parameters, *cells)
     chain = posterior if isinstance(posterior, Chain) else kalman.independent_rows(posterior)
     spread = kalman.covariances(chain)
     fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
     kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
-    return Exact(filtered.log_likelihood, -fit, factors_used(variables, kl) * kl)
+    return Objective(-fit, factors_used(variables, kl) * kl)
 
 
 def prior_given_next(
@@ -190,10 +242,8 @@ def linked_rows(batch: Batch) -> Float[Array, " row"]:
     return jnp.where(ends, 0.0, 1.0).astype(weights.dtype).at[-1].set(0.0)
 
 
-def _kalman_posterior(
-    config: ModelConfig, parameters: kalman.LinearGaussian, batch: Batch
-) -> Chain:
+def _kalman_posterior(encoder: str, parameters: kalman.LinearGaussian, batch: Batch) -> Chain:
     filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
-    if config.encoder == "filter":
+    if encoder == "filter":
         return kalman.filter_posterior(filtered)
     return kalman.smoother(parameters, filtered, linked_rows(batch))

@@ -1,13 +1,110 @@
-"""The prior that depends on what is known of a date before its returns are."""
+"""Linear decoders that are told of covariates of the dates and sectors of the assets."""
+
+import functools
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.errors import OptionError, check_options, option
 from jaxvae.models.distributions import Gaussian
-from jaxvae.models.model import Batch, Parameters, Variables
+from jaxvae.models.linear import with_exact_answers
+from jaxvae.models.model import Batch, Facts, Family, Model, Noise, Parameters, Variables
+from jaxvae.models.sectors import SectorDecoder, loadings_divergence
+from jaxvae.models.static import (
+    LARGEST_LOG_VARIANCE,
+    NOISES,
+    AdditiveDecoder,
+    Encoder,
+    assemble,
+)
 
-# A date far outside of what training saw must not make a variance overflow.
-LARGEST_LOG_VARIANCE = 10.0
+PARTS = ("encoder", "decoder", "prior", "noise")
+
+
+@dataclass(frozen=True)
+class ConditionalConfig(Family):
+    """A linear decoder with Gaussian noise, told of covariates and sectors.
+
+    Args:
+        n_factors: latent factors.
+        widths: the encoder's hidden layers, beside a linear map; none is linear.
+        conditioned: what sees the covariates: "encoder"; "decoder", the mean of returns; "prior",
+            mean and log-variance of each factor, linear in them; "noise", its log-variance, linear
+            too. Encoder and prior alone make the identifiable VAE of Khemakhem et al. (2020).
+        n_conditions: covariates of each date.
+        sectors: each asset's, counted from 0: loadings are drawn around those of their sector (see
+            `sectors.SectorDecoder`). Empty: each asset by itself.
+        noise, noise_variance, masked: as in `PerceptronConfig`.
+
+    Raises:
+        OptionError: a setting of another type, beyond its limits, or that does not go with another.
+    """
+
+    n_factors: int = option(5, "", least=1)
+    widths: tuple[int, ...] = option((64, 32), "", least=1)
+    conditioned: tuple[str, ...] = option(PARTS, "", choices=PARTS)
+    n_conditions: int = option(0, "", least=0)
+    sectors: tuple[int, ...] = option((), "", least=0)
+    noise: str = option("asset", "", choices=NOISES)
+    noise_variance: float = option(0.5, "", above=0.0)
+    masked: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if "noise" in self.conditioned and self.noise == "fixed":
+            raise OptionError("conditioned", "'noise' does not go with noise fixed")
+
+    @property
+    def n_sectors(self) -> int:
+        return max(self.sectors, default=-1) + 1
+
+    def for_panel(
+        self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
+    ) -> "ConditionalConfig":
+        """The configuration for a panel with covariates, sectors or missing cells."""
+        masked = self.masked or incomplete
+        return replace(self, n_conditions=n_conditions, sectors=sectors, masked=masked)
+
+    def build(self, n_assets: int) -> Model:
+        return _conditional_vae(self, n_assets)
+
+
+@functools.cache
+def _conditional_vae(config: ConditionalConfig, n_assets: int) -> Model:
+    if config.sectors and len(config.sectors) != n_assets:
+        raise OptionError("sectors", f"{len(config.sectors)} for {n_assets} assets; one for each")
+    encoder = Encoder(
+        config.n_factors,
+        config.widths,
+        normalisation="none",
+        skip=bool(config.widths),
+        masked=config.masked,
+        told="encoder" in config.conditioned,
+    )
+    noise = ("gaussian", config.noise, config.noise_variance, config.conditioned)
+    facts = Facts(
+        linear=True,
+        conditioned=config.conditioned,
+        n_sectors=config.n_sectors,
+        noise=Noise(config.noise, config.noise_variance),
+    )
+    told_prior = "prior" in config.conditioned and config.n_conditions > 0
+    first = functools.partial(first_prior, config.n_conditions, config.n_factors)
+    decoder = (
+        SectorDecoder(n_assets, *noise, sectors=config.sectors)
+        if config.sectors
+        else AdditiveDecoder(n_assets, *noise)
+    )
+    model = assemble(encoder, decoder, first if told_prior else None)._replace(facts=facts)
+    model = model._replace(prior=conditional_prior) if told_prior else model
+    if not config.sectors:
+        return with_exact_answers(model)
+
+    def complexity(variables: Variables) -> Float[Array, ""]:
+        return loadings_divergence(variables.parameters["decoder"]["curves"], config.sectors)
+
+    return model._replace(complexity=complexity)
 
 
 def first_prior(n_conditions: int, n_factors: int) -> Parameters:

@@ -13,7 +13,7 @@ BATCH_NORM_MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-def drawn(key: Key[Array, ""], parameters: Any) -> Any:
+def draw_uniform(key: Key[Array, ""], parameters: Any) -> Any:
     """Kernels and biases drawn from their uniform laws, U(-w, w) with w = 1/√fan_in, the law of the
     notebook's linear layers.
 
@@ -21,22 +21,22 @@ def drawn(key: Key[Array, ""], parameters: Any) -> Any:
     fraction of the time of one for each.
     """
     flat, unravel = ravel_pytree(parameters)
-    draws = unravel(jax.random.uniform(key, flat.shape, minval=-1.0, maxval=1.0))
+    draws = unravel(jax.random.uniform(key, flat.shape, flat.dtype, minval=-1.0, maxval=1.0))
 
-    def draw(path: tuple[Any, ...], width: Array, draw: Array) -> Array:
-        return width * draw if path[-1].key in ("kernel", "bias") else width
+    def scaled(path: tuple[Any, ...], bound: Array, draw: Array) -> Array:
+        return bound * draw if path[-1].key in ("kernel", "bias") else bound
 
-    return jax.tree_util.tree_map_with_path(draw, parameters, draws)
+    return jax.tree_util.tree_map_with_path(scaled, parameters, draws)
 
 
-def half_width(fan_in: int) -> Any:
-    """An initialiser of 1/√fan_in, from which `drawn` draws kernels and biases."""
+def uniform_bound(fan_in: int) -> Any:
+    """An initialiser of 1/√fan_in, from which `draw_uniform` draws kernels and biases."""
     return nn.initializers.constant(fan_in**-0.5)
 
 
 def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:
-    """A dense layer whose kernel and bias start uniform on ±1/√fan_in (see `drawn`)."""
-    initialise = half_width(fan_in)
+    """A dense layer whose kernel and bias start uniform on ±1/√fan_in (see `draw_uniform`)."""
+    initialise = uniform_bound(fan_in)
     return nn.Dense(
         features, use_bias=use_bias, kernel_init=initialise, bias_init=initialise, name=name
     )
@@ -49,13 +49,13 @@ class Affine(nn.Module):
 
     @nn.compact
     def __call__(self, fan_in: int) -> tuple[Float[Array, "input feature"], Array]:
-        initialise = half_width(fan_in)
+        initialise = uniform_bound(fan_in)
         kernel = self.param("kernel", initialise, (fan_in, self.features))
         bias = self.param("bias", initialise, (self.features,))
         return jnp.asarray(kernel), jnp.asarray(bias)
 
 
-def together(
+def side_by_side(
     inputs: Float[Array, "row input"], layers: list[tuple[Array, Array]]
 ) -> list[Float[Array, "row feature"]]:
     """Dense layers of the same inputs and size as one matrix product, which is faster."""

@@ -10,7 +10,7 @@ A date's memory holds the dates before it and no other.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.model import Recurrence
 
 LEAST_SQUARE, LEAST_NOISE = 1e-3, 0.02
 FIRST_COMMUNALITY = 0.25
@@ -51,9 +52,9 @@ class Memory(NamedTuple):
     means: Float[Array, "*rows speed asset"]
 
 
-class Recalled(NamedTuple):
-    """What a model is told of the dates before a row's: the memory but for its products, and the
-    last date's returns."""
+class Past(NamedTuple):
+    """What a row is told of the dates before it: the memory but for its products, and the last
+    date's returns."""
 
     loadings: Float[Array, "*rows factor asset"]
     noise: Float[Array, "*rows asset"]
@@ -108,27 +109,38 @@ def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds
     )
 
 
+def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
+    """The memory as what a date is told of those before it: a `Past`, flat."""
+
+    def start() -> Memory:
+        return blank(speeds, n_factors, n_assets)
+
+    def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
+        return advance(memory, returns, speeds)
+
+    return Recurrence(start, moved, flat)
+
+
 def recall(
-    values: Float[np.ndarray, "date asset"], speeds: Speeds, n_factors: int
+    values: Float[np.ndarray, "date asset"], past: Recurrence
 ) -> Float[np.ndarray, "date condition"]:
-    """The conditions of every date of a panel in standard units, oldest first: `Recalled`, flat.
+    """What every date of a panel in standard units is told of the earlier ones, oldest first.
 
-    The first date has the blank memory, and zeros for the last returns, as where one is missing.
+    The first date has a state without a past, and zeros for the last returns, as where one is
+    missing.
     """
-    return np.asarray(_recall(jnp.asarray(values, jnp.float32), speeds, n_factors), np.float64)
+    return np.asarray(_recall(jnp.asarray(values, jnp.float32), past), np.float64)
 
 
-@functools.partial(jax.jit, static_argnames=("speeds", "n_factors"))
-def _recall(
-    values: Float[Array, "date asset"], speeds: Speeds, n_factors: int
-) -> Float[Array, "date condition"]:
-    def body(memory: Memory, last: Array) -> tuple[Memory, Array]:
-        memory = advance(memory, last, speeds)
-        return memory, flat(memory, jnp.where(jnp.isfinite(last), last, 0.0))
+@functools.partial(jax.jit, static_argnames="past")
+def _recall(values: Float[Array, "date asset"], past: Recurrence) -> Float[Array, "date condition"]:
+    def body(state: Any, last: Array) -> tuple[Any, Array]:
+        state = past.advance(state, last)
+        return state, past.conditions(state, jnp.where(jnp.isfinite(last), last, 0.0))
 
-    first = blank(speeds, n_factors, values.shape[1])
+    first = past.start()
     _, later = jax.lax.scan(body, first, values[:-1])
-    return jnp.concatenate([flat(first, jnp.zeros_like(values[0]))[None], later])
+    return jnp.concatenate([past.conditions(first, jnp.zeros_like(values[0]))[None], later])
 
 
 def flat(memory: Memory, last: Float[Array, "*rows asset"]) -> Float[Array, "*rows condition"]:
@@ -140,7 +152,7 @@ def flat(memory: Memory, last: Float[Array, "*rows asset"]) -> Float[Array, "*ro
 
 def unfold(
     conditions: Float[Array, "row condition"], speeds: Speeds, n_factors: int, n_assets: int
-) -> Recalled:
+) -> Past:
     """What `flat` has put together."""
     n_rows, n_speeds = conditions.shape[0], len(speeds.squares)
     counts = (n_factors, 1, n_speeds, n_speeds, 1)
@@ -150,7 +162,7 @@ def unfold(
         for part, count in zip(jnp.split(conditions, ends, axis=-1), counts, strict=True)
     ]
     loadings, noise, squares, means, last = parts
-    return Recalled(loadings, noise[:, 0], squares, means, last[:, 0])
+    return Past(loadings, noise[:, 0], squares, means, last[:, 0])
 
 
 def size(speeds: Speeds, n_factors: int, n_assets: int) -> int:

@@ -1,7 +1,7 @@
-"""What every member of the family is: four pure functions over a batch.
+"""A model as a value: pure functions over a batch, and a record of facts.
 
-`train`, `ensemble` and `study` know a model by these functions alone. A model of your own is any
-`Model` whose functions keep the shapes below.
+Training, inference and studies know a model by these alone. A model of your own is any `Model`
+whose functions keep the shapes below; what it leaves out is estimated, or not reported.
 """
 
 from collections.abc import Callable
@@ -48,42 +48,97 @@ class Variables(NamedTuple):
     factor_mask: Float[Array, "*members factor"]
 
 
-class Exact(NamedTuple):
-    """What a model knows in closed form.
+class Objective(NamedTuple):
+    """The expectations over q(z | x) that training minimises, in closed form, in nats.
 
-    log_likelihood: ln p(x) of each row, given the rows before it where rows depend on each other;
-        over observed cells, in nats.
     reconstruction: -E_q ln p(x | z) of each row.
     kl: KL(q ‖ p) of each row and factor, the mean over what it is conditioned on.
     """
 
-    log_likelihood: Float[Array, " row"]
     reconstruction: Float[Array, " row"]
     kl: Float[Array, "row factor"]
 
 
+class Recurrence(NamedTuple):
+    """What a date is told of those before it, a recursion without parameters.
+
+    start() -> state of a panel without a past
+    advance(state, returns) -> state once a date's returns are known; NaN marks a missing one
+    conditions(state, returns) -> what the next date's row is told: a vector of the state and of the
+        last returns, 0 where one is missing
+    """
+
+    start: Callable[[], Any]
+    advance: Callable[[Any, Float[Array, " asset"]], Any]
+    conditions: Callable[[Any, Float[Array, " asset"]], Float[Array, " condition"]]
+
+
+class Noise(NamedTuple):
+    """The noise of a model, as classical models without factors and the theory of β take it.
+
+    form: its variance is learned for each "asset", learned as one "scalar", or "fixed".
+    variance: the fixed one.
+    row_tails, asset_tails: whether it is Student-t, with a mixing variable a row or one an asset.
+    """
+
+    form: str = "asset"
+    variance: float = 1.0
+    row_tails: bool = False
+    asset_tails: bool = False
+
+
+class Facts(NamedTuple):
+    """What is true of a model whatever its parameters.
+
+    linear: E[x | z] is linear in z.
+    ordered: rows are consecutive dates that depend on each other, so that training takes blocks of
+        them, each from the stationary law, and not rows at random.
+    sees_gaps: its posterior is of the cells observed, with no training for it.
+    volatility_factor: the factor that moves the volatility of all assets and not their returns.
+    conditioned: which parts see a panel's covariates; none where it takes none.
+    n_sectors: of the sectors that loadings are drawn around.
+    noise: None where it is of another form.
+    """
+
+    linear: bool = False
+    ordered: bool = False
+    sees_gaps: bool = False
+    volatility_factor: int | None = None
+    conditioned: tuple[str, ...] = ()
+    n_sectors: int = 0
+    noise: Noise | None = None
+
+
 class Model(NamedTuple):
-    """A variational autoencoder as pure functions.
+    """A variational autoencoder as pure functions, and the facts of it.
 
     initialise(key, batch) -> Variables, every factor in use
     encode(variables, batch, training) -> (q(z | x), of shape (row, factor), Variables)
     decode(variables, factors, batch, training) -> (p(x | z), of shape (row, asset), Variables)
     prior(variables, factors, batch) -> p(z), of shape (row, factor); it may depend on the
         conditions, or on the factors of other rows
-    complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
-        themselves uncertain; None where nothing is
-    ordered: rows are consecutive dates that depend on each other, so that training takes blocks of
-        them, each from the stationary law, and not rows at random
-    marginal(variables, factors, batch) -> p(z) of each row by itself, as `prior` gives it; None
-        where the prior is that already
-    exact(variables, batch) -> Exact, for a model that knows its likelihood and its objective's
-        expectation, which then needs no draws; None where they are estimated
-    ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
-        say something that is not in its conditions; None where the prior is that
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
     untouched where it is false.
+
+    Exact answers, None where there are none; what they serve for is then estimated:
+
+    log_likelihood(variables, batch) -> ln p(x) of each row over its observed cells, in nats, given
+        the rows before it where rows depend on each other
+    posterior(variables, batch) -> p(z | x) of each row given its observed cells
+    moments(variables, batch) -> mean and covariance of returns over rows with these conditions
+    objective(variables, batch) -> Objective, from which training then needs no draws
+
+    What other models do without:
+
+    complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
+        themselves uncertain
+    marginal(variables, factors, batch) -> p(z) of each row by itself, where `prior` is not that
+    ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
+        say something that is not in its conditions
+    persistence(variables) -> φ of each factor, where each remembers its past
+    recurrence: what a row is told of the ones before it, after the panel's own covariates
     """
 
     n_factors: int
@@ -91,11 +146,31 @@ class Model(NamedTuple):
     encode: Callable[[Variables, Batch, bool], tuple[Distribution, Variables]]
     decode: Callable[[Variables, Factors, Batch, bool], tuple[Distribution, Variables]]
     prior: Callable[[Variables, Factors, Batch], Distribution]
+    facts: Facts = Facts()
+    log_likelihood: Callable[[Variables, Batch], Float[Array, " row"]] | None = None
+    posterior: Callable[[Variables, Batch], Distribution] | None = None
+    moments: Callable[[Variables, Batch], tuple[Array, Array]] | None = None
+    objective: Callable[[Variables, Batch], Objective] | None = None
     complexity: Callable[[Variables], Float[Array, ""]] | None = None
-    ordered: bool = False
     marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
-    exact: Callable[[Variables, Batch], Exact] | None = None
     ahead: Callable[[Variables, Batch], Distribution] | None = None
+    persistence: Callable[[Variables], Float[Array, "*members factor"]] | None = None
+    recurrence: Recurrence | None = None
+
+
+class Family:
+    """The base of configurations: what a model is before the number of assets is known."""
+
+    def for_panel(self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool) -> "Family":
+        """The configuration for a panel with covariates, sectors or missing cells: the same, for a
+        model that is not told of them."""
+        del n_conditions, sectors, incomplete
+        return self
+
+    def build(self, n_assets: int) -> Model:
+        """The model; equal arguments give the same object, so that what was compiled for it is
+        found again."""
+        raise NotImplementedError
 
 
 def make_batch(

@@ -1,39 +1,133 @@
-"""The static VAE: dates independent given the factors; the prior standard normal or Student-t."""
+"""Dates independent given the factors: perceptrons, or sums of one curve a factor."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
-from jaxvae.errors import OptionError
-from jaxvae.models.conditional import LARGEST_LOG_VARIANCE, conditional_prior, first_prior
-from jaxvae.models.config import ModelConfig
-from jaxvae.models.distributions import (
-    Distribution,
-    Gaussian,
-    IndependentT,
-    StudentT,
-    UncertainGaussian,
-)
+from jaxvae.errors import OptionError, check_options, option
+from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.models.layers import (
     Affine,
     Curves,
     Perceptron,
     dense,
-    drawn,
-    hermite_terms,
-    together,
+    draw_uniform,
+    side_by_side,
 )
-from jaxvae.models.model import Batch, Model, Variables, in_use, standard_normal_prior
-from jaxvae.models.sectors import SectorLoadings, loadings_divergence
+from jaxvae.models.likelihoods import LIKELIHOODS
+from jaxvae.models.linear import with_exact_answers
+from jaxvae.models.model import (
+    Batch,
+    Facts,
+    Family,
+    Model,
+    Noise,
+    Variables,
+    in_use,
+    standard_normal_prior,
+)
 
+NORMALISATIONS = ("batch", "layer", "none")
+NOISES = ("asset", "scalar", "fixed")
 NOISE_FLOOR = 1e-6
-FIRST_DF = 10.0
-FIRST_VOLATILITY = 0.5
-# ν - 2, so that returns have a variance; at a million the density is a Gaussian's.
-EXCESS_DF = (1e-2, 1e6)
+# A date far outside of what training saw must not make a variance overflow.
+LARGEST_LOG_VARIANCE = 10.0
+
+
+@dataclass(frozen=True)
+class PerceptronConfig(Family):
+    """A perceptron encodes, and another decodes.
+
+    Args:
+        n_factors: latent factors.
+        widths: the encoder's hidden layers, input side first, which the decoder mirrors; none is
+            linear.
+        normalisation: of hidden layers: "batch", "layer" or "none"; as in the notebook, the
+            decoder's first one goes without.
+        skip: add a linear map beside each perceptron, x to the posterior mean and z to the
+            decoder's mean, so that the linear factor model is contained.
+        likelihood: "gaussian"; "student": one mixing variable a row scales factors and noise; or
+            "volatility": the first factor moves the volatility of each asset, whose noise is
+            Student-t (see `likelihoods`).
+        noise: observation variance: "asset", learned, one an asset; "scalar", learned, shared; or
+            "fixed".
+        noise_variance: the fixed variance, or where learning starts, in standard units.
+        masked: the encoder sees which cells are observed beside their values.
+
+    Raises:
+        OptionError: a setting of another type, beyond its limits, or that does not go with another.
+    """
+
+    n_factors: int = option(5, "", least=1)
+    widths: tuple[int, ...] = option((64, 32), "", least=1)
+    normalisation: str = option("batch", "", choices=NORMALISATIONS)
+    skip: bool = False
+    likelihood: str = option("gaussian", "", choices=tuple(LIKELIHOODS))
+    noise: str = option("asset", "", choices=NOISES)
+    noise_variance: float = option(0.5, "", above=0.0)
+    masked: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        moves_volatility = LIKELIHOODS[self.likelihood].volatility_factor is not None
+        if moves_volatility and self.n_factors < 2:
+            raise OptionError("n_factors", "1 is too small; one moves volatility, so at least 2")
+
+    @property
+    def linear(self) -> bool:
+        """Whether E[x | z] is linear in z."""
+        return not self.widths and LIKELIHOODS[self.likelihood].volatility_factor is None
+
+    def for_panel(
+        self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
+    ) -> "PerceptronConfig":
+        """The configuration for a panel with covariates, sectors or missing cells."""
+        del n_conditions, sectors
+        return replace(self, masked=self.masked or incomplete)
+
+    def decoder(self, n_assets: int) -> "Decoder":
+        return PerceptronDecoder(
+            n_assets,
+            self.likelihood,
+            self.noise,
+            self.noise_variance,
+            widths=self.widths,
+            normalisation=self.normalisation,
+            skip=self.skip,
+        )
+
+    def build(self, n_assets: int) -> Model:
+        return _static_vae(self, n_assets)
+
+
+@dataclass(frozen=True)
+class AdditiveConfig(PerceptronConfig):
+    """A perceptron encodes; the decoder is a sum of one polynomial curve a factor, which fixes the
+    axes.
+
+    Args:
+        degree: of each factor's curve; 1 is linear.
+
+    The others are as in `PerceptronConfig`, for the encoder.
+    """
+
+    normalisation: str = option("none", "", choices=NORMALISATIONS)
+    skip: bool = True
+    degree: int = option(1, "", least=1)
+
+    @property
+    def linear(self) -> bool:
+        return self.degree == 1 and LIKELIHOODS[self.likelihood].volatility_factor is None
+
+    def decoder(self, n_assets: int) -> "Decoder":
+        noise = (self.likelihood, self.noise, self.noise_variance)
+        return AdditiveDecoder(n_assets, *noise, degree=self.degree)
 
 
 class Encoder(nn.Module):
@@ -45,28 +139,32 @@ class Encoder(nn.Module):
     linear in x and its variance proportional to the row's scale.
     """
 
-    config: ModelConfig
+    n_factors: int
+    widths: tuple[int, ...]
+    normalisation: str
+    skip: bool
+    masked: bool
+    likelihood: str = "gaussian"
+    told: bool = True
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
-        config = self.config
-        scale = _row_scale(batch)
-        if config.likelihood != "gaussian":
+        rows, scale = LIKELIHOODS[self.likelihood].rows, _row_scale(batch)
+        if rows != "alike":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
-        if config.masked:
+        if self.masked:
             inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
-        inputs = jnp.concatenate([inputs, seen_by("encoder", config, batch)], axis=-1)
-        hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
+        inputs = jnp.concatenate([inputs, seen(self.told, batch)], axis=-1)
+        hidden = Perceptron(self.widths, self.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
         heads = [
-            Affine(config.n_factors, name=name)(hidden.shape[-1])
-            for name in ("mean", "log_variance")
+            Affine(self.n_factors, name=name)(hidden.shape[-1]) for name in ("mean", "log_variance")
         ]
-        mean, log_variance = together(hidden, heads)
-        if config.skip:
-            mean += dense(config.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
-        if config.likelihood != "student":
+        mean, log_variance = side_by_side(hidden, heads)
+        if self.skip:
+            mean += dense(self.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
+        if rows != "restored":
             return Gaussian(mean, log_variance)
         return Gaussian(scale * mean, log_variance + 2.0 * jnp.log(scale))
 
@@ -76,23 +174,14 @@ class Decoder(nn.Module):
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
-    "gaussian":  x = g(z) + Ψ^½ ε. Where loadings are drawn around their sector's, training is told
-    their mean and variance (an `UncertainGaussian`), and everybody else the predictive density.
-
-    "student":  x = g(z) + √s Ψ^½ ε with z ~ N(0, s I), one s ~ InverseGamma(ν/2, ν/2) a row.
-    Integrating s out leaves two multivariate Student-t's,
-
-        z ~ t_ν(0, I),    x | z ~ t_{ν+K}(g(z), Ψ (ν + |z|²)/(ν + K)),
-
-    so that with a linear g the returns are multivariate t with scale matrix W Wᵀ + Ψ.
-
-    "volatility":  x_a = exp(½ l_a z_1) [g_a(z_2, …) + Ψ_a^½ ε_a],  ε_a ~ t_{ν_a}. The first factor
-    moves the volatility of every asset by its own loading l_a, as in stochastic volatility; shocks
-    of single assets have tails of their own (Harvey, Ruiz & Shephard 1994).
+    told: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
     """
 
-    config: ModelConfig
     n_assets: int
+    likelihood: str
+    noise: str
+    noise_variance: float
+    told: tuple[str, ...] = ("decoder",)
 
     @nn.compact
     def __call__(
@@ -102,98 +191,108 @@ class Decoder(nn.Module):
         training: bool,
         n_used: Float[Array, ""],
     ) -> Distribution:
-        if self.config.likelihood == "volatility":
-            return self._with_volatility(factors, batch, training)
-        mean, spread = self._mean(factors, batch, training)
-        log_noise = jnp.broadcast_to(self._log_noise(batch), mean.shape)
-        if spread is not None:
-            uncertain = UncertainGaussian(mean, log_noise, spread)
-            return uncertain if training else uncertain.predictive
-        if self.config.likelihood == "gaussian":
-            return Gaussian(mean, log_noise)
-        df = degrees_of_freedom(self.param("log_df", _log_first_df, ()))
-        reach = (df + jnp.sum(factors**2, axis=-1)) / (df + n_used)
-        rows = jnp.broadcast_to(df + n_used, reach.shape)
-        return StudentT(mean, log_noise + jnp.log(reach)[:, None], rows)
+        observe = LIKELIHOODS[self.likelihood].observe
+        return observe(self, factors, batch, training, n_used)
 
-    def _with_volatility(
-        self, factors: Float[Array, "row factor"], batch: Batch, training: bool
-    ) -> IndependentT:
-        loadings = self.param(
-            "volatility", nn.initializers.constant(FIRST_VOLATILITY), (self.n_assets,)
-        )
-        moves = factors[:, :1] * loadings[None, :]
-        mean = jnp.exp(0.5 * moves) * self._mean(factors[:, 1:], batch, training)[0]
-        df = degrees_of_freedom(self.param("log_df", _log_first_df, (self.n_assets,)))
-        log_scale = self._log_noise(batch) + moves
-        return IndependentT(mean, log_scale, jnp.broadcast_to(df[None, :], mean.shape))
+    def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
+        """g(z)."""
+        raise NotImplementedError
 
-    def _mean(
-        self, factors: Float[Array, "row factor"], batch: Batch, training: bool
-    ) -> tuple[Float[Array, "row asset"], Float[Array, "row asset"] | None]:
-        """g(z), and its variance where loadings are uncertain."""
-        config, spread = self.config, None
-        conditions = seen_by("decoder", config, batch)
-        inputs = jnp.concatenate([factors, conditions], axis=-1)
-        if config.decoder == "additive":
-            if config.sectors:
-                loadings = SectorLoadings(config.sectors, factors.shape[-1], name="curves")
-                mean, spread = loadings(hermite_terms(factors, config.degree))
-            else:
-                mean = Curves(config.degree, self.n_assets, name="curves")(factors)
-            return mean + dense(self.n_assets, inputs.shape[-1], "mean")(conditions), spread
-        hidden = Perceptron(
-            config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
-        )(inputs, batch.weights, training)
-        mean = dense(self.n_assets, hidden.shape[-1], "mean")(hidden)
-        if config.skip:
-            mean += dense(self.n_assets, inputs.shape[-1], "skip", use_bias=False)(inputs)
-        return mean, None
-
-    def _log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
-        """One row for all where the conditions do not move it, one column where assets share it."""
-        start = jnp.log(jnp.float32(self.config.noise_variance))
-        if self.config.noise == "fixed":
+    def log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
+        """ln Ψ: one row for all where no covariate moves it, one column where assets share it."""
+        start = jnp.log(jnp.float32(self.noise_variance))
+        if self.noise == "fixed":
             return start[None, None]
-        size = self.n_assets if self.config.noise == "asset" else 1
+        size = self.n_assets if self.noise == "asset" else 1
         raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
-        conditions = seen_by("noise", self.config, batch)
+        conditions = seen("noise" in self.told, batch)
         if n_conditions := conditions.shape[-1]:
             slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
             raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
         return jnp.logaddexp(raw, jnp.log(jnp.float32(NOISE_FLOOR)))
 
 
-def df_of(variables: Variables) -> Float[Array, "*sizes"]:
-    """Degrees of freedom ν of a member: of its "student" likelihood, or one an asset of the noise
-    of its "volatility" likelihood."""
-    return degrees_of_freedom(variables.parameters["decoder"]["log_df"])
+class PerceptronDecoder(Decoder):
+    """g(z) by a perceptron that mirrors an encoder's."""
+
+    widths: tuple[int, ...] = ()
+    normalisation: str = "none"
+    skip: bool = False
+
+    def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
+        inputs = jnp.concatenate([factors, seen("decoder" in self.told, batch)], axis=-1)
+        hidden = Perceptron(
+            self.widths[::-1], self.normalisation, first_normalised=False, name="hidden"
+        )(inputs, batch.weights, training)
+        mean = dense(self.n_assets, hidden.shape[-1], "mean")(hidden)
+        if self.skip:
+            mean += dense(self.n_assets, inputs.shape[-1], "skip", use_bias=False)(inputs)
+        return mean
+
+
+class AdditiveDecoder(Decoder):
+    """g(z) = Σ_k curve_k(z_k) + B c + b."""
+
+    degree: int = 1
+
+    def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
+        del training
+        conditions = seen("decoder" in self.told, batch)
+        fan_in = factors.shape[-1] + conditions.shape[-1]
+        curves = Curves(self.degree, self.n_assets, name="curves")(factors)
+        return curves + dense(self.n_assets, fan_in, "mean")(conditions)
 
 
 @functools.cache
-def static_vae(config: ModelConfig, n_assets: int) -> Model:
-    """The VAE of a configuration for a number of assets.
+def _static_vae(config: PerceptronConfig, n_assets: int) -> Model:
+    likelihood = LIKELIHOODS[config.likelihood]
+    encoder = Encoder(
+        config.n_factors,
+        config.widths,
+        config.normalisation,
+        config.skip,
+        config.masked,
+        config.likelihood,
+    )
+    model = assemble(encoder, config.decoder(n_assets))._replace(
+        prior=likelihood.prior,
+        facts=Facts(
+            linear=config.linear,
+            volatility_factor=likelihood.volatility_factor,
+            noise=Noise(
+                config.noise,
+                config.noise_variance,
+                likelihood.row_tails,
+                likelihood.asset_tails,
+            ),
+        ),
+    )
+    return with_exact_answers(model) if config.linear else model
 
-    Equal arguments give the same object, so that what was compiled for it is found again.
+
+def assemble(
+    encoder: Encoder, decoder: Decoder, first_prior: Callable[[], Any] | None = None
+) -> Model:
+    """A model of an encoder and a decoder, with the prior N(0, I).
+
+    first_prior: gives the parameters that a prior starts with, where it has any.
     """
-    if config.sectors and len(config.sectors) != n_assets:
-        raise OptionError("sectors", f"{len(config.sectors)} for {n_assets} assets; one for each")
-    encoder, decoder = Encoder(config), Decoder(config, n_assets)
-    in_prior = "prior" in config.conditioned and config.n_conditions > 0
+    n_factors = encoder.n_factors
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        mask = jnp.ones(config.n_factors, batch.values.dtype)
-        factors = jnp.zeros((batch.values.shape[0], config.n_factors), batch.values.dtype)
-        first = encoder.init(key, batch.values, batch, True)
-        second = decoder.init(key, factors, batch, True, jnp.sum(mask))
-        parts = {"encoder": first, "decoder": second}
-        parameters = drawn(key, {name: part["params"] for name, part in parts.items()})
-        if in_prior:
-            parameters["prior"] = first_prior(config.n_conditions, config.n_factors)
-        return Variables(
-            parameters,
-            {name: part.get("statistics", {}) for name, part in parts.items()},
-            mask,
+        dtype = batch.values.dtype
+        mask = jnp.ones(n_factors, dtype)
+        factors = jnp.zeros((batch.values.shape[0], n_factors), dtype)
+        parts = {
+            "encoder": encoder.init(key, batch.values, batch, True),
+            "decoder": decoder.init(key, factors, batch, True, jnp.sum(mask)),
+        }
+        parameters = draw_uniform(key, {name: part["params"] for name, part in parts.items()})
+        if first_prior is not None:
+            parameters["prior"] = first_prior()
+        statistics = {name: part.get("statistics", {}) for name, part in parts.items()}
+        return jax.tree.map(
+            lambda leaf: leaf.astype(dtype), Variables(parameters, statistics, mask)
         )
 
     def encode(
@@ -214,28 +313,7 @@ def static_vae(config: ModelConfig, n_assets: int) -> Model:
         inputs, n_used = factors * mask[None, :], jnp.sum(mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
-    def complexity(variables: Variables) -> Float[Array, ""]:
-        return loadings_divergence(variables.parameters["decoder"]["curves"], config.sectors)
-
-    prior = standard_t_prior if config.likelihood == "student" else standard_normal_prior
-    prior = conditional_prior if in_prior else prior
-    cost = complexity if config.sectors else None
-    return Model(config.n_factors, initialise, encode, decode, prior, cost)
-
-
-def seen_by(part: str, config: ModelConfig, batch: Batch) -> Float[Array, "row condition"]:
-    """The conditions that a part of the model sees: all of them or none."""
-    return batch.conditions if part in config.conditioned else batch.conditions[:, :0]
-
-
-def standard_t_prior(
-    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-) -> StudentT:
-    """t_ν(0, I) for every row, with the member's ν."""
-    del batch
-    zeros = jnp.zeros_like(factors)
-    df = jnp.broadcast_to(df_of(variables), factors.shape[:-1])
-    return StudentT(zeros, zeros, df)
+    return Model(n_factors, initialise, encode, decode, standard_normal_prior)
 
 
 def apply_module(
@@ -262,18 +340,12 @@ def apply_module(
     return output, variables._replace(statistics=statistics)
 
 
+def seen(told: bool, batch: Batch) -> Float[Array, "row condition"]:
+    """The covariates of the rows, none for a part that is not told of them."""
+    return batch.conditions if told else batch.conditions[:, :0]
+
+
 def _row_scale(batch: Batch) -> Float[Array, "row 1"]:
     """Root mean square of each row's observed returns, with one cell of 1 added."""
     squares = 1.0 + jnp.sum(batch.observed * batch.values**2, axis=-1, keepdims=True)
     return jnp.sqrt(squares / (1.0 + jnp.sum(batch.observed, axis=-1, keepdims=True)))
-
-
-def degrees_of_freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*sizes"]:
-    """ν = 2 + exp(parameter), within bounds."""
-    low, high = EXCESS_DF
-    return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)
-
-
-def _log_first_df(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    del key
-    return jnp.full(shape, jnp.log(FIRST_DF - 2.0), dtype)

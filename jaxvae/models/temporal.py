@@ -9,6 +9,7 @@ p(z_t | x_1 … x_T) = p(z_t | x_1 … x_t), and one encoder serves analysis and
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.models.config import ModelConfig
-from jaxvae.models.distributions import Gaussian, IndependentT
-from jaxvae.models.memory import LEAST_SQUARE, Recalled, size, unfold
-from jaxvae.models.model import Batch, Model, Variables, factors_used, in_use
-from jaxvae.models.static import FIRST_DF, FIRST_VOLATILITY, degrees_of_freedom
+from jaxvae.errors import OptionError, check_options, option
+from jaxvae.models.distributions import Gaussian
+from jaxvae.models.likelihoods import FIRST_DF, FIRST_VOLATILITY, degrees_of_freedom
+from jaxvae.models.memory import LEAST_SQUARE, Past, Speeds, recurrence, size, unfold
+from jaxvae.models.model import Batch, Facts, Family, Model, Variables, factors_used, in_use
+from jaxvae.models.student_t import IndependentT
 
 # How far a parameter is expected to go from its start: shared by all assets, one an asset, one an
 # asset (or speed) and factor.
@@ -31,7 +33,7 @@ LEAST_NOISE = 1e-4
 SMALL = 0.05
 
 
-class Told(NamedTuple):
+class Context(NamedTuple):
     """What the dates before a row's say of it.
 
     loadings, noise: W and diag Ψ of its scaled returns. log_scale: s, of each asset.
@@ -59,9 +61,9 @@ class Start(NamedTuple):
     reach: float
 
 
-@functools.cache
-def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
-    """The temporal VAE of a configuration for a number of assets.
+@dataclass(frozen=True)
+class TemporalConfig(Family):
+    """The temporal VAE.
 
         x_a = exp(½ (s_a + l_a z_1)) [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
         z_k ~ N(φ_k m_k, σ_k²),    k = 2 … K;    z_1 ~ N(φ_1 m_1, 1)
@@ -81,29 +83,60 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
+
+    Args:
+        n_factors: K.
+        half_lives: dates after which a return weighs half, in each of the memory's averages of
+            squares and means.
+        base: the place among them of the average that scales returns before their products are
+            averaged.
+        products: half-life of the average of these products.
+
+    Raises:
+        OptionError: a setting of another type or beyond its limits.
     """
-    speeds, n_returns = config.memory, config.n_factors - 1
-    assert speeds is not None
+
+    n_factors: int = option(5, "", least=2)
+    half_lives: tuple[float, ...] = option((1.0, 5.0, 20.0, 60.0, 250.0), "", above=0.0)
+    base: int = option(3, "", least=0)
+    products: float = option(70.0, "", above=0.0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.base >= len(self.half_lives):
+            raise OptionError("base", f"{self.base} is no place in {self.half_lives}")
+
+    @property
+    def speeds(self) -> Speeds:
+        return Speeds(self.half_lives, self.base, self.products)
+
+    def build(self, n_assets: int) -> Model:
+        return _temporal_vae(self, n_assets)
+
+
+@functools.cache
+def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
+    speeds, n_returns = config.speeds, config.n_factors - 1
     starts = _starts(config, n_assets)
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        del batch
-        mask = jnp.ones(config.n_factors, jnp.float32)
-        return Variables(_first_parameters(key, starts), {}, mask)
+        dtype = batch.values.dtype
+        variables = Variables(_first_parameters(key, starts), {}, jnp.ones(config.n_factors))
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 
     def settled(variables: Variables) -> Variables:
         return variables._replace(parameters=values_of(variables.parameters, starts))
 
-    def told(variables: Variables, batch: Batch) -> Told:
+    def context(variables: Variables, batch: Batch) -> Context:
         conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
-        return _told(variables, unfold(conditions, speeds, n_returns, n_assets))
+        return _context(variables, unfold(conditions, speeds, n_returns, n_assets))
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
         del training
         values = settled(variables)
-        posterior = _posterior(values, batch.values, told(values, batch))
+        posterior = _posterior(values, batch.values, context(values, batch))
         return in_use(variables, posterior), variables
 
     def decode(
@@ -114,12 +147,12 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
     ) -> tuple[IndependentT, Variables]:
         del training
         values = settled(variables)
-        return _observation(values, factors, told(values, batch)), variables
+        return _observation(values, factors, context(values, batch)), variables
 
     def prior(variables: Variables, factors: Float[Array, "row factor"], batch: Batch) -> Gaussian:
         del factors
         values = settled(variables)
-        known = told(values, batch)
+        known = context(values, batch)
         last = _posterior(values, known.last, known).mean
         last *= factors_used(variables, last)
         persistence = jnp.tanh(values.parameters["prior"]["persistence"])
@@ -128,7 +161,15 @@ def temporal_vae(config: ModelConfig, n_assets: int) -> Model:
             persistence[None, :] * last, jnp.concatenate([unit, known.log_variance], axis=-1)
         )
 
-    return Model(config.n_factors, initialise, encode, decode, prior)
+    return Model(
+        config.n_factors,
+        initialise,
+        encode,
+        decode,
+        prior,
+        Facts(volatility_factor=0),
+        recurrence=recurrence(speeds, n_returns, n_assets),
+    )
 
 
 def persistence_of(variables: Variables) -> Float[Array, "*members factor"]:
@@ -136,37 +177,39 @@ def persistence_of(variables: Variables) -> Float[Array, "*members factor"]:
     return jnp.tanh(SHARED * variables.parameters["prior"]["persistence"][..., 0, :])
 
 
-def _told(variables: Variables, recalled: Recalled) -> Told:
+def _context(variables: Variables, past: Past) -> Context:
     parameters, decoder = variables.parameters, variables.parameters["decoder"]
-    features, log_scale = _log_scale(parameters["scale"], recalled)
+    features, log_scale = _log_scale(parameters["scale"], past)
     used = variables.factor_mask[None, 1:, None]
-    kept = decoder["gain"][None, :, None] * recalled.loadings + decoder["loadings"][None]
-    unused = jnp.sum((1.0 - used) * recalled.loadings**2, axis=1)
-    log_noise = decoder["noise_slope"] * jnp.log(recalled.noise + unused)
-    return Told(
+    kept = decoder["gain"][None, :, None] * past.loadings + decoder["loadings"][None]
+    unused = jnp.sum((1.0 - used) * past.loadings**2, axis=1)
+    log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
+    return Context(
         loadings=used * kept,
         noise=jnp.exp(log_noise + decoder["log_noise"][None, :]) + LEAST_NOISE,
         log_scale=log_scale,
         log_variance=features @ parameters["prior"]["log_variance"],
         features=features,
-        last=recalled.last,
+        last=past.last,
     )
 
 
 def _log_scale(
-    parameters: Any, recalled: Recalled
+    parameters: Any, past: Past
 ) -> tuple[Float[Array, "row feature"], Float[Array, "row asset"]]:
     """The panel's logarithmic volatility and mean at each speed, and s of each asset."""
-    squares = jnp.log(recalled.squares + LEAST_SQUARE)
-    common = jnp.mean(squares, axis=-1), jnp.mean(recalled.means, axis=-1)
-    own = squares - common[0][..., None], recalled.means - common[1][..., None]
+    squares = jnp.log(past.squares + LEAST_SQUARE)
+    common = jnp.mean(squares, axis=-1), jnp.mean(past.means, axis=-1)
+    own = squares - common[0][..., None], past.means - common[1][..., None]
     features = jnp.concatenate(common, axis=-1)
     scale = parameters["level"] + features @ parameters["common"]
     own_scale = jnp.einsum("rha,h->ra", jnp.concatenate(own, axis=1), parameters["own"])
     return features, own_scale + scale[:, None]
 
 
-def _posterior(variables: Variables, returns: Float[Array, "row asset"], known: Told) -> Gaussian:
+def _posterior(
+    variables: Variables, returns: Float[Array, "row asset"], known: Context
+) -> Gaussian:
     """q(z | x, the past): the surprise in volatility from a small perceptron on how large factors
     and residuals are, the return factors from a least-squares fit of the scaled returns."""
     parameters = variables.parameters["encoder"]
@@ -192,7 +235,7 @@ def _posterior(variables: Variables, returns: Float[Array, "row asset"], known: 
 
 
 def _least_squares(
-    scaled: Float[Array, "row asset"], known: Told
+    scaled: Float[Array, "row asset"], known: Context
 ) -> tuple[Float[Array, "row factor"], Float[Array, "row factor"]]:
     """(P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ y with P the prior's precision, and the matrix's diagonal.
 
@@ -224,7 +267,7 @@ def _least_squares(
 
 
 def _observation(
-    variables: Variables, factors: Float[Array, "row factor"], known: Told
+    variables: Variables, factors: Float[Array, "row factor"], known: Context
 ) -> IndependentT:
     parameters = variables.parameters["decoder"]
     factors = factors * variables.factor_mask[None, :]
@@ -235,12 +278,11 @@ def _observation(
     return IndependentT(mean, log_scale + jnp.log(known.noise), df)
 
 
-def _starts(config: ModelConfig, n_assets: int) -> Any:
+def _starts(config: TemporalConfig, n_assets: int) -> Any:
     """Where training starts, by the names of the parameters: volatility at the base speed, the
     memory's factor analysis, factors without a memory of their own, and an encoder that is right
     where noise is Gaussian and all assets alike."""
-    speeds, n_returns = config.memory, config.n_factors - 1
-    assert speeds is not None
+    speeds, n_returns = config.speeds, config.n_factors - 1
     n_speeds = len(speeds.squares)
     n_features, n_inputs = 2 * n_speeds, 3 + 2 * n_speeds
     base = np.eye(n_features)[speeds.base]
@@ -290,14 +332,14 @@ def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
         is_leaf=lambda leaf: isinstance(leaf, Start),
     )
     encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
-    drawn = jax.random.normal(key, hidden.shape) * hidden.shape[1] ** -0.5
-    return {**parameters, "encoder": {**encoder, "hidden": drawn}}
+    first = jax.random.normal(key, hidden.shape) * hidden.shape[1] ** -0.5
+    return {**parameters, "encoder": {**encoder, "hidden": first}}
 
 
 def values_of(parameters: Any, starts: Any) -> Any:
     """The parameters themselves, start + reach · deviation."""
 
     def value(deviation: Array, start: Start) -> Array:
-        return jnp.asarray(start.value, jnp.float32) + start.reach * deviation[0]
+        return jnp.asarray(start.value, deviation.dtype) + start.reach * deviation[0]
 
     return jax.tree.map(value, parameters, starts)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from jaxvae.report.results import StudyResults
 from jaxvae.report.style import beta_label, count, model_name, number
-from jaxvae.report.words import ONE_STEP_AHEAD, SCORE_COLUMNS
+from jaxvae.report.words import ALL_EXACT, ONE_STEP_AHEAD, SCORE_COLUMNS
 
 SCORED = (
     "vae_ensemble",
@@ -76,8 +76,8 @@ def score_notes(study: StudyResults) -> list[str]:
         f"A VAE’s is an importance-weighted bound from {samples} samples ({effective} effective), "
         "± its Monte-Carlo standard error; the others’ are exact."
     )
-    if study.config["model_config"].get("dynamics", "none") != "none":
-        how = ONE_STEP_AHEAD
+    if study.config["model_facts"]["exact_likelihood"]:
+        how = ONE_STEP_AHEAD if study.config["model_facts"]["ordered"] else ALL_EXACT
     return [
         f"Of {count(len(members), 'member')}, the β of the best mean score over seeds on the "
         "validation dates was chosen "

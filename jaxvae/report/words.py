@@ -87,6 +87,7 @@ KNOWN_SCORES = {
     "modularity": "Modularity",
     "mutual_information": "Mutual information, nats",
 }
+ALL_EXACT = "All are exact, in closed form."
 ONE_STEP_AHEAD = (
     "A VAE’s is of each date given all dates before it, one step ahead, by the Kalman filter; the "
     "others take dates as independent. All are exact. Factors and R² come from the smoother, which "

@@ -88,7 +88,6 @@ def clustering(
         key,
         prepared.model,
         fitted,
-        prepared.preset.model.memory,
         prepared.panel.n_assets,
         len(data) + BURN_IN,
         PATHS,

@@ -12,18 +12,13 @@ from jaxtyping import Float
 from jaxvae.data.covariates import exclusive_with
 from jaxvae.data.panel import Panel, Scaler, fit_scaler
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.models import ModelConfig
+from jaxvae.models import Facts, Recurrence
 from jaxvae.models.memory import recall
-from jaxvae.study.presets import CONDITIONAL
 
 
-def fit_conditions(panel: Panel, fit: slice, model: str) -> tuple[list[str], Scaler]:
-    """Names of the covariates that a model takes, and their scaler by the dates of `fit`.
-
-    Raises DataError where the model takes covariates or sectors and the panel has neither, or where
-    a covariate does not vary in `fit`.
-    """
-    if model in CONDITIONAL and panel.covariates is None and panel.sectors is None:
+def require_knowledge(panel: Panel, model: str) -> None:
+    """DataError unless the panel has covariates or sectors."""
+    if panel.covariates is None and panel.sectors is None:
         raise DataError(
             Option("model", model),
             " needs to know something of dates or assets: give ",
@@ -32,7 +27,14 @@ def fit_conditions(panel: Panel, fit: slice, model: str) -> tuple[list[str], Sca
             Option("sectors"),
             " or both",
         )
-    if model not in CONDITIONAL or panel.covariates is None:
+
+
+def fit_conditions(panel: Panel, fit: slice, facts: Facts) -> tuple[list[str], Scaler]:
+    """Names of the covariates that a model takes, and their scaler by the dates of `fit`.
+
+    Raises DataError where a covariate does not vary in `fit`.
+    """
+    if not facts.conditioned or panel.covariates is None:
         return [], Scaler(np.zeros(0), np.zeros(0))
     scaler = fit_scaler(panel.covariates.to_numpy(np.float64)[fit])
     if (flat := scaler.scale == 0.0).any():
@@ -62,9 +64,9 @@ def row_conditions(
     return scaler.standardise(known[list(names)].to_numpy(np.float64))
 
 
-def sector_numbers(panel: Panel, model: str) -> tuple[int, ...]:
-    """Each asset's sector, counted from 0 in alphabetical order, for a model that takes them."""
-    if model not in CONDITIONAL or panel.sectors is None:
+def sector_numbers(panel: Panel) -> tuple[int, ...]:
+    """Each asset's sector, counted from 0 in alphabetical order; none where they are not known."""
+    if panel.sectors is None:
         return ()
     labels = sector_labels(panel.sectors)
     return tuple(labels.index(sector) for sector in panel.sectors)
@@ -108,17 +110,16 @@ def assumed_conditions(
     return scaler.standardise(values.to_numpy(np.float64))
 
 
-def with_memory(
+def with_past(
     conditions: Float[np.ndarray, "date condition"],
     values: Float[np.ndarray, "date asset"],
-    shape: ModelConfig,
+    recurrence: Recurrence | None,
 ) -> Float[np.ndarray, "date more_conditions"]:
-    """The conditions, and after them what a temporal model remembers on each date of those before.
+    """The conditions, and after them what a model is told on each date of those before.
 
-    values: returns in standard units, in order of dates and from the first one on: the memory
-    starts blank.
+    values: returns in standard units, in order of dates and from the first one on, which has no
+    past.
     """
-    if shape.memory is None:
+    if recurrence is None:
         return conditions
-    remembered = recall(values, shape.memory, shape.n_factors - 1)
-    return np.concatenate([conditions, remembered], axis=1)
+    return np.concatenate([conditions, recall(values, recurrence)], axis=1)

@@ -1,10 +1,13 @@
 """The settings of a study: a frozen, validated set."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from jaxvae.errors import check_option, check_options, option
+from jaxvae.errors import Option, OptionError, check_option, check_options, option
+from jaxvae.models import describe_family
 from jaxvae.study.presets import MODELS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
+from jaxvae.training.state import TrainConfig
 
 LARGEST_SEED = 2**32 - 1
 MOST_SEEDS = 100_000
@@ -20,7 +23,9 @@ class StudyConfig:
         seeds: how many at each beta, numbered from 0.
         betas: weights of the KL term.
         n_factors: latent factors.
-        model: name of the family (`study.presets`).
+        model: name of a preset (`study.presets`); or a model of one's own: a family's
+            configuration, or what makes a `Model` for a number of assets, a function or an object
+            with a method `build`.
         epochs: the most passes over the training rows; None for the model's own.
         root_seed: every random number of the study comes from it.
         likelihood_samples: importance samples a date for log p(x).
@@ -30,6 +35,8 @@ class StudyConfig:
         warmup: epochs over which β rises from 0; None for the model's own.
         capacity: nats a date at which the KL is held (see `TrainConfig`).
         free_bits: nats a date that each factor may carry without charge (see `TrainConfig`).
+        train: in place of the model's own training; None for that.
+        learning_rate: in place of the model's own; None for that.
 
     Raises:
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
@@ -38,7 +45,7 @@ class StudyConfig:
     seeds: int = option(8, "seeds a beta", least=1, most=MOST_SEEDS)
     betas: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0), "weights of the KL term", least=0)
     n_factors: int = option(5, "latent factors", flag="factors", metavar="K", least=1)
-    model: str = option("static", "what is fitted", choices=MODELS)
+    model: str | object = option("static", "what is fitted", choices=MODELS)
     epochs: int | None = option(None, "the most epochs", least=1, most=MOST_EPOCHS)
     root_seed: int = option(
         0, "root of all random numbers", flag="seed", metavar="S", least=0, most=LARGEST_SEED
@@ -51,6 +58,8 @@ class StudyConfig:
     warmup: int | None = option(None, "β rises from 0 over so many", least=0, most=MOST_EPOCHS)
     capacity: float | None = option(None, "KL a date is held here; cost β |KL - C|", least=0)
     free_bits: float | None = option(None, "KL a factor that costs nothing", least=0)
+    train: TrainConfig | None = None
+    learning_rate: float | None = option(None, "", above=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -59,16 +68,34 @@ class StudyConfig:
 
 
 def preset_of(config: StudyConfig) -> Preset:
-    """The model's shape and training with what the configuration changes of them."""
+    """The model and its training with what the configuration changes of them."""
+    if config.preset is not None and config.model != "static":
+        raise OptionError(
+            "model",
+            f"{config.model!r} does not go with ",
+            Option("preset", config.preset),
+            ", which is static",
+        )
     return make_preset(
-        config.preset or "default",
+        config.preset or config.model,
         n_factors=config.n_factors,
         epochs=config.epochs,
-        model=config.model,
         warmup=config.warmup,
         capacity=config.capacity,
         free_bits=config.free_bits,
+        train=config.train,
+        learning_rate=config.learning_rate,
     )
+
+
+def recorded(config: StudyConfig) -> dict[str, Any]:
+    """The settings as numbers and texts, what a caller's own parts are called included."""
+    settings: dict[str, Any] = {one.name: getattr(config, one.name) for one in fields(config)}
+    if settings["model"] not in MODELS:
+        settings["model"] = describe_family(preset_of(config).model)
+    if config.train is not None:
+        settings["train"] = asdict(config.train)
+    return settings
 
 
 def check_seed(seed: int) -> None:

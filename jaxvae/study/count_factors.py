@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
+from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained, train_members, training_data
 from jaxvae.training.ensemble import Members, Progress
@@ -46,14 +47,16 @@ def sweep_factors(
     """Train the first sound seeds (at most 4) at the chosen β with fewer than K factors, on `train`
     as the grid was; its own members are those with all K.
 
-    Without factors and conditions a member is a constant, whose best values need no training.
+    Without factors and conditions a member is a constant, whose best values need no training where
+    its noise is known.
     """
     first = chosen - chosen % config.seeds
     seeds = first + np.flatnonzero(grid.ensemble.ok[first : first + config.seeds])[:MOST_SEEDS]
     largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
     sizes, parts, n_known = sizes_tried(config.n_factors), [largest], 0
-    if not prepared.preset.model.n_conditions:
-        parts, n_known = [_without_factors(prepared, largest), largest], 1
+    noise = prepared.model.facts.noise
+    if noise is not None and not prepared.conditions.shape[1]:
+        parts, n_known = [_without_factors(prepared, largest, noise), largest], 1
     if len(trained := sizes[n_known:-1]):
         whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
         data = training_data(prepared, prepared.split.train.stop)
@@ -92,18 +95,17 @@ def _scored(
 
 
 def _without_factors(
-    prepared: Prepared, like: tuple[np.ndarray, np.ndarray]
+    prepared: Prepared, like: tuple[np.ndarray, np.ndarray], noise: Noise
 ) -> tuple[Float[np.ndarray, "member date"], Float[np.ndarray, " member"]]:
     """The likeliest constant with noise of the members' kind, repeated for every seed.
 
     Batch norm of a constant divides rounding by rounding: trained members would score far below.
     """
     train, validation = (prepared.values[rows] for rows in prepared.split[:2])
-    shape = prepared.preset.model
-    if shape.likelihood == "volatility":
+    if noise.asset_tails:
         scores = _independent_tails(train, validation)
     else:
-        kind = (shape.noise, shape.noise_variance, shape.likelihood == "student")
+        kind = (noise.form, noise.variance, noise.row_tails)
         scores = baselines.log_likelihood(baselines.fit_independent(train, *kind), validation)
     return np.broadcast_to(scores, like[0].shape), np.zeros_like(like[1])
 

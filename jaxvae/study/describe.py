@@ -7,12 +7,14 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
+from jaxvae.models import Model, describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.config import StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.gaps import describe_missing
+from jaxvae.study.presets import model_name
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
@@ -69,27 +71,28 @@ def _charge_notes(prepared: Prepared) -> list[str]:
 
 def _told_notes(prepared: Prepared) -> list[str]:
     """What the model was told beside returns, and what that changes in reading the report."""
-    shape, notes, names = prepared.preset.model, [], prepared.covariates
+    facts, notes, names = prepared.model.facts, [], prepared.covariates
     if names:
-        seen = ", ".join(shape.conditioned)
+        seen = ", ".join(facts.conditioned)
         notes.append(
             f"The VAEs are told what each date was known to be: {', '.join(names)} (seen by: "
             f"{seen}). Their likelihoods are given it, those of the classical models are not; "
             "covariance and scenarios are averaged over the dates the models were fitted on."
         )
-    if shape.sectors:
+    if facts.n_sectors:
         notes.append(
-            f"Loadings are drawn around those of {shape.n_sectors} sectors, learned with them; an "
+            f"Loadings are drawn around those of {facts.n_sectors} sectors, learned with them; an "
             "asset's noise includes what is not known of its loadings."
         )
     return notes
 
 
 def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
-    """Which consensus factors are the members' first, where that one moves volatility."""
-    if prepared.preset.model.likelihood != "volatility":
+    """Which consensus factors are those that move the volatility of the members' returns."""
+    factor = prepared.model.facts.volatility_factor
+    if factor is None:
         return []
-    shares = (aligned.map.alignment.assignment == 0).mean(axis=0)
+    shares = (aligned.map.alignment.assignment == factor).mean(axis=0)
     return [int(k) for k in np.flatnonzero(shares > WEAK)]
 
 
@@ -123,7 +126,7 @@ def describe_study(
     return {
         "name": panel.name,
         "preset": config.preset,
-        "model": config.model,
+        "model": model_name(config.model),
         "seeds": list(range(config.seeds)),
         "betas": list(config.betas),
         "n_factors": config.n_factors,
@@ -132,7 +135,8 @@ def describe_study(
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
         "identity": study_identity(panel, config),
-        "model_config": asdict(preset.model),
+        "model_config": describe_family(preset.model),
+        "model_facts": describe_facts(prepared.model),
         "train_config": asdict(preset.train),
         "panel": _describe_panel(prepared),
         "chosen": {
@@ -154,10 +158,16 @@ def describe_study(
     }
 
 
+def describe_facts(model: Model) -> dict[str, Any]:
+    """What is true of a study's model, for readers of its folder."""
+    exact = model.log_likelihood is not None
+    return {**model.facts._asdict(), "exact_likelihood": exact}
+
+
 def study_identity(panel: Panel, config: StudyConfig) -> dict[str, Any]:
     """What the bits of a study depend on, as `config.json` keeps it."""
     data = {"returns": panel_hash(panel), "sectors and covariates": knowledge_hash(panel)}
-    return identify("study", asdict(config), data, config.tile_width)
+    return identify("study", recorded(config), data, config.tile_width)
 
 
 def _describe_panel(prepared: Prepared) -> dict[str, Any]:

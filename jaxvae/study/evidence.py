@@ -17,6 +17,7 @@ from jaxvae.analysis.n_factors import (
     verdict,
 )
 from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optimum
+from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.fit import Prepared, Trained
@@ -88,11 +89,11 @@ def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd
     members: share of the members at that β that carry at least half of its variance.
     """
     betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
-    train, shape = prepared.split.train, prepared.preset.model
+    train, noise = prepared.split.train, prepared.model.facts.noise or Noise()
     values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
     for beta in config.betas:
-        optimum = linear_optimum(values, config.n_factors, beta, shape.noise, shape.noise_variance)
+        optimum = linear_optimum(values, config.n_factors, beta, noise.form, noise.variance)
         here = (betas == np.float32(beta)) & grid.ensemble.ok
         held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]
         share = np.mean(held, axis=0) if held else np.full(config.n_factors, np.nan)

@@ -15,16 +15,22 @@ from jaxtyping import Float
 
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference import members as apply
 from jaxvae.inference.evaluation import Evaluation
-from jaxvae.models import ModelConfig, build
-from jaxvae.models.memory import Speeds
+from jaxvae.models import read_family
+from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch
-from jaxvae.study.conditions import fit_conditions, row_conditions, sector_numbers, with_memory
+from jaxvae.study.conditions import (
+    fit_conditions,
+    require_knowledge,
+    row_conditions,
+    sector_numbers,
+    with_past,
+)
 from jaxvae.study.config import StudyConfig, preset_of
-from jaxvae.study.gaps import preset_for
-from jaxvae.study.presets import Preset, build_model
+from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
+from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
     Ensemble,
     Members,
@@ -71,24 +77,64 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     """
     check_panel(panel.to_frame(), config.n_factors)
     split = split_dates(panel.n_dates)
-    preset = preset_for(panel, preset_of(config))
-    batch_size = min(preset.train.batch_size, split.train.stop)
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
-    covariates, covariate_scaler = fit_conditions(panel, split.fit, config.model)
-    conditions = row_conditions(panel, covariates, covariate_scaler)
-    conditions = with_memory(conditions, values, preset.model)
-    sectors = sector_numbers(panel, config.model)
-    preset = preset._replace(
-        model=replace(preset.model, n_conditions=conditions.shape[1], sectors=sectors),
-        train=replace(preset.train, batch_size=batch_size),
-    )
+    preset = preset_of(config)
+    if preset.informed:
+        require_knowledge(panel, model_name(config.model))
+    known = fit_conditions(panel, split.fit, preset.model.build(panel.n_assets).facts)
+    preset, model = _for_panel(panel, preset, len(known[0]), split.train.stop)
+    if model.n_factors != config.n_factors:
+        raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
+    conditions = with_past(row_conditions(panel, *known), values, model.recurrence)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
     batch = make_batch(values, conditions, in_fit)
-    model = build_model(preset, panel.n_assets)
-    known = (covariates, covariate_scaler)
+    if preset.train.free_bits and not describe_parts(model, batch).prior.kl_by_factor:
+        raise OptionError(
+            "free_bits",
+            "does not go with ",
+            Option("model", model_name(config.model)),
+            ", whose prior is no normal",
+        )
     return Prepared(panel, split, scaler, values, conditions, batch, preset, model, *known)
+
+
+def _for_panel(
+    panel: Panel, preset: Preset, n_conditions: int, n_training_rows: int
+) -> tuple[Preset, Model]:
+    """The preset for a panel, and its model: told of covariates and sectors, of missing cells.
+
+    Where cells are missing training hides further ones, so that an encoder has met an asset's
+    absence before the first delisting; which cells of the panel are missing plays no other part.
+    """
+    incomplete = is_incomplete(panel.values)
+    family = preset.model.for_panel(n_conditions, sector_numbers(panel), incomplete)
+    model = family.build(panel.n_assets)
+    train = replace(preset.train, batch_size=min(preset.train.batch_size, n_training_rows))
+    if incomplete and not model.facts.sees_gaps:
+        train = replace(train, hidden_cells=train.hidden_cells or HIDDEN_CELLS)
+    return preset._replace(model=family, train=train), model
+
+
+class Parts(NamedTuple):
+    """A model's prior and observation distributions, with shapes in place of arrays."""
+
+    prior: Distribution
+    observation: Distribution
+
+
+def describe_parts(model: Model, batch: Batch) -> Parts:
+    """What a model's functions give, without computing anything."""
+
+    def parts(batch: Batch) -> Parts:
+        variables = model.initialise(jax.random.key(0), batch)
+        factors = jnp.zeros((len(batch.values), model.n_factors), batch.values.dtype)
+        observation, _ = model.decode(variables, factors, batch, False)
+        return Parts(model.prior(variables, factors, batch), observation)
+
+    found: Parts = jax.eval_shape(parts, batch)
+    return found
 
 
 def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
@@ -195,15 +241,4 @@ def train_members(
 
 def saved_model(config: dict[str, Any]) -> Model:
     """The model of a saved study, from its `config.json`."""
-    return build(saved_shape(config), len(config["assets"]))
-
-
-def saved_shape(config: dict[str, Any]) -> ModelConfig:
-    """The shape of a saved study's model."""
-    shape = dict(config["model_config"])
-    for name, value in shape.items():
-        shape[name] = tuple(value) if isinstance(value, list) else value
-    if shape.get("memory"):
-        squares, base, products = shape["memory"]
-        shape["memory"] = Speeds(tuple(squares), base, products)
-    return ModelConfig(**shape)
+    return read_family(config["model_config"]).build(len(config["assets"]))

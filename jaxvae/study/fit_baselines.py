@@ -47,6 +47,6 @@ def fit_baselines(
             except DataError as error:
                 unfitted.append(f"The {name.replace('_', ' ')} could not be fitted: {error}.")
         scored = [score_baseline(name, model, values) for name, model in models.items()]
-    if prepared.preset.model.memory is not None and not is_incomplete(values):
+    if prepared.model.recurrence is not None and not is_incomplete(values):
         scored.append(score_ewma(prepared))
     return scored, unfitted

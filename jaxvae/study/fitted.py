@@ -17,7 +17,7 @@ from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import Batch, Model, Variables, make_batch
 from jaxvae.study import fit
-from jaxvae.study.conditions import assumed_conditions, row_conditions, with_memory
+from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +119,7 @@ class FittedStudy:
         known = row_conditions(panel, self.covariates, self._covariate_scaler)
         known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
         values = np.concatenate([values, np.zeros((n_ahead, values.shape[1]))])
-        return with_memory(known, values, fit.saved_shape(self.config))
+        return with_past(known, values, self.model.recurrence)
 
     def rows_under(self, covariates: Mapping[str, float] | pd.DataFrame | None = None) -> Batch:
         """Rows with the conditions that scenarios are drawn under: those of `fit`, with what is

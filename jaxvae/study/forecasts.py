@@ -18,7 +18,6 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError, check_option
 from jaxvae.inference import forecasting
 from jaxvae.models.model import make_batch
-from jaxvae.study import fit
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.questions import require_room
@@ -124,7 +123,6 @@ def paths(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
-        fit.saved_shape(fitted.config).memory,
         len(fitted.assets),
         n_dates + BURN_IN,
         number,

@@ -5,15 +5,12 @@ Nothing here touches a panel without any. Models are fitted to the cells observe
 missing cells drawn by factor analysis.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Baseline
 from jaxvae.analysis.incomplete import draw_missing
 from jaxvae.data.panel import Panel, Split
-from jaxvae.study.presets import Preset
 
 # Chosen on validation dates of draws of the synthetic panels that are not reported; see
 # experiments/missing.py.
@@ -25,21 +22,6 @@ DRAW_STREAM = 7
 def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
     """Whether any cell is missing."""
     return bool(np.isnan(values).any())
-
-
-def preset_for(panel: Panel, preset: Preset) -> Preset:
-    """The preset, with an encoder that sees the mask where the panel has a missing cell.
-
-    Training then hides further cells, so that the encoder has met an asset's absence before the
-    first delisting; which cells of the panel are missing plays no other part. Encoders that solve
-    for the posterior (`ModelConfig.encoder`) know missing cells as they are.
-    """
-    if not is_incomplete(panel.values) or preset.model.encoder != "perceptron":
-        return preset
-    return preset._replace(
-        model=replace(preset.model, masked=True),
-        train=replace(preset.train, hidden_cells=HIDDEN_CELLS),
-    )
 
 
 def completed(

@@ -85,8 +85,7 @@ def new_asset(
 def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
     """The prior of a sector's assets, from the posterior of the study's own
     (`analysis.new_assets.prior_of_group`)."""
-    config = fitted.config["model_config"]
-    if not config.get("sectors") or config["degree"] != 1:
+    if not fitted.model.facts.n_sectors:
         raise OptionError(
             "study",
             "it knows no sectors' loadings; fit one with ",

@@ -1,180 +1,204 @@
-"""Named settings: the notebook's, bit-honest to it, and the default that the evidence chose."""
+"""Named models: each with its training, Adam's learning rate, and what to know of it to choose it.
+
+Networks beside the notebook's contain the linear factor model. Their settings were chosen on
+validation dates, of other draws of the synthetic panels than the ones that are reported; those of
+`static` over linear, nonlinear and real panels by experiments/defaults.py.
+"""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import Option, OptionError
-from jaxvae.models import ModelConfig, build
-from jaxvae.models.memory import Speeds
-from jaxvae.models.model import Model
+from jaxvae.errors import Option, OptionError, check_choice
+from jaxvae.models import FAMILIES, Family, Model, OwnModel
+from jaxvae.models.autoregressive import AutoregressiveConfig
+from jaxvae.models.conditional import ConditionalConfig
+from jaxvae.models.static import AdditiveConfig, PerceptronConfig
+from jaxvae.models.temporal import TemporalConfig
 from jaxvae.training.state import Losses, TrainConfig
+
+ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
 
 
 class Preset(NamedTuple):
-    """A model's shape, its training, and Adam's learning rate."""
+    """A model and how it is trained.
 
-    model: ModelConfig
+    model: the family's configuration. train: its training. learning_rate: Adam's.
+    rank: of simplicity, from 0; of two that are level the simpler is preferred.
+    races: whether it is among the families that a study chooses from.
+    informed: whether it takes a panel's covariates and sectors, and needs one of them.
+    """
+
+    model: Family
     train: TrainConfig
     learning_rate: float
+    rank: int
+    races: bool = True
+    informed: bool = False
 
 
-# The summed squared error is, but for a constant, the likelihood of noise of variance ½.
-NOTEBOOK = Preset(
-    ModelConfig(widths=(64, 32), normalisation="batch", noise="fixed", noise_variance=0.5),
-    TrainConfig(
-        epochs=200,
-        batch_size=64,
-        warmup_epochs=50,
-        schedule="cosine",
-        clip_norm=1.0,
-        reduction="sum",
-        patience=None,
+PRESETS = {
+    # The summed squared error is, but for a constant, the likelihood of noise of variance ½.
+    "notebook": Preset(
+        PerceptronConfig(noise="fixed", noise_variance=0.5),
+        TrainConfig(epochs=200, warmup_epochs=50, reduction="sum", patience=None),
+        learning_rate=1e-3,
+        rank=8,
+        races=False,
     ),
-    learning_rate=1e-3,
-)
-
-# Chosen on validation over linear, nonlinear and real panels by experiments/defaults.py.
-DEFAULT = Preset(
-    ModelConfig(widths=(64, 32), normalisation="batch", noise="asset"),
-    TrainConfig(weight_decay=0.1),
-    learning_rate=1e-2,
-)
-
-# Networks that contain the linear factor model, for `model`: what each changes of the preset's
-# network and of its training. Chosen on validation dates, of other draws of the synthetic panels
-# than the ones that are reported.
-SHAPES: dict[str, dict[str, Any]] = {
-    "static": {},
-    "linear": {"decoder": "additive", "degree": 1},
-    "additive": {"decoder": "additive", "degree": 3},
-    "student": {"decoder": "additive", "degree": 1, "likelihood": "student"},
-    "volatility": {"decoder": "additive", "degree": 1, "likelihood": "volatility"},
-    "conditional": {
-        "decoder": "additive",
-        "degree": 1,
-        "conditioned": ("encoder", "decoder", "prior", "noise"),
-    },
-    "autoregressive": {
-        "decoder": "additive",
-        "degree": 1,
-        "dynamics": "autoregressive",
-        "encoder": "smoother",
-    },
-    "temporal": {
-        "likelihood": "volatility",
-        "memory": Speeds(squares=(1.0, 5.0, 20.0, 60.0, 250.0), base=3, products=70.0),
-    },
+    "static": Preset(
+        PerceptronConfig(),
+        TrainConfig(epochs=200, warmup_epochs=50, weight_decay=0.1),
+        learning_rate=1e-2,
+        rank=6,
+    ),
+    "linear": Preset(
+        AdditiveConfig(degree=1),
+        TrainConfig(epochs=300, warmup_epochs=0),
+        learning_rate=1e-2,
+        rank=0,
+    ),
+    # Factors come into use one at a time.
+    "additive": Preset(
+        AdditiveConfig(degree=3),
+        TrainConfig(epochs=800, warmup_epochs=0, unfold_epochs=500, patience=None),
+        learning_rate=1e-2,
+        rank=4,
+    ),
+    "student": Preset(
+        AdditiveConfig(degree=1, likelihood="student"),
+        TrainConfig(epochs=400, warmup_epochs=20),
+        learning_rate=1e-2,
+        rank=1,
+    ),
+    "volatility": Preset(
+        AdditiveConfig(degree=1, likelihood="volatility"),
+        TrainConfig(epochs=400, warmup_epochs=20),
+        learning_rate=1e-2,
+        rank=3,
+    ),
+    "conditional": Preset(
+        ConditionalConfig(),
+        TrainConfig(epochs=400, warmup_epochs=20),
+        learning_rate=1e-2,
+        rank=5,
+        races=False,
+        informed=True,
+    ),
+    # Full batches and an objective without noise bear a larger learning rate.
+    "autoregressive": Preset(
+        AutoregressiveConfig(),
+        TrainConfig(epochs=400, warmup_epochs=0, batch_size=ALL_ROWS, patience=None),
+        learning_rate=2e-2,
+        rank=2,
+    ),
+    "temporal": Preset(
+        TemporalConfig(),
+        TrainConfig(epochs=30, batch_size=128, warmup_epochs=0, weight_decay=2.0),
+        learning_rate=1e-2,
+        rank=7,
+    ),
 }
-ADDITIVE: dict[str, Any] = {"widths": (64, 32), "normalisation": "none", "skip": True}
-ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
-TRAINING: dict[str, dict[str, Any]] = {
-    "linear": {"epochs": 300, "warmup_epochs": 0},
-    "additive": {"epochs": 800, "unfold_epochs": 500, "warmup_epochs": 0, "patience": None},
-    "student": {"epochs": 400, "warmup_epochs": 20},
-    "volatility": {"epochs": 400, "warmup_epochs": 20},
-    "conditional": {"epochs": 400, "warmup_epochs": 20},
-    "autoregressive": {
-        "epochs": 400,
-        "warmup_epochs": 0,
-        "batch_size": ALL_ROWS,
-        "patience": None,
-    },
-    "temporal": {"epochs": 30, "batch_size": 128, "warmup_epochs": 0, "weight_decay": 2.0},
+# For windows of few rows. The posterior mean of a linear model is linear (under "student", in the
+# row divided by its own scale), and a perceptron only costs time.
+WINDOWS = {
+    "linear": PRESETS["linear"]._replace(
+        model=AdditiveConfig(degree=1, widths=(), skip=False), learning_rate=2e-2
+    ),
+    "student": PRESETS["student"]._replace(
+        model=AdditiveConfig(degree=1, widths=(), skip=False, likelihood="student"),
+        learning_rate=2e-2,
+    ),
+    **{name: PRESETS[name] for name in ("static", "additive", "volatility")},
 }
-# Full batches and an objective without noise bear a larger one.
-LEARNING_RATES = {"autoregressive": 2e-2}
-# Models that take a panel's covariates as conditions and its sectors for their loadings.
-CONDITIONAL = ("conditional",)
-PRESETS = {"default": DEFAULT, "notebook": NOTEBOOK}
-MODELS = tuple(SHAPES)
+MODELS = tuple(name for name in PRESETS if name != "notebook")
 
 
 def make_preset(
-    name: str,
+    model: Any,
     *,
     n_factors: int,
     epochs: int | None = None,
-    model: str = "static",
     warmup: int | None = None,
     capacity: float | None = None,
     free_bits: float | None = None,
+    train: TrainConfig | None = None,
+    learning_rate: float | None = None,
+    presets: Mapping[str, Preset] = PRESETS,
 ) -> Preset:
-    """The preset of a name with the number of factors, the epochs and the model asked for.
+    """A model and its training with what is asked for.
 
-    epochs: instead of the model's; β then warms up over a quarter of them at most, and factors
-        unfold in the same share of them.
-    model: "static" is the preset's perceptrons. The others train without weight decay, save the
-        last: "linear" decodes linearly; "additive" a sum of one cubic curve a factor, factors
-        coming into use one at a time; "student" and "volatility" linearly with the likelihoods of
-        these names; "conditional" linearly, told of a panel's covariates and sectors;
-        "autoregressive" linearly, and its factors remember their past; "temporal" forecasts each
-        date from those before (`models.temporal`).
-    warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in place
-        of the preset's; a capacity rises over half of the epochs, without warm-up unless asked for.
+    Args:
+        model: a preset's name; or a model of the caller's own, trained as `static` is: a family's
+            configuration, or what makes a `Model` for a number of assets, a function or an object
+            with a method `build`.
+        n_factors: latent factors of a preset; a caller's own model has its own.
+        epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
+            unfold in the same share of them.
+        warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
+            place of the preset's; a capacity rises over half of the epochs, without warm-up unless
+            asked for.
+        train, learning_rate: in place of the preset's.
+        presets: by their names.
+
+    Raises:
+        OptionError: no such preset, or settings that do not go together.
     """
-    if name not in PRESETS:
-        raise OptionError("preset", f"{name!r} is not one of {', '.join(PRESETS)}")
-    if model not in MODELS:
-        raise OptionError("model", f"{model!r} is not one of {', '.join(MODELS)}")
-    if name == "notebook" and model != "static":
-        raise OptionError(
-            "model",
-            f"{model!r} does not go with ",
-            Option("preset", "notebook"),
-            ", which is static",
-        )
-    preset, changes = PRESETS[name], SHAPES[model]
-    shape, train = replace(preset.model, n_factors=n_factors), preset.train
-    if model in TRAINING:
-        shape = replace(shape, **ADDITIVE)
-        train = replace(train, **{"weight_decay": 0.0, **TRAINING[model]})
-    shape = replace(shape, **changes)
-    train = train if epochs is None else _shortened(train, epochs)
-    charged = _charged(train, model, warmup, capacity, free_bits)
-    return Preset(shape, charged, LEARNING_RATES.get(model, preset.learning_rate))
+    preset = _preset_of(model, n_factors, presets)
+    preset = preset if train is None else preset._replace(train=train)
+    changed = _with_charges(_in_epochs(preset.train, epochs), warmup, capacity, free_bits)
+    rate = preset.learning_rate if learning_rate is None else learning_rate
+    return preset._replace(train=changed, learning_rate=rate)
 
 
-def _charged(
-    train: TrainConfig,
-    model: str,
-    warmup: int | None,
-    capacity: float | None,
-    free_bits: float | None,
+def _preset_of(model: Any, n_factors: int, presets: Mapping[str, Preset]) -> Preset:
+    """A preset by its name with a number of factors, or `static` with a model of one's own."""
+    if isinstance(model, str):
+        preset = presets[check_choice("model", model, presets)]
+        family: Any = preset.model
+        return preset._replace(model=replace(family, n_factors=n_factors))
+    if type(model) in FAMILIES.values():
+        return PRESETS["static"]._replace(model=model)
+    make: Callable[[int], Model] = getattr(model, "build", model)
+    if not callable(make):
+        raise OptionError("model", f"{model!r} makes no model; give a name, or what builds one")
+    return PRESETS["static"]._replace(model=OwnModel(make))
+
+
+def model_name(model: Any) -> str:
+    """What tables and reports call a model that `make_preset` takes."""
+    if isinstance(model, str):
+        return model
+    name: str = getattr(model, "__name__", type(model).__name__)
+    return name
+
+
+def _in_epochs(train: TrainConfig, epochs: int | None) -> TrainConfig:
+    """The training in another number of epochs."""
+    if epochs is None:
+        return train
+    warmup = min(train.warmup_epochs, epochs // 4)
+    unfold = train.unfold_epochs * epochs // train.epochs
+    return replace(train, epochs=epochs, warmup_epochs=warmup, unfold_epochs=unfold)
+
+
+def _with_charges(
+    train: TrainConfig, warmup: int | None, capacity: float | None, free_bits: float | None
 ) -> TrainConfig:
     """The training with its KL charged as asked for."""
-    asked = {"warmup": warmup, "capacity": capacity, "free_bits": free_bits}
-    for option, value in asked.items():
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise OptionError(option, f"{value} must be finite and not negative")
     if warmup is not None and warmup > train.epochs:
         raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
     if capacity is not None and free_bits is not None:
         raise OptionError(
             "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
         )
-    if free_bits and SHAPES[model].get("likelihood") == "student":
-        raise OptionError(
-            "free_bits", "does not go with ", Option("model", model), ", whose prior is no normal"
-        )
     if capacity is not None:
-        train = replace(
-            train, capacity=capacity, capacity_epochs=train.epochs // 2, warmup_epochs=0
-        )
-    warmup = train.warmup_epochs if warmup is None else warmup
-    return replace(train, warmup_epochs=warmup, free_bits=free_bits or train.free_bits)
-
-
-def _shortened(train: TrainConfig, epochs: int) -> TrainConfig:
-    """The training in another number of epochs."""
-    warmup = min(train.warmup_epochs, epochs // 4)
-    unfold = train.unfold_epochs * epochs // train.epochs
-    return replace(train, epochs=epochs, warmup_epochs=warmup, unfold_epochs=unfold)
-
-
-def build_model(preset: Preset, n_assets: int) -> Model:
-    """The preset's model for a number of assets."""
-    return build(preset.model, n_assets)
+        rise = train.epochs // 2
+        train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
+    if warmup is not None:
+        train = replace(train, warmup_epochs=warmup)
+    return train if free_bits is None else replace(train, free_bits=free_bits)
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:

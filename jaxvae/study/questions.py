@@ -13,7 +13,6 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError, check_option
 from jaxvae.inference import members as apply
 from jaxvae.models.model import make_batch
-from jaxvae.study import fit
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
@@ -39,7 +38,8 @@ def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     members = fitted.members
     values = fitted.standardised(panel)
     conditions = fitted.conditions(panel, values)
-    if np.isnan(values).any() and not fit.saved_shape(fitted.config).sees_gaps:
+    sees_gaps = model.facts.sees_gaps or "missing_cells" in fitted.config["panel"]
+    if np.isnan(values).any() and not sees_gaps:
         values = _imputed(fitted, values, conditions, seed=0)
     by_member = apply.encode(model, members, make_batch(values, conditions))
     table = consensus.consensus_factors(fitted.consensus, by_member)
@@ -79,11 +79,10 @@ def _imputed(
 ) -> Float[np.ndarray, "date asset"]:
     """`impute` in standard units."""
     n_samples = fitted.config["likelihood_samples"]
-    linear_gaussian = fit.saved_shape(fitted.config).linear_gaussian
     model, refits = fitted.model, fitted.refits
     batch = make_batch(standard, conditions)
     key = jax.random.key(seed)
-    return apply.impute(key, model, refits, batch, n_samples, linear_gaussian)
+    return apply.impute(key, model, refits, batch, n_samples)
 
 
 def scenarios(

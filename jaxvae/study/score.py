@@ -129,7 +129,7 @@ def summarise(
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
             **consensus_arrays(aligned),
-            **persistence_arrays(grid, aligned, chosen, config),
+            **persistence_arrays(prepared.model, grid, aligned, chosen, config),
             **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
             **_saved_arrays(prepared, refits, best, reported),
         },
@@ -233,7 +233,7 @@ def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:
 
 def _of_the_past(found: Found, compared: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows and notes on what the past is worth, of a model that has a memory."""
-    if found.prepared.preset.model.memory is None:
+    if found.prepared.model.recurrence is None:
         return [], []
     return foresight(found.prepared, found.fitted, compared, found.config)
 

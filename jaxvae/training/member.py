@@ -203,7 +203,7 @@ def _pass_over_rows(
     config: TrainConfig,
 ) -> tuple[Variables, Any, Float[Array, " 3"]]:
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
-    cut = blocks if model.ordered else shuffle
+    cut = blocks if model.facts.ordered else shuffle
     rows, weights = cut(key_shuffle, hyperparameters.row_weights, config.batch_size)
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
     capacity = _capacity(state.epoch, config)
@@ -217,7 +217,7 @@ def _pass_over_rows(
         moving, sums = carry
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
-        batch = unobserve(batch) if model.ordered else batch
+        batch = unobserve(batch) if model.facts.ordered else batch
         drawn = jax.tree.map(lambda leaf: leaf[index], noise)
         moving, more = step(
             drawn,

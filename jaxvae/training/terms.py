@@ -64,7 +64,7 @@ def row_terms(
     and reconstruction and KL are means over the samples. A model that knows its expectation takes
     that, and no sample.
     """
-    if model.exact is not None:
+    if model.objective is not None:
         return _expected_terms(variables, batch, beta, capacity, model, config), variables
     if training and config.hidden_cells > 0.0:
         batch = _mask_cells(noise.key_dropout, batch, config.hidden_cells)
@@ -128,12 +128,12 @@ def _expected_terms(
     config: TrainConfig,
 ) -> Terms:
     """The objective's expectation over z, from a model that knows it."""
-    assert model.exact is not None
+    assert model.objective is not None
     if config.n_samples > 1 or config.input_dropout > 0.0:
         raise OptionError(
             "n_samples", "leave it at 1 and input_dropout at 0; this model draws no z"
         )
-    said = model.exact(variables, batch)
+    said = model.objective(variables, batch)
     kl, mask = jnp.sum(said.kl, axis=-1), variables.factor_mask
     charge = _charge(kl, said.kl, mask, batch.weights, capacity, config)
     return Terms(said.reconstruction + beta * charge, said.reconstruction, kl)

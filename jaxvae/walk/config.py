@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from jaxvae.errors import OptionError, check_options, like, option
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.presets import Preset, make_preset
+from jaxvae.study.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
 from jaxvae.walk.members import for_windows
 
-MODELS = ("linear", "student", "static", "additive", "volatility")
 LEAST_WINDOW, LEAST_SHARED = 20, 9
 
 
@@ -42,7 +41,7 @@ class WalkConfig:
     seeds: int = like(StudyConfig, "seeds", 2)
     betas: tuple[float, ...] = like(StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0))
     n_factors: int = like(StudyConfig, "n_factors", 5)
-    model: str = like(StudyConfig, "model", "linear", choices=MODELS)
+    model: str = like(StudyConfig, "model", "linear", choices=tuple(WINDOWS))
     epochs: int | None = like(StudyConfig, "epochs", None)
     baseline_factors: int = option(3, "", least=1)
     root_seed: int = like(StudyConfig, "root_seed", 0)
@@ -62,6 +61,6 @@ class WalkConfig:
     def preset(self) -> Preset:
         """The model's shape and training for windows."""
         made = make_preset(
-            "default", n_factors=self.n_factors, epochs=self.epochs, model=self.model
+            self.model, n_factors=self.n_factors, epochs=self.epochs, presets=WINDOWS
         )
         return for_windows(made, self.window)

@@ -17,12 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.analysis.baselines import Baseline, log_likelihood
 from jaxvae.inference import evaluation
-from jaxvae.inference.importance import decoder_jacobians
-from jaxvae.inference.importance import log_likelihood as sampled_likelihood
-from jaxvae.models import ModelConfig
-from jaxvae.models.distributions import StudentT
+from jaxvae.inference.importance import decoder_jacobians, log_likelihood
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
@@ -64,17 +60,6 @@ class Said(NamedTuple):
     log_likelihood: Float[Array, "*members step"]
 
 
-class Linear(NamedTuple):
-    """A linear decoder's law, x = mean + W z + Ψ^½ ε, under a Gaussian or, with `df` below
-    infinity, one mixing variable a date."""
-
-    mean: Float[Array, "*members asset"]
-    loadings: Float[Array, "*members asset factor"]
-    noise: Float[Array, "*members asset"]
-    df: Float[Array, "*members"]
-    factors: Float[Array, "*members date factor"]
-
-
 def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:
     """Windows that end every `step` dates and are followed by a whole step: what is left over at
     the end is not judged. Expanding ones all begin with the first date."""
@@ -88,6 +73,7 @@ def walk_members(
     betas: Sequence[float],
     seeds: Sequence[int],
     preset: Preset,
+    n_factors: int,
     expanding: bool = False,
 ) -> Members:
     """Windows × betas × seeds, the seeds fastest.
@@ -106,7 +92,7 @@ def walk_members(
     columns: dict[str, Any] = {
         "beta": np.tile(np.repeat(np.array(betas, np.float32), n_seeds), n_windows),
         "learning_rate": np.full(n, preset.learning_rate, np.float32),
-        "factor_mask": np.ones((n, preset.model.n_factors), np.float32),
+        "factor_mask": np.ones((n, n_factors), np.float32),
         "row_weights": weights[each],
         "validation_weights": np.zeros((n, 0), np.float32),
         "last_epoch": np.full(n, preset.train.epochs, np.int32),
@@ -137,13 +123,14 @@ def train_windows(
     stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
     """
     batch = make_batch(values)
-    ask = _asker(model, preset.model, recent, step)
+    ask = _asker(model, recent, step)
     shared = (jax.random.fold_in(root, EVALUATION_STREAM), batch)
 
     def finish(ensemble: Ensemble) -> Said:
         everyone = ensemble.variables, ensemble.members
-        found = map_members(ask, everyone, shared, tile_width=tile_width)
-        return _in_closed_form(found, ensemble, values, recent, step)
+        found: Said = map_members(ask, everyone, shared, tile_width=tile_width)
+        ok: Any = ensemble.ok
+        return found._replace(ok=ok)
 
     parts = []
     for number, group in enumerate(_groups(members)):
@@ -171,23 +158,9 @@ def for_windows(preset: Preset, window: int) -> Preset:
     """A preset for members that train through, without validation dates, on few rows.
 
     Short windows get smaller batches, so that an epoch has about four of them at least.
-
-    A linear decoder gets a linear encoder: the posterior mean of a linear model is linear (under
-    "student", in the row divided by its own scale), and a perceptron only costs time.
     """
     batch_size = min(preset.train.batch_size, 8 * math.ceil(window / 32))
-    train = replace(preset.train, batch_size=batch_size, patience=None)
-    if not is_linear(preset.model):
-        return preset._replace(train=train)
-    shape = replace(preset.model, widths=(), normalisation="none", skip=False)
-    return Preset(shape, train, learning_rate=2.0 * preset.learning_rate)
-
-
-def is_linear(shape: ModelConfig) -> bool:
-    """Whether returns are linear in the factors with noise that does not depend on them, but for a
-    mixing variable that all share: then mean, covariance and likelihood have closed forms."""
-    straight = shape.degree == 1 if shape.decoder == "additive" else not shape.widths
-    return straight and shape.likelihood != "volatility"
+    return preset._replace(train=replace(preset.train, batch_size=batch_size, patience=None))
 
 
 def _rows_of(
@@ -230,12 +203,10 @@ def _in_all(
 
 
 @functools.cache
-def _asker(model: Model, shape: ModelConfig, recent: int, step: int) -> Function:
-    """What one member says of the dates around its window's end: a `Linear`, or a `Said`."""
+def _asker(model: Model, recent: int, step: int) -> Function:
+    """What one member says of the dates around its window's end."""
 
-    def ask(
-        of_member: tuple[Variables, Members], shared: tuple[Key[Array, ""], Batch]
-    ) -> Linear | Said:
+    def ask(of_member: tuple[Variables, Members], shared: tuple[Key[Array, ""], Batch]) -> Said:
         (variables, member), (key, panel) = of_member, shared
         hyperparameters = member.hyperparameters
         assert hyperparameters.window is not None
@@ -244,46 +215,23 @@ def _asker(model: Model, shape: ModelConfig, recent: int, step: int) -> Function
         around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
         window = hyperparameters.window._replace(rows=around)
         batch = view(Data(panel, take_rows(panel, slice(0, 0)), jnp.int32(0)), window).training
-        factors = evaluation.posterior_means(model, variables, batch)
-        if is_linear(shape):
-            return _linear(model, variables, batch, factors)
-        return _sampled(key, model, variables, batch, factors, recent)
+        return _said(key, model, variables, batch, recent)
 
     return ask
 
 
-def _linear(
-    model: Model, variables: Variables, batch: Batch, factors: Float[Array, "date factor"]
-) -> Linear:
-    """At z = 0 a "student" decoder's squared scale is Ψ ν/(ν + K): it is multiplied back."""
-    first = take_rows(batch, slice(0, 1))
-    zero = jnp.zeros((1, model.n_factors), batch.values.dtype)
-    observation, _ = model.decode(variables, zero, first, False)
-    jacobian, _ = decoder_jacobians(model, variables, first, zero)
-    loadings = jacobian[:, 0].T
-    if not isinstance(observation, StudentT):
-        df = jnp.float32(jnp.inf)
-        return Linear(observation.mean[0], loadings, observation.variance[0], df, factors)
-    df = observation.df[0] - jnp.sum(variables.factor_mask)
-    noise = jnp.exp(observation.log_scale[0]) * observation.df[0] / df
-    return Linear(observation.mean[0], loadings, noise, df, factors)
-
-
-def _sampled(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    factors: Float[Array, "date factor"],
-    recent: int,
+def _said(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, recent: int
 ) -> Said:
-    """Moments and likelihood by simulation, where there is no closed form."""
+    """Of a window's last dates and those after it: exact where the model knows, else simulated."""
     key_moments, key_likelihood = jax.random.split(key)
-    draws = take_rows(batch, jnp.arange(MOMENT_DRAWS) % recent)
+    factors = evaluation.posterior_means(model, variables, batch)
+    n_rows = MOMENT_DRAWS if model.moments is None else recent
+    draws = take_rows(batch, jnp.arange(n_rows) % recent)
     mean, covariance = evaluation.implied_covariance(key_moments, model, variables, draws)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
-    bound = sampled_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
+    bound = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
     return Said(
         ok=jnp.bool_(True),
         mean=mean,
@@ -292,35 +240,3 @@ def _sampled(
         factors=factors,
         log_likelihood=bound.value,
     )
-
-
-def _in_closed_form(
-    found: Any, ensemble: Ensemble, values: Float[np.ndarray, "date asset"], recent: int, step: int
-) -> Said:
-    """What a tile said, as a `Said`; a linear model's moments and likelihood in double precision,
-    as of the factor model that it is."""
-    ok: Any = ensemble.ok
-    if isinstance(found, Said):
-        return found._replace(ok=ok)
-    hyperparameters = ensemble.members.hyperparameters
-    assert hyperparameters.window is not None
-    windows = hyperparameters.window
-    rows = np.where(np.asarray(hyperparameters.row_weights) > 0, windows.rows, -1)
-    covariances: list[Any] = []
-    scores: list[Any] = []
-    for index, stop in enumerate(rows.max(axis=1) + 1):
-        fitted = as_baseline(jax.tree.map(lambda leaf, index=index: leaf[index], found))
-        judged = values[stop : stop + step] - windows.location[index]
-        covariances.append(fitted.covariance)
-        scores.append(log_likelihood(fitted, judged / windows.scale[index]))
-    parts: Any = np.array(covariances, np.float32), np.array(scores)
-    return Said(ok, found.mean, parts[0], found.loadings, found.factors, parts[1])
-
-
-def as_baseline(member: Linear) -> Baseline:
-    """A linear member as the factor model that it is: x ~ (b, W Wᵀ + Ψ), Gaussian or Student-t."""
-    mean, loadings, noise = (np.asarray(part, np.float64) for part in member[:3])
-    precise = loadings / noise[:, None]
-    projection = precise @ np.linalg.inv(np.eye(loadings.shape[1]) + loadings.T @ precise)
-    scatter = loadings @ loadings.T + np.diag(noise)
-    return Baseline(mean, scatter, loadings, projection, float(member.df))

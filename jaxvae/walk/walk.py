@@ -20,8 +20,8 @@ from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
+from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
-from jaxvae.study.presets import build_model
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.walk.config import WalkConfig
@@ -158,13 +158,14 @@ def train_walk(
         config.betas,
         range(config.seeds),
         preset,
+        config.n_factors,
         config.expanding,
     )
     said = train_windows(
         jax.random.key(config.root_seed),
         grounds.panel.values,
         members,
-        build_model(preset, grounds.panel.n_assets),
+        preset.model.build(grounds.panel.n_assets),
         preset,
         config.window,
         config.step,
@@ -331,7 +332,7 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "betas": list(config.betas),
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
-        "model_config": asdict(preset.model),
+        "model_config": describe_family(preset.model),
         "train_config": asdict(preset.train),
         "n_windows": len(spans),
         "dates_per_year": portfolios.dates_per_year(panel.dates),

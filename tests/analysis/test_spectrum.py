@@ -13,7 +13,7 @@ from jaxvae.analysis.spectrum import (
     linear_optimum,
     scalar_noise,
 )
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 
@@ -179,7 +179,7 @@ def test_trained_linear_members_lose_what_the_spectrum_says():
     config = TrainConfig(
         epochs=1200, batch_size=N_DATES, warmup_epochs=0, clip_norm=None, patience=None
     )
-    model = static_vae(ModelConfig(N_FACTORS, widths=(), normalisation="none"), N_ASSETS)
+    model = PerceptronConfig(N_FACTORS, widths=(), normalisation="none").build(N_ASSETS)
     data = make_data(make_batch(VALUES), make_batch(VALUES[:0]), N_DATES)
     members = member_grid((0,), betas, data, model, 2e-2, config.epochs)
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear import sampled
 from scipy import stats
 from small import DATA, VALUES, linear_gaussian
 
@@ -17,7 +18,8 @@ ALL = jnp.ones(1)
 
 @pytest.fixture(scope="module")
 def linear():
-    return linear_gaussian()
+    model, *known = linear_gaussian()
+    return sampled(model), *known
 
 
 def exact(linear, values):
@@ -108,6 +110,7 @@ def test_a_nonlinear_decoder_agrees_with_quadrature():
 def test_memory_does_not_grow_with_the_samples():
     """But for one weight a row and sample, here twice: as they come and put together."""
     model, variables, *_ = linear_gaussian()
+    model = sampled(model)
     batch = make_batch(np.tile(VALUES, (20, 1)))
     key = jax.random.key(0)
     sizes = {}

@@ -1,18 +1,15 @@
 """Densities against SciPy: Gaussian, multivariate Student-t, independent Student-t's."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.models.distributions import (
-    CorrelatedGaussian,
-    Distribution,
-    Gaussian,
-    IndependentT,
-    StudentT,
-)
+from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
+from jaxvae.models.student_t import CorrelatedT, IndependentT, StudentT
 
 RNG = np.random.default_rng(0)
 MEAN, LOG_SCALE, VALUES = (jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32) for _ in range(3))
@@ -203,17 +200,23 @@ def test_a_draw_is_completed_given_portfolios(law):
     assert share @ second == pytest.approx(expected, abs=error)
 
 
-def test_correlated_normal_variables_are_scipys():
-    root = jnp.asarray(np.tril(RNG.normal(size=(4, 3, 3))) + 2.0 * np.eye(3), jnp.float32)
-    density = CorrelatedGaussian(MEAN, root)
-    covariance = np.einsum("rik,rjk->rij", *2 * (np.asarray(root, float),))
-    rows = list(zip(np.asarray(VALUES, float), np.asarray(MEAN, float), covariance, strict=True))
+ROOT = jnp.asarray(np.tril(RNG.normal(size=(4, 3, 3))) + 2.0 * np.eye(3), jnp.float32)
+
+
+@pytest.mark.parametrize("df", [None, 9.0])
+def test_correlated_variables_are_scipys(df):
+    """Normal, and Student-t."""
+    if df is None:
+        density, law, ratio = CorrelatedGaussian(MEAN, ROOT), stats.multivariate_normal.logpdf, 1.0
+    else:
+        density, ratio = CorrelatedT(MEAN, ROOT, jnp.full(4, df)), df / (df - 2.0)
+        law = functools.partial(stats.multivariate_t.logpdf, df=df)
+    scatter = np.einsum("rik,rjk->rij", *2 * (np.asarray(ROOT, float),))
+    rows = list(zip(np.asarray(VALUES, float), np.asarray(MEAN, float), scatter, strict=True))
     for used, o in ((ALL, [0, 1, 2]), (SOME, [0, 2])):
-        expected = [
-            stats.multivariate_normal.logpdf(x[o], m[o], c[np.ix_(o, o)]) for x, m, c in rows
-        ]
+        expected = [law(x[o], m[o], c[np.ix_(o, o)]) for x, m, c in rows]
         np.testing.assert_allclose(density.log_prob(VALUES, used), expected, rtol=1e-5)
-    np.testing.assert_allclose(density.variance, np.diagonal(covariance, 0, 1, 2), rtol=1e-5)
+    np.testing.assert_allclose(density.variance, ratio * np.diagonal(scatter, 0, 1, 2), rtol=1e-5)
     keys = jax.random.split(jax.random.key(5), 50_000)
     draws = np.asarray(jax.vmap(density.sample)(keys), float)[:, 1]
-    np.testing.assert_allclose(np.cov(draws.T), covariance[1], rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(np.cov(draws.T), ratio * scatter[1], rtol=0.06, atol=0.06)

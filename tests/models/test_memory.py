@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.models.memory import Speeds, _em_step, blank, flat, recall, size, unfold
+from jaxvae.models.memory import Speeds, _em_step, blank, flat, recall, recurrence, size, unfold
 
 SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 2, 5
+PAST = recurrence(SPEEDS, N_FACTORS, N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
 
 
@@ -45,17 +46,17 @@ def by_hand(values):
 
 def test_recursion_is_the_textbooks():
     expected = by_hand(VALUES)
-    found = recall(VALUES, SPEEDS, N_FACTORS)
+    found = recall(VALUES, PAST)
     assert found.shape == (len(VALUES), size(SPEEDS, N_FACTORS, N_ASSETS))
     np.testing.assert_allclose(found, expected[:-1], atol=2e-4)
-    later = recall(np.vstack([VALUES, VALUES[:1]]), SPEEDS, N_FACTORS)
+    later = recall(np.vstack([VALUES, VALUES[:1]]), PAST)
     np.testing.assert_allclose(later[-1:], expected[-1:], atol=2e-4)
 
 
 def test_recursion_passes_over_missing_returns():
     holes = np.random.default_rng(3).random(VALUES.shape) < 0.2
     holed = np.where(holes, np.nan, VALUES)
-    np.testing.assert_allclose(recall(holed, SPEEDS, N_FACTORS), by_hand(holed)[:-1], atol=2e-4)
+    np.testing.assert_allclose(recall(holed, PAST), by_hand(holed)[:-1], atol=2e-4)
 
 
 def test_an_asset_that_stands_still_and_wakes_has_floors():
@@ -63,7 +64,7 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     still = np.tile(VALUES, (8, 1))
     still[:, 2] = 0.0
     still[-2, 2] = 1.0
-    found, expected = recall(still, SPEEDS, N_FACTORS), by_hand(still)[:-1]
+    found, expected = recall(still, PAST), by_hand(still)[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     noise = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS).noise[:, 2]
     assert noise[-2] == jnp.float32(0.02)
@@ -71,7 +72,7 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
 
 
 def test_first_date_is_told_nothing():
-    first = unfold(jnp.asarray(recall(VALUES, SPEEDS, N_FACTORS)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
+    first = unfold(jnp.asarray(recall(VALUES, PAST)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
     assert (np.asarray(first.squares) == 1.0).all()
     assert (np.asarray(first.means) == 0.0).all()
     assert (np.asarray(first.last) == 0.0).all()
@@ -108,7 +109,7 @@ def test_no_condition_looks_ahead():
     def conditions(values):
         from jaxvae.models.memory import _recall
 
-        return jnp.sum(_recall(values, SPEEDS, N_FACTORS) ** 2, axis=1)
+        return jnp.sum(_recall(values, PAST) ** 2, axis=1)
 
     slopes = np.abs(np.asarray(jax.jacobian(conditions)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
@@ -118,12 +119,10 @@ def test_no_condition_looks_ahead():
 def test_a_missing_return_moves_nothing_of_its_asset():
     holed = VALUES.copy()
     holed[10, 1] = np.nan
-    found = recall(holed, SPEEDS, N_FACTORS)
+    found = recall(holed, PAST)
     assert np.isfinite(found).all()
     said = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
-    whole = unfold(
-        jnp.asarray(recall(VALUES, SPEEDS, N_FACTORS), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS
-    )
+    whole = unfold(jnp.asarray(recall(VALUES, PAST), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
     others = [asset for asset in range(N_ASSETS) if asset != 1]
     np.testing.assert_array_equal(said.squares[11, :, 1], said.squares[10, :, 1])
     np.testing.assert_array_equal(said.means[11, :, 1], said.means[10, :, 1])

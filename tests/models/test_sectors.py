@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from small import N_ASSETS, VALUES
 
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import ConditionalConfig, PerceptronConfig, make_batch
 from jaxvae.models.distributions import (
     UncertainGaussian,
 )
@@ -19,10 +19,7 @@ from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
 from jaxvae.training.terms import draw_noise, row_terms
 
 SECTORS = (0, 0, 1, 1, 1, 2)
-SHAPE = ModelConfig(
-    2, widths=(), normalisation="none", decoder="additive", degree=1, sectors=SECTORS
-)
-MODEL = static_vae(SHAPE, N_ASSETS)
+MODEL = ConditionalConfig(2, widths=(), sectors=SECTORS).build(N_ASSETS)
 BATCH = make_batch(VALUES)
 RNG = np.random.default_rng(0)
 N_DRAWS = 200_000
@@ -75,7 +72,7 @@ def test_divergence_is_the_mean_of_log_q_less_log_p():
 
 def test_mean_and_variance_of_a_product_with_uncertain_loadings():
     parts, columns = loadings(), jnp.asarray(RNG.normal(size=(4, 2)), jnp.float32)
-    mean, spread = SectorLoadings(SECTORS, 2).apply({"params": parts}, columns)
+    mean, spread = SectorLoadings(SECTORS).apply({"params": parts}, columns)
     scale = np.exp(0.5 * np.asarray(parts["log_variance"]))
     draws = np.asarray(parts["kernel"]) + scale * RNG.normal(size=(20_000, 2, 6))
     products = np.einsum("rk,nka->nra", np.asarray(columns), draws)
@@ -127,7 +124,7 @@ def best_loadings(known, spread):
 
 def slopes(known, parts):
     """Gradients of the objective over those a shift of one hundredth away."""
-    layer, columns = SectorLoadings(SECTORS, 2), jnp.asarray(known.factors, jnp.float32)
+    layer, columns = SectorLoadings(SECTORS), jnp.asarray(known.factors, jnp.float32)
     batch = make_batch(np.where(known.observed, known.values, np.nan))
 
     def cost(parts):
@@ -217,4 +214,4 @@ def test_others_are_told_the_predictive_density():
 
 
 def test_without_sectors_nothing_is_paid():
-    assert static_vae(ModelConfig(2), N_ASSETS).complexity is None
+    assert PerceptronConfig(2).build(N_ASSETS).complexity is None

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxvae.errors import OptionError
-from jaxvae.models import ModelConfig, make_batch, static_vae, take_rows
+from jaxvae.models import AdditiveConfig, PerceptronConfig, make_batch, take_rows
 from jaxvae.models.layers import BATCH_NORM_MOMENTUM, EPSILON, BatchNorm, Curves
-from jaxvae.study.presets import MODELS, NOTEBOOK, make_preset
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.presets import MODELS, PRESETS, make_preset
 
 RNG = np.random.default_rng(1)
 
@@ -18,20 +19,20 @@ def n_parameters(variables):
 
 
 def test_notebook_preset_has_the_notebooks_parameters():
-    model = static_vae(NOTEBOOK.model, 100)
+    model = PRESETS["notebook"].model.build(100)
     shapes = jax.eval_shape(model.initialise, jax.random.key(0), make_batch(np.zeros((64, 100))))
     assert n_parameters(shapes) == 17_998
 
 
 def test_linear_model_is_two_matrices_and_their_biases():
-    config = ModelConfig(n_factors=3, widths=(), normalisation="none", noise="scalar")
-    variables = static_vae(config, 7).initialise(jax.random.key(0), make_batch(np.zeros((4, 7))))
+    config = PerceptronConfig(n_factors=3, widths=(), normalisation="none", noise="scalar")
+    variables = config.build(7).initialise(jax.random.key(0), make_batch(np.zeros((4, 7))))
     assert n_parameters(variables) == 2 * (7 * 3 + 3) + (3 * 7 + 7) + 1
 
 
 def test_first_weights_follow_the_notebooks_law():
     """torch.nn.Linear: kernel and bias uniform on ±1/√fan_in."""
-    model = static_vae(NOTEBOOK.model, 100)
+    model = PRESETS["notebook"].model.build(100)
     variables = model.initialise(jax.random.key(0), make_batch(np.zeros((8, 100))))
     layer = variables.parameters["encoder"]["hidden"]["dense_0"]
     for weights in (layer["kernel"], layer["bias"]):
@@ -75,7 +76,7 @@ def test_batch_norm_leaves_out_rows_without_weight():
 
 
 def test_dates_do_not_see_each_other_outside_training():
-    model = static_vae(ModelConfig(n_factors=2, widths=(4,)), 5)
+    model = PerceptronConfig(n_factors=2, widths=(4,)).build(5)
     batch = make_batch(RNG.normal(size=(6, 5)))
     variables = model.initialise(jax.random.key(0), batch)
     together, _ = model.encode(variables, batch, False)
@@ -84,8 +85,8 @@ def test_dates_do_not_see_each_other_outside_training():
 
 
 def test_noise_starts_where_it_was_told_and_has_a_floor():
-    config = ModelConfig(n_factors=2, widths=(), normalisation="none", noise_variance=0.3)
-    model, batch = static_vae(config, 4), make_batch(np.zeros((2, 4)))
+    config = PerceptronConfig(n_factors=2, widths=(), normalisation="none", noise_variance=0.3)
+    model, batch = config.build(4), make_batch(np.zeros((2, 4)))
     variables = model.initialise(jax.random.key(0), batch)
     start, _ = model.decode(variables, jnp.zeros((2, 2)), batch, False)
     np.testing.assert_allclose(np.exp(start.log_variance), 0.3, rtol=1e-4)
@@ -101,7 +102,7 @@ def test_missing_cells_are_zero_and_unobserved():
 
 
 def test_equal_configurations_give_one_model():
-    assert static_vae(ModelConfig(), 9) is static_vae(ModelConfig(), 9)
+    assert PerceptronConfig().build(9) is PerceptronConfig().build(9)
 
 
 @pytest.mark.parametrize(
@@ -116,21 +117,18 @@ def test_equal_configurations_give_one_model():
 )
 def test_wrong_configurations_are_refused(wrong, words):
     with pytest.raises(OptionError, match=words):
-        ModelConfig(**wrong)
+        PerceptronConfig(**wrong)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"), [({"name": "best"}, "preset: "), ({"model": "deep"}, "model: ")]
-)
-def test_unknown_presets_and_models_are_refused(wrong, words):
-    arguments = {"name": "default", "n_factors": 2, **wrong}
-    with pytest.raises(OptionError, match=words):
-        make_preset(arguments.pop("name"), **arguments)
+@pytest.mark.parametrize("wrong", ["deep", 3])
+def test_what_makes_no_model_is_refused(wrong):
+    with pytest.raises(OptionError, match="model: "):
+        make_preset(wrong, n_factors=2)
 
 
 def mixed_curvature(config):
     """∂²E[x | z]/∂z_1 ∂z_2 of an untrained decoder at a point."""
-    model, batch = static_vae(config, 5), make_batch(np.zeros((1, 5)))
+    model, batch = config.build(5), make_batch(np.zeros((1, 5)))
     variables = model.initialise(jax.random.key(0), batch)
 
     def mean(factors):
@@ -140,12 +138,12 @@ def mixed_curvature(config):
 
 
 def test_no_term_of_an_additive_decoder_sees_two_factors():
-    config = ModelConfig(n_factors=3, decoder="additive", normalisation="none", degree=3)
+    config = AdditiveConfig(n_factors=3, degree=3)
     curvature = mixed_curvature(config)
     assert np.abs(curvature[:, range(3), range(3)]).min() > 1e-3
     off = ~np.eye(3, dtype=bool)
     assert not curvature[:, off].any()
-    tangled = mixed_curvature(ModelConfig(n_factors=3, widths=(8, 8), normalisation="layer"))
+    tangled = mixed_curvature(PerceptronConfig(n_factors=3, widths=(8, 8), normalisation="layer"))
     assert np.abs(tangled[:, off]).max() > 1e-3
 
 
@@ -161,13 +159,13 @@ def test_curves_are_orthonormal_polynomials():
 
 
 def test_a_curve_of_degree_one_is_a_line():
-    curvature = mixed_curvature(ModelConfig(n_factors=3, decoder="additive", degree=1))
+    curvature = mixed_curvature(AdditiveConfig(n_factors=3, degree=1))
     assert not curvature.any()
 
 
 def heavy(likelihood, values):
-    config = ModelConfig(n_factors=2, widths=(4,), normalisation="none", likelihood=likelihood)
-    model, batch = static_vae(config, 5), make_batch(values)
+    config = PerceptronConfig(2, widths=(4,), normalisation="none", likelihood=likelihood)
+    model, batch = config.build(5), make_batch(values)
     return model, batch, model.initialise(jax.random.key(0), batch)
 
 
@@ -195,8 +193,7 @@ def test_the_first_factor_of_a_volatility_model_scales_mean_and_noise():
 
 
 def test_conditions_reach_encoder_and_decoder():
-    config = ModelConfig(n_factors=2, n_conditions=1, widths=(), normalisation="none")
-    model = static_vae(config, 3)
+    model = PerceptronConfig(n_factors=2, widths=(), normalisation="none").build(3)
     batch = make_batch(np.zeros((2, 3)), conditions=np.array([[0.0], [1.0]]))
     variables = model.initialise(jax.random.key(0), batch)
     posterior, _ = model.encode(variables, batch, False)
@@ -207,7 +204,7 @@ def test_conditions_reach_encoder_and_decoder():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_of_the_command_line_is_a_preset(model):
-    preset = make_preset("default", n_factors=3, epochs=40, model=model)
+    preset = make_preset(model, n_factors=3, epochs=40)
     assert preset.model.n_factors == 3
     assert preset.train.epochs == 40
     assert preset.train.unfold_epochs == (25 if model == "additive" else 0)
@@ -215,4 +212,4 @@ def test_every_model_of_the_command_line_is_a_preset(model):
 
 def test_the_notebook_has_its_own_network_only():
     with pytest.raises(OptionError, match="notebook"):
-        make_preset("notebook", n_factors=5, model="additive")
+        StudyConfig(preset="notebook", model="additive")

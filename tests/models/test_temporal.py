@@ -11,17 +11,17 @@ from jaxvae.errors import OptionError
 from jaxvae.inference.forecasting import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
-from jaxvae.models import ModelConfig, make_batch, persistence_of, temporal_vae
-from jaxvae.models.memory import Speeds, _recall, recall, unfold
+from jaxvae.models import TemporalConfig, make_batch, persistence_of
+from jaxvae.models.memory import _recall, recall, unfold
 from jaxvae.models.temporal import _starts
 
-SPEEDS, N_ASSETS, N_ROWS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 5, 40
-CONFIG = ModelConfig(n_factors=3, likelihood="volatility", memory=SPEEDS)
-MODEL = temporal_vae(CONFIG, N_ASSETS)
+N_ASSETS, N_ROWS = 5, 40
+CONFIG = TemporalConfig(3, half_lives=(1.0, 5.0, 20.0), base=1, products=30.0)
+SPEEDS, MODEL = CONFIG.speeds, CONFIG.build(N_ASSETS)
 STARTS = _starts(CONFIG, N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(N_ROWS, N_ASSETS))
-BATCH = make_batch(VALUES, recall(VALUES, SPEEDS, 2))
-PATHS = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5, 6))
+BATCH = make_batch(VALUES, recall(VALUES, MODEL.recurrence))
+PATHS = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5))
 
 
 def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
@@ -127,7 +127,7 @@ def test_nothing_looks_ahead():
         return BATCH._replace(
             values=values,
             observed=ones,
-            conditions=_recall(values, SPEEDS, 2),
+            conditions=_recall(values, MODEL.recurrence),
             weights=ones[:, 0],
         )
 
@@ -161,7 +161,7 @@ def test_nothing_looks_ahead():
 def test_smoothing_is_filtering():
     """E[z_t | x_1 … x_T] is E[z_t | x_1 … x_t]: later dates leave the factors bit-equal."""
     variables = member()
-    short = make_batch(VALUES[:25], recall(VALUES[:25], SPEEDS, 2))
+    short = make_batch(VALUES[:25], recall(VALUES[:25], MODEL.recurrence))
     all_dates, filtered = (
         np.asarray(MODEL.encode(variables, batch, False)[0].mean) for batch in (BATCH, short)
     )
@@ -245,14 +245,15 @@ def test_forecast_of_a_portfolio_has_the_normals_moments(gaussian):
 
 
 def test_settings_that_do_not_fit_are_named():
-    for memory, likelihood, words in (
-        (SPEEDS, "gaussian", "does not go with a memory"),
-        (Speeds((), 0, 30.0), "volatility", "half-life"),
-        (Speeds((5.0,), 0, 0.0), "volatility", "half-life"),
-        (Speeds((5.0,), 1, 30.0), "volatility", "base 1 is no place"),
+    for settings, words in (
+        ({"half_lives": (), "base": 0}, "base: 0 is no place"),
+        ({"half_lives": (0.0,), "base": 0}, "half_lives: 0.0 is too small"),
+        ({"products": 0.0}, "products: 0.0 is too small"),
+        ({"half_lives": (5.0,), "base": 1}, "base: 1 is no place"),
+        ({"n_factors": 1}, "n_factors: 1 is too small"),
     ):
         with pytest.raises(OptionError, match=words):
-            ModelConfig(likelihood=likelihood, memory=memory)
+            TemporalConfig(**settings)
     with pytest.raises(OptionError, match="'temporal' forecasts each date"):
         VAEFactors(2, model="temporal").fit(VALUES)
 
@@ -272,7 +273,7 @@ def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():
     found = []
     for parameters in (moved.parameters, still):
         variables = moved._replace(parameters=parameters)
-        drawn = PATHS(jax.random.key(1), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+        drawn = PATHS(jax.random.key(1), MODEL, variables, N_ASSETS, 600, 40)
         squares = np.asarray(drawn, np.float64).transpose(1, 0, 2)[:, 100:] ** 2
         lags = [np.nanmean(autocorrelation(np.minimum(path, 25), 10)) for path in squares]
         found.append((np.mean(lags), np.std(lags) / np.sqrt(len(lags))))
@@ -287,6 +288,6 @@ def test_paths_go_on_from_their_last_returns():
     for name in ("common", "own"):
         put(variables.parameters, "scale", name, 0.7 * STARTS["scale"]["common"].value)
     put(variables.parameters, "prior", "persistence", np.arctanh(0.8))
-    drawn = PATHS(jax.random.key(2), MODEL, variables, SPEEDS, N_ASSETS, 600, 40)
+    drawn = PATHS(jax.random.key(2), MODEL, variables, N_ASSETS, 600, 40)
     signs = np.sign(np.asarray(drawn).mean(axis=2)[100:])
     assert (signs[1:] * signs[:-1]).mean() > 0.05

@@ -12,7 +12,7 @@ from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
 
 N_ROWS, N_ASSETS, N_FACTORS, N_CONDITIONS = 400, 6, 2, 3
-MODEL = linear_model(N_FACTORS, N_ASSETS, "scalar", n_conditions=N_CONDITIONS)
+MODEL = linear_model(N_FACTORS, N_ASSETS, "scalar")
 
 
 def panel():

@@ -209,7 +209,7 @@ def test_forecasts_of_several_members_are_their_mixtures():
 
 
 def test_members_take_turns_in_paths():
-    drawn = forecasting.generate_paths(jax.random.key(0), TOY, LEVELS, None, 2, 200, 3)
+    drawn = forecasting.generate_paths(jax.random.key(0), TOY, LEVELS, 2, 200, 3)
     assert drawn.shape == (3, 200, 2)
     np.testing.assert_allclose(drawn.mean(axis=1), np.outer([-1, 2, -1], [1, 1]), atol=0.4)
     assert not np.array_equal(drawn[0], drawn[2])

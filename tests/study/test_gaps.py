@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from linear import log_density, solution, with_exact_encoder
+from linear import log_density, sampled, solution, with_exact_encoder
 from small import linear_gaussian
 
 from jaxvae.analysis import baselines
@@ -17,17 +17,14 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError
 from jaxvae.inference import evaluation
 from jaxvae.inference.importance import (
-    exact_log_likelihood,
-    exact_posterior,
     log_likelihood,
     posterior_mean_of_returns,
 )
-from jaxvae.models import ModelConfig, make_batch, static_vae
+from jaxvae.models import AdditiveConfig, make_batch
 from jaxvae.study import gaps as missing
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
 from jaxvae.study.folder import load_study
-from jaxvae.study.presets import make_preset
 from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
@@ -44,9 +41,7 @@ BATCH = make_batch(VALUES)
 GAPS = np.isnan(VALUES)
 
 
-POSTERIOR = jax.jit(exact_posterior, static_argnums=0)
-LIKELIHOOD = jax.jit(exact_log_likelihood, static_argnums=0)
-IMPUTE = jax.jit(evaluation.impute, static_argnums=(1, 4, 5))
+IMPUTE = jax.jit(evaluation.impute, static_argnums=(1, 4))
 ENCODE = jax.jit(evaluation.posterior_means, static_argnums=0)
 TERMS = jax.jit(row_terms, static_argnums=(4, 5, 6))
 
@@ -61,15 +56,16 @@ def closed_form(row):
 
 
 def test_the_exact_posterior_is_exact_to_rounding():
-    mean, root = POSTERIOR(MODEL, VARIABLES, BATCH)
-    for row, found, factor in zip(VALUES, mean, np.asarray(root, float), strict=True):
+    posterior = jax.jit(MODEL.posterior)(VARIABLES, BATCH)
+    roots = np.asarray(posterior.root, float)
+    for row, found, root in zip(VALUES, posterior.mean, roots, strict=True):
         expected, covariance, _ = closed_form(row)
         np.testing.assert_allclose(found, expected, atol=2e-5)
-        np.testing.assert_allclose(np.linalg.inv(factor @ factor.T), covariance, atol=2e-5)
+        np.testing.assert_allclose(root @ root.T, covariance, atol=2e-5)
 
 
 def test_exact_likelihood_and_imputation_are_exact_to_rounding():
-    filled, likelihood = IMPUTE(jax.random.key(0), MODEL, VARIABLES, BATCH, 8, True)
+    filled, likelihood = IMPUTE(jax.random.key(0), MODEL, VARIABLES, BATCH, 8)
     expected = np.array([closed_form(row)[2] for row in VALUES])
     np.testing.assert_allclose(filled, expected, atol=2e-5)
     np.testing.assert_array_equal(np.asarray(filled)[~GAPS], np.asarray(BATCH.values)[~GAPS])
@@ -85,7 +81,7 @@ def test_factors_that_are_not_in_use_take_no_part():
     found = solution(MODEL, few, BATCH)
     some = ~GAPS.all(axis=1)
     density = log_density(found._replace(bias=found.bias[some]), VALUES[some])
-    likelihood = np.asarray(LIKELIHOOD(MODEL, few, BATCH))[some]
+    likelihood = np.asarray(jax.jit(MODEL.log_likelihood)(few, BATCH))[some]
     np.testing.assert_allclose(likelihood, density, atol=1e-4)
 
 
@@ -94,7 +90,7 @@ def test_sampled_imputation_agrees_with_the_exact():
     run = jax.jit(posterior_mean_of_returns, static_argnums=(1, 4))
     filled, likelihood = run(jax.random.key(1), MODEL, VARIABLES, BATCH, 512)
     run = jax.jit(log_likelihood, static_argnums=(1, 4))
-    bound = run(jax.random.key(1), MODEL, VARIABLES, BATCH, 512)
+    bound = run(jax.random.key(1), sampled(MODEL), VARIABLES, BATCH, 512)
     np.testing.assert_allclose(likelihood, bound.value, atol=1e-4)
     for found, row, effective in zip(filled, VALUES, bound.effective_samples, strict=True):
         _, covariance, expected = closed_form(row)
@@ -106,7 +102,7 @@ def test_sampled_imputation_agrees_with_the_exact():
 def test_filling_first_makes_a_linear_encoder_exact():
     """What `encode` does for a study that was trained without missing cells."""
     exact = with_exact_encoder(VARIABLES, LOADINGS, BIAS, NOISE)
-    filled, _ = IMPUTE(jax.random.key(0), MODEL, exact, BATCH, 8, True)
+    filled, _ = IMPUTE(jax.random.key(0), MODEL, exact, BATCH, 8)
     factors = ENCODE(MODEL, exact, make_batch(np.asarray(filled)))
     expected = np.array([closed_form(row)[0] for row in VALUES])
     np.testing.assert_allclose(factors, expected, atol=5e-5)
@@ -120,10 +116,9 @@ def test_filling_first_makes_a_linear_encoder_exact():
 @pytest.mark.parametrize("likelihood", ["gaussian", "student"])
 def test_a_mask_of_ones_is_the_plain_model(likelihood):
     """One code path: with every cell observed the mask's weights are part of the bias."""
-    settings = {"widths": (8,), "likelihood": likelihood, "decoder": "additive", "degree": 1}
-    shape = ModelConfig(N_FACTORS, skip=True, **settings)
-    plain = static_vae(shape, N_ASSETS)
-    masked = static_vae(replace(shape, masked=True), N_ASSETS)
+    shape = AdditiveConfig(N_FACTORS, widths=(8,), normalisation="batch", likelihood=likelihood)
+    plain = shape.build(N_ASSETS)
+    masked = replace(shape, masked=True).build(N_ASSETS)
     batch = make_batch(WHOLE)
     variables = masked.initialise(jax.random.key(0), batch)
     encoder = dict(variables.parameters["encoder"])
@@ -179,8 +174,7 @@ def amortised():
     values = rng.normal(size=(1000, N_FACTORS)) @ LOADINGS.T
     values = values + np.sqrt(NOISE) * rng.normal(size=values.shape)
     values = np.where(rng.random(values.shape) < 0.3, np.nan, values)
-    shape = make_preset("default", n_factors=N_FACTORS, model="linear").model
-    model = static_vae(replace(shape, widths=(32,), masked=True), N_ASSETS)
+    model = AdditiveConfig(N_FACTORS, widths=(32,), masked=True).build(N_ASSETS)
     config = TrainConfig(epochs=150, batch_size=100, warmup_epochs=0, patience=None)
     data = make_data(make_batch(values[:600]), make_batch(values[600:]), config.batch_size)
     members = member_grid((0,), (1.0,), data, model, 1e-2, config.epochs)
@@ -196,15 +190,15 @@ def test_an_amortised_encoder_keeps_its_tolerance(amortised):
     square, and a mean ELBO within .25 nats of the exact log-likelihood."""
     model, variables, data = amortised
     batch = data.validation
-    mean, root = POSTERIOR(model, variables, batch)
-    found = ENCODE(model, variables, batch)
-    distance = np.einsum("rji,rj->ri", root, np.asarray(found) - np.asarray(mean))
+    exact = jax.jit(model.posterior)(variables, batch)
+    gap = np.asarray(ENCODE(model, variables, batch) - exact.mean, float)
+    distance = np.linalg.solve(np.asarray(exact.root, float), gap[..., None])[..., 0]
     assert np.sqrt((distance**2).mean()) < 0.35
     config, one, bound = TrainConfig(), jnp.float32(1.0), []
     for index in range(16):
         noise = draw_noise(jax.random.key(index), len(batch.values), model, config)
         bound.append(-TERMS(noise, variables, batch, one, model, config, False)[0].total)
-    gap = np.asarray(LIKELIHOOD(model, variables, batch)).mean() - np.mean(bound)
+    gap = np.asarray(model.log_likelihood(variables, batch)).mean() - np.mean(bound)
     assert 0 < gap < 0.25
 
 

@@ -26,9 +26,9 @@ from small import (
 )
 
 from jaxvae.errors import OptionError
-from jaxvae.models import Model, Variables, make_batch, standard_normal_prior, static_vae
+from jaxvae.models import Model, Variables, make_batch, standard_normal_prior
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study.presets import NOTEBOOK
+from jaxvae.study.presets import PRESETS
 from jaxvae.training import batches, member, terms
 from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
 
@@ -169,7 +169,7 @@ def test_schedules_are_the_notebooks():
         beta=jnp.float32(0.1), learning_rate=jnp.float32(1e-3)
     )
     for epoch in (0, 10, 49, 50, 199):
-        beta, rate = member._schedules(jnp.int32(epoch), hyperparameters, NOTEBOOK.train)
+        beta, rate = member._schedules(jnp.int32(epoch), hyperparameters, PRESETS["notebook"].train)
         assert float(beta) == pytest.approx(min(0.1, 0.1 * epoch / 50), rel=1e-6)
         expected = 1e-3 * (1 + np.cos(np.pi * epoch / 200)) / 2
         assert float(rate) == pytest.approx(expected, rel=1e-4, abs=1e-9)
@@ -218,7 +218,7 @@ def test_one_step_is_the_notebooks_in_torch():
     torch = pytest.importorskip("torch")
     from torch_notebook import one_step
 
-    model = static_vae(NOTEBOOK.model, 100)
+    model = PRESETS["notebook"].model.build(100)
     values = np.random.default_rng(0).normal(size=(40, 100))
     batch = make_batch(values)
     variables = model.initialise(jax.random.key(0), batch)
@@ -226,12 +226,14 @@ def test_one_step_is_the_notebooks_in_torch():
     head = variables.parameters["encoder"]["log_variance"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.full(5, -40.0)
     flat, unravel = ravel_pytree(variables.parameters)
-    optimiser = member._optimiser(variables.parameters, NOTEBOOK.train, True).init(flat)
+    optimiser = member._optimiser(variables.parameters, PRESETS["notebook"].train, True).init(flat)
     moving = member.Moving(flat, variables.statistics, optimiser)
     step = jax.jit(member.step, static_argnames=("model", "config"))
-    noise = terms.draw_noise(ROOT, 40, model, NOTEBOOK.train)
+    noise = terms.draw_noise(ROOT, 40, model, PRESETS["notebook"].train)
     rates = (jnp.float32(0.1), jnp.float32(1e-3))
-    after, sums = step(noise, moving, batch, *rates, variables, model=model, config=NOTEBOOK.train)
+    after, sums = step(
+        noise, moving, batch, *rates, variables, model=model, config=PRESETS["notebook"].train
+    )
     moved = Variables(unravel(after.parameters), after.statistics, variables.factor_mask)
     expected, losses = one_step(torch, variables, values, beta=0.1)
     constant = 40 * 50 * np.log(np.pi)

@@ -7,22 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear import sampled
 from small import same_bits
 from walking import CONFIG, PANEL, altered
 
 from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
 from jaxvae.analysis.matching import match
-from jaxvae.models import make_batch, static_vae
-from jaxvae.models.static import df_of
-from jaxvae.study.presets import build_model, make_preset
+from jaxvae.models import make_batch
+from jaxvae.study.presets import PRESETS, WINDOWS
 from jaxvae.training.ensemble import _advancer, train_ensemble
 from jaxvae.training.state import Window, make_data, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.members import (
     _asker,
-    _linear,
-    _sampled,
-    as_baseline,
+    _said,
     cut_windows,
     for_windows,
     train_windows,
@@ -30,7 +28,7 @@ from jaxvae.walk.members import (
 )
 
 PRESET = CONFIG.preset()
-MODEL = build_model(PRESET, PANEL.n_assets)
+MODEL = PRESET.model.build(PANEL.n_assets)
 SPANS = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, False)
 ROOT = jax.random.key(0)
 
@@ -39,7 +37,7 @@ GROWING = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, True)
 
 
 def trained(spans=SPANS, seeds=(0, 1), expanding=False, values=PANEL.values):
-    members = walk_members(values, spans, (1.0,), seeds, PRESET, expanding)
+    members = walk_members(values, spans, (1.0,), seeds, PRESET, MODEL.n_factors, expanding)
     return train_windows(ROOT, values, members, MODEL, PRESET, CONFIG.window, CONFIG.step)
 
 
@@ -95,10 +93,9 @@ def test_an_expanding_window_does_not_see_later_dates(expanding):
 
 def test_number_places_and_lengths_of_windows_do_not_compile(rolling, expanding):
     devices = tuple(jax.local_devices())
-    shape = PRESET.model
     programs = [
         tile_program(_advancer(MODEL, PRESET.train), devices),
-        tile_program(_asker(MODEL, shape, CONFIG.window, CONFIG.step), devices),
+        tile_program(_asker(MODEL, CONFIG.window, CONFIG.step), devices),
     ]
     before = [len(program.compiled) for program in programs]
     trained(cut_windows(100, CONFIG.window, 7, False)[1:])
@@ -112,14 +109,12 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
     rows = PANEL.values[span.start : span.stop]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     data = make_data(make_batch(units), make_batch(units[:0]), PRESET.train.batch_size)
-    members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET)
+    members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET, MODEL.n_factors)
     plain = members._replace(hyperparameters=members.hyperparameters._replace(window=None))
     ensemble = train_ensemble(ROOT, data, plain, MODEL, PRESET.train)
     variables = member(ensemble.variables, 0)
-    found = _linear(MODEL, variables, make_batch(units), jnp.zeros((1, 2)))
-    np.testing.assert_allclose(
-        as_baseline(found).covariance, rolling.covariance[4], rtol=1e-3, atol=1e-3
-    )
+    _, covariance = MODEL.moments(variables, make_batch(units))
+    np.testing.assert_allclose(covariance, rolling.covariance[4], rtol=1e-3, atol=1e-3)
 
 
 def test_a_view_takes_rows_and_units_and_leaves_gaps_alone():
@@ -133,40 +128,22 @@ def test_a_view_takes_rows_and_units_and_leaves_gaps_alone():
     assert view(data, None) is data
 
 
-def test_a_student_member_is_its_multivariate_t():
-    """x ~ t_ν(b, W Wᵀ + Ψ) by the parameters themselves, as the decoder's docstring has it."""
-    shape = replace(PRESET.model, likelihood="student")
-    model = static_vae(shape, PANEL.n_assets)
-    batch = make_batch(PANEL.values)
-    variables = model.initialise(jax.random.key(1), batch)
-    found = _linear(model, variables, batch, jnp.zeros((1, 2)))
-    decoder = jax.tree.map(lambda leaf: np.asarray(leaf, float), variables.parameters["decoder"])
-    loadings = decoder["curves"]["terms"]["kernel"].T
-    np.testing.assert_allclose(found.mean, decoder["mean"]["bias"], rtol=1e-5)
-    np.testing.assert_allclose(found.loadings, loadings, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.noise, np.exp(decoder["log_variance"]) + 1e-6, rtol=1e-4)
-    assert found.df == pytest.approx(float(df_of(variables)), rel=1e-5)
-    fitted = as_baseline(found)
-    expected = loadings @ loadings.T + np.diag(found.noise)
-    np.testing.assert_allclose(fitted.scatter, expected, rtol=1e-4, atol=1e-5)
-    ratio = found.df / (found.df - 2)
-    np.testing.assert_allclose(fitted.covariance, ratio * fitted.scatter, rtol=1e-5)
-
-
-def test_sampling_agrees_with_closed_forms(rolling):
+@pytest.mark.parametrize("likelihood", ["gaussian", "student"])
+def test_sampling_agrees_with_closed_forms(likelihood):
     """What models that bend are asked, of one that does not: within Monte-Carlo errors."""
+    model = replace(PRESET.model, likelihood=likelihood).build(PANEL.n_assets)
     batch = make_batch((PANEL.values - PANEL.values.mean(axis=0)) / PANEL.values.std(axis=0))
-    variables = MODEL.initialise(jax.random.key(1), batch)
-    ask = jax.jit(functools.partial(_sampled, model=MODEL, recent=100))
-    said = ask(jax.random.key(2), variables=variables, batch=batch, factors=jnp.ones((120, 2)))
-    linear = _linear(MODEL, variables, batch, jnp.ones((120, 2)))
-    fitted = as_baseline(linear)
-    exact = log_likelihood(fitted, np.asarray(batch.values[100:], float))
-    np.testing.assert_allclose(said.log_likelihood, exact, atol=0.5)
+    variables = model.initialise(jax.random.key(1), batch)
+    key = jax.random.key(2)
+    exact, other = (
+        jax.jit(functools.partial(_said, key, one, recent=100))(variables=variables, batch=batch)
+        for one in (model, sampled(model))
+    )
+    np.testing.assert_allclose(other.log_likelihood, exact.log_likelihood, atol=0.5)
     # 20,000 draws: four standard errors of a variance are 4 √(2/20000) of it.
-    spread = np.sqrt(np.outer(*2 * [np.diag(fitted.covariance)]))
-    assert (np.abs(said.covariance - fitted.covariance) < 0.04 * spread).all()
-    np.testing.assert_allclose(said.loadings, linear.loadings, rtol=1e-4, atol=1e-5)
+    spread = np.sqrt(np.outer(*2 * [np.diag(exact.covariance)]))
+    assert (np.abs(other.covariance - exact.covariance) < 0.04 * spread).all()
+    np.testing.assert_allclose(other.loadings, exact.loadings, rtol=1e-4, atol=1e-5)
 
 
 def test_training_through_reaches_factor_analysis(rolling):
@@ -180,12 +157,13 @@ def test_training_through_reaches_factor_analysis(rolling):
     assert best - 0.1 < log_likelihood(found, units).mean() <= best + 1e-6
 
 
-def test_only_linear_decoders_get_linear_encoders():
-    linear, additive = (
-        for_windows(make_preset("default", n_factors=2, model=model), 252)
-        for model in ("linear", "additive")
-    )
-    assert linear.model.widths == ()
-    plain = make_preset("default", n_factors=2, model="additive")
-    assert additive == plain._replace(train=replace(plain.train, patience=None))
+def test_windows_train_through_in_small_batches():
+    plain = PRESETS["additive"]
+    assert for_windows(plain, 252) == plain._replace(train=replace(plain.train, patience=None))
     assert for_windows(plain, 60).train.batch_size == 16
+
+
+def test_linear_decoders_get_linear_encoders():
+    for name, preset in WINDOWS.items():
+        model = preset.model.build(PANEL.n_assets)
+        assert (preset.model.widths == ()) == model.facts.linear, name

@@ -1,0 +1,66 @@
+"""All families of models by name, as `config.json` has them, and models of a caller's own."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxvae.errors import OptionError, either, shown
+from jaxvae.models.autoregressive import AutoregressiveConfig
+from jaxvae.models.conditional import ConditionalConfig
+from jaxvae.models.model import Family, Model
+from jaxvae.models.static import AdditiveConfig, PerceptronConfig
+from jaxvae.models.temporal import TemporalConfig
+
+
+@dataclass(frozen=True)
+class OwnModel(Family):
+    """A model of a caller's own, by the function that makes it for a number of assets."""
+
+    make: Callable[[int], Model]
+
+    def build(self, n_assets: int) -> Model:
+        """The model, made once for a number of assets."""
+        return _made(self.make, n_assets)
+
+
+@functools.cache
+def _made(make: Callable[[int], Model], n_assets: int) -> Model:
+    return make(n_assets)
+
+
+FAMILIES: dict[str, type[Any]] = {
+    "perceptron": PerceptronConfig,
+    "additive": AdditiveConfig,
+    "conditional": ConditionalConfig,
+    "autoregressive": AutoregressiveConfig,
+    "temporal": TemporalConfig,
+}
+OWN = "own"
+
+
+def describe_family(family: Any) -> dict[str, Any]:
+    """A family's name and settings, for `config.json`."""
+    for name, kind in FAMILIES.items():
+        if type(family) is kind:
+            return {"family": name, **dataclasses.asdict(family)}
+    make = family.make
+    return {"family": OWN, "name": getattr(make, "__qualname__", type(make).__name__)}
+
+
+def read_family(saved: Mapping[str, Any]) -> Family:
+    """What `describe_family` has described.
+
+    Raises:
+        OptionError: no such family, or settings that it does not have.
+    """
+    settings = {key: tuple(x) if isinstance(x, list) else x for key, x in saved.items()}
+    name = settings.pop("family", None)
+    if name not in FAMILIES:
+        raise OptionError("family", f"{shown(name)} is not {either(FAMILIES)}")
+    known = {field.name for field in dataclasses.fields(FAMILIES[name])}
+    if unknown := sorted(settings.keys() - known):
+        raise OptionError(unknown[0], f"the family {name} has no such setting")
+    family: Family = FAMILIES[name](**settings)
+    return family

@@ -1,0 +1,199 @@
+"""Student-t distributions: one mixing variable a row, or one a variable."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvae.models.distributions import (
+    Distribution,
+    Gaussian,
+    PerRow,
+    RandomKey,
+    Returns,
+    Row,
+    RowValues,
+    Values,
+    Weights,
+    mahalanobis,
+    move_onto,
+    scaled_squares,
+)
+
+
+class StudentT(Distribution):
+    """A multivariate Student-t in each row: uncorrelated variables that share one mixing variable.
+
+        x = mean + √s · scale · ε,    ε ~ N(0, I),    s ~ InverseGamma(ν/2, ν/2)
+
+    mean, log_scale: location and the logarithm of the squared scale. df: degrees of freedom ν > 0
+    of each row.
+    """
+
+    mean: Values
+    log_scale: Values
+    df: PerRow
+
+    @property
+    def variance(self) -> Values:
+        """σ² ν/(ν-2), infinite where ν ≤ 2."""
+        return jnp.exp(self.log_scale) * _variance_ratio(self.df)[..., None]
+
+    def log_prob(self, values: Values, used: Values) -> PerRow:
+        """ln Γ((ν+n)/2) - ln Γ(ν/2) - ½ [n ln νπ + Σ ln σ² + (ν+n) ln(1 + δ/ν)]
+
+        over the n values used, δ = Σ (x-μ)²/σ². A marginal of a multivariate t keeps its ν (Kotz &
+        Nadarajah 2004).
+        """
+        squares = scaled_squares(self.mean, self.log_scale, values)
+        count, log_scales = jnp.sum(used, axis=-1), jnp.sum(used * self.log_scale, axis=-1)
+        return log_student_t(self.df, count, log_scales, jnp.sum(used * squares, axis=-1))
+
+    def sample(self, key: RandomKey) -> Values:
+        return _sample_t(key, self.mean, self.log_scale, self.df)
+
+    @property
+    def log_squared_scale(self) -> Values:
+        return self.log_scale
+
+    @property
+    def scale_information(self) -> Values:
+        """0: `precision` follows the shared scale already."""
+        return jnp.zeros_like(self.mean)
+
+    def precision(self, values: Values, used: Values) -> Values:
+        """(ν+n)/(ν+δ)/σ²: the mixing variable held at what the n values used say of it, the weights
+        of iteratively reweighted least squares (Lange, Little & Taylor 1989)."""
+        squares = scaled_squares(self.mean, self.log_scale, values)
+        weight = self.df + jnp.sum(used, axis=-1)
+        weight = weight / (self.df + jnp.sum(used * squares, axis=-1))
+        return jnp.exp(-self.log_scale) * weight[..., None]
+
+    def portfolios(self, weights: Weights) -> "StudentT":
+        log_scale = jnp.log(jnp.exp(self.log_scale) @ (weights**2).T)
+        return StudentT(self.mean @ weights.T, log_scale, self.df)
+
+    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+        """Exact: s | y ~ InverseGamma((ν+n)/2, (ν+δ)/2) scales the row, then Matheron's rule."""
+        key_noise, key_mixing = jax.random.split(key)
+        portfolios = self.portfolios(weights)
+        squares = scaled_squares(portfolios.mean, portfolios.log_scale, returns[None, :])
+        shape = 0.5 * (self.df + len(returns))
+        mixing = 0.5 * (self.df + jnp.sum(squares, axis=-1)) / jax.random.gamma(key_mixing, shape)
+        variances = mixing[:, None] * jnp.exp(self.log_scale)
+        values = move_onto(key_noise, self.mean, variances, weights, returns)
+        return values, jnp.zeros_like(mixing)
+
+
+class CorrelatedT(Distribution):
+    """A multivariate Student-t in each row: mean + √s root ε, ε ~ N(0, I), s as in `StudentT`."""
+
+    mean: Values
+    root: Float[Array, "*rows size size"]
+    df: PerRow
+
+    @property
+    def variance(self) -> Values:
+        return jnp.sum(self.root**2, axis=-1) * _variance_ratio(self.df)[..., None]
+
+    def log_prob(self, values: Values, used: Values) -> PerRow:
+        """As of a `StudentT`, with δ = (x-μ)ᵀΣ⁻¹(x-μ), Σ = root rootᵀ."""
+        distance, log_determinant = mahalanobis(self.root, used * (values - self.mean), used)
+        return log_student_t(self.df, jnp.sum(used, axis=-1), log_determinant, distance)
+
+    def sample(self, key: RandomKey) -> Values:
+        unit = jnp.zeros_like(self.mean)
+        draw = StudentT(unit, unit, self.df).sample(key)
+        return self.mean + jnp.einsum("...ij,...j->...i", self.root, draw)
+
+
+class IndependentT(Distribution):
+    """Independent Student-t variables, each with its own mixing variable.
+
+    mean, log_scale: location and the logarithm of the squared scale. df: degrees of freedom ν > 0
+    of each; one row where all rows have the same, for which the gamma functions are then computed
+    once.
+    """
+
+    mean: Values
+    log_scale: Values
+    df: Float[Array, "*#rows size"]
+
+    @property
+    def variance(self) -> Values:
+        """σ² ν/(ν-2), infinite where ν ≤ 2."""
+        return jnp.exp(self.log_scale) * _variance_ratio(self.df)
+
+    def log_prob(self, values: Values, used: Values) -> PerRow:
+        """Each value's `StudentT.log_prob` at n = 1, summed over the values used."""
+        squares = scaled_squares(self.mean, self.log_scale, values)
+        cells = log_student_t(self.df, jnp.ones_like(self.df), self.log_scale, squares)
+        return jnp.sum(used * cells, axis=-1)
+
+    def sample(self, key: RandomKey) -> Values:
+        return _sample_t(key, self.mean, self.log_scale, jnp.broadcast_to(self.df, self.mean.shape))
+
+    @property
+    def log_squared_scale(self) -> Values:
+        return self.log_scale
+
+    @property
+    def scale_information(self) -> Float[Array, "*#rows size"]:
+        """½ ν/(ν+3)."""
+        return 0.5 * self.df / (self.df + 3.0)
+
+    def precision(self, values: Values, used: Values) -> Values:
+        """(ν+1)/(ν+(x-μ)²/σ²)/σ²: as `StudentT.precision`, each value by itself."""
+        del used
+        squares = scaled_squares(self.mean, self.log_scale, values)
+        return jnp.exp(-self.log_scale) * ((self.df + 1.0) / (self.df + squares))
+
+    def portfolios(self, weights: Weights) -> "IndependentT":
+        """Exact for one asset alone; several are stood in for by the heaviest of them, at the sum
+        of their squared scales."""
+        log_scale = jnp.log(jnp.exp(self.log_scale) @ (weights**2).T)
+        held = jnp.where(weights[None] != 0.0, self.df[:, None, :], jnp.inf)
+        return IndependentT(self.mean @ weights.T, log_scale, jnp.min(held, axis=-1))
+
+    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+        """Mixing variables from their prior, then Matheron's rule. A portfolio of several assets is
+        Gaussian once they are known: that density takes the place of the stand-in's."""
+        key_noise, key_mixing = jax.random.split(key)
+        half = jnp.broadcast_to(0.5 * self.df, self.mean.shape)
+        variances = jnp.exp(self.log_scale) * half / jax.random.gamma(key_mixing, half)
+        portfolios = self.portfolios(weights)
+        known = jnp.broadcast_to(returns[None, :], portfolios.mean.shape)
+        several = jnp.sum(weights != 0.0, axis=-1) > 1
+        used = jnp.broadcast_to(several[None, :].astype(known.dtype), known.shape)
+        exact = Gaussian(portfolios.mean, jnp.log(variances @ (weights**2).T))
+        values = move_onto(key_noise, self.mean, variances, weights, returns)
+        return values, exact.log_prob(known, used) - portfolios.log_prob(known, used)
+
+
+def _sample_t(key: RandomKey, mean: Array, log_scale: Array, df: Array) -> Array:
+    """mean + √s σ ε with s drawn as (ν/2)/Gamma(ν/2), one for each of `df`."""
+    key_noise, key_mixing = jax.random.split(key)
+    half = 0.5 * df
+    mixing = half / jax.random.gamma(key_mixing, half, dtype=mean.dtype)
+    noise = jax.random.normal(key_noise, mean.shape, mean.dtype)
+    by_variable = mixing.reshape(mixing.shape + (1,) * (mean.ndim - mixing.ndim))
+    return mean + jnp.exp(0.5 * log_scale) * noise * jnp.sqrt(by_variable)
+
+
+def _variance_ratio(df: Array) -> Array:
+    """ν/(ν-2), infinite where ν ≤ 2."""
+    excess = df - 2.0
+    return jnp.where(excess > 0.0, df / jnp.where(excess > 0.0, excess, 1.0), jnp.inf)
+
+
+def log_student_t(df: Array, count: Array, log_scales: Array, distance: Array) -> Array:
+    """log density of a Student-t over `count` values whose log squared scales sum to `log_scales`
+    and whose scaled squares sum to `distance`.
+
+    ln Γ((ν+n)/2) - ln Γ(ν/2) goes through the beta function: at a large ν the difference of two
+    large numbers would be lost in float32. 0 where n is 0.
+    """
+    half = 0.5 * jnp.maximum(count, 1.0)
+    ratio = jax.scipy.special.gammaln(half) - jax.scipy.special.betaln(0.5 * df, half)
+    spread = count * jnp.log(df * jnp.pi) + log_scales
+    log_density = ratio - 0.5 * (spread + (df + count) * jnp.log1p(distance / df))
+    return jnp.where(count > 0.0, log_density, 0.0)
