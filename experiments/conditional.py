@@ -109,10 +109,8 @@ def planted_row(panel, truth, config):
             row["chance_95"] = null_of(np.asarray(draws)[:, 0]).percentile_95
     analysis = baselines.fit_factor_analysis(prepared.values[split.fit], config.n_factors)
     row["factor_analysis"] = {
-        **scored(baselines.factors(analysis, prepared.values), known, split),
-        "log_likelihood": float(
-            baselines.log_likelihood(analysis, prepared.values[split.test]).mean()
-        ),
+        **scored(analysis.factors(prepared.values), known, split),
+        "log_likelihood": float(analysis.log_likelihood(prepared.values[split.test]).mean()),
     }
     return row
 

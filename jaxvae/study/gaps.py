@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Baseline
+from jaxvae.analysis.baselines import Elliptical
 from jaxvae.analysis.incomplete import draw_missing
 from jaxvae.data.panel import Panel, Split
 from jaxvae.study.presets import Preset
@@ -43,7 +43,7 @@ def preset_for(panel: Panel, preset: Preset) -> Preset:
 
 
 def completed(
-    values: Float[np.ndarray, "date asset"], factor_analysis: Baseline, root_seed: int
+    values: Float[np.ndarray, "date asset"], factor_analysis: Elliptical, root_seed: int
 ) -> Float[np.ndarray, "date asset"]:
     """The values, missing cells drawn from a factor analysis given what is observed of the date;
     the values themselves where none is missing."""
@@ -82,7 +82,7 @@ def missing_notes(panel: Panel) -> list[str]:
 
 
 def completion_note(
-    values: Float[np.ndarray, "date asset"], factor_analysis: Baseline
+    values: Float[np.ndarray, "date asset"], factor_analysis: Elliptical
 ) -> list[str]:
     """What the report must say where `completed` had cells to draw."""
     if not is_incomplete(values):

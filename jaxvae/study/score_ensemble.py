@@ -79,7 +79,7 @@ def udr_rows(
 def best_member_rows(
     members: Sequence[Scored],
     usable: Bool[np.ndarray, " member"],
-    rivals: Sequence[Scored],
+    baselines: Sequence[Scored],
     split: Split,
     root_seed: int,
 ) -> pd.DataFrame:
@@ -87,8 +87,8 @@ def best_member_rows(
 
     `best_member_lead`: mean lead of the member that is best there, nats a date, hence flattered.
     `best_member_p_value`: of "none beats it", which takes the picking into account
-    (`bootstrap.best_of_many_p_value`). The rival is the model of highest mean there, fitted on
-    `fit`, where members have seen `train` alone: both favour the rival.
+    (`bootstrap.best_of_many_p_value`). The baseline is the model of highest mean there, fitted on
+    `fit`, where members have seen `train` alone: both favour the baseline.
 
     usable: the members that did not diverge.
     """
@@ -98,8 +98,8 @@ def best_member_rows(
         assert scored.log_likelihood is not None
         return float(scored.log_likelihood[split.test].mean())
 
-    rival = max(rivals, key=on_test)
-    leads = np.stack([test_lead(member, rival, split) for member in able], axis=1)
+    strongest = max(baselines, key=on_test)
+    leads = np.stack([test_lead(member, strongest, split) for member in able], axis=1)
     rng = np.random.default_rng(root_seed)
     p_value = best_of_many_p_value(rng, leads)
     values = {"best_member_lead": leads.mean(axis=0).max(), "best_member_p_value": p_value}

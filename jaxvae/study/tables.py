@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis.baselines import Baseline, factors, log_likelihood, reconstruct
+from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
 from jaxvae.analysis.factor_scores import (
     ROTATION_INVARIANT,
@@ -61,7 +61,7 @@ BY_AXES = FactorScore(axis_scores, AxisScores._fields, 100)
 class Scored(NamedTuple):
     """What a model says of every date, in standard units; None where it says nothing of the kind.
 
-    fitted_on: the split that it was fitted on; the mean there is the rival in R².
+    fitted_on: the split that it was fitted on; the mean there is what R² measures against.
     log_likelihood: of the cells observed, nats a date. standard_error, effective_samples: of its
         Monte-Carlo estimate.
     squared_error: of each date, summed over assets observed.
@@ -88,21 +88,26 @@ class Context(NamedTuple):
     reference: Float[np.ndarray, "date reference"] | None
 
 
-def score_baseline(
-    name: str, baseline: Baseline, values: Float[np.ndarray, "date asset"]
-) -> Scored:
-    """A classical model fitted on `fit`."""
+def score_baselines(
+    laws: Mapping[str, Law], values: Float[np.ndarray, "date asset"]
+) -> list[Scored]:
+    """Classical models fitted on `fit`, by name, on all dates; on one BLAS thread."""
+    with threadpool_limits(1):
+        return [_score_baseline(name, law, values) for name, law in laws.items()]
+
+
+def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]) -> Scored:
     scored = Scored(
         model=name,
-        n_factors=baseline.n_factors or None,
+        n_factors=law.n_factors or None,
         fitted_on="fit",
         splits=REFIT_SPLITS,
-        log_likelihood=log_likelihood(baseline, values),
+        log_likelihood=law.log_likelihood(values),
     )
-    if not baseline.n_factors:
+    if not law.n_factors:
         return scored
-    error = np.nansum((values - reconstruct(baseline, values)) ** 2, axis=1)
-    return scored._replace(squared_error=error, factors=factors(baseline, values))
+    error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
+    return scored._replace(squared_error=error, factors=law.factors(values))
 
 
 def metrics_table(models: Sequence[Scored], context: Context, root_seed: int) -> pd.DataFrame:
@@ -157,7 +162,7 @@ def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"
 
 
 def comparisons_table(
-    models: Sequence[Scored], rivals: Sequence[Scored], split: Split, root_seed: int
+    models: Sequence[Scored], baselines: Sequence[Scored], split: Split, root_seed: int
 ) -> pd.DataFrame:
     """Paired differences in test log-likelihood, nats a date, with 95 % block-bootstrap intervals.
 
@@ -165,21 +170,21 @@ def comparisons_table(
     once (`bootstrap.simultaneous_intervals`): these are the ones to read when the table is
     searched for a lead.
     """
-    pairs = [(model, rival) for model in models for rival in rivals]
+    pairs = [(model, baseline) for model in models for baseline in baselines]
     gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
     alone = [block_bootstrap_interval(np.random.default_rng(root_seed), gap) for gap in gaps.T]
     joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps)
-    names = pd.DataFrame([(model.model, rival.model, "test") for model, rival in pairs])
+    names = pd.DataFrame([(model.model, baseline.model, "test") for model, baseline in pairs])
     names.columns = ["model", "baseline", "split"]
     ends = pd.DataFrame(alone).set_axis(["difference", "low", "high"], axis=1)
     return pd.concat([names, ends], axis=1).assign(low_joint=joint[0], high_joint=joint[1])
 
 
-def test_lead(model: Scored, rival: Scored, split: Split) -> Float[np.ndarray, " date"]:
+def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray, " date"]:
     """Log-likelihood of one model less another's on each test date, nats."""
     assert model.log_likelihood is not None
-    assert rival.log_likelihood is not None
-    return (model.log_likelihood - rival.log_likelihood)[split.test]
+    assert baseline.log_likelihood is not None
+    return (model.log_likelihood - baseline.log_likelihood)[split.test]
 
 
 def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str, float]]:

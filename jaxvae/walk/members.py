@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.analysis.baselines import Baseline, log_likelihood
+from jaxvae.analysis.baselines import Elliptical
 from jaxvae.inference import evaluation
 from jaxvae.inference.importance import decoder_jacobians
 from jaxvae.inference.importance import log_likelihood as sampled_likelihood
@@ -312,15 +312,12 @@ def _in_closed_form(
         fitted = as_baseline(jax.tree.map(lambda leaf, index=index: leaf[index], found))
         judged = values[stop : stop + step] - windows.location[index]
         covariances.append(fitted.covariance)
-        scores.append(log_likelihood(fitted, judged / windows.scale[index]))
+        scores.append(fitted.log_likelihood(judged / windows.scale[index]))
     parts: Any = np.array(covariances, np.float32), np.array(scores)
     return Said(ok, found.mean, parts[0], found.loadings, found.factors, parts[1])
 
 
-def as_baseline(member: Linear) -> Baseline:
+def as_baseline(member: Linear) -> Elliptical:
     """A linear member as the factor model that it is: x ~ (b, W Wᵀ + Ψ), Gaussian or Student-t."""
     mean, loadings, noise = (np.asarray(part, np.float64) for part in member[:3])
-    precise = loadings / noise[:, None]
-    projection = precise @ np.linalg.inv(np.eye(loadings.shape[1]) + loadings.T @ precise)
-    scatter = loadings @ loadings.T + np.diag(noise)
-    return Baseline(mean, scatter, loadings, projection, float(member.df))
+    return Elliptical.of_factors(mean, loadings, noise, float(member.df))

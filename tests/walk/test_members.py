@@ -10,7 +10,7 @@ import pytest
 from small import same_bits
 from walking import CONFIG, PANEL, altered
 
-from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
+from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.matching import match
 from jaxvae.models import make_batch, static_vae
 from jaxvae.models.static import df_of
@@ -161,7 +161,7 @@ def test_sampling_agrees_with_closed_forms(rolling):
     said = ask(jax.random.key(2), variables=variables, batch=batch, factors=jnp.ones((120, 2)))
     linear = _linear(MODEL, variables, batch, jnp.ones((120, 2)))
     fitted = as_baseline(linear)
-    exact = log_likelihood(fitted, np.asarray(batch.values[100:], float))
+    exact = fitted.log_likelihood(np.asarray(batch.values[100:], float))
     np.testing.assert_allclose(said.log_likelihood, exact, atol=0.5)
     # 20,000 draws: four standard errors of a variance are 4 √(2/20000) of it.
     spread = np.sqrt(np.outer(*2 * [np.diag(fitted.covariance)]))
@@ -173,11 +173,11 @@ def test_training_through_reaches_factor_analysis(rolling):
     """Within .1 nats a date of the likeliest factor model of the window's own rows."""
     rows = PANEL.values[: CONFIG.window]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    best = log_likelihood(fit_factor_analysis(units, 2), units).mean()
+    best = fit_factor_analysis(units, 2).log_likelihood(units).mean()
     found = fit_factor_analysis(units, 0)._replace(
         mean=np.asarray(rolling.mean[0], float), scatter=np.asarray(rolling.covariance[0], float)
     )
-    assert best - 0.1 < log_likelihood(found, units).mean() <= best + 1e-6
+    assert best - 0.1 < found.log_likelihood(units).mean() <= best + 1e-6
 
 
 def test_only_linear_decoders_get_linear_encoders():
