@@ -53,7 +53,7 @@ def udr_rows(
     and of the one at `best` (`vae_best`).
 
     The nulls are of a single refit's score: chance (`udr_chance_…`) and random rotations of the
-    best refit's factors (`udr_rotation_floor`). Rows of NaN are left out, and those of the refits
+    best refit's factors (`udr_rotation_…`). Rows of NaN are left out, and those of the refits
     with fewer than two.
 
     members: by `udr.udr_by_group`. means, kl: of the refits, as `udr.udr` takes them.
@@ -65,11 +65,15 @@ def udr_rows(
     ]
     if len(means) > 1:
         scores, rng = udr(means, kl), np.random.default_rng(root_seed)
-        chance = null_of(shifted_udr(rng, means, kl, UDR_DRAWS))
-        joint = {"udr": scores.mean(), "udr_chance_mean": chance.mean}
-        joint["udr_chance_95"] = chance.percentile_95
-        if len(rotated := rotated_udr(rng, means[best], kl[best], UDR_DRAWS)):
-            joint["udr_rotation_floor"] = null_of(rotated).mean
+        joint = {"udr": scores.mean()}
+        nulls = {
+            "chance": shifted_udr(rng, means, kl, UDR_DRAWS),
+            "rotation": rotated_udr(rng, means[best], kl[best], UDR_DRAWS),
+        }
+        for name, draws in nulls.items():
+            if len(draws):
+                mean, percentile_95 = null_of(draws)
+                joint |= {f"udr_{name}_mean": mean, f"udr_{name}_95": percentile_95}
         n_factors = means.shape[2]
         tables.append(metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors))
         tables.append(metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors))
