@@ -34,13 +34,12 @@ from planted import planted_model
 from support import parse, write_json
 
 from jaxvae.analysis.baselines import (
-    Baseline,
+    Elliptical,
     fit_factor_analysis,
     fit_independent,
     fit_multivariate_t,
     fit_pca,
 )
-from jaxvae.analysis.baselines import log_likelihood as log_density
 from jaxvae.analysis.matching import match
 from jaxvae.analysis.n_factors import parallel_analysis
 from jaxvae.analysis.spectrum import linear_optimum
@@ -89,7 +88,7 @@ def at_one(member, values):
     pca = fit_pca(values, N_FACTORS)
     units = [part / np.linalg.norm(part, axis=0) for part in (member.loadings, pca.loadings)]
     cosines = np.sort(np.abs(units[0].T @ units[1]).max(axis=1))
-    best = log_density(pca, values).mean()
+    best = pca.log_likelihood(values).mean()
     yield row("1", "ELBO, nats a date", elbo(member, values), best, 1e-4, relative=True)
     yield row("1", "|cosines| with the principal directions", cosines, np.ones(N_FACTORS), 1e-3)
 
@@ -132,7 +131,7 @@ def on_the_panel(values, epochs):
         if noise == "fixed":
             yield from bounds(*members[-2:], values)
         else:
-            best = log_density(pca, values).mean()
+            best = pca.log_likelihood(values).mean()
             found = elbo(members[0], values)
             yield row("1", "ELBO, notebook's panel", found, best, 1e-4, relative=True)
             bases = [np.linalg.qr(one)[0] for one in (members[0].loadings, pca.loadings)]
@@ -144,8 +143,8 @@ def on_the_panel(values, epochs):
 def factor_analysis(values, epochs):
     """Form 5, and the axes, rotation and missing cells (forms 9 and 10) of the same member."""
     member = members_on(values, epochs, noise="asset")[0]
-    score = log_density(fit_factor_analysis(values, N_FACTORS), values).mean()
-    exact = log_density(density(member), values)
+    score = fit_factor_analysis(values, N_FACTORS).log_likelihood(values).mean()
+    exact = density(member).log_likelihood(values)
     yield row("5", "log-likelihood, nats a date, notebook's panel", exact.mean(), score, 0.1)
     bound = LIKELIHOOD(KEY, member.model, member.variables, make_batch(values), n_samples=256)
     yield row("5", "importance-sampled log p(x)", np.mean(bound.value), exact.mean(), 0.01)
@@ -164,7 +163,7 @@ def rotation(member, values):
         with_best_posterior(member, turn, values) for turn in (np.eye(N_FACTORS), reflection)
     )
     costs = [diagonal_cost(one) for one in (before, after)]
-    likelihoods = [log_density(density(one), values).mean() for one in (before, after)]
+    likelihoods = [density(one).log_likelihood(values).mean() for one in (before, after)]
     yield row("10", "log-likelihood of W Q", likelihoods[1], likelihoods[0], 1e-9)
     fall = elbo(before, values) - elbo(after, values)
     yield row("10", "fall of the ELBO, nats a date", fall, costs[1] - costs[0], 1e-6)
@@ -192,7 +191,7 @@ def missing(member, values):
         means.append(posterior_mean(part, line[None, seen])[0])
         deviations.append(np.sqrt(np.diag(np.linalg.inv(precision(part)))))
         spreads.append(np.abs(cholesky @ cholesky.T - precision(part)).max())
-        likelihoods.append(log_density(density(part), line[None, seen])[0])
+        likelihoods.append(density(part).log_likelihood(line[None, seen])[0])
     gap = np.abs((np.asarray(modes.mean[0]) - means) / deviations).max()
     claim = "posterior means with missing cells, largest error in standard deviations"
     yield row("9", claim, gap, 0.0, 0.02)
@@ -211,7 +210,7 @@ def conditional(values, truth, epochs):
     empty = design * [1.0, 1.0, 0.0]
     for name, conditions in (("two planted factors", empty), ("and a constant", design)):
         member = members_on(values, epochs, conditions=conditions, noise="scalar")[0]
-        best = log_density(fit_pca(residuals, N_FACTORS), residuals).mean()
+        best = fit_pca(residuals, N_FACTORS).log_likelihood(residuals).mean()
         yield row("6", f"ELBO given {name}", elbo(member, values), best, 1e-4, relative=True)
         kernel = member.variables.parameters["decoder"]["mean"]["kernel"][N_FACTORS:][:2]
         claim = f"condition matrix given {name}"
@@ -220,7 +219,7 @@ def conditional(values, truth, epochs):
 
 def bounds(wide, sure, values):
     """Form 8: members trained at β = 4, whose encoder is too wide, and at .1, too sure."""
-    exact = [log_density(density(one), values).mean() for one in (wide, sure)]
+    exact = [density(one).log_likelihood(values).mean() for one in (wide, sure)]
     found = np.array([encoder_bound(wide, values, size) for size in SAMPLES])
     yield row("8", "L_k less the next, wide encoder", found[:-1] - found[1:], 0, 0, at_most=True)
     yield row("8", "L_k less log p(x), wide encoder", found - exact[0], 0, 0.01, at_most=True)
@@ -266,7 +265,7 @@ def noise_alone(epochs):
     survive = parallel_analysis(values, 15, rng)
     yield row("11", "factors of pure noise by parallel analysis", survive, 0, 0)
     none = fit_independent(values, "scalar", 0.5, student=False)
-    gain = log_density(density(member), fresh).mean() - log_density(none, fresh).mean()
+    gain = density(member).log_likelihood(fresh).mean() - none.log_likelihood(fresh).mean()
     yield row("11", "held-out gain of five factors over none", gain, 0, 0, at_most=True)
 
 
@@ -283,8 +282,8 @@ def student(epochs):
         freedom = float(df_of(member.variables))
         # The decoder's own scale at z = 0 is Ψ ν/(ν + K).
         member = member._replace(noise=member.noise * (freedom + 3) / freedom)
-        exact = log_density(density(member, freedom), values).mean()
-        best = log_density(fit_multivariate_t(values), values).mean()
+        exact = density(member, freedom).log_likelihood(values).mean()
+        best = fit_multivariate_t(values).log_likelihood(values).mean()
         yield row("t", f"log-likelihood on {name} data, nats a date", exact, best, 0.1)
         bound = LIKELIHOOD(KEY, member.model, member.variables, make_batch(values), n_samples=256)
         yield row("t", f"importance-sampled log p(x), {name}", np.mean(bound.value), exact, 0.01)
@@ -308,9 +307,8 @@ def planted(n_rows):
         spread = 0.95 / np.sqrt(0.99) * truth.volatilities
         scaled = truth.loadings / scaler.scale[:, None] * spread
         noise = (truth.noise_scale / scaler.scale) ** 2
-        none = np.zeros((len(noise), 0))
-        law = Baseline(-scaler.mean / scaler.scale, scaled @ scaled.T + np.diag(noise), none, none)
-        exact = log_density(law, rows).mean()
+        law = Elliptical.of_factors(-scaler.mean / scaler.scale, scaled, noise)
+        exact = law.log_likelihood(rows).mean()
         yield row("oracle", "log p, linear panel", np.mean(bound.value), exact, 0.01)
 
 

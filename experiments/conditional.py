@@ -36,7 +36,7 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.factor_scores import matched_scores
-from jaxvae.analysis.nulls import null_of, rotation_floor, shifted_scores
+from jaxvae.analysis.nulls import null_of, rotation_null, shifted_scores
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import volatility_index_panel
 from jaxvae.study.config import StudyConfig
@@ -88,7 +88,7 @@ def planted_row(panel, truth, config):
     row = {"oracle_mcc": scored(means, known, split)["mcc"],
            "oracle_log_likelihood": float(exact[split.test].mean())}  # fmt: skip
     rng = np.random.default_rng(0)
-    row["rotation"] = rotation_floor(rng, known[split.test]).mean
+    row["rotation"] = rotation_null(rng, known[split.test]).mean
     for model in MODELS:
         prepared, refits = fitted(panel, replace(config, model=model))
         factors = np.asarray(refits.evaluation.factors, np.float64)
@@ -109,10 +109,8 @@ def planted_row(panel, truth, config):
             row["chance_95"] = null_of(np.asarray(draws)[:, 0]).percentile_95
     analysis = baselines.fit_factor_analysis(prepared.values[split.fit], config.n_factors)
     row["factor_analysis"] = {
-        **scored(baselines.factors(analysis, prepared.values), known, split),
-        "log_likelihood": float(
-            baselines.log_likelihood(analysis, prepared.values[split.test]).mean()
-        ),
+        **scored(analysis.factors(prepared.values), known, split),
+        "log_likelihood": float(analysis.log_likelihood(prepared.values[split.test]).mean()),
     }
     return row
 

@@ -33,9 +33,9 @@ from jaxvae.data.covariates import with_covariates
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.score import mix_bounds
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 REAL = StudyConfig(seeds=2, betas=(1.0,), likelihood_samples=64)
 SECTORS = {
@@ -65,10 +65,11 @@ def row(panel, config):
     prepared, refits = fitted(panel, config)
     mixed = np.asarray(mix_bounds(refits.evaluation.likelihood).value, np.float64)
     ours = Scored("vae_ensemble", config.n_factors, "fit", REFIT_SPLITS, log_likelihood=mixed)
-    rivals, _ = fit_baselines(prepared, fit_factor_models(prepared, config.n_factors))
-    leads = comparisons_table([ours], rivals, prepared.split, 0).drop(columns=["model", "split"])
+    laws, _ = fit_baselines(prepared, config.n_factors)
+    others = score_baselines(laws, prepared.values)
+    leads = comparisons_table([ours], others, prepared.split, 0).drop(columns=["model", "split"])
     test = {one.model: float(one.log_likelihood[prepared.split.test].mean())
-            for one in (ours, *rivals)}  # fmt: skip
+            for one in (ours, *others)}  # fmt: skip
     return {
         "test": test,
         "leads": leads.to_dict(orient="records"),

@@ -7,7 +7,7 @@ of seeds × betas is trained and aligned as in every study (K = 5; members see t
 dates). Consensus and members are matched one-to-one with the true factors on the first 70 % of
 dates and scored on the last 30 %, by the mean matched correlation; a true factor without a match
 counts 0. A draw's row holds the consensus as studies give it, the consensus before the rule that
-drops weak factors, one in which all members have equal voices, the median member, the member that
+drops weak factors, one in which all members have equal votes, the median member, the member that
 validation chooses, and the share of members that the consensus beats. Over draws: mean leads over
 the median member with their 95 % Student intervals, and the share of draws with a lead.
 
@@ -32,7 +32,7 @@ from jaxvae.analysis.matching import match, mcc
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.study.align import align, voices
+from jaxvae.study.align import align, vote_weights
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, train_grid
 
@@ -79,8 +79,8 @@ def one_draw(seed, size, config):
         "draw": seed,
         "kept": aligned.factors.shape[1],
         "consensus": joint,
-        "before_the_rule": all_factors(prepared, factors, voices(prepared, sound)),
-        "equal_voices": all_factors(prepared, factors, None),
+        "before_the_rule": all_factors(prepared, factors, vote_weights(prepared, sound)),
+        "equal_votes": all_factors(prepared, factors, None),
         "median_member": float(np.median(alone)),
         "chosen_member": score(prepared, np.asarray(grid.evaluation.factors[chosen], np.float64)),
         "members_beaten": float((alone < joint).mean()),
@@ -92,7 +92,7 @@ def over_draws(draws):
     """Means, and the lead over the median member: mean, 95 % interval, share of draws."""
     columns = {name: np.array([draw[name] for draw in draws]) for name in draws[0]}
     leads = {}
-    for name in ("consensus", "before_the_rule", "equal_voices"):
+    for name in ("consensus", "before_the_rule", "equal_votes"):
         lead = columns[name] - columns["median_member"]
         interval = student_interval(lead)._asdict()
         leads[name] = {**interval, "share_of_draws": float((lead > 0).mean())}

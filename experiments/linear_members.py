@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.analysis.baselines import Baseline
+from jaxvae.analysis import linear_gaussian
+from jaxvae.analysis.baselines import Elliptical
 from jaxvae.models import Model, PerceptronConfig, Variables, make_batch
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
@@ -66,11 +67,9 @@ def elbo(member, values):
     return (likelihood - kl).mean()
 
 
-def density(member, freedom=np.inf):
+def density(member, df=np.inf):
     """N(b, W Wᵀ + Ψ), or the multivariate t with that scale matrix."""
-    scale = member.loadings @ member.loadings.T + np.diag(member.noise)
-    none = np.zeros((len(scale), 0))
-    return Baseline(member.bias[0], scale, none, none, freedom)
+    return Elliptical.of_factors(member.bias[0], member.loadings, member.noise, df)
 
 
 def squared_error(member, values):
@@ -81,14 +80,13 @@ def squared_error(member, values):
 
 def precision(member):
     """P = I + Wᵀ Ψ⁻¹ W, of the exact posterior."""
-    weighted = member.loadings / member.noise[:, None]
-    return np.eye(weighted.shape[1]) + weighted.T @ member.loadings
+    return linear_gaussian.posterior_precision(member.loadings, 1 / member.noise)
 
 
 def posterior_mean(member, values):
     """P⁻¹ Wᵀ Ψ⁻¹ (x - b), row × factor."""
-    weighted = member.loadings / member.noise[:, None]
-    return (values - member.bias) @ weighted @ np.linalg.inv(precision(member))
+    weights = linear_gaussian.posterior_weights(member.loadings, member.noise)
+    return (values - member.bias) @ weights
 
 
 def diagonal_cost(member):

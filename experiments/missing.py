@@ -131,8 +131,8 @@ def vae_figures(panel, values, config, standard, whole, split):
 
 def baseline_figures(model, standard, whole, split, filled=None):
     """A classical density; `filled` where cells are not filled by its conditional means."""
-    filled = baselines.fill(model, standard) if filled is None else filled
-    scores = [baselines.log_likelihood(model, part[split.test]) for part in (standard, whole)]
+    filled = model.fill(standard) if filled is None else filled
+    scores = [model.log_likelihood(part[split.test]) for part in (standard, whole)]
     return figures_of(filled, *scores, standard, whole, split)
 
 
@@ -171,12 +171,12 @@ def classical_figures(standard, whole, split):
     fit = standard[split.fit]
     parts, tried = (standard[split.train], standard[split.validation]), range(1, MOST_FACTORS + 1)
     figures = {}
-    for name, fitter in (
-        ("factor_analysis_em", baselines.fit_factor_analysis),
-        ("pca_em", baselines.fit_pca),
+    for name, fit_sizes in (
+        ("factor_analysis_em", baselines.fit_factor_analysis_sizes),
+        ("pca_em", baselines.fit_pca_sizes),
     ):
-        best, _ = baselines.choose_n_factors(fitter, *parts, tried)
-        model = fitter(fit, best)
+        best, _ = baselines.choose_n_factors(fit_sizes, *parts, tried)
+        model = next(fit_sizes(fit, [best]))
         figures[name] = {"factors": best, **baseline_figures(model, standard, whole, split)}
     best = figures["factor_analysis_em"]["factors"]
     filled, directions = by_statsmodels(fit, N_FACTORS)
@@ -206,10 +206,9 @@ def exactness(prepared, fitted, batch, standard, whole):
     loadings, bias = decoder["curves"]["terms"]["kernel"].T, decoder["mean"]["bias"]
     noise = np.logaddexp(decoder["log_variance"], np.log(1e-6))
     noise = np.exp(noise)
-    none = np.zeros_like(loadings)
-    truth = baselines.Baseline(bias, loadings @ loadings.T + np.diag(noise), none, none)
+    truth = baselines.Elliptical.of_factors(bias, loadings, noise)
     cells = np.where(np.asarray(batch.observed) > 0, np.asarray(batch.values, float), np.nan)
-    exact = baselines.fill(truth, cells)
+    exact = truth.fill(cells)
     model, gaps = prepared.model, np.isnan(cells)
     filled, likelihood = jax.jit(evaluation.impute, static_argnums=(1, 4))(
         jax.random.key(0), model, one, batch, 8
@@ -225,9 +224,7 @@ def exactness(prepared, fitted, batch, standard, whole):
     errors = [np.sqrt(((part - whole)[scored] ** 2).mean()) for part in (decoded, exact)]
     return {
         "cell": float(np.abs(np.asarray(filled) - exact).max()),
-        "log_likelihood": float(
-            np.abs(np.asarray(likelihood) - baselines.log_likelihood(truth, cells)).max()
-        ),
+        "log_likelihood": float(np.abs(np.asarray(likelihood) - truth.log_likelihood(cells)).max()),
         "encoder_distance": float(np.sqrt((distance**2).mean())),
         "encoder_rmse_less_exact": float(errors[0] - errors[1]),
     }

@@ -82,7 +82,7 @@ def row(panel, truth, config, n_samples):
     )
     lead = study.comparisons.query("model == 'vae_ensemble' and baseline == @rival").iloc[0]
     gap = known["log_likelihood"] - linear
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_floor", "subspace_r2")
+    names = ("mcc", "mcc_chance_95", "mcc_rotation_mean", "mcc_rotation_95", "subspace_r2")
     factors = study.metrics[study.metrics.model == rival].factors.iloc[0]
     return {
         "model": config.model,

@@ -28,10 +28,10 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
-from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca, reconstruct
+from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca
 from jaxvae.analysis.matching import match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, mse, r2, upper_correlations
-from jaxvae.analysis.nulls import rotation_floor
+from jaxvae.analysis.nulls import rotation_null
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.evaluation import decoded_unit_vectors
@@ -260,7 +260,7 @@ def loadings(walk):
 
 def reconstruction(walk):
     """Reconstruction"""
-    by_pca, shares = reconstruct(fit_pca(walk.values, K), walk.values), []
+    by_pca, shares = fit_pca(walk.values, K).reconstruct(walk.values), []
     rebuilt = (walk.look.rebuilt, walk.look.rebuilt_sampled, by_pca)
     for name, made in zip(("VAE, mean of z", "VAE, sampled z", "PCA"), rebuilt, strict=True):
         shares.append(r2(walk.values, made, walk.values.mean(axis=0)))
@@ -335,7 +335,7 @@ def results(walk):
         "explained_variance_ratio": list(ratios[:10]),
         "explained_by_five": ratios[:K].sum(),
         "over_seeds": {n: {**c, "notebook": THEIRS.get(n)} for n, c in statistics.items()},
-        "rotation_floor": rotation_floor(np.random.default_rng(0), walk.truth.factors).mean,
+        "rotation_floor": rotation_null(np.random.default_rng(0), walk.truth.factors).mean,
         "by_seed": scores.to_dict("list"),
     }
 

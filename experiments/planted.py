@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from jaxvae.analysis.linear_gaussian import posterior_weights
 from jaxvae.data.panel import Scaler
 from jaxvae.data.synthetic import INNOVATION, PERSISTENCE, Truth
 from jaxvae.models.distributions import Gaussian
@@ -30,9 +31,8 @@ def planted_model(truth: Truth, scaler: Scaler) -> Model:
     log_noise = jnp.asarray(2.0 * np.log(truth.noise_scale / scaler.scale), jnp.float32)
 
     slopes = truth.loadings * truth.volatilities * spread
-    weighted = slopes / truth.noise_scale[:, None] ** 2
     projection = jnp.asarray(
-        scaler.scale[:, None] * weighted @ np.linalg.inv(np.eye(n_factors) + weighted.T @ slopes),
+        scaler.scale[:, None] * posterior_weights(slopes, truth.noise_scale**2),
         jnp.float32,
     )
 

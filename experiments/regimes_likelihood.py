@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Baseline, log_likelihood
+from jaxvae.analysis.baselines import Elliptical
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.data.regimes import Regimes, stationary
 from jaxvae.data.synthetic import INNOVATION, PERSISTENCE, Truth
@@ -25,7 +25,9 @@ def regimes_log_likelihood(
     covariance = slopes @ slopes.T + np.diag(truth.noise_scale**2)
     by_regime = np.stack(
         [
-            log_likelihood(_gaussian(scale**2 * covariance), panel.values)
+            Elliptical.without_factors(
+                np.zeros(len(covariance)), scale**2 * covariance
+            ).log_likelihood(panel.values)
             for scale in regimes.scales
         ],
         axis=1,
@@ -44,8 +46,3 @@ def _filtered(
         scores[date] = top + np.log(joint.sum())
         expected = joint / joint.sum() @ transitions
     return scores
-
-
-def _gaussian(covariance: Float[np.ndarray, "asset asset"]) -> Baseline:
-    none = np.zeros((len(covariance), 0))
-    return Baseline(np.zeros(len(covariance)), covariance, none, none)

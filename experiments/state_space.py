@@ -33,20 +33,19 @@ import pandas as pd
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis import baselines
+from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.models import kalman, linear_gaussian, take_rows
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
 from jaxvae.study.score import likeliest
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baseline
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)
 QUICK = replace(CONFIG, n_factors=2, epochs=20)
 PERSISTENCE = (0.0, 0.5, 0.9)
 ENCODERS = ("smoother", "filter", "perceptron")
-MOST_FACTORS = 15
 
 
 def planted_panel(seed, persistence, n_dates, n_assets, n_factors):
@@ -144,17 +143,13 @@ def own_parameters(prepared, variables):
     }
 
 
-def rivals(prepared, n_factors):
+def baselines(prepared, n_factors):
     """Factor analysis at K and at the K that validation chooses."""
-    split, values = prepared.split, prepared.values
-    fitter = baselines.fit_factor_analysis
-    most = min(MOST_FACTORS, prepared.panel.n_assets // 2)
+    known = Development(prepared.values[prepared.split.fit], prepared.split.train.stop, n_factors)
     with threadpool_limits(1):
-        train, validation = values[split.train], values[split.validation]
-        best, _ = baselines.choose_n_factors(fitter, train, validation, range(1, most + 1))
-        sizes = {"factor_analysis": n_factors, "factor_analysis_best": best}
-        fit = values[split.fit]
-        return [score_baseline(name, fitter(fit, size), values) for name, size in sizes.items()]
+        names = ("factor_analysis", "factor_analysis_best")
+        laws = {name: BASELINES[name].fit(known) for name in names}
+    return score_baselines(laws, prepared.values)
 
 
 def held_out(prepared, log_likelihood, others, n_factors):
@@ -173,7 +168,7 @@ def held_out(prepared, log_likelihood, others, n_factors):
 
 def study_of(panel, config, encoders):
     prepared = prepare(panel, config)
-    others = rivals(prepared, config.n_factors)
+    others = baselines(prepared, config.n_factors)
     result = {"trained": {}, "test": {}}
     for encoder in encoders:
         own = with_encoder(prepared, encoder)

@@ -60,7 +60,6 @@ from regimes_likelihood import regimes_log_likelihood
 from scipy import stats
 from support import parse, use_all_cores, write_json
 
-from jaxvae.analysis import baselines
 from jaxvae.analysis.risk import coverage
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
@@ -70,8 +69,8 @@ from jaxvae.inference import members
 from jaxvae.study import fit, score
 from jaxvae.study.backtest import ORDERS, clustering, squares_autocorrelation, value_at_risk
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table
+from jaxvae.study.fit_baselines import fit_baselines
+from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 SEEDS = 2
 # Factors, the first of which is the surprise in volatility.
@@ -123,7 +122,7 @@ def static_risk(prepared, student):
     weights = prepared.scaler.scale / prepared.panel.n_assets
     returns = values[split.test] @ weights
     scale = np.sqrt(weights @ student.scatter @ weights)
-    law = stats.t(student.degrees_of_freedom, weights @ student.mean, scale)
+    law = stats.t(student.df, weights @ student.mean, scale)
     quantiles = [np.full(len(returns), law.ppf(order)) for order in ORDERS]
     return coverages(returns, quantiles)
 
@@ -154,14 +153,14 @@ def digest(name, quick):
     )
     prepared, refits = fitted(panel, config)
     values, split = prepared.values, prepared.split
-    models = fit_factor_models(prepared, config.n_factors)
-    rivals, _ = fit_baselines(prepared, models)
+    laws, _ = fit_baselines(prepared, config.n_factors)
+    others = score_baselines(laws, values)
     if oracle is not None:
         truth = oracle(prepared.scaler)
-        rivals.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))
+        others.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))
     model = mixture(refits, "temporal")
-    table = comparisons_table([model], rivals, split, 0).drop(columns=["model", "split"])
-    key, student = jax.random.key(1), baselines.fit_multivariate_t(values[split.fit])
+    table = comparisons_table([model], others, split, 0).drop(columns=["model", "split"])
+    key, student = jax.random.key(1), laws["multivariate_t"]
     everyone = members.everyone(refits.ensemble)
     independent = np.random.default_rng(1).permutation(values[split.fit])
     lags = {
@@ -173,7 +172,7 @@ def digest(name, quick):
         "best_epochs": np.asarray(refits.ensemble.best_epoch).tolist(),
         "test": {
             scored.model: float(scored.log_likelihood[split.test].mean())
-            for scored in (model, *rivals)
+            for scored in (model, *others)
         },
         "leads": table.to_dict(orient="records"),
         "squares_autocorrelation": {name: lag.round(4).tolist() for name, lag in lags.items()},

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxvae.analysis.matching import assign, mean_matched, pick
+from jaxvae.analysis.matching import assign, matched_totals, pick
 from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 
 ROUNDS = 10
@@ -67,7 +67,7 @@ def align_members(
     """Align the members' factors with each other and learn their consensus.
 
     1. Start from the medoid, the member of the largest q_i Σ_j q_j a_ij, with q the quality and a
-       the `agreement`: one that agrees with the others (beyond 128 members, with a fixed random
+       `matching.matched_totals`: one that matches the others (beyond 128 members, a fixed random
        128 of them).
     2. Match each member one-to-one, with signs, to the current consensus.
     3. The consensus becomes the mean of the matched, standardised factors, weighted by quality
@@ -75,21 +75,22 @@ def align_members(
        stand still, for at most 10 rounds.
     4. What they settled on is averaged once more, robustly: `trimmed_mean`.
 
-    factors: on the rows to learn from (`fit`).
-    active: the factors a member uses; others, and constant ones, match nothing and weigh nothing.
-        By default all are.
-    quality: what a member's voice counts, positive, such as its held-out likelihood. By default all
-        are equal. Members that share a space turn its axes differently, and a mean over turned axes
-        is none of them; those that describe held-out dates best are turned least.
+    Args:
+        factors: On the rows to learn from (`fit`).
+        active: The factors a member uses; others, and constant ones, match nothing and weigh
+            nothing. By default all are.
+        quality: What a member's vote counts, positive, such as its held-out likelihood. By default
+            all are equal. Members that share a space turn its axes differently, and a mean over
+            turned axes is none of them; those that describe held-out dates best are turned least.
 
-    Factors come by stability, the largest first; `by_convention` gives them a study's order. A
-    factor that the medoid does not use is not in the consensus: it is constant at 0, with stability
-    0, and stands last.
+    Returns:
+        The consensus, its factors by stability, the largest first; `by_convention` gives them a
+        study's order. A factor that the medoid does not use is not in it: it is constant at 0, with
+        stability 0, and stands last.
     """
-    units = _units(factors, active)
+    units = member_units(factors, active)
     quality = np.ones(len(factors)) if quality is None else quality
-    medoid = _medoid(units, quality)
-    alignment = _settle(units, medoid, quality)
+    alignment, medoid = align_units(units, quality)
     _, location, scale = standardise_columns(factors)
     average = trimmed_mean(_arranged(units, alignment), alignment.weights, TRIM)
     _, centre, spread = standardise_columns(average)
@@ -97,6 +98,29 @@ def align_members(
     unordered = Consensus(alignment, location, scale, spread, np.zeros_like(spread), medoid)
     found = unordered._replace(stability=member_stability(unordered, factors).mean(axis=0))
     return keep(found, np.argsort(-found.stability, kind="stable"))
+
+
+def align_units(
+    units: Float[np.ndarray, "member date factor"], quality: Float[np.ndarray, " member"]
+) -> tuple[Alignment, int]:
+    """Steps 1 to 3 of `align_members`.
+
+    Args:
+        units: From `member_units`.
+        quality: As in `align_members`.
+
+    Returns:
+        The alignment, its columns in the medoid's order, and the medoid.
+    """
+    medoid = _medoid(units, quality)
+    alignment = _align(units, units[medoid], quality)
+    for _ in range(ROUNDS):
+        last = alignment
+        alignment = _align(units, _weighted_mean(units, alignment), quality)
+        if all(map(np.array_equal, last[:2], alignment[:2])):
+            break
+    flips = np.where(alignment.signs[medoid] < 0, -1.0, 1.0)
+    return alignment._replace(signs=alignment.signs * flips), medoid
 
 
 def consensus_factors(
@@ -221,12 +245,20 @@ def member_stability(
     Leaving the member out keeps it from praising itself; the mean is not trimmed, so that one can
     be taken out of it. Signs are those of the alignment, so that pure noise scores about 0 on new
     rows (somewhat more on those aligned on) and a factor that turns over there scores below.
-    Members that share a space but not its axes still score about `nulls.rotation_floor`. 0 where
+    Members that share a space but not its axes still score about `nulls.rotation_null`. 0 where
     the member does not have the factor or no other does, hence with a single member.
     """
-    aligned = aligned_factors(consensus, factors)
+    units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
+    return stability_of_units(units, consensus.alignment)
+
+
+def stability_of_units(
+    units: Float[np.ndarray, "member date factor"], alignment: Alignment
+) -> Float[np.ndarray, "member consensus"]:
+    """`member_stability` of factors in standard units, whatever their means."""
+    aligned = _arranged(units, alignment)
     aligned = aligned - aligned.mean(axis=1, keepdims=True)
-    weighted = aligned * consensus.alignment.weights[:, None]
+    weighted = aligned * alignment.weights[:, None]
     total = weighted.sum(axis=0)
     others = total - weighted
     own_scale, scale = aligned.std(axis=1), others.std(axis=1)
@@ -260,69 +292,25 @@ def keep(consensus: Consensus, kept: Int[np.ndarray, " kept"]) -> Consensus:
     )
 
 
-def agreement(
-    factors: Float[np.ndarray, "member date factor"],
-    active: Bool[np.ndarray, "member factor"] | None = None,
-) -> Float[np.ndarray, "member member"]:
-    """Matched |correlation| of each pair of members, one-to-one: its sum over the pairs of factors,
-    divided by the larger number of factors that either uses.
-
-    1 where two members use the same factors, however few; 0 where neither uses any.
-    """
-    units = _units(factors, active)
-    in_use = units.any(axis=1).sum(axis=1)
-    total = factors.shape[2] * _agreement(units, units)
-    return total / np.maximum(np.maximum.outer(in_use, in_use), 1)
-
-
-def _units(
+def member_units(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None,
 ) -> Float[np.ndarray, "member date factor"]:
+    """Members' factors in standard units, zeros where one is constant or not active."""
     units, _, _ = standardise_columns(factors)
     return units if active is None else units * active[:, None]
-
-
-def _agreement(
-    units: Float[np.ndarray, "member date factor"], judges: Float[np.ndarray, "judge date factor"]
-) -> Float[np.ndarray, "member judge"]:
-    """Mean matched |correlation| of standardised factors, member by member against all judges."""
-    n_judges, n_dates, n_factors = judges.shape
-    columns = judges.transpose(1, 0, 2).reshape(n_dates, -1) / n_dates
-
-    def against_judges(unit: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, " judge"]:
-        correlations = (unit.T @ columns).reshape(n_factors, n_judges, n_factors)
-        return mean_matched(np.abs(correlations).transpose(1, 0, 2))
-
-    return np.stack([against_judges(unit) for unit in units])
 
 
 def _medoid(
     units: Float[np.ndarray, "member date factor"], quality: Float[np.ndarray, " member"]
 ) -> int:
-    """The good member of highest agreement with good ones; at most 128 judges, so that cost stays
+    """The good member that matches good ones best; at most 128 judges, so that cost stays
     linear."""
-    judges = np.arange(len(units))
-    if len(units) > JUDGES:
-        # A fixed draw, because an even stride could meet one beta of the grid alone.
-        judges = np.random.default_rng(0).choice(len(units), JUDGES, replace=False)
-    return int((quality * (_agreement(units, units[judges]) @ quality[judges])).argmax())
-
-
-def _settle(
-    units: Float[np.ndarray, "member date factor"],
-    medoid: int,
-    quality: Float[np.ndarray, " member"],
-) -> Alignment:
-    """Align with the medoid, then with the mean, until assignment and signs stand still."""
-    alignment = _align(units, units[medoid], quality)
-    for _ in range(ROUNDS):
-        last = alignment
-        alignment = _align(units, _weighted_mean(units, alignment), quality)
-        if all(map(np.array_equal, last[:2], alignment[:2])):
-            break
-    flips = np.where(alignment.signs[medoid] < 0, -1.0, 1.0)
-    return alignment._replace(signs=alignment.signs * flips)
+    if len(units) <= JUDGES:
+        return int((quality * (matched_totals(units, units) @ quality)).argmax())
+    # A fixed draw, because an even stride could meet one beta of the grid alone.
+    judges = np.random.default_rng(0).choice(len(units), JUDGES, replace=False)
+    return int((quality * (matched_totals(units, units[judges]) @ quality[judges])).argmax())
 
 
 def _align(
@@ -334,9 +322,9 @@ def _align(
     correlations = units.transpose(0, 2, 1) @ target_units / len(target)
     assignment = assign(np.abs(correlations))
     matched = pick(correlations, assignment)
-    voices = matched**2 * quality[:, None]
-    total = voices.sum(axis=0)
-    return Alignment(assignment, np.sign(matched), voices / np.where(total > 0, total, 1.0))
+    votes = matched**2 * quality[:, None]
+    total = votes.sum(axis=0)
+    return Alignment(assignment, np.sign(matched), votes / np.where(total > 0, total, 1.0))
 
 
 def _arranged(

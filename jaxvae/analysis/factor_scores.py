@@ -21,7 +21,7 @@ from jaxvae.analysis.disentanglement import (
 from jaxvae.analysis.matching import match, mcc, subspace_r2
 
 # What a rotation of the learned factors leaves as it is: it tells of the space, not of its axes.
-# The lasso behind informativeness is not quite blind to a rotation, but its shrinkage is slight.
+# The ridge behind informativeness is not quite blind to a rotation, but its shrinkage is slight.
 ROTATION_INVARIANT = ("subspace_r2", "canonical_correlation", "dci_informativeness")
 
 

@@ -13,13 +13,15 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
+from jaxvae.analysis.linear_gaussian import posterior_precision
+
 TOLERANCE, ROUNDS = 1e-5, 500  # nats a date; rounds
 PATTERNS = 256  # so many at once, to bound memory
 Model = TypeVar("Model")
 
 
 class Conditional(NamedTuple):
-    """What a density says of incomplete rows, given the cells observed.
+    """Incomplete rows under a density, given the cells observed.
 
     values: the rows, their missing cells filled by E[x_m | x_o].
     spread: Σ Cov[x_m | x_o] over rows, a Gaussian's; 0 in rows and columns that are observed.
@@ -55,7 +57,7 @@ def conditional(
     once. Raises LinAlgError where S is not positive definite.
     """
     observed = np.isfinite(values)
-    said = Conditional(
+    given = Conditional(
         values=values.copy(order="K"),
         spread=np.zeros_like(scatter),
         distances=np.zeros(len(values)),
@@ -66,27 +68,27 @@ def conditional(
     if whole.any():
         factor = np.linalg.cholesky(scatter)
         white = solve_triangular(factor, (values[whole] - mean).T, lower=True)
-        said.distances[whole] = (white**2).sum(axis=0)
-        said.log_determinants[whole] = 2 * np.log(np.diag(factor)).sum()
+        given.distances[whole] = (white**2).sum(axis=0)
+        given.log_determinants[whole] = 2 * np.log(np.diag(factor)).sum()
     partial = np.flatnonzero(~whole)
     patterns, of_row = np.unique(observed[partial], axis=0, return_inverse=True)
     of_row = of_row.ravel()
     for first in range(0, len(patterns), PATTERNS):
         some = (of_row >= first) & (of_row < first + PATTERNS)
         part = patterns[first : first + PATTERNS], of_row[some] - first
-        _fill_rows(said, partial[some], *part, mean, scatter)
-    return said
+        _fill_rows(given, partial[some], *part, mean, scatter)
+    return given
 
 
 def _fill_rows(
-    said: Conditional,
+    given: Conditional,
     rows: Int[np.ndarray, " row"],
     patterns: Bool[np.ndarray, "pattern asset"],
     of_row: Int[np.ndarray, " row"],
     mean: Float[np.ndarray, " asset"],
     scatter: Float[np.ndarray, "asset asset"],
 ) -> None:
-    """Write what the density says of rows with missing cells into `said`.
+    """Write the fields of rows with missing cells into `given`.
 
     S_oo⁻¹ stands, with zeros around it, in the inverse of the matrix that has S_oo for what is
     observed and the identity for the rest.
@@ -97,16 +99,16 @@ def _fill_rows(
     factors = np.linalg.cholesky(embedded)
     inverse = both * np.linalg.inv(embedded)
     gain = inverse @ scatter
-    centred = np.where(patterns[of_row], said.values[rows] - mean, 0.0)
+    centred = np.where(patterns[of_row], given.values[rows] - mean, 0.0)
     expected = mean + np.einsum("ra,rab->rb", centred, gain[of_row])
-    said.values[rows] = np.where(patterns[of_row], said.values[rows], expected)
+    given.values[rows] = np.where(patterns[of_row], given.values[rows], expected)
     scaled = np.einsum("ra,rab->rb", centred, inverse[of_row])
-    said.distances[rows] = (scaled * centred).sum(axis=1)
+    given.distances[rows] = (scaled * centred).sum(axis=1)
     roots = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-    said.log_determinants[rows] = 2 * roots[of_row]
+    given.log_determinants[rows] = 2 * roots[of_row]
     unseen = (1 - seen) * np.sqrt(np.bincount(of_row, minlength=len(patterns)))[:, None]
     left = scatter - scatter @ gain
-    said.spread[...] += (unseen[:, :, None] * unseen[:, None, :] * left).sum(axis=0)
+    given.spread[...] += (unseen[:, :, None] * unseen[:, None, :] * left).sum(axis=0)
 
 
 def factor_conditional(
@@ -122,11 +124,9 @@ def factor_conditional(
     (Rubin and Thayer 1982 for complete rows), in time linear in assets where patterns are many.
     """
     observed = np.isfinite(values)
-    n_dates, n_factors = len(values), loadings.shape[1]
     centred = np.where(observed, values - mean, 0.0)
     weights = observed / noise
-    products = (loadings[:, :, None] * loadings[:, None, :]).reshape(len(mean), n_factors**2)
-    precision = np.eye(n_factors) + (weights @ products).reshape(n_dates, n_factors, n_factors)
+    precision = posterior_precision(loadings, weights)
     scores = (centred * weights) @ loadings
     posterior = np.linalg.solve(precision, scores[:, :, None])[:, :, 0]
     roots = np.linalg.inv(np.linalg.cholesky(precision))
@@ -144,28 +144,43 @@ def factor_conditional(
     )
 
 
-def log_density(said: Conditional, freedom: float = np.inf) -> Float[np.ndarray, " date"]:
-    """Log density of each row's observed cells, nats: Student-t with ν = `freedom`, Gaussian where
-    it is infinite; 0 where nothing is observed. A marginal of a t keeps its ν.
+def log_density(given: Conditional, df: float = np.inf) -> Float[np.ndarray, " date"]:
+    """Log density of each row's observed cells, nats; 0 where nothing is observed.
 
-    Gaussian:   −½ [n ln 2π + ln det S + δ]
-    Student-t:  ln Γ((ν+n)/2) − ln Γ(ν/2) − ½ [n ln νπ + ln det S + (ν+n) ln(1 + δ/ν)]
-
-    over the n cells observed, at distance δ.
+    A marginal of a Student-t keeps its degrees of freedom. Args as `elliptical_log_density`.
     """
-    counts, log_determinants, distances = said.counts, said.log_determinants, said.distances
-    if np.isinf(freedom):
+    return elliptical_log_density(given.distances, given.log_determinants, given.counts, df)
+
+
+def elliptical_log_density(
+    distances: Float[np.ndarray, " date"],
+    log_determinants: Float[np.ndarray, " date"],
+    counts: Int[np.ndarray, " date"],
+    df: float = np.inf,
+) -> Float[np.ndarray, " date"]:
+    """Log density of rows under elliptical laws, nats.
+
+        Gaussian:   −½ [n ln 2π + ln det S + δ]
+        Student-t:  ln Γ((ν+n)/2) − ln Γ(ν/2) − ½ [n ln νπ + ln det S + (ν+n) ln(1 + δ/ν)]
+
+    Args:
+        distances: δ, squared Mahalanobis distances under the scatter matrices S.
+        log_determinants: ln det S.
+        counts: n, the cells of each row.
+        df: ν; infinite for a Gaussian.
+    """
+    if np.isinf(df):
         return -0.5 * (counts * np.log(2 * np.pi) + log_determinants + distances)
-    normaliser = gammaln((freedom + counts) / 2) - gammaln(freedom / 2)
-    spread = counts * np.log(freedom * np.pi) + log_determinants
-    return normaliser - 0.5 * (spread + (freedom + counts) * np.log1p(distances / freedom))
+    normaliser = gammaln((df + counts) / 2) - gammaln(df / 2)
+    spread = counts * np.log(df * np.pi) + log_determinants
+    return normaliser - 0.5 * (spread + (df + counts) * np.log1p(distances / df))
 
 
-def expected_moments(said: Conditional) -> Moments:
+def expected_moments(given: Conditional) -> Moments:
     """Moments of the filled rows, with the spread of what was filled added to the covariance."""
-    mean = said.values.mean(axis=0)
-    centred = said.values - mean
-    return Moments(mean, (centred.T @ centred + said.spread) / len(centred))
+    mean = given.values.mean(axis=0)
+    centred = given.values - mean
+    return Moments(mean, (centred.T @ centred + given.spread) / len(centred))
 
 
 def maximise(
@@ -185,11 +200,11 @@ def maximise(
         return model
     last = -np.inf
     for _ in range(ROUNDS):
-        said = expect(model)
-        score = log_density(said).mean()
+        given = expect(model)
+        score = log_density(given).mean()
         if score - last < TOLERANCE:
             break
-        last, model = score, refit(said)
+        last, model = score, refit(given)
     return model
 
 

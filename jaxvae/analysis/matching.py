@@ -49,9 +49,50 @@ def pick(
     return np.where(chosen >= 0, entries, 0.0)
 
 
-def mean_matched(strength: Float[np.ndarray, "pair factor other"]) -> Float[np.ndarray, " pair"]:
-    """Mean matched strength over the other factors, of each matrix; an unmatched one counts 0."""
-    return pick(strength, assign(strength)).mean(axis=1)
+def matched_total(strength: Float[np.ndarray, "pair factor other"]) -> Float[np.ndarray, " pair"]:
+    """Total strength of the best one-to-one assignment of each matrix (`assign`)."""
+    return np.array(
+        [matrix[linear_sum_assignment(matrix, maximize=True)].sum() for matrix in strength]
+    )
+
+
+def matched_totals(
+    units: Float[np.ndarray, "member date factor"], others: Float[np.ndarray, "other date factor"]
+) -> Float[np.ndarray, "member other"]:
+    """Total matched |correlation| of every member with every other.
+
+    Args:
+        units: Standardised factors (`metrics.standardise_columns`), zeros where one is not used.
+        others: The same of the others; where they are the members themselves, each pair is matched
+            once.
+    """
+    n_members, n_dates, n_factors = units.shape
+    columns = others.transpose(1, 0, 2).reshape(n_dates, -1) / n_dates
+    totals = np.empty((n_members, len(others)))
+    for row, unit in enumerate(units):
+        first = row if others is units else 0
+        strength = np.abs(unit.T @ columns[:, first * n_factors :])
+        pairs = strength.reshape(n_factors, -1, others.shape[2]).transpose(1, 0, 2)
+        totals[row, first:] = matched_total(pairs)
+        if others is units:
+            totals[first:, row] = totals[row, first:]
+    return totals
+
+
+def agreement(
+    units: Float[np.ndarray, "member date factor"], others: Float[np.ndarray, "other date factor"]
+) -> Float[np.ndarray, "member other"]:
+    """Agreement of every member with every other: the total |correlation| of their factors, matched
+    one-to-one, over the larger number of factors that either uses.
+
+    Args:
+        units, others: As in `matched_totals`.
+
+    Returns:
+        From 0, where neither uses any factor, to 1, where both use the same ones, however few.
+    """
+    in_use, by_others = (part.any(axis=1).sum(axis=1) for part in (units, others))
+    return matched_totals(units, others) / np.maximum(np.maximum.outer(in_use, by_others), 1)
 
 
 def match(

@@ -40,7 +40,7 @@ def r2(
 
         R² = 1 − Σ (x − x̂)² / Σ (x − mean)²
 
-    mean: of the *training* rows, so that out of sample the rival is what was known then. R² may
+    mean: of the *training* rows, so that out of sample it is what was known then. R² may
         be negative there.
 
     Returns 0 where no cell differs from the mean.

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
+from jaxvae.analysis.linear_gaussian import posterior_precision
+
 SWEEPS = 50
 LEAST_DF, MOST_DF = 1.0, 1e4  # of the noise's prior; beyond, all assets have the same noise
 
@@ -62,7 +64,8 @@ def regress(
         blur = np.einsum("i,tij,j->t", mean, design.covariance, mean)
         own = noise * design.relative_noise
         weighted = design.mean / (own + blur)[:, None]
-        covariance = np.linalg.inv(np.diag(1.0 / prior.variance) + weighted.T @ design.mean)
+        precision = posterior_precision(design.mean, 1.0 / (own + blur), 1.0 / prior.variance)
+        covariance = np.linalg.inv(precision)
         mean = covariance @ (prior.mean / prior.variance + weighted.T @ returns)
         error = (returns - design.mean @ mean) ** 2
         error += np.einsum("ti,ij,tj->t", design.mean, covariance, design.mean)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxvae.analysis.matching import mean_matched
+from jaxvae.analysis.matching import matched_total
 from jaxvae.analysis.metrics import correlation, standardise_columns, whitening
 from jaxvae.errors import DataError
 
@@ -62,10 +62,10 @@ def rotated_scores(
     rows: slice,
     n_draws: int,
 ) -> Float[np.ndarray, "draw *score"]:
-    """A score's rotation floor: draws of it for random rotations of the reference itself.
+    """A score's rotation null: draws of it for random rotations of the reference itself.
 
     Whitened on `fit`, then rotated: a learner that finds the right space and nothing of its axes.
-    A score that no rotation changes has no such floor.
+    A score that no rotation changes has no such null.
     """
     _, location, scale = standardise_columns(reference[fit])
     units = (reference - location) / scale
@@ -74,7 +74,7 @@ def rotated_scores(
     return _scores(score, ((white @ rotation, reference) for rotation in rotations), fit, rows)
 
 
-def rotation_floor(
+def rotation_null(
     rng: np.random.Generator, reference: Float[np.ndarray, "date reference"], n_draws: int = 500
 ) -> Null:
     """`rotated_scores` of the mean matched |correlation|, matched and scored on the same rows.
@@ -85,7 +85,7 @@ def rotation_floor(
     values, vectors = np.linalg.eigh(correlation(reference, reference))
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     rotations = random_rotations(rng, len(root), n_draws)
-    return null_of(mean_matched(np.minimum(np.abs(rotations @ root), 1.0)))
+    return null_of(matched_total(np.minimum(np.abs(rotations @ root), 1.0)) / len(root))
 
 
 def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[np.ndarray, " draw"]:

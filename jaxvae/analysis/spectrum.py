@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import NOISE_FLOOR, fit_factor_analysis
+from jaxvae.analysis.baselines import fit_factor_analysis
+from jaxvae.analysis.baselines.elliptical import NOISE_FLOOR
 from jaxvae.analysis.metrics import active_units, standardise_columns
 
 NOISE_TOLERANCE, NOISE_ROUNDS = 1e-7, 2000  # largest relative change of a variance; rounds

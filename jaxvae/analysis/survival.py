@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxvae.analysis.consensus import Consensus, align_members
+from jaxvae.analysis.consensus import Consensus, align_units, member_units, stability_of_units
 
 LEAST_PRESENCE = 0.5
 CHANCE_DRAWS = 19  # one draw more exceeds the largest of them in 1 case of 20
@@ -44,9 +44,12 @@ def chance_stability(
     is the largest draw: members that are independent reach beyond it in 1 case of 20, with any of
     their factors.
 
-    factors, active, quality: as in `align_members`, on the rows aligned on.
+    Args:
+        rng: Source of the shifts.
+        factors, active, quality: As in `align_members`, on the rows aligned on.
 
-    Returns −1 for fewer than two members, whose stability says nothing.
+    Returns:
+        The level; −1 for fewer than two members, whose stability says nothing.
     """
     n_members, n_dates, _ = factors.shape
     if n_members < 2:
@@ -56,15 +59,17 @@ def chance_stability(
         ((rng.permutation(n_members) + 0.5 * rng.random(n_members)) * share).astype(int)
         for _ in range(CHANCE_DRAWS)
     ]
-    return max(_shifted_stability(factors, active, quality, draw) for draw in shifts)
+    units = member_units(factors, active)
+    return max(_shifted_stability(units, quality, draw) for draw in shifts)
 
 
 def _shifted_stability(
-    factors: Float[np.ndarray, "member date factor"],
-    active: Bool[np.ndarray, "member factor"],
+    units: Float[np.ndarray, "member date factor"],
     quality: Float[np.ndarray, " member"],
     shifts: Int[np.ndarray, " member"],
 ) -> float:
-    pairs = zip(factors, shifts, strict=True)
-    shifted = np.stack([np.roll(member, shift, axis=0) for member, shift in pairs])
-    return float(align_members(shifted, active, quality=quality).stability.max())
+    n_members, n_dates, _ = units.shape
+    rows = (np.arange(n_dates) - shifts[:, None]) % n_dates
+    shifted = units[np.arange(n_members)[:, None], rows]
+    alignment, _ = align_units(shifted, quality)
+    return float(stability_of_units(shifted, alignment).mean(axis=0).max())

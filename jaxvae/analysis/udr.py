@@ -83,7 +83,7 @@ def rotated_udr(
     kl: Float[np.ndarray, " factor"],
     n_draws: int,
 ) -> Float[np.ndarray, " draw"]:
-    """Rotation floor: scores of as many random rotations of one member's informative factors.
+    """Rotation null: scores of as many random rotations of one member's informative factors.
 
     Whitened, then rotated: members that share a space and nothing of its axes. Empty where the
     member has no informative factor.

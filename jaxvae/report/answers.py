@@ -86,7 +86,7 @@ def _stability_words(study: StudyResults, steady: int | None) -> str:
 
 
 def _reference_words(study: StudyResults) -> tuple[bool, str]:
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_floor")
+    names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, floor = (study.metric("consensus", name, "test") for name in names)
     kind = "planted" if study.config["reference"]["planted"] else "reference"
     start = f"Matched with the {kind} factors they correlate {number(mcc)} on test dates, "

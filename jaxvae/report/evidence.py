@@ -43,7 +43,7 @@ def _known_row(study: StudyResults, name: str, models: list[str], seeds: bool) -
         row.append(f"{mean} [{low}, {high}]" if mean != "–" else "–")
     chance = [study.metric(model, f"{name}_chance_95", "test") for model in models]
     known = [level for level in chance if np.isfinite(level)]
-    floor = study.metric("consensus", f"{name}_rotation_floor", "test")
+    floor = study.metric("consensus", f"{name}_rotation_95", "test")
     invariant = bool(known) and not np.isfinite(floor)
     return [*row, number(max(known, default=np.nan)), "unmoved" if invariant else number(floor)]
 

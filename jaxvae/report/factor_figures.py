@@ -60,7 +60,7 @@ def factor_correlation(study: StudyResults) -> Figure:
 
 
 def _correlation_message(study: StudyResults) -> str:
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_floor")
+    names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, floor = (number(study.metric("consensus", name, "test")) for name in names)
     return (
         f"Matched one-to-one (framed), consensus factors correlate {mcc} with the "

@@ -157,7 +157,7 @@ def _draw_best_baseline(study: StudyResults, axes: Axes, score: str) -> None:
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
     left = where | {"ha": "left"}
     axes.annotate(words, place, fontsize=SMALL, color=colour, **where)
-    floor = study.metric("consensus", "mcc_rotation_floor", split)
+    floor = study.metric("consensus", "mcc_rotation_95", split)
     if metric == "mcc" and np.isfinite(floor):
         axes.axhline(floor, color=MUTED, linewidth=1.2, linestyle=":")
         axes.annotate("random rotation", (0.01, floor), fontsize=SMALL, color=MUTED, **left)

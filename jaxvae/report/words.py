@@ -101,8 +101,8 @@ PERSISTENCE_NOTE = (
 KNOWN_NOTE = (
     "On test dates; what a score learns, such as which factor is matched with which, is learned "
     "before them. By chance: the 95th percentile over known factors shifted in time, the largest "
-    "of the models’. By random rotation: what the known factors score when turned at random; where "
-    "it says “unmoved” the score sees the space and not its axes. A score is evidence where it "
+    "of the models’. By random rotation: that of the known factors turned at random; where it "
+    "says “unmoved” the score sees the space and not its axes. A score is evidence where it "
     "exceeds both. DCI disentanglement and completeness ask only how sharply importance is spread, "
     "so factors that explain almost nothing may reach 1: read them beside informativeness."
 )

@@ -51,9 +51,10 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
     factors = np.asarray(sound.evaluation.factors, np.float64)
     in_fit = factors[:, prepared.split.fit]
-    active, quality = metrics.active_units(in_fit), voices(prepared, sound)
+    active, quality = metrics.active_units(in_fit), vote_weights(prepared, sound)
     jacobians = np.asarray(sound.evaluation.loadings, np.float64)
     joint = consensus.align_members(in_fit, active, quality)
+    units = consensus.member_units(in_fit, active)
     joint = consensus.by_convention(joint, jacobians, prepared.scaler.scale)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
@@ -69,13 +70,13 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
         factors=consensus.consensus_factors(few, factors),
         stability=stability[:, kept],
         at_chosen=at_chosen[kept],
-        agreement=consensus.agreement(in_fit, active),
+        agreement=matching.agreement(units, units),
         presence=judged.presence[kept],
         judged=judged,
     )
 
 
-def voices(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
+def vote_weights(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " member"]:
     """exp of the mean log-likelihood of a validation date, 1 for the best member: one that is a nat
     a date worse counts 1/e."""
     likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Key
 
-from jaxvae.analysis.dynamic_baselines import fit_ewma_t, forecast_log_likelihood
+from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.risk import (
     FILTER_WINDOW,
     Coverage,
@@ -17,22 +17,13 @@ from jaxvae.analysis.risk import (
 from jaxvae.inference import forecasting, members
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
-from jaxvae.study.tables import REFIT_SPLITS, Scored, metric_rows
+from jaxvae.study.tables import metric_rows
 
-EWMA = "ewma_t"
 ORDERS = (0.05, 0.01)
 DRAWS = 2000
 LAGS, PATHS, BURN_IN = 20, 4, 250
 LARGEST = 10.0  # squared returns in standard units are cut at its square: one crash is no cluster
 STREAM = 2**32 - 4
-
-
-def score_ewma(prepared: Prepared) -> Scored:
-    """EWMA covariances with t innovations, one step ahead."""
-    split, values = prepared.split, prepared.values
-    forecast = fit_ewma_t(values, split.fit, split.validation)
-    likelihood = forecast_log_likelihood(forecast, values)
-    return Scored(EWMA, None, "fit", REFIT_SPLITS, log_likelihood=likelihood)
 
 
 def foresight(
@@ -108,11 +99,13 @@ def squares_autocorrelation(
 
 def lead_note(comparisons: pd.DataFrame) -> str:
     """Whether the past helps: the ensemble against the closest model that does not know it."""
-    rows = comparisons[(comparisons.model == "vae_ensemble") & (comparisons.baseline != EWMA)]
-    rival = rows.iloc[int(rows.difference.argmin())]
-    name = rival.baseline.replace("_", " ")
-    lead = f"{rival.difference:+.2f} [{rival.low:+.2f}, {rival.high:+.2f}] nats a date"
-    if rival.low > 0:
+    without_memory = [name for name, baseline in BASELINES.items() if not baseline.temporal]
+    of_ensemble = comparisons[comparisons.model == "vae_ensemble"]
+    rows = of_ensemble[of_ensemble.baseline.isin(without_memory)]
+    closest = rows.iloc[int(rows.difference.argmin())]
+    name = closest.baseline.replace("_", " ")
+    lead = f"{closest.difference:+.2f} [{closest.low:+.2f}, {closest.high:+.2f}] nats a date"
+    if closest.low > 0:
         return (
             f"The past helps: one step ahead the ensemble leads {name}, the strongest "
             f"model without a memory, by {lead}."

@@ -106,7 +106,7 @@ def _without_factors(
         scores = _independent_tails(train, validation)
     else:
         kind = (noise.form, noise.variance, noise.row_tails)
-        scores = baselines.log_likelihood(baselines.fit_independent(train, *kind), validation)
+        scores = baselines.fit_independent(train, *kind).log_likelihood(validation)
     return np.broadcast_to(scores, like[0].shape), np.zeros_like(like[1])
 
 
@@ -116,7 +116,7 @@ def _independent_tails(
     """Every asset a Student-t of its own."""
     columns = zip(train.T[:, :, None], validation.T[:, :, None], strict=True)
     by_asset = [
-        baselines.log_likelihood(baselines.fit_multivariate_t(_without_gaps(asset)), later)
+        baselines.fit_multivariate_t(_without_gaps(asset)).log_likelihood(later)
         for asset, later in columns
     ]
     return np.sum(by_asset, axis=0)

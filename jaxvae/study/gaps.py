@@ -8,7 +8,7 @@ missing cells drawn by factor analysis.
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Baseline
+from jaxvae.analysis.baselines import Elliptical
 from jaxvae.analysis.incomplete import draw_missing
 from jaxvae.data.panel import Panel, Split
 
@@ -25,7 +25,7 @@ def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
 
 
 def completed(
-    values: Float[np.ndarray, "date asset"], factor_analysis: Baseline, root_seed: int
+    values: Float[np.ndarray, "date asset"], factor_analysis: Elliptical, root_seed: int
 ) -> Float[np.ndarray, "date asset"]:
     """The values, missing cells drawn from a factor analysis given what is observed of the date;
     the values themselves where none is missing."""
@@ -64,7 +64,7 @@ def missing_notes(panel: Panel) -> list[str]:
 
 
 def completion_note(
-    values: Float[np.ndarray, "date asset"], factor_analysis: Baseline
+    values: Float[np.ndarray, "date asset"], factor_analysis: Elliptical
 ) -> list[str]:
     """What the report must say where `completed` had cells to draw."""
     if not is_incomplete(values):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis import baselines, metrics
+from jaxvae.analysis import metrics
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, take_rows
@@ -30,7 +30,7 @@ from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
 from jaxvae.study.fit import Prepared, Trained
-from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
@@ -46,6 +46,7 @@ from jaxvae.study.tables import (
     describe_rows,
     members_table,
     metrics_table,
+    score_baselines,
 )
 from jaxvae.training.objective import Bound
 
@@ -87,20 +88,21 @@ def summarise(
     aligned = align(prepared, grid, chosen, config)
     reported = as_reported(prepared, aligned, refits, best)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
-    models = fit_factor_models(prepared, config.n_factors)
-    drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
+    laws, unfitted = fit_baselines(prepared, config.n_factors)
+    factor_analysis: Any = laws["factor_analysis_best"]
+    drawn = completed(prepared.values, factor_analysis, config.root_seed)
     whole = prepared._replace(values=drawn)
-    rivals, unfitted = fit_baselines(prepared, models)
+    baselines = score_baselines(laws, prepared.values)
     vaes = [_score_mixture(found, rebuilt), _score_best(found)]
-    compared = comparisons_table(vaes, rivals, prepared.split, config.root_seed)
+    compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
     of_past, ahead = _of_the_past(found, compared)
     parts = [
-        _score_rows(found, aligned, vaes, rivals),
+        _score_rows(found, aligned, vaes, baselines),
         kl_rows(of_kl, config.n_factors),
-        *_ensemble_rows(found, rivals),
+        *_ensemble_rows(found, baselines),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
         *of_past,
@@ -108,10 +110,10 @@ def summarise(
     table = pd.concat(parts, ignore_index=True)
     columns = _member_columns(prepared, config, grid, of_kl)
     members = members_table(table, columns, prepared.panel.reference is not None)
-    filled = completion_note(prepared.values, models["factor_analysis_best"])
+    filled = completion_note(prepared.values, factor_analysis)
     rebuilds = {
         "vae": rebuilt[best],
-        "pca": baselines.reconstruct(models["pca"], prepared.values),
+        "pca": laws["pca"].reconstruct(prepared.values),
     }
     return Study(
         config={
@@ -204,16 +206,16 @@ def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
 
 
 def _score_rows(
-    found: Found, aligned: Aligned, vaes: list[Scored], rivals: list[Scored]
+    found: Found, aligned: Aligned, vaes: list[Scored], baselines: list[Scored]
 ) -> pd.DataFrame:
-    """Scores of every member, the ensemble, the consensus and the rivals."""
+    """Scores of every member, the ensemble, the consensus and the baselines."""
     n_kept, factors = aligned.factors.shape[1], aligned.factors
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
-    scored = [*_score_members(found.grid, found.config), *vaes, joint, *rivals]
+    scored = [*_score_members(found.grid, found.config), *vaes, joint, *baselines]
     return metrics_table(scored, _context(found.prepared), found.config.root_seed)
 
 
-def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:
+def _ensemble_rows(found: Found, baselines: list[Scored]) -> list[pd.DataFrame]:
     """Rows of the metrics table that only an ensemble can have."""
     prepared, config, grid, refits = found[:4]
     seeds = [
@@ -227,7 +229,7 @@ def _ensemble_rows(found: Found, rivals: list[Scored]) -> list[pd.DataFrame]:
         return [
             seed_rows(seeds, _context(prepared)),
             udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
-            best_member_rows(members, usable, rivals, prepared.split, config.root_seed),
+            best_member_rows(members, usable, baselines, prepared.split, config.root_seed),
         ]
 
 

@@ -53,7 +53,7 @@ def udr_rows(
     and of the one at `best` (`vae_best`).
 
     The nulls are of a single refit's score: chance (`udr_chance_…`) and random rotations of the
-    best refit's factors (`udr_rotation_floor`). Rows of NaN are left out, and those of the refits
+    best refit's factors (`udr_rotation_…`). Rows of NaN are left out, and those of the refits
     with fewer than two.
 
     members: by `udr.udr_by_group`. means, kl: of the refits, as `udr.udr` takes them.
@@ -65,11 +65,15 @@ def udr_rows(
     ]
     if len(means) > 1:
         scores, rng = udr(means, kl), np.random.default_rng(root_seed)
-        chance = null_of(shifted_udr(rng, means, kl, UDR_DRAWS))
-        joint = {"udr": scores.mean(), "udr_chance_mean": chance.mean}
-        joint["udr_chance_95"] = chance.percentile_95
-        if len(rotated := rotated_udr(rng, means[best], kl[best], UDR_DRAWS)):
-            joint["udr_rotation_floor"] = null_of(rotated).mean
+        joint = {"udr": scores.mean()}
+        nulls = {
+            "chance": shifted_udr(rng, means, kl, UDR_DRAWS),
+            "rotation": rotated_udr(rng, means[best], kl[best], UDR_DRAWS),
+        }
+        for name, draws in nulls.items():
+            if len(draws):
+                mean, percentile_95 = null_of(draws)
+                joint |= {f"udr_{name}_mean": mean, f"udr_{name}_95": percentile_95}
         n_factors = means.shape[2]
         tables.append(metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors))
         tables.append(metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors))
@@ -79,7 +83,7 @@ def udr_rows(
 def best_member_rows(
     members: Sequence[Scored],
     usable: Bool[np.ndarray, " member"],
-    rivals: Sequence[Scored],
+    baselines: Sequence[Scored],
     split: Split,
     root_seed: int,
 ) -> pd.DataFrame:
@@ -87,8 +91,8 @@ def best_member_rows(
 
     `best_member_lead`: mean lead of the member that is best there, nats a date, hence flattered.
     `best_member_p_value`: of "none beats it", which takes the picking into account
-    (`bootstrap.best_of_many_p_value`). The rival is the model of highest mean there, fitted on
-    `fit`, where members have seen `train` alone: both favour the rival.
+    (`bootstrap.best_of_many_p_value`). The baseline is the model of highest mean there, fitted on
+    `fit`, where members have seen `train` alone: both favour the baseline.
 
     usable: the members that did not diverge.
     """
@@ -98,8 +102,8 @@ def best_member_rows(
         assert scored.log_likelihood is not None
         return float(scored.log_likelihood[split.test].mean())
 
-    rival = max(rivals, key=on_test)
-    leads = np.stack([test_lead(member, rival, split) for member in able], axis=1)
+    strongest = max(baselines, key=on_test)
+    leads = np.stack([test_lead(member, strongest, split) for member in able], axis=1)
     rng = np.random.default_rng(root_seed)
     p_value = best_of_many_p_value(rng, leads)
     values = {"best_member_lead": leads.mean(axis=0).max(), "best_member_p_value": p_value}

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis.baselines import Baseline, factors, log_likelihood, reconstruct
+from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
 from jaxvae.analysis.factor_scores import (
     ROTATION_INVARIANT,
@@ -30,7 +30,6 @@ from jaxvae.analysis.nulls import (
     Null,
     null_of,
     rotated_scores,
-    rotation_floor,
     shifted_scores,
 )
 from jaxvae.data.panel import Split
@@ -47,21 +46,22 @@ IN_PRIOR_UNITS = ("vae", "vae_best", SEED_MODEL)
 
 class FactorScore(NamedTuple):
     """Scores of factors against true ones: a function of (fit_codes, fit_factors, codes, factors),
-    the names of what it says, and how many draws its nulls rest on."""
+    the names of what it says, and how many shifts and rotations its nulls rest on."""
 
     score: Callable[..., MatchedScores | AxisScores]
     names: tuple[str, ...]
-    n_draws: int
+    n_shifts: int
+    n_rotations: int
 
 
-BY_MATCHING = FactorScore(matched_scores, MatchedScores._fields, 200)
-BY_AXES = FactorScore(axis_scores, AxisScores._fields, 100)
+BY_MATCHING = FactorScore(matched_scores, MatchedScores._fields, 200, 500)
+BY_AXES = FactorScore(axis_scores, AxisScores._fields, 100, 100)
 
 
 class Scored(NamedTuple):
     """What a model says of every date, in standard units; None where it says nothing of the kind.
 
-    fitted_on: the split that it was fitted on; the mean there is the rival in R².
+    fitted_on: the split that it was fitted on; the mean there is what R² measures against.
     log_likelihood: of the cells observed, nats a date. standard_error, effective_samples: of its
         Monte-Carlo estimate.
     squared_error: of each date, summed over assets observed.
@@ -88,43 +88,49 @@ class Context(NamedTuple):
     reference: Float[np.ndarray, "date reference"] | None
 
 
-def score_baseline(
-    name: str, baseline: Baseline, values: Float[np.ndarray, "date asset"]
-) -> Scored:
-    """A classical model fitted on `fit`."""
+def score_baselines(
+    laws: Mapping[str, Law], values: Float[np.ndarray, "date asset"]
+) -> list[Scored]:
+    """Classical models fitted on `fit`, by name, on all dates; on one BLAS thread."""
+    with threadpool_limits(1):
+        return [_score_baseline(name, law, values) for name, law in laws.items()]
+
+
+def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]) -> Scored:
     scored = Scored(
         model=name,
-        n_factors=baseline.n_factors or None,
+        n_factors=law.n_factors or None,
         fitted_on="fit",
         splits=REFIT_SPLITS,
-        log_likelihood=log_likelihood(baseline, values),
+        log_likelihood=law.log_likelihood(values),
     )
-    if not baseline.n_factors:
+    if not law.n_factors:
         return scored
-    error = np.nansum((values - reconstruct(baseline, values)) ** 2, axis=1)
-    return scored._replace(squared_error=error, factors=factors(baseline, values))
+    error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
+    return scored._replace(squared_error=error, factors=law.factors(values))
 
 
 def metrics_table(models: Sequence[Scored], context: Context, root_seed: int) -> pd.DataFrame:
     """model, member, factors, split, metric, value: a row a number.
 
-    Beside the factor scores of every model that is no single member's stand their nulls: the chance
-    level of a reference shifted in time (`…_chance_mean`, `…_chance_95`), and the mean of what
-    random rotations of the reference score (`…_rotation_floor`), save for scores that no rotation
-    changes. They rest on 200 draws, 100 for the axis scores; all models meet the same draws.
+    Beside the factor scores of every model that is no single member's stand their nulls, each with
+    mean and 95th percentile: the chance level of a reference shifted in time (`…_chance_mean`,
+    `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
+    `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
+    both percentiles. All models meet the same draws.
 
     On one BLAS thread: on many small matrices several cost far more than they give.
     """
     tables = []
     with threadpool_limits(1):
         splits = {split for scored in models if scored.member is None for split in scored.splits}
-        floors = {split: _rotation_floors(split, context, root_seed) for split in splits}
+        rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
         for scored in models:
             for split in scored.splits:
                 values = score_values(scored, split, context)
                 if scored.member is None:
                     chance = _chance_levels(scored, split, context, root_seed)
-                    values = dict(_with_nulls(values, chance, floors[split]))
+                    values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
                 rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
                 tables.append(rows)
     return pd.concat(tables, ignore_index=True)
@@ -157,7 +163,7 @@ def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"
 
 
 def comparisons_table(
-    models: Sequence[Scored], rivals: Sequence[Scored], split: Split, root_seed: int
+    models: Sequence[Scored], baselines: Sequence[Scored], split: Split, root_seed: int
 ) -> pd.DataFrame:
     """Paired differences in test log-likelihood, nats a date, with 95 % block-bootstrap intervals.
 
@@ -165,21 +171,21 @@ def comparisons_table(
     once (`bootstrap.simultaneous_intervals`): these are the ones to read when the table is
     searched for a lead.
     """
-    pairs = [(model, rival) for model in models for rival in rivals]
+    pairs = [(model, baseline) for model in models for baseline in baselines]
     gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
     alone = [block_bootstrap_interval(np.random.default_rng(root_seed), gap) for gap in gaps.T]
     joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps)
-    names = pd.DataFrame([(model.model, rival.model, "test") for model, rival in pairs])
+    names = pd.DataFrame([(model.model, baseline.model, "test") for model, baseline in pairs])
     names.columns = ["model", "baseline", "split"]
     ends = pd.DataFrame(alone).set_axis(["difference", "low", "high"], axis=1)
     return pd.concat([names, ends], axis=1).assign(low_joint=joint[0], high_joint=joint[1])
 
 
-def test_lead(model: Scored, rival: Scored, split: Split) -> Float[np.ndarray, " date"]:
+def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray, " date"]:
     """Log-likelihood of one model less another's on each test date, nats."""
     assert model.log_likelihood is not None
-    assert rival.log_likelihood is not None
-    return (model.log_likelihood - rival.log_likelihood)[split.test]
+    assert baseline.log_likelihood is not None
+    return (model.log_likelihood - baseline.log_likelihood)[split.test]
 
 
 def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str, float]]:
@@ -233,35 +239,34 @@ def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int)
     levels: dict[str, Null] = {}
     for asked in _factor_scores(scored, split):
         rng = np.random.default_rng(root_seed)
-        draws = shifted_scores(rng, asked.score, learned, known, fit, rows, asked.n_draws)
+        draws = shifted_scores(rng, asked.score, learned, known, fit, rows, asked.n_shifts)
         levels |= dict(zip(asked.names, map(null_of, draws.T), strict=True))
     return levels
 
 
-def _rotation_floors(split: str, context: Context, root_seed: int) -> dict[str, float]:
-    """By metric: the mean score of random rotations of the reference, whatever the model."""
+def _rotation_nulls(split: str, context: Context, root_seed: int) -> dict[str, Null]:
+    """By metric: the scores of random rotations of the reference, whatever the model."""
     known = context.reference
     if known is None:
         return {}
     fit, rows = context.split.fit, getattr(context.split, split)
     rng = np.random.default_rng(root_seed)
-    floors = {"mcc": rotation_floor(rng, known[rows]).mean}
-    if split == "test":
-        draws = rotated_scores(rng, BY_AXES.score, known, fit, rows, BY_AXES.n_draws)
-        floors |= dict(zip(BY_AXES.names, draws.mean(axis=0).tolist(), strict=True))
-    return {name: level for name, level in floors.items() if name not in ROTATION_INVARIANT}
+    levels: dict[str, Null] = {}
+    for asked in (BY_MATCHING, BY_AXES) if split == "test" else (BY_MATCHING,):
+        draws = rotated_scores(rng, asked.score, known, fit, rows, asked.n_rotations)
+        levels |= dict(zip(asked.names, map(null_of, draws.T), strict=True))
+    return {name: level for name, level in levels.items() if name not in ROTATION_INVARIANT}
 
 
 def _with_nulls(
-    values: Mapping[str, float], chance: Mapping[str, Null], floors: Mapping[str, float]
+    values: Mapping[str, float], **nulls: Mapping[str, Null]
 ) -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         yield name, value
-        if name in chance:
-            yield f"{name}_chance_mean", chance[name].mean
-            yield f"{name}_chance_95", chance[name].percentile_95
-        if name in floors:
-            yield f"{name}_rotation_floor", floors[name]
+        for null, levels in nulls.items():
+            if name in levels:
+                yield f"{name}_{null}_mean", levels[name].mean
+                yield f"{name}_{null}_95", levels[name].percentile_95
 
 
 def members_table(

@@ -1,4 +1,4 @@
-"""Factors over time: each window's consensus of its members, chained from window to window."""
+"""Factors over time: each window's consensus of its members, tracked from window to window."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,25 +7,26 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.analysis import chains, consensus, metrics, nulls
+from jaxvae.analysis import consensus, metrics, nulls, tracking
 from jaxvae.data.panel import Panel
 from jaxvae.walk.members import Said, Span
 
-CHAIN_STREAM = 11
+TRACKING_STREAM = 11
 
 
 class Followed(NamedTuple):
-    """Chained factors of every window, in the window's units.
+    """Tracked factors of every window, in the window's units.
 
     factors: of the window's last dates and of those it is judged on; standard deviation 1 on the
         former, 0 throughout where no member uses the factor.
     loadings: returns, in standard deviations of the window, per standard deviation of a factor.
-    chain: what lines them up. rotation: what a random rotation of as many factors would score.
+    tracking: what lines them up. rotation: 95th percentile of the agreement of as many factors
+        with their random rotations.
     """
 
     factors: Float[np.ndarray, "window date factor"]
     loadings: Float[np.ndarray, "window asset factor"]
-    chain: chains.Chain
+    tracking: tracking.Tracking
     rotation: float
 
 
@@ -50,15 +51,15 @@ def follow_factors(
     factors, loadings, ok = by_window
     found = [_consensus(factors[w], loadings[w], ok[w], recent, scale[w]) for w in range(n_windows)]
     factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
-    rng = np.random.default_rng([CHAIN_STREAM, seed])
-    chain = chains.chain_windows(rng, factors[:, :recent], step)
+    rng = np.random.default_rng([TRACKING_STREAM, seed])
+    tracked = tracking.track_factors(rng, factors[:, :recent], step)
     in_use = int((factors[:, :recent].std(axis=1) > 0).sum(axis=1).max())
     white = rng.standard_normal((recent, max(in_use, 1)))
     return Followed(
-        chains.rearranged(factors, chain),
-        chains.rearranged(loadings, chain),
-        chain,
-        nulls.rotation_floor(rng, white).mean,
+        tracking.rearrange(factors, tracked),
+        tracking.rearrange(loadings, tracked),
+        tracked,
+        nulls.rotation_null(rng, white).percentile_95,
     )
 
 
@@ -88,7 +89,7 @@ def factor_names(followed: Followed) -> list[str]:
 def factors_table(
     panel: Panel, spans: Sequence[Span], followed: Followed, recent: int
 ) -> pd.DataFrame:
-    """Dates × chained factors of the dates judged, each by the window that ended before it."""
+    """Dates × tracked factors of the dates judged, each by the window that ended before it."""
     dates = np.concatenate([panel.dates[span.stop : span.until] for span in spans])
     ahead = followed.factors[:, recent:].reshape(len(dates), -1)
     return pd.DataFrame(
@@ -102,7 +103,7 @@ def loadings_table(
     followed: Followed,
     scale: Float[np.ndarray, "window asset"],
 ) -> pd.DataFrame:
-    """(last date of the window, asset) × chained factors, returns per standard deviation of a
+    """(last date of the window, asset) × tracked factors, returns per standard deviation of a
     factor."""
     ends = panel.dates[[span.stop - 1 for span in spans]]
     index = pd.MultiIndex.from_product([ends, panel.assets], names=["date", "asset"])
@@ -113,13 +114,15 @@ def loadings_table(
 
 
 def steadiness_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
-    """Columns of the table of windows: stability with its chance level, and each factor's."""
-    chain = followed.chain
-    columns = {"stability": chain.stability, "stability_chance": chain.chance}
-    columns["stability_rotation"] = np.where(np.isnan(chain.stability), np.nan, followed.rotation)
-    persistence = chains.persistence(followed.loadings, lag)
+    """Columns of the table of windows: agreement of each with the one before it, beside the 95th
+    percentiles of chance and of random rotations; and each factor's."""
+    tracked = followed.tracking
+    columns = {"stability": tracked.agreement, "stability_chance": tracked.chance}
+    first = np.isnan(tracked.agreement)
+    columns["stability_rotation"] = np.where(first, np.nan, followed.rotation)
+    congruence = tracking.congruence(followed.loadings, lag)
     for k, name in enumerate(factor_names(followed)):
-        columns[f"stability, {name}"] = chain.correlations[:, k]
+        columns[f"stability, {name}"] = tracked.correlations[:, k]
     for k, name in enumerate(factor_names(followed)):
-        columns[f"persistence, {name}"] = persistence[:, k]
+        columns[f"persistence, {name}"] = congruence[:, k]
     return columns

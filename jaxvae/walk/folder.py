@@ -118,8 +118,8 @@ def page(walk: Walk) -> str:
         f"Out of sample the ensemble's log-likelihood is {number(ours)} nats a date, "
         f"{' and '.join(leads)}, fitted on the same windows. Factors of consecutive windows "
         f"correlate, matched one-to-one, at {number(windows.stability.mean())} on the dates they "
-        f"share; a random rotation would score {number(windows.stability_rotation.mean())}, chance "
-        f"{number(windows.stability_chance.mean())}."
+        f"share; random rotations reach {number(windows.stability_rotation.mean())}, chance "
+        f"{number(windows.stability_chance.mean())} (95th percentiles)."
     )
     parts = [
         f"# Walk forward over “{config['name']}”",

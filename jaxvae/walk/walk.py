@@ -14,7 +14,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from jaxvae.analysis import baselines, portfolios
+from jaxvae.analysis import portfolios
+from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
@@ -41,6 +42,7 @@ from jaxvae.walk.members import (
 )
 
 BOOTSTRAP_STREAM = 12
+COMPARED_WITH = ("factor_analysis", BASELINE)
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
 # A spread below this share of the largest value is rounding: the asset does not vary.
 ROUNDING = 1e-9
@@ -258,19 +260,17 @@ def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
     shares = _shares(said, len(spans))
     members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
     members = np.where(shares[:, :, None] > 0, members, 0.0)
-    columns: dict[str, list[np.ndarray]] = {VAE: [], "factor_analysis": [], BASELINE: []}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in (VAE, *COMPARED_WITH)}
     for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
         window = scaler.standardise(panel.values[span.start : span.stop])
         judged = scaler.standardise(panel.values[span.stop : span.until])
         # Change of variables: from the window's standard deviations to those of `fit`.
         change = np.log(unit / scaler.scale).sum()
-        fitted = {
-            "factor_analysis": baselines.fit_factor_analysis(window, config.n_factors),
-            BASELINE: baselines.fit_ledoit_wolf(window),
-        }
+        known = Development(window, len(window), config.n_factors)
         columns[VAE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
-        for name, model in fitted.items():
-            columns[name].append(baselines.log_likelihood(model, judged) + change)
+        for name in COMPARED_WITH:
+            law = BASELINES[name].fit(known)
+            columns[name].append(law.log_likelihood(judged) + change)
     table = {name: np.concatenate(parts) for name, parts in columns.items()}
     return pd.DataFrame(table, index=_judged(panel, spans))
 

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from jaxvae.analysis.consensus import (
-    agreement,
     align_members,
     aligned_factors,
     by_convention,
@@ -19,10 +18,11 @@ from jaxvae.analysis.consensus import (
     convention,
     keep,
     member_stability,
+    member_units,
     stability,
     trimmed_mean,
 )
-from jaxvae.analysis.matching import match, mcc
+from jaxvae.analysis.matching import agreement, match, mcc
 from jaxvae.analysis.metrics import correlation
 
 
@@ -207,7 +207,7 @@ def test_exact_copies_agree_in_full(rng):
     consensus = align_members(members)
     np.testing.assert_allclose(consensus.stability, 1)
     np.testing.assert_allclose(consensus.alignment.weights, 1 / 15)
-    np.testing.assert_allclose(agreement(members), 1)
+    np.testing.assert_allclose(pairwise(members), 1)
 
 
 def test_factors_come_by_stability(rng):
@@ -287,7 +287,7 @@ def test_inactive_and_constant_factors_weigh_nothing(rng):
         assert not weights[member, lost].any()
         assert not member_stability(consensus, members)[member, lost].any()
     np.testing.assert_allclose(weights.sum(0), 1)
-    assert agreement(members, active)[3, 3] == pytest.approx(1)
+    assert pairwise(members, active)[3, 3] == pytest.approx(1)
 
 
 def test_a_factor_that_nobody_has_is_constant_and_last(rng):
@@ -360,14 +360,21 @@ def test_loadings_are_per_unit_of_the_consensus_factor(rng):
     np.testing.assert_allclose(returns, truth @ true_loadings.T, atol=1e-10)
 
 
+def pairwise(factors, active=None):
+    units = member_units(factors, active)
+    return agreement(units, units)
+
+
 def test_agreement_is_the_mean_match_of_each_pair(rng):
     _, members = planted(rng, n_members=5)
-    found = agreement(members)
+    found = pairwise(members)
     for i in range(5):
         for j in range(5):
             expected = match(members[i], members[j]).correlations.mean()
             assert found[i, j] == pytest.approx(expected)
     np.testing.assert_allclose(np.diag(found), 1)
+    units = member_units(members, None)
+    np.testing.assert_allclose(agreement(units, units[[3, 1]]), found[:, [3, 1]])
 
 
 def test_members_that_use_the_same_few_factors_agree_wholly(rng):
@@ -375,10 +382,10 @@ def test_members_that_use_the_same_few_factors_agree_wholly(rng):
     _, members = planted(rng, n_members=3, noise=0, turn=0)
     used = np.array([[1, 1, 0, 0]] * 2 + [[1, 1, 1, 0]], bool)
     same = np.stack([members[0]] * 3)
-    np.testing.assert_allclose(agreement(same, used)[:2, :2], 1)
-    np.testing.assert_allclose(agreement(same, used)[2], [2 / 3, 2 / 3, 1], atol=0.1)
+    np.testing.assert_allclose(pairwise(same, used)[:2, :2], 1)
+    np.testing.assert_allclose(pairwise(same, used)[2], [2 / 3, 2 / 3, 1], atol=0.1)
     none = np.zeros_like(used)
-    np.testing.assert_array_equal(agreement(same, none), 0)
+    np.testing.assert_array_equal(pairwise(same, none), 0)
 
 
 def test_hundreds_of_members_take_seconds(rng):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm, ortho_group
 from sklearn.cross_decomposition import CCA
-from sklearn.linear_model import LassoCV, LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import StandardScaler
 
 from jaxvae.analysis.disentanglement import (
+    RIDGE_PENALTIES,
     binned_entropy,
     canonical_correlations,
     dci,
@@ -16,6 +17,7 @@ from jaxvae.analysis.disentanglement import (
     mig,
     modularity,
     mutual_information,
+    ridge,
     sap,
 )
 
@@ -60,22 +62,54 @@ def test_dci_weighs_codes_and_factors_by_importance():
     assert completeness == pytest.approx(0.95 * (1 + shares @ np.log2(shares)) + 0.05)
 
 
-def test_dci_is_the_lassos_importances_and_later_r2(rng):
+def test_ridge_is_scikit_learns_at_the_penalty_of_least_cross_validated_error(rng):
+    """Every hat matrix in full; three targets of different noise choose penalties of their own."""
+    regressors = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 4)) + 0.1 * rng.normal(size=(60, 4))
+    targets = regressors @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3)) * [0.01, 1.0, 30.0]
+    regressors, targets = (part - part.mean(axis=0) for part in (regressors, targets))
+    chosen = []
+    for column, found in zip(targets.T, ridge(regressors, targets).T, strict=True):
+        scores = []
+        for penalty in RIDGE_PENALTIES:
+            inner = regressors.T @ regressors / 60 + penalty * np.eye(4)
+            hat = regressors @ np.linalg.solve(inner, regressors.T) / 60 + 1 / 60
+            scores.append(((column - hat @ column) ** 2).mean() / (1 - np.trace(hat) / 60) ** 2)
+        chosen.append(RIDGE_PENALTIES[np.argmin(scores)])
+        model = Ridge(60 * chosen[-1], fit_intercept=False).fit(regressors, column)
+        np.testing.assert_allclose(found, model.coef_, rtol=1e-9)
+    assert len(set(chosen)) == 3
+
+
+def test_dci_of_repeated_codes_is_the_published_figure(rng):
+    """Ten codes, each factor's twice: the ridge shares their importance equally."""
+    factors = rng.normal(size=(600, 5))
+    codes = np.hstack([factors, factors])
+    scores = dci(codes[:400], factors[:400], codes[400:], factors[400:])
+    assert scores.disentanglement == pytest.approx(1, abs=0.02)
+    assert scores.completeness == pytest.approx(0.69897, abs=0.02)
+    assert scores.informativeness == pytest.approx(1, abs=1e-3)
+
+
+def test_codes_that_know_nothing_score_low(rng):
+    """Spread evenly over noise: about a sixth, where few kept coefficients would look sharp."""
+    factors, codes = rng.normal(size=(2, 700, 5))
+    scores = dci(codes[:500], factors[:500], codes[500:], factors[500:])
+    assert max(scores[:2]) < 0.35
+    assert abs(scores.informativeness) < 0.05
+
+
+def test_dci_is_the_ridges_importances_and_later_r2(rng):
     factors, codes = rng.normal(size=(300, 2)), rng.normal(size=(300, 3))
     codes[:, :2] = 5 + 4 * (factors @ [[1.0, 0.3], [0.0, 1.0]] + 0.3 * codes[:, :2])
     factors = 1e-3 * factors
     fit_codes, later_codes, fit_factors, later = *np.split(codes, [200]), *np.split(factors, [200])
     scaler, target = StandardScaler().fit(fit_codes), StandardScaler().fit(fit_factors)
-    models = [
-        LassoCV(cv=5, tol=1e-12).fit(scaler.transform(fit_codes), column)
-        for column in target.transform(fit_factors).T
-    ]
-    predicted = np.stack([model.predict(scaler.transform(later_codes)) for model in models], axis=1)
+    coefficients = ridge(scaler.transform(fit_codes), target.transform(fit_factors))
+    predicted = scaler.transform(later_codes) @ coefficients
     rebuilt = target.inverse_transform(predicted)
     residual = ((later - rebuilt) ** 2).sum(0) / ((later - fit_factors.mean(0)) ** 2).sum(0)
     scores = dci(fit_codes, fit_factors, later_codes, later)
-    importance = np.abs([model.coef_ for model in models]).T
-    assert scores[:2] == pytest.approx(dci_scores(importance))
+    assert scores[:2] == pytest.approx(dci_scores(np.abs(coefficients)))
     assert scores.informativeness == pytest.approx(1 - residual.mean())
 
 

@@ -127,13 +127,13 @@ def factor_density(parameters):
 
 def test_factor_analysis_by_em_is_the_likeliest():
     model = baselines.fit_factor_analysis(VALUES, 1)
-    found = baselines.log_likelihood(model, VALUES).mean()
+    found = model.log_likelihood(VALUES).mean()
     best = climbed(VALUES, factor_density, factor_parameters(model))
     assert found <= best + 1e-9
     assert best - found < 1e-3
     filled = np.where(np.isnan(VALUES), np.nanmean(VALUES, axis=0), VALUES)
     naive = baselines.fit_factor_analysis(filled, 1)
-    assert found > baselines.log_likelihood(naive, VALUES).mean() + 0.02
+    assert found > naive.log_likelihood(VALUES).mean() + 0.02
 
 
 def test_pca_by_em_is_the_likeliest():
@@ -149,7 +149,7 @@ def test_pca_by_em_is_the_likeliest():
         return parameters[:N_ASSETS], scatter, np.inf
 
     np.testing.assert_allclose(density(start)[1], model.scatter, atol=1e-9)
-    found = baselines.log_likelihood(model, VALUES).mean()
+    found = model.log_likelihood(VALUES).mean()
     assert 0 <= climbed(VALUES, density, start) - found < 1e-3
 
 
@@ -174,12 +174,12 @@ def test_full_densities_by_em_are_the_likeliest(heavy):
     fit = baselines.fit_multivariate_t if heavy else baselines.fit_gaussian
     model = fit(values)
     root = np.linalg.cholesky(model.scatter)[np.tril_indices(N_ASSETS)]
-    tail = [np.log(model.degrees_of_freedom)] if heavy else []
-    found = baselines.log_likelihood(model, values).mean()
+    tail = [np.log(model.df)] if heavy else []
+    found = model.log_likelihood(values).mean()
     best = climbed(values, full_density(heavy), np.concatenate([model.mean, root, tail]))
     assert 0 <= best - found < 2e-3
     if heavy:
-        assert 2 < model.degrees_of_freedom < 12
+        assert 2 < model.df < 12
 
 
 def test_ledoit_wolf_is_a_fixed_point():
@@ -210,8 +210,8 @@ def test_posterior_means_of_incomplete_dates_are_exact():
     """(I + W_oᵀ Ψ_o⁻¹ W_o)⁻¹ W_oᵀ Ψ_o⁻¹ (x_o - m_o), by filling the date first."""
     precise = LOADINGS / NOISE[:, None]
     projection = precise @ np.linalg.inv(np.eye(N_FACTORS) + LOADINGS.T @ precise)
-    model = baselines.Baseline(MEAN, SCATTER, LOADINGS, projection)
-    for found, row in zip(baselines.factors(model, VALUES), VALUES, strict=True):
+    model = baselines.Elliptical(MEAN, SCATTER, LOADINGS, projection)
+    for found, row in zip(model.factors(VALUES), VALUES, strict=True):
         o = np.isfinite(row)
         weighted = precise[o]
         precision = np.eye(N_FACTORS) + weighted.T @ LOADINGS[o]

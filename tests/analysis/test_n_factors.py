@@ -7,7 +7,7 @@ variance, that can be told from noise at all (Baik, Ben Arous and Péché 2005).
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
+from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.n_factors import (
     ESTIMATORS,
     PARALLEL,
@@ -251,7 +251,7 @@ def test_no_factors_by_held_out_likelihood_are_no_factors():
 def held_out_scores(values, sizes, n_fit=500):
     """Log-likelihood of later dates under factor analysis of each size, fitted on the first."""
     fits = [fit_factor_analysis(values[:n_fit], size) for size in sizes]
-    return np.stack([log_likelihood(fit, values[n_fit:]) for fit in fits])
+    return np.stack([fit.log_likelihood(values[n_fit:]) for fit in fits])
 
 
 def counted(rng, scores, used=None):

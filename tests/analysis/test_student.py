@@ -11,7 +11,6 @@ from linear import linear_model, solution, train
 from scipy import stats
 
 from jaxvae.analysis.baselines import fit_gaussian, fit_multivariate_t
-from jaxvae.analysis.baselines import log_likelihood as log_likelihood_of
 from jaxvae.inference.evaluation import sample_scenarios
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import df_of, make_batch
@@ -92,14 +91,14 @@ def test_log_likelihood_is_scipys_multivariate_t(heavy, mask):
 
 def test_trained_on_a_multivariate_t_it_is_its_maximum_likelihood(heavy):
     reference = fit_multivariate_t(HEAVY)
-    best = log_likelihood_of(reference, HEAVY).mean()
+    best = reference.log_likelihood(HEAVY).mean()
     assert best - 0.03 < exact(heavy[0], HEAVY).mean() < best
-    assert log_likelihood_of(fit_gaussian(HEAVY), HEAVY).mean() < best - 0.3
+    assert fit_gaussian(HEAVY).log_likelihood(HEAVY).mean() < best - 0.3
     assert float(df_of(heavy[0])) == pytest.approx(FREEDOM, abs=1.0)
 
 
 def test_trained_on_a_gaussian_nothing_is_lost(gaussian):
-    best = log_likelihood_of(fit_gaussian(GAUSSIAN), GAUSSIAN).mean()
+    best = fit_gaussian(GAUSSIAN).log_likelihood(GAUSSIAN).mean()
     assert best - 0.03 < exact(gaussian[0], GAUSSIAN).mean() < best
     assert float(df_of(gaussian[0])) > 50
 

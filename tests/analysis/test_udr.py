@@ -154,7 +154,7 @@ def test_chance_is_the_score_of_members_that_share_nothing(rng):
     assert np.mean(independent) < 0.5
 
 
-def test_rotation_floor_is_that_of_members_turned_at_random(rng):
+def test_rotation_null_is_that_of_members_turned_at_random(rng):
     truth = rng.normal(size=(400, 4))
     kl = np.array([1.0, 1.0, 0.001, 1.0])
     mixed = truth.copy()

@@ -5,14 +5,17 @@ import pandas as pd
 import pytest
 
 from jaxvae.analysis.factor_scores import ROTATION_INVARIANT, AxisScores
+from jaxvae.analysis.nulls import random_rotations
 from jaxvae.data.panel import split_dates
 from jaxvae.study.tables import (
     Context,
     Scored,
+    _rotation_nulls,
     comparisons_table,
     members_table,
     metric_rows,
     metrics_table,
+    score_values,
 )
 
 RNG = np.random.default_rng(0)
@@ -47,7 +50,8 @@ def test_factors_are_matched_on_fit_and_scored_on_the_split():
     assert value(table, "mcc", "fit") == pytest.approx(1.0)
     assert value(table, "subspace_r2", "fit") == pytest.approx(1.0)
     assert abs(value(table, "mcc", "test")) < 0.5
-    assert value(table, "mcc_chance_mean", "fit") < value(table, "mcc_rotation_floor", "fit") < 1
+    assert value(table, "mcc_chance_mean", "fit") < value(table, "mcc_rotation_mean", "fit")
+    assert value(table, "mcc_rotation_mean", "fit") < value(table, "mcc_rotation_95", "fit") < 1
 
 
 def test_nulls_stand_beside_the_scores_of_a_split():
@@ -65,12 +69,28 @@ def test_nulls_stand_beside_the_scores_of_a_split():
     matched = {"mcc", "subspace_r2"}
     chance = {f"{name}_{level}" for name in matched for level in ("chance_mean", "chance_95")}
     assert names["vae", "test"] == matched | {"active_units"}
-    assert names["pca_best", "test"] == matched | chance | {"mcc_rotation_floor"}
+    assert names["pca_best", "test"] == matched | chance | {"mcc_rotation_mean", "mcc_rotation_95"}
     assert names["consensus", "fit"] == names["pca_best", "test"]
     found = names["consensus", "test"]
     for name in AxisScores._fields:
         assert {name, f"{name}_chance_mean", f"{name}_chance_95"} <= found
-        assert (f"{name}_rotation_floor" in found) == (name not in ROTATION_INVARIANT)
+        rotated = {f"{name}_rotation_mean", f"{name}_rotation_95"} & found
+        assert len(rotated) == (0 if name in ROTATION_INVARIANT else 2)
+
+
+def test_pure_rotations_of_the_truth_are_no_evidence():
+    """One in twenty exceeds the 95th percentile by chance; half of them exceed the mean."""
+    rng, beyond = np.random.default_rng(4), {"mean": [], "95": []}
+    reference = rng.normal(size=(N, 5))
+    context = CONTEXT._replace(reference=reference)
+    levels = _rotation_nulls("test", context, 0)["mcc"]
+    for rotation in random_rotations(rng, 5, 300):
+        scored = Scored("pca", 5, "fit", ("test",), factors=reference @ rotation)
+        mcc = score_values(scored, "test", context)["mcc"]
+        beyond["mean"].append(mcc > levels.mean)
+        beyond["95"].append(mcc > levels.percentile_95)
+    assert np.mean(beyond["mean"]) > 0.2
+    assert np.mean(beyond["95"]) < 0.07
 
 
 def test_without_known_factors_there_is_nothing_to_match():

@@ -11,7 +11,7 @@ from linear import sampled
 from small import same_bits
 from walking import CONFIG, PANEL, altered
 
-from jaxvae.analysis.baselines import fit_factor_analysis, log_likelihood
+from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.matching import match
 from jaxvae.models import make_batch
 from jaxvae.study.presets import PRESETS, WINDOWS
@@ -150,11 +150,11 @@ def test_training_through_reaches_factor_analysis(rolling):
     """Within .1 nats a date of the likeliest factor model of the window's own rows."""
     rows = PANEL.values[: CONFIG.window]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    best = log_likelihood(fit_factor_analysis(units, 2), units).mean()
+    best = fit_factor_analysis(units, 2).log_likelihood(units).mean()
     found = fit_factor_analysis(units, 0)._replace(
         mean=np.asarray(rolling.mean[0], float), scatter=np.asarray(rolling.covariance[0], float)
     )
-    assert best - 0.1 < log_likelihood(found, units).mean() <= best + 1e-6
+    assert best - 0.1 < found.log_likelihood(units).mean() <= best + 1e-6
 
 
 def test_windows_train_through_in_small_batches():

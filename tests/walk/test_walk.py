@@ -129,7 +129,9 @@ def test_strategies_describe_their_returns(walk):
 def test_one_judged_date_has_no_volatility_and_says_so():
     config = replace(CONFIG, window=60, step=1, seeds=1, epochs=1)
     one = walk_forward(replace(PANEL, values=PANEL.values[:61], dates=PANEL.dates[:61]), config)
-    assert one.strategies[["volatility", "variance_difference", "low", "high"]].isna().all(None)
+    assert (
+        one.strategies[["volatility", "variance_difference", "low", "high"]].isna().all(axis=None)
+    )
     assert np.isfinite(one.config["dates_per_year"])
     assert any("One date is judged" in note for note in one.config["notes"])
     assert "no portfolio has a volatility" in page(one)

@@ -1,0 +1,164 @@
+"""A Gaussian or Student-t law of a date's returns, with a linear map to factors and back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis import linear_gaussian
+from jaxvae.analysis.incomplete import (
+    Conditional,
+    Moments,
+    conditional,
+    expected_moments,
+    log_density,
+    maximise,
+)
+from jaxvae.errors import DataError, OptionError
+
+# Noise variance never falls below this share of the returns': noiseless data keeps a density.
+NOISE_FLOOR = 1e-6
+SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
+
+
+class Elliptical(NamedTuple):
+    """An elliptical law of independent dates, and a linear map to factors and back.
+
+    Values are returns in units standardised on the rows fitted; NaN marks a missing cell.
+
+    Attributes:
+        mean: Of each asset.
+        scatter: Positive definite: the covariance of a Gaussian, the scale matrix of a Student-t.
+        loadings: Returns per unit of a factor; no columns where there are no factors.
+        projection: factors = (x − mean) projection.
+        df: Degrees of freedom of the Student-t; infinite for a Gaussian.
+    """
+
+    mean: Float[np.ndarray, " asset"]
+    scatter: Float[np.ndarray, "asset asset"]
+    loadings: Float[np.ndarray, "asset factor"]
+    projection: Float[np.ndarray, "asset factor"]
+    df: float = np.inf
+
+    @classmethod
+    def without_factors(
+        cls,
+        mean: Float[np.ndarray, " asset"],
+        scatter: Float[np.ndarray, "asset asset"],
+        df: float = np.inf,
+    ) -> "Elliptical":
+        """The law of a mean and a scatter matrix alone."""
+        none = np.zeros((len(mean), 0))
+        return cls(mean, scatter, none, none, df)
+
+    @classmethod
+    def of_factors(
+        cls,
+        mean: Float[np.ndarray, " asset"],
+        loadings: Float[np.ndarray, "asset factor"],
+        noise: Float[np.ndarray, " asset"],
+        df: float = np.inf,
+    ) -> "Elliptical":
+        """x = mean + W z + e, e of variances Ψ = diag(noise); factors are posterior means."""
+        scatter = linear_gaussian.covariance(loadings, noise)
+        weights = linear_gaussian.posterior_weights(loadings, noise)
+        return cls(mean, scatter, loadings, weights, df)
+
+    @property
+    def n_factors(self) -> int:
+        return self.loadings.shape[1]
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "asset asset"]:
+        """Covariance of the returns, ν / (ν − 2) times the scatter; NaN where ν ≤ 2 has none."""
+        if np.isinf(self.df):
+            return self.scatter
+        return self.scatter * (self.df / (self.df - 2) if self.df > 2 else np.nan)
+
+    def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
+        """Exact log density of each date's observed returns, nats, under the law's own noise."""
+        return log_density(conditional(values, self.mean, self.scatter), self.df)
+
+    def fill(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date asset"]:
+        """The returns, missing cells filled by their conditional mean given the date's others."""
+        return conditional(values, self.mean, self.scatter).values
+
+    def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
+        """Factors of each date, missing cells filled: for a posterior mean that is exact."""
+        return (self.fill(values) - self.mean) @ self.projection
+
+    def reconstruct(
+        self, values: Float[np.ndarray, "date asset"]
+    ) -> Float[np.ndarray, "date asset"]:
+        """Returns rebuilt from their factors; the mean where there are none."""
+        return self.mean + self.factors(values) @ self.loadings.T
+
+
+def fit_full(
+    values: Float[np.ndarray, "date asset"], refit: Callable[[Conditional], Elliptical]
+) -> Elliptical:
+    """A law with a full scatter matrix, by EM over missing cells (`incomplete.maximise`).
+
+    Raises:
+        DataError: A matrix met on the way has no Cholesky factor.
+    """
+
+    def expect(law: Elliptical) -> Conditional:
+        return conditional(values, law.mean, law.scatter)
+
+    with regularly(values):
+        return maximise(values, expect, refit)
+
+
+def fit_gaussian(values: Float[np.ndarray, "date asset"]) -> Elliptical:
+    """A Gaussian with the full covariance: of complete rows the sample's, divisor n; no factors.
+
+    Raises:
+        DataError: Dates are too few, or the covariance is singular.
+    """
+    return fit_full(values, lambda given: regular(expected_moments(given), len(values)))
+
+
+def regular(moments: Moments, n_dates: int) -> Elliptical:
+    """A Gaussian of these moments, refused (DataError) where its covariance has no inverse."""
+    n_assets = len(moments.mean)
+    if n_dates <= n_assets + 1:
+        raise DataError(
+            f"{n_dates} dates are too few for a full covariance of {n_assets} assets: "
+            f"give at least {n_assets + 2}"
+        )
+    eigenvalues = np.linalg.eigvalsh(moments.covariance)
+    if eigenvalues[0] <= SINGULAR_SHARE * eigenvalues[-1]:
+        raise DataError(
+            f"the covariance of the {n_assets} assets is singular: "
+            "drop assets that are sums or copies of others"
+        )
+    return Elliptical.without_factors(*moments)
+
+
+@contextmanager
+def regularly(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
+    """DataError where a matrix met on the way has no Cholesky factor."""
+    try:
+        yield
+    except np.linalg.LinAlgError:
+        raise DataError(
+            f"the covariance of the {values.shape[1]} assets is singular given the cells observed: "
+            "drop assets that share few dates with others"
+        ) from None
+
+
+def noise_floor(values: Float[np.ndarray, "date asset"]) -> float:
+    """The smallest noise variance that a fit to these returns may have."""
+    return NOISE_FLOOR * float(np.nanvar(values, axis=0).mean())
+
+
+def check_n_factors(n_factors: int, values: Float[np.ndarray, "date asset"]) -> None:
+    """OptionError unless 0 ≤ K < assets."""
+    n_assets = values.shape[1]
+    if not 0 <= n_factors < n_assets:
+        raise OptionError(
+            "n_factors", f"{n_factors} of {n_assets} assets must lie between 0 and {n_assets - 1}"
+        )

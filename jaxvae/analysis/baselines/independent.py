@@ -1,0 +1,38 @@
+"""Assets that share nothing: what a VAE is without factors."""
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis.baselines.elliptical import Elliptical
+from jaxvae.analysis.baselines.multivariate_t import fit_t_from
+from jaxvae.analysis.incomplete import Conditional, expected_moments, factor_conditional, maximise
+
+
+def fit_independent(
+    values: Float[np.ndarray, "date asset"], noise: str, noise_variance: float, student: bool
+) -> Elliptical:
+    """Constant means, and noise that assets do not share, by maximum likelihood.
+
+    Args:
+        values: Returns; NaN marks a missing cell.
+        noise: Variances "asset" by asset, one for all ("scalar"), or "fixed" at `noise_variance`.
+        noise_variance: Of each cell, where it is fixed.
+        student: A date's noise shares one mixing variable, as in `fit_multivariate_t`; else
+            Gaussian.
+    """
+
+    def diagonal(scatter: Float[np.ndarray, "asset asset"]) -> Float[np.ndarray, "asset asset"]:
+        variances = np.diag(scatter)
+        if noise != "asset":
+            variances = np.full_like(variances, variances.mean())
+        return np.diag(variances) if noise != "fixed" else noise_variance * np.eye(len(scatter))
+
+    def refit(given: Conditional) -> Elliptical:
+        mean, covariance = expected_moments(given)
+        return Elliptical.without_factors(mean, diagonal(covariance))
+
+    def expect(law: Elliptical) -> Conditional:
+        return factor_conditional(values, law.mean, law.loadings, np.diag(law.scatter))
+
+    gaussian = maximise(values, expect, refit)
+    return fit_t_from(gaussian, values, diagonal) if student else gaussian

@@ -1,0 +1,115 @@
+"""The multivariate Student-t by maximum likelihood, cells missing or not."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import brentq
+from scipy.special import digamma
+
+from jaxvae.analysis.baselines.elliptical import Elliptical, regular, regularly
+from jaxvae.analysis.incomplete import (
+    Conditional,
+    conditional,
+    expected_moments,
+    independent,
+    log_density,
+)
+
+TOLERANCE, ROUNDS = 1e-8, 500  # nats a date; rounds
+INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much
+# Below 1 the likelihood may have no maximum; at 1e6 the density is a Gaussian's.
+DF_RANGE = (1.0, 1e6)
+START_DF = 8.0
+
+
+def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Elliptical:
+    """Multivariate Student-t by maximum likelihood in mean, scale matrix and ν; no factors.
+
+    Args:
+        values: Returns; NaN marks a missing cell.
+
+    Raises:
+        DataError: Dates are too few, or the covariance is singular.
+
+    Source: as `fit_t_from`.
+    """
+    start = regular(expected_moments(independent(values)), len(values))
+    with regularly(values):
+        return fit_t_from(start, values, lambda scatter: scatter)
+
+
+def fit_t_from(
+    start: Elliptical,
+    values: Float[np.ndarray, "date asset"],
+    restrict: Callable[[np.ndarray], np.ndarray],
+) -> Elliptical:
+    """Mean, scale matrix and ν of a Student-t, from a start of the first two.
+
+    A round weights each date by w = (ν + n) / (ν + δ), δ the squared Mahalanobis distance of its n
+    observed cells; fills the others by their conditional means; takes the weighted mean and the
+    weighted scatter, with the spread of what was filled, divided by Σ w; and then the root in ν of
+    the likelihood's own derivative. It ends when a round moves the likelihood by less than 1e-8
+    nats a date (1e-5 with missing cells). ν is kept from 1 to 1,000,000.
+
+    Args:
+        start: Of mean and scatter; ν starts from its, or from 8 where it is Gaussian.
+        values: Returns; NaN marks a missing cell.
+        restrict: Makes of any scale matrix the likeliest of those allowed.
+
+    Raises:
+        LinAlgError: A scale matrix on the way is singular.
+
+    Source: ECME (Liu and Rubin 1995, "ML estimation of the t distribution using EM and its
+    extensions", missing cells included) with the divisor of Kent, Tyler and Vardi (1994) in place
+    of the number of dates: the same maximum in fewer rounds.
+    """
+    complete = np.isfinite(values).all()
+    tolerance = TOLERANCE if complete else INCOMPLETE_TOLERANCE
+    df, last = START_DF if np.isinf(start.df) else start.df, -np.inf
+    mean, scatter = start.mean, start.scatter
+    given = conditional(values, mean, scatter)
+    for _ in range(ROUNDS):
+        weights = (df + given.counts) / (df + given.distances)
+        mean, scatter = _weighted_moments(given.values, weights)
+        scatter = restrict(scatter + given.spread / weights.sum())
+        given = conditional(values, mean, scatter)
+        df = _solve_df(given)
+        score = float(log_density(given, df).mean())
+        if abs(score - last) < tolerance:
+            break
+        last = score
+    return Elliptical.without_factors(mean, scatter, df)
+
+
+def _weighted_moments(
+    values: Float[np.ndarray, "date asset"], weights: Float[np.ndarray, " date"]
+) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
+    """Weighted mean and scatter, both divided by the sum of the weights."""
+    mean = np.average(values, axis=0, weights=weights)
+    scaled = (values - mean) * np.sqrt(weights / weights.sum())[:, None]
+    return mean, scaled.T @ scaled
+
+
+def _solve_df(given: Conditional) -> float:
+    """The ν at which the likelihood's derivative is zero, within its bounds.
+
+    2/N ∂L/∂ν = mean over dates of  ln(ν/2) − ψ(ν/2) + ψ((ν+n)/2) − ln((ν+n)/2) + 1 + ln w − w,
+    w = (ν + n) / (ν + δ)   (Liu and Rubin 1995).
+    """
+    sizes, dates = np.unique(given.counts, return_counts=True)
+    shares = dates / len(given.counts)
+
+    def slope(log_df: float) -> float:
+        df = np.exp(log_df)
+        above = df + sizes
+        weights = (df + given.counts) / (df + given.distances)
+        gap = np.log(df / above) - digamma(df / 2) + digamma(above / 2)
+        return float(shares @ gap + 1 + np.mean(np.log(weights) - weights))
+
+    low, high = np.log(DF_RANGE)
+    if slope(low) <= 0:
+        return DF_RANGE[0]
+    if slope(high) >= 0:
+        return DF_RANGE[1]
+    return float(np.exp(brentq(slope, low, high)))

@@ -1,0 +1,136 @@
+"""The table of classical baselines: everything that a study, a walk and a report know of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxvae.analysis.baselines.elliptical import Elliptical
+from jaxvae.analysis.baselines.ewma_t import fit_ewma_t
+from jaxvae.analysis.baselines.factor_analysis import (
+    fit_factor_analysis,
+    fit_factor_analysis_sizes,
+)
+from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf
+from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t
+from jaxvae.analysis.baselines.multivariate_t_shrunk import fit_multivariate_t_shrunk
+from jaxvae.analysis.baselines.pca import fit_pca, fit_pca_sizes
+
+MOST_FACTORS = 15
+SizesFitter = Callable[[np.ndarray, Sequence[int]], Iterator[Elliptical]]
+
+
+@runtime_checkable
+class Law(Protocol):
+    """What a fitted baseline is: a law of returns, in standard units.
+
+    `n_factors` is 0 where it has none; then `factors` have no columns, and `reconstruct` gives the
+    mean.
+    """
+
+    @property
+    def n_factors(self) -> int: ...
+
+    def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
+        """Factors of each date."""
+        ...
+
+    def reconstruct(
+        self, values: Float[np.ndarray, "date asset"]
+    ) -> Float[np.ndarray, "date asset"]:
+        """Returns rebuilt from their factors."""
+        ...
+
+    def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
+        """ln p(x) of each date, nats; given the dates before it, where the baseline is temporal:
+        `values` then begin with the first date fitted."""
+        ...
+
+
+class Development(NamedTuple):
+    """What a baseline may learn from.
+
+    Attributes:
+        values: Returns of training and validation, in this order; NaN marks a missing cell.
+        n_train: How many of the dates are for training; choices are made on the others.
+        n_factors: K of the models it stands beside.
+    """
+
+    values: Float[np.ndarray, "date asset"]
+    n_train: int
+    n_factors: int
+
+
+class Baseline(NamedTuple):
+    """A classical model.
+
+    Attributes:
+        label: What a report calls it.
+        fit: Makes a law of what is known; DataError where it cannot.
+        temporal: Whether a date's law depends on the dates before it.
+        complete: Whether it needs complete returns.
+    """
+
+    label: str
+    fit: Callable[[Development], Law]
+    temporal: bool = False
+    complete: bool = False
+
+
+def choose_n_factors(
+    fit_sizes: SizesFitter,
+    train: Float[np.ndarray, "date asset"],
+    validation: Float[np.ndarray, "later asset"],
+    candidates: Sequence[int],
+) -> tuple[int, Float[np.ndarray, " candidate"]]:
+    """The number of factors whose fit on `train` makes `validation` likeliest.
+
+    Args:
+        fit_sizes: `fit_pca_sizes` or `fit_factor_analysis_sizes`.
+        train: Returns to fit on.
+        validation: Later returns.
+        candidates: Numbers of factors to try, at least one; the first of equals wins.
+
+    Returns:
+        The number chosen, and each candidate's mean validation log-likelihood (nats a date).
+    """
+    laws = fit_sizes(train, candidates)
+    scores = np.array([law.log_likelihood(validation).mean() for law in laws])
+    return candidates[int(scores.argmax())], scores
+
+
+def _at_best(fit_sizes: SizesFitter) -> Callable[[Development], Law]:
+    """At the K of up to 15 that validation prefers."""
+
+    def fit(known: Development) -> Law:
+        train, validation = known.values[: known.n_train], known.values[known.n_train :]
+        most = min(MOST_FACTORS, train.shape[1] // 2, len(train) // 3)
+        best, _ = choose_n_factors(fit_sizes, train, validation, range(1, max(most, 1) + 1))
+        return next(fit_sizes(known.values, [best]))
+
+    return fit
+
+
+BASELINES = {
+    "factor_analysis_best": Baseline(
+        "Factor analysis, best K", _at_best(fit_factor_analysis_sizes)
+    ),
+    "factor_analysis": Baseline(
+        "Factor analysis", lambda known: fit_factor_analysis(known.values, known.n_factors)
+    ),
+    "pca_best": Baseline("PCA, best K", _at_best(fit_pca_sizes)),
+    "pca": Baseline("PCA", lambda known: fit_pca(known.values, known.n_factors)),
+    "ledoit_wolf": Baseline("Ledoit–Wolf Gaussian", lambda known: fit_ledoit_wolf(known.values)),
+    "multivariate_t": Baseline("Multivariate t", lambda known: fit_multivariate_t(known.values)),
+    "multivariate_t_shrunk": Baseline(
+        "Multivariate t, shrunk",
+        lambda known: fit_multivariate_t_shrunk(known.values, known.n_train),
+    ),
+    "ewma_t": Baseline(
+        "EWMA with t innovations",
+        lambda known: fit_ewma_t(known.values, known.n_train),
+        temporal=True,
+        complete=True,
+    ),
+}

@@ -1,0 +1,121 @@
+"""Factors tracked over consecutive windows, so that factor k is the same one over time.
+
+Each window finds its factors in its own order and signs. Neighbours share dates, on which the
+factors of one are matched one-to-one with those of the other (Hungarian method).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxvae.analysis.matching import agreement, match
+from jaxvae.analysis.metrics import standardise_columns
+from jaxvae.analysis.nulls import null_of, random_shifts
+
+CHANCE_DRAWS = 100
+
+
+class Tracking(NamedTuple):
+    """How each window's own factors map to the tracked ones, the second axis.
+
+    Attributes:
+        order: The window's own factor for each tracked one, a permutation.
+        signs: −1 or 1.
+        correlations: |Correlation| with the window before on the dates that both have; 0 where
+            either does not use the factor. NaN in the first window.
+        agreement: `matching.agreement` of a window with the one before; NaN in the first.
+        chance: 95th percentile of the same where the earlier factors are shifted in time.
+    """
+
+    order: Int[np.ndarray, "window factor"]
+    signs: Float[np.ndarray, "window factor"]
+    correlations: Float[np.ndarray, "window factor"]
+    agreement: Float[np.ndarray, " window"]
+    chance: Float[np.ndarray, " window"]
+
+
+def track_factors(
+    rng: np.random.Generator, factors: Float[np.ndarray, "window date factor"], step: int
+) -> Tracking:
+    """Line the windows up, each with the one before; the first keeps its order and signs.
+
+    A factor that falls out of use loses its identity: what appears later, in any of the places that
+    are free, is another one.
+
+    Args:
+        rng: Source of the shifts behind `Tracking.chance`.
+        factors: Of the dates of each window, which begins `step` dates after the one before;
+            constant where a factor is not in use.
+        step: At least 9 dates must be shared.
+
+    Raises:
+        DataError: Windows share too few dates.
+    """
+    n_windows, n_dates, n_factors = factors.shape
+    order = np.tile(np.arange(n_factors), (n_windows, 1))
+    signs, correlations = np.ones((n_windows, n_factors)), np.full((n_windows, n_factors), np.nan)
+    agreed, chance = np.full(n_windows, np.nan), np.full(n_windows, np.nan)
+    for w in range(1, n_windows):
+        before = factors[w - 1][step:, order[w - 1]] * signs[w - 1]
+        now = factors[w][: n_dates - step]
+        order[w], signs[w], correlations[w] = _follow(before, now)
+        agreed[w], chance[w] = _agreement_and_chance(rng, before, now)
+    return Tracking(order, signs, correlations, agreed, chance)
+
+
+def rearrange(
+    columns: Float[np.ndarray, "window row factor"], tracking: Tracking
+) -> Float[np.ndarray, "window row factor"]:
+    """Each window's columns, of factors or loadings, in tracked order, times their signs."""
+    chosen = np.take_along_axis(columns, tracking.order[:, None], axis=2)
+    return chosen * tracking.signs[:, None]
+
+
+def congruence(
+    loadings: Float[np.ndarray, "window asset factor"], lag: int
+) -> Float[np.ndarray, "window factor"]:
+    """Tucker's congruence of each tracked factor's loadings with its own `lag` windows earlier.
+
+        Σ_a b_a b'_a / √(Σ_a b_a² Σ_a b'_a²)
+
+    A factor that has lost its identity scores about 0 unless loadings share a sign.
+
+    Args:
+        loadings: Of tracked factors.
+        lag: Windows; of window / step or more, the two share no date.
+
+    Returns:
+        −1 to 1; NaN in the first `lag` windows, 0 where a factor is not in use.
+
+    Source: Tucker (1951), "A method for synthesis of factor analysis studies".
+    """
+    cosines = np.full((loadings.shape[0], loadings.shape[2]), np.nan)
+    now, before = loadings[lag:], loadings[: max(len(loadings) - lag, 0)]
+    size = np.linalg.norm(now, axis=1) * np.linalg.norm(before, axis=1)
+    cosines[lag:] = np.einsum("waf,waf->wf", now, before) / np.where(size > 0, size, 1.0)
+    return cosines
+
+
+def _follow(
+    before: Float[np.ndarray, "date factor"], now: Float[np.ndarray, "date factor"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order, signs and |correlations| that line `now` up with `before`; what matches nothing fills
+    the free places in its own order."""
+    found = match(now, before)
+    order = found.learned.copy()
+    left = np.setdiff1d(np.arange(now.shape[1]), order)
+    order[order < 0] = left
+    return order, np.where(found.signs < 0, -1.0, 1.0), found.correlations
+
+
+def _agreement_and_chance(
+    rng: np.random.Generator,
+    before: Float[np.ndarray, "date factor"],
+    now: Float[np.ndarray, "date factor"],
+) -> tuple[float, float]:
+    (units, _, _), (own, _, _) = standardise_columns(before), standardise_columns(now)
+    shifts = np.concatenate([[0], random_shifts(rng, len(now), CHANCE_DRAWS)])
+    rows = (np.arange(len(now)) - shifts[:, None]) % len(now)
+    found = agreement(units[rows], own[None])[:, 0]
+    return float(found[0]), null_of(found[1:]).percentile_95
