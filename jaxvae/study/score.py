@@ -30,7 +30,7 @@ from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
 from jaxvae.study.fit import Prepared, Trained
-from jaxvae.study.fit_baselines import fit_baselines, fit_factor_models
+from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
@@ -76,18 +76,19 @@ def summarise(
     refits: Trained,
     sweep: Sweep,
     chosen: int,
+    models: dict[str, baselines.Baseline],
 ) -> Study:
     """Score, align and tabulate.
 
     grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
-    fewer factors. chosen: the member that validation chose, and its β with it.
+    fewer factors. chosen: the member that validation chose, and its β with it. models: PCA and
+    factor analysis, fitted on `fit`.
     """
     fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
     found = Found(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
     reported = as_reported(prepared, aligned, refits, best)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
-    models = fit_factor_models(prepared, config.n_factors)
     drawn = completed(prepared.values, models["factor_analysis_best"], config.root_seed)
     whole = prepared._replace(values=drawn)
     rivals, unfitted = fit_baselines(prepared, models)

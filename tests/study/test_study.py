@@ -10,6 +10,7 @@ import pytest
 from small import same_bits
 
 import jaxvae
+from jaxvae.analysis import baselines
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
@@ -284,6 +285,17 @@ def test_scenarios_are_calibrated_and_repeatable(study, folder):
 def test_an_existing_folder_is_refused(study, folder):
     with pytest.raises(FolderError, match="exists"):
         study.save(folder)
+
+
+def test_a_panel_that_carries_no_baseline_is_refused_before_training(monkeypatch):
+    def refuse(values, n_factors):
+        raise DataError("no factor model")
+
+    monkeypatch.setattr(baselines, "fit_factor_analysis", refuse)
+    begun = []
+    with pytest.raises(DataError, match="no factor model"):
+        run_study(PANEL, CONFIG, on_progress=lambda stage, where: begun.append(stage))
+    assert begun == []
 
 
 def test_a_collapsed_factor_is_named():
