@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxvae.errors import FolderError
+from jaxvae.runs.files import read_file
 
 SCHEMA = 2
+MOST_BYTES = 2**26
 
 
 def seal(document: dict[str, Any]) -> bytes:
@@ -20,13 +22,12 @@ def seal(document: dict[str, Any]) -> bytes:
     return (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def unseal(content: bytes, path: Path) -> dict[str, Any]:
-    """What was sealed, schema included.
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What a sealed document says, schema included.
 
-    path: for words only.
-
-    Raises FolderError where it is damaged, of another schema, or not of this package.
+    Raises FolderError where it is missing, damaged, of another schema, or not of this package.
     """
+    content = read_file(path, most=MOST_BYTES)
     try:
         document = json.loads(content, parse_constant=_refuse)
         schema, checksum = document["schema"], document.pop("checksum", None)

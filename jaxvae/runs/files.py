@@ -40,18 +40,20 @@ def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:
     return True
 
 
-def read_file(path: Path, size: int | None = None) -> bytes:
+def read_file(path: Path, size: int | None = None, most: int | None = None) -> bytes:
     """What a plain file holds.
 
-    size: how many bytes it must have; another size is refused before anything is read.
+    size: how many bytes it must have. most: how many it may have at most. Another size is refused
+    before anything is read.
 
     Raises FolderError where it is missing, no plain file, or cannot be read.
     """
     if not is_plain(path):
         raise FolderError(f"{path} is missing; the folder is not whole")
     try:
-        if size is not None and path.stat().st_size != size:
-            raise FolderError(f"{path} is damaged: it has {path.stat().st_size} bytes, not {size}")
+        found = path.stat().st_size
+        if found != (found if size is None else size) or found > (found if most is None else most):
+            raise FolderError(f"{path} is damaged: it cannot have {found:,} bytes")
         return path.read_bytes()
     except OSError as error:
         raise FolderError(f"{path} cannot be read: {_reason(error)}") from error

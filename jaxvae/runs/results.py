@@ -14,7 +14,7 @@ import pandas as pd
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.checkpoint import pack_tree, unpack_tree
-from jaxvae.runs.documents import as_json, checksum, seal, unseal
+from jaxvae.runs.documents import as_json, checksum, read_sealed, seal
 from jaxvae.runs.files import is_plain, read_file, write_files
 
 CONFIG = "config.json"
@@ -98,7 +98,7 @@ def read_config(folder: Path, layout: Layout | None = None) -> dict[str, Any]:
     kind = "run" if layout is None else layout.command
     if not is_plain(folder / CONFIG):
         raise FolderError(f"{folder} is no {kind}'s folder: it has no {CONFIG}")
-    config = unseal(read_file(folder / CONFIG), folder / CONFIG)
+    config = read_sealed(folder / CONFIG)
     if layout is not None and (found := config.get("command")) != layout.command:
         raise FolderError(f"{folder} is a {found!s:.20}'s folder, no {layout.command}'s")
     return config

@@ -21,13 +21,12 @@ from typing import Any, TextIO
 
 from jaxvae.errors import FolderError, Option
 from jaxvae.runs.disk import TILE, OnDisk
-from jaxvae.runs.documents import checksum, seal, unseal
+from jaxvae.runs.documents import checksum, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
     make_folder,
     missing_parents,
     partial_of,
-    read_file,
     remove_empty,
     require_new,
     write_file,
@@ -246,7 +245,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not is_plain(path):
         raise FolderError(f"{folder} is no run in work: it has no {RECORD}")
-    record = unseal(read_file(path), path)
+    record = read_sealed(path)
     if not {"identity", "options"} <= record.keys():
         raise FolderError(f"{path} is damaged: it is no record of a run")
     return record
@@ -273,9 +272,15 @@ def _remove_own(folder: Path, results: dict[str, str]) -> None:
         with writing(path):
             if is_plain(partial_of(path)):
                 partial_of(path).unlink()
-            if is_plain(path) and checksum(read_file(path)) == written:
+            if is_plain(path) and _file_checksum(path) == written:
                 path.unlink()
     remove_empty(sorted({(folder / name).parent for name in results} - {folder}))
+
+
+def _file_checksum(path: Path) -> str:
+    """`documents.checksum` of a file of any size."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash(identity: dict[str, Any]) -> str:

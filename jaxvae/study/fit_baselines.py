@@ -7,6 +7,9 @@ from jaxvae.errors import DataError
 from jaxvae.study.fit import Prepared
 from jaxvae.study.gaps import is_incomplete
 
+# What the report draws; a panel that does not carry them carries no study.
+NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
+
 
 def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], list[str]]:
     """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
@@ -20,6 +23,9 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], l
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.
+
+    Raises:
+        DataError: PCA or factor analysis could not be fitted.
     """
     split, remembers = prepared.split, prepared.model.recurrence is not None
     known = Development(prepared.values[split.fit], split.train.stop, n_factors)
@@ -32,5 +38,7 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], l
             try:
                 laws[name] = baseline.fit(known)
             except DataError as error:
+                if name in NEEDED:
+                    raise
                 unfitted.append(f"{baseline.label} could not be fitted: {error}.")
     return laws, unfitted

@@ -9,6 +9,7 @@ from pathlib import Path
 from jaxvae.errors import FolderError
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
+    CONFIG,
     Layout,
     Results,
     TableLayout,
@@ -71,7 +72,9 @@ def load_study(folder: str | Path, drawings: bool = True) -> Study:
     damaged or another than was written.
     """
     folder = Path(folder)
-    return _as_study(read_results(folder, LAYOUT, drawings), folder)
+    study = _as_study(read_results(folder, LAYOUT, drawings), folder)
+    _require_model(study, folder)
+    return study
 
 
 def draw_report(folder: str | Path) -> None:
@@ -99,3 +102,16 @@ def _as_study(results: Results, folder: Path) -> Study:
         return Study(config=config, arrays=trees["arrays"], parameters=parameters, **tables)
     except (KeyError, TypeError) as error:
         raise FolderError(f"{folder} is not whole: {error}") from error
+
+
+def _require_model(study: Study, folder: Path) -> None:
+    """FolderError unless the settings are of a model, and of the assets of the tables."""
+    from jaxvae.study.fit import saved_model
+
+    try:
+        saved_model(study.config)
+        of_tables = list(study.loadings.index) == study.config["assets"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{folder / CONFIG} names no model: {error}") from error
+    if not of_tables:
+        raise FolderError(f"{folder / CONFIG} names other assets than loadings.csv")

@@ -10,6 +10,7 @@ from jaxvae.study import fit, score
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
+from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.study import Study
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
@@ -24,11 +25,12 @@ def run_study(
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 
-    1. Split by time; standardise by mean and standard deviation of `fit`.
+    1. Split by time; standardise by mean and standard deviation of `fit`; fit the
+       classical baselines.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
     3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
     4. Train members with fewer factors at that β, to count how many are of use on `validation`.
-    5. Align all members' factors; fit the classical baselines; score everything on `test`.
+    5. Align all members' factors; score everything on `test`.
 
     on_progress: called with the stage ("train", "refit", "count", "score") and where it stands,
         None where that is not known.
@@ -39,6 +41,8 @@ def run_study(
     """
     config = config or StudyConfig()
     prepared = fit.prepare(as_panel(panel, for_fitting=True), config)
+    # Before hours of training, since a panel that cannot carry them is refused.
+    baselines = fit_baselines(prepared, config.n_factors)
 
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
@@ -51,4 +55,4 @@ def run_study(
     kept = stage("count", Trained)
     sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
-    return score.summarise(prepared, config, grid, refits, sweep, chosen)
+    return score.summarise(prepared, config, grid, refits, sweep, chosen, baselines)

@@ -10,6 +10,7 @@ from scipy.special import logsumexp, softmax
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis import metrics
+from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, take_rows
@@ -30,7 +31,6 @@ from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
 from jaxvae.study.fit import Prepared, Trained
-from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
@@ -77,32 +77,34 @@ def summarise(
     refits: Trained,
     sweep: Sweep,
     chosen: int,
+    baselines: tuple[dict[str, Law], list[str]],
 ) -> Study:
     """Score, align and tabulate.
 
     grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
-    fewer factors. chosen: the member that validation chose, and its β with it.
+    fewer factors. chosen: the member that validation chose, and its β with it. baselines: what
+    `fit_baselines` gave.
     """
     fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
     found = Found(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
     reported = as_reported(prepared, aligned, refits, best)
     rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
-    laws, unfitted = fit_baselines(prepared, config.n_factors)
+    laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
     drawn = completed(prepared.values, factor_analysis, config.root_seed)
     whole = prepared._replace(values=drawn)
-    baselines = score_baselines(laws, prepared.values)
+    scored = score_baselines(laws, prepared.values)
     vaes = [_score_mixture(found, rebuilt), _score_best(found)]
-    compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed)
+    compared = comparisons_table(vaes, scored, prepared.split, config.root_seed)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
     of_past, ahead = _of_the_past(found, compared)
     parts = [
-        _score_rows(found, aligned, vaes, baselines),
+        _score_rows(found, aligned, vaes, scored),
         kl_rows(of_kl, config.n_factors),
-        *_ensemble_rows(found, baselines),
+        *_ensemble_rows(found, scored),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
         *of_past,

@@ -77,11 +77,15 @@ class Walk:
 
 
 class Grounds(NamedTuple):
-    """A panel cut into windows. scalers: mean and standard deviation of each window's dates."""
+    """A panel cut into windows. scalers: mean and standard deviation of each window's dates.
+    weights: of the portfolios that need no training, by strategy. notes: which of these are left
+    out, and why."""
 
     panel: Panel
     spans: list[Span]
     scalers: list[Scaler]
+    weights: dict[str, Float[np.ndarray, "window asset"]]
+    notes: list[str]
 
 
 def walk_forward(
@@ -143,7 +147,7 @@ def prepare(panel: Panel, config: WalkConfig) -> Grounds:
                 f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer ",
                 Option("window"),
             )
-    return Grounds(panel, spans, scalers)
+    return Grounds(panel, spans, scalers, *_baseline_weights(panel, spans, config))
 
 
 def train_walk(
@@ -187,12 +191,12 @@ def train_walk(
 
 def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
     """Scores, factors and portfolios of trained windows."""
-    panel, spans, scalers = grounds
+    panel, spans, scalers, *_ = grounds
     scale = np.stack([scaler.scale for scaler in scalers])
     followed = follow_factors(said, scale, config.window, config.step, config.root_seed)
     covariances = mixture_covariances(said, scale)
     scores = _scores(grounds, config, said)
-    weights = _weights(grounds, config, covariances)
+    weights = _weights(grounds, covariances)
     portfolio = _portfolio(grounds, weights)
     return Walk(
         config=_describe(grounds, config),
@@ -255,7 +259,7 @@ def _shares(said: Said, n_windows: int) -> Float[np.ndarray, "window member"]:
 
 def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
     """Judged dates × models: the mixture, and its baselines fitted on the same windows."""
-    panel, spans, scalers = grounds
+    panel, spans, scalers, *_ = grounds
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
     shares = _shares(said, len(spans))
     members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
@@ -275,19 +279,32 @@ def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
     return pd.DataFrame(table, index=_judged(panel, spans))
 
 
+def _baseline_weights(
+    panel: Panel, spans: Sequence[Span], config: WalkConfig
+) -> tuple[dict[str, Float[np.ndarray, "window asset"]], list[str]]:
+    """Weights at every window's end by strategy, and notes on those that cannot be had; DataError
+    where the one that all are compared with cannot."""
+    n_factors = min(config.baseline_factors, panel.n_assets - 1)
+    weights, notes = {"equal": np.full((len(spans), panel.n_assets), 1.0 / panel.n_assets)}, []
+    for name, estimate in portfolios.ESTIMATORS.items():
+        estimates = [estimate(panel.values[s.start : s.stop], n_factors) for s in spans]
+        try:
+            if name == "sample" and config.window <= panel.n_assets + 1:
+                raise DataError(f"{config.window} dates are too few for {panel.n_assets} assets")
+            weights[name] = portfolios.minimum_variance(np.stack(estimates))
+        except DataError as error:
+            if name == BASELINE:
+                raise
+            notes.append(f"The portfolio {name} is left out: {error}.")
+    return weights, notes
+
+
 def _weights(
-    grounds: Grounds, config: WalkConfig, covariances: Float[np.ndarray, "window asset asset"]
+    grounds: Grounds, covariances: Float[np.ndarray, "window asset asset"]
 ) -> pd.DataFrame:
     """Minimum-variance weights of every strategy at every window's end."""
-    panel, spans, _ = grounds
-    n_factors = min(config.baseline_factors, panel.n_assets - 1)
-    equal = np.full((len(spans), panel.n_assets), 1.0 / panel.n_assets)
-    by_strategy = {VAE: portfolios.minimum_variance(covariances), "equal": equal}
-    for name, estimate in portfolios.ESTIMATORS.items():
-        if name == "sample" and config.window <= panel.n_assets + 1:
-            continue
-        estimates = [estimate(panel.values[s.start : s.stop], n_factors) for s in spans]
-        by_strategy[name] = portfolios.minimum_variance(np.stack(estimates))
+    panel, spans = grounds.panel, grounds.spans
+    by_strategy = {VAE: portfolios.minimum_variance(covariances), **grounds.weights}
     ends = panel.dates[[span.stop - 1 for span in spans]]
     index = pd.MultiIndex.from_product([by_strategy, ends], names=["strategy", "date"])
     stacked = np.concatenate(list(by_strategy.values()))
@@ -296,7 +313,7 @@ def _weights(
 
 def _portfolio(grounds: Grounds, weights: pd.DataFrame) -> pd.DataFrame:
     """What each strategy returned on each judged date."""
-    panel, spans, _ = grounds
+    panel, spans = grounds.panel, grounds.spans
     held = np.stack([panel.values[span.stop : span.until] for span in spans])
     names = weights.index.unique("strategy")
     table = {name: portfolios.hold(weights.loc[name].to_numpy(), held) for name in names}
@@ -307,7 +324,7 @@ def _windows(
     grounds: Grounds, config: WalkConfig, scores: pd.DataFrame, followed: Followed
 ) -> pd.DataFrame:
     """A row a window."""
-    panel, spans, _ = grounds
+    panel, spans = grounds.panel, grounds.spans
     start, stop, until = np.array(spans).T
     by_window = scores.to_numpy().reshape(len(spans), config.step, -1).mean(axis=1)
     columns: dict[str, Any] = {
@@ -323,7 +340,7 @@ def _windows(
 
 def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
     """Everything that the numbers depend on."""
-    panel, spans, _ = grounds
+    panel, spans = grounds.panel, grounds.spans
     preset = config.preset()
     judged = _judged(panel, spans)
     return {
@@ -340,7 +357,7 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "judged_to": str(judged[-1].date()),
         "assets": list(panel.assets),
         "identity": walk_identity(panel, config),
-        "notes": [*panel.notes, *([ONE_DATE] if len(judged) == 1 else [])],
+        "notes": [*panel.notes, *grounds.notes, *([ONE_DATE] if len(judged) == 1 else [])],
     }
 
 

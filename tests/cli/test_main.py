@@ -20,7 +20,7 @@ from launch import contents
 from jaxvae.cli.main import main
 from jaxvae.cli.options import MODELS
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.runs.documents import seal, unseal
+from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.interrupts import SECONDS_BETWEEN_LOOKS
 from jaxvae.study import presets
@@ -272,7 +272,7 @@ def test_a_run_of_other_versions_or_devices_is_refused(stopped, monkeypatch, cap
     assert code == 1
     assert f"another versions jaxvae: {version('jaxvae')}, now 9.9" in lines[-1]
     path = folder / "run.json"
-    record = unseal(path.read_bytes(), path)
+    record = read_sealed(path)
     record["identity"]["device"]["kind"] = "H100"
     monkeypatch.undo()
     path.write_bytes(seal(record))
@@ -456,7 +456,7 @@ def test_more_scenarios_than_memory_are_refused(study, capsys):
 def test_what_a_kill_at_the_end_left_of_a_run_is_tidied_up(study, csv, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(study, copy)
-    identity = unseal((study / "config.json").read_bytes(), study)["identity"]
+    identity = read_sealed(study / "config.json")["identity"]
     (copy / "run.json").write_bytes(seal({"identity": identity, "options": {}}))
     write_files(copy, {"work/train/tile-00000.safetensors": b"x", "work/lock": b"1"})
     words = ["study", "--data", csv, "--out", copy, *SMALL, "--resume"]

@@ -12,7 +12,7 @@ from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.runs import run as runs
-from jaxvae.runs.documents import seal, unseal
+from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.run import (
     drop_work,
@@ -95,7 +95,7 @@ def test_a_run_goes_on_with_what_it_kept(folder):
 
 def test_a_record_says_what_the_run_depends_on(folder):
     work(folder)
-    record = unseal((folder / "run.json").read_bytes(), folder / "run.json")
+    record = read_sealed(folder / "run.json")
     assert record == {"schema": 2, "identity": FACTS, "options": OPTIONS}
 
 

@@ -287,6 +287,18 @@ def test_an_existing_folder_is_refused(study, folder):
         study.save(folder)
 
 
+def test_a_panel_that_carries_no_baseline_is_refused_before_training(monkeypatch):
+    def refuse(known):
+        raise DataError("no factor model")
+
+    refused = BASELINES["factor_analysis"]._replace(fit=refuse)
+    monkeypatch.setitem(BASELINES, "factor_analysis", refused)
+    begun = []
+    with pytest.raises(DataError, match="no factor model"):
+        run_study(PANEL, CONFIG, on_progress=lambda stage, where: begun.append(stage))
+    assert begun == []
+
+
 def test_a_collapsed_factor_is_named():
     """At β = 60 on weak factors nothing is worth its KL."""
     config = replace(CONFIG, betas=(60.0,), epochs=60)

@@ -179,6 +179,26 @@ def test_more_assets_than_dates_leave_the_sample_covariance_out():
     assets = tuple(f"A{i}" for i in range(30))
     grounds = prepare(replace(PANEL, values=rng.normal(size=(120, 30)), assets=assets), config)
     covariances = np.broadcast_to(np.eye(30), (len(grounds.spans), 30, 30))
-    names = _weights(grounds, config, covariances).index.unique(0)
+    names = _weights(grounds, covariances).index.unique(0)
     assert "sample" not in names
     assert "ledoit_wolf" in names
+    assert "portfolio sample is left out: 20 dates are too few for 30 assets." in grounds.notes[0]
+
+
+def test_what_cannot_be_held_is_known_before_training(monkeypatch):
+    """A sum of two assets has no noise of its own: the sample covariance has no inverse."""
+    values = PANEL.values.copy()
+    values[:, 7] = values[:, 0] + values[:, 1]
+    panel = replace(PANEL, values=values)
+    grounds = prepare(panel, CONFIG)
+    assert "sample" not in grounds.weights
+    assert {"equal", "ledoit_wolf", "oas"} <= grounds.weights.keys()
+    (note,) = (note for note in grounds.notes if "sample" in note)
+    assert note.startswith("The portfolio sample is left out: a covariance is singular")
+    walked = walk_forward(panel, replace(CONFIG, epochs=2))
+    assert note in walked.config["notes"]
+    assert "sample" not in walked.strategies.index
+    singular = {"ledoit_wolf": lambda returns, n_factors: np.ones((8, 8))}
+    monkeypatch.setattr(portfolios, "ESTIMATORS", singular)
+    with pytest.raises(DataError, match="a covariance is singular"):
+        prepare(panel, CONFIG)
