@@ -81,10 +81,13 @@ class OptionError(JaxvaeError, ValueError):
 
     exit_code = 2
 
+    def __init__(self, name: str, *what: str | Option) -> None:
+        super().__init__(name, *what)
+
     @property
     def parts(self) -> tuple[object, ...]:
         name, *what = self.args
-        return (Option(name), ": ", *what) if what else self.args
+        return (Option(name), ": ", *what)
 
 
 def either(words: Iterable[str]) -> str:

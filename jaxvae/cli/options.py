@@ -1,169 +1,169 @@
-"""Options that several commands share, and how their words are read."""
+"""Commands whose options are the fields of dataclasses, and the dataclasses that several share."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
 
-from jaxvae.errors import Option, OptionError, either
-
-MODELS = (
-    *("static", "linear", "additive", "student", "volatility"),
-    *("conditional", "autoregressive", "temporal"),
+from jaxvae.errors import (
+    JaxvaeError,
+    Option,
+    OptionError,
+    check_option,
+    check_options,
+    either,
+    option,
 )
-WALK_MODELS = MODELS[:5]
-DATA_NAMES = ("linear", "nonlinear", "regimes", "sp500", "french", "stocks")
+
+METAVARS = {int: "N", float: "X", Path: "FILE"}
 
 
-MISSING = ("drop-dates", "drop-assets", "mean", "keep")
+class UsageError(JaxvaeError):
+    """Words that make no command."""
+
+    exit_code = 2
 
 
-# Options whose arguments in Python have other names.
-FLAGS = {"n_factors": "factors", "root_seed": "seed"}
+class Parser(argparse.ArgumentParser):
+    """A parser that raises its errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def name_option(option: Option) -> str:
-    """An option in an error, as the command line has it."""
-    flag = f"--{FLAGS.get(option.name, option.name).replace('_', '-')}"
-    values = [str(value) for value in option.values if value is not True]
-    return f"{flag} {either(values)}" if values else flag
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Options of a command that no configuration of the package has."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
-def add_data(parser: Any, missing: Sequence[str] = MISSING) -> Any:
-    """Which panel, and what may become of missing cells; the group comes back."""
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        metavar="NAME|FILE",
-        help=f"{', '.join(DATA_NAMES)}, or a CSV or Parquet file (default: linear)",
-    )
-    data.add_argument("--kind", choices=("returns", "prices"), help="what a file holds")
-    data.add_argument(
-        "--missing",
-        choices=missing,
-        help="what becomes of missing cells; by default they are an error"
-        + ("; keep fits models to the cells observed" if "keep" in missing else ""),
-    )
-    data.add_argument("--sectors", metavar="FILE", help="CSV of asset and sector")
-    data.add_argument("--tickers", nargs="+", metavar="TICKER", help="download through yfinance")
-    data.add_argument("--start", metavar="YYYY-MM-DD", help="first date to download")
-    data.add_argument("--end", metavar="YYYY-MM-DD", help="last date to download")
-    return data
+class Command(NamedTuple):
+    """A function of dataclasses; groups: they, each under the title of its options in `--help`, or
+    under none."""
+
+    run: Callable[..., None]
+    groups: Mapping[str, Any]
+    description: str | None = None
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """An option for each field that has a few words of help."""
+        parser.description = self.description
+        for title, group in self.groups.items():
+            target: Any = parser.add_argument_group(title) if title else parser
+            kinds = get_type_hints(group)
+            for one in fields(group):
+                if one.metadata.get("help"):
+                    _add_option(target, one, kinds[one.name])
+
+    def read(self, options: argparse.Namespace) -> list[Any]:
+        """The dataclasses, made of the words given. Raises OptionError."""
+        return [_read(group, vars(options)) for group in self.groups.values()]
+
+    def name_option(self, named: Option) -> str:
+        """An option in an error as this command has it, with those of its values that it takes."""
+        known = {one.name: one for group in self.groups.values() for one in fields(group)}
+        if named.name not in known or not known[named.name].metadata.get("help"):
+            return str(named)
+        choices = known[named.name].metadata["limits"].get("choices")
+        values = [str(value) for value in named.values if value is not True]
+        values = [value for value in values if not choices or value in choices]
+        flag = _flag(known[named.name])
+        return f"{flag} {either(values)}" if values else flag
 
 
-def add_covariates(parser: Any, what: str) -> None:
-    """What is known of each date."""
-    parser.add_argument(
-        "--covariates",
-        nargs="+",
-        metavar="FILE|NAME",
-        help=f"what is known of each date, {what}: a CSV or Parquet file of dates × covariates, "
-        "calendar, volatility (trailing), or several of these",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Debug(Group):
+    """For those who look for a fault of ours."""
+
+    debug: bool = option(False, "tracebacks")
 
 
-def add_ensemble(parser: Any, models: Sequence[str], model: str, seeds: int, betas: str) -> Any:
-    """Which members; the group comes back. seeds: the default. betas: its words."""
-    grid = parser.add_argument_group("ensemble")
+@dataclass(frozen=True, kw_only=True)
+class InFolder(Debug):
+    """Which run."""
 
-    def add(option: str, kind: Any, default: Any, metavar: str, what: str, **more: Any) -> None:
-        what = what if default is None else f"{what} (default: {default})"
-        grid.add_argument(option, type=kind, default=default, metavar=metavar, help=what, **more)
-
-    add("--seeds", int, seeds, "N", "seeds a beta")
-    add("--betas", float, None, "B", f"weights of the KL term (default: {betas})", nargs="+")
-    add("--factors", int, 5, "K", "latent factors")
-    add("--model", str, model, "NAME", ", ".join(models))
-    add("--epochs", int, None, "N", "the most epochs (default: the preset's)")
-    add("--seed", int, 0, "S", "root of all random numbers")
-    return grid
+    folder: Path = option(MISSING, "the study's folder", flag="", metavar="DIR")
 
 
-def add_tile_width(engine: Any) -> None:
-    """How many members at once."""
-    engine.add_argument(
-        "--tile-width",
-        type=int,
-        metavar="N",
-        help="members at once on each device (default: 4 on a CPU)",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Output(Debug):
+    """Where a run's folder is, and what is shown of the run."""
+
+    out: Path | None = option(None, "new folder (default: runs/…)", metavar="DIR")
+    resume: bool = option(False, "go on with the unfinished run in --out")
+    quiet: bool = option(False, "no progress")
 
 
-def add_run(parser: Any) -> None:
-    """Where a run's folder is, and how to go on with it."""
-    out = parser.add_argument_group("output")
-    out.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/…)")
-    out.add_argument("--resume", action="store_true", help="go on with the unfinished run in --out")
-    out.add_argument("--quiet", action="store_true", help="no progress")
-    add_debug(out)
-
-
-def add_new_dates(parser: Any) -> None:
-    """A study's folder, and the dates that it is asked about."""
-    add_folder(parser)
-    parser.add_argument("--data", required=True, metavar="FILE", help="CSV or Parquet of dates")
-    parser.add_argument("--kind", choices=("returns", "prices"), default="returns")
-    add_covariates(parser, "as the study had it")
-
-
-def add_missing_dates(parser: Any) -> None:
-    """What becomes of new dates with missing cells."""
-    parser.add_argument(
-        "--missing",
-        choices=("drop-dates", "keep"),
-        help="drop dates with missing cells, or use what is observed of them",
-    )
-
-
-def add_folder(parser: Any) -> None:
-    """Which study."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a study's folder")
-
-
-def add_seed(parser: Any) -> None:
-    """Of what is drawn."""
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
-
-
-def add_out_file(parser: Any) -> None:
-    """Where the table goes."""
-    parser.add_argument("--out", type=Path, metavar="FILE", help="CSV (default: standard output)")
-    add_debug(parser)
-
-
-def add_debug(parser: Any) -> None:
-    """Tracebacks for those who look for a fault of ours."""
-    parser.add_argument("--debug", action="store_true", help="tracebacks")
-
-
-def named_numbers(option: str, words: Sequence[str] | None) -> dict[str, float]:
-    """NAME=NUMBER, each name once."""
+def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float]:
+    """NAME=NUMBER, each name once. Raises OptionError."""
     found: dict[str, float] = {}
     for word in words or ():
-        name, _, number = word.rpartition("=")
+        key, _, number = word.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            name = ""
-        if not name:
-            raise OptionError(option, f"{word!r} is not NAME=NUMBER, as XOM=-0.05")
-        if name in found:
-            raise OptionError(option, f"{name} is given twice; keep one")
-        found[name] = value
+            key = ""
+        if not key:
+            raise OptionError(name, f"{word!r} is not NAME=NUMBER, as XOM=-0.05")
+        if key in found:
+            raise OptionError(name, f"{key} is given twice; keep one")
+        found[key] = value
     return found
 
 
-def read_new_dates(options: argparse.Namespace) -> Any:
-    """The panel that `add_new_dates` named."""
-    from jaxvae.data import read_panel
-    from jaxvae.data.covariates import covariates_option, with_covariates
+def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
+    words, kinds = one.metadata, _kinds(kind)
+    choices, item = words["limits"].get("choices", ()), _item(kinds)
+    what = f"{words['help']}: {', '.join(choices)}" if choices else words["help"]
+    if not any(one.default is none for none in (MISSING, None, False)):
+        default: Any = one.default
+        what += f" (default: {default if item is None else ' '.join(map(str, default))})"
+    more: dict[str, Any] = {"help": what.replace("%", "%%"), "default": argparse.SUPPRESS}
+    if kind is bool:
+        target.add_argument(_flag(one), dest=one.name, action="store_true", **more)
+        return
+    more["metavar"] = words["metavar"] or METAVARS.get(item or kinds[0], "NAME")
+    if words["flag"] == "":
+        target.add_argument(one.name, **more)
+        return
+    more |= {"nargs": "+"} if item else {}
+    target.add_argument(_flag(one), dest=one.name, required=one.default is MISSING, **more)
 
-    names, file = covariates_option(options.covariates)
-    panel = read_panel(
-        options.data,
-        kind=options.kind,
-        missing=options.missing,
-        covariates=file,
-        for_fitting=False,
-    )
-    return with_covariates(panel, names, for_fitting=False)
+
+def _read(group: Any, words: Mapping[str, Any]) -> Any:
+    kinds, given = get_type_hints(group), {}
+    for one in fields(group):
+        if one.name in words:
+            value = _value(_kinds(kinds[one.name]), words[one.name])
+            limits = one.metadata["limits"]
+            given[one.name] = check_option(one.name, value, kinds[one.name], **limits)
+    return group(**given)
+
+
+def _value(kinds: Sequence[Any], words: Any) -> Any:
+    """Words as numbers where numbers are wanted; what is none stays, for the check to refuse."""
+    if item := _item(kinds):
+        return tuple(_value((item,), word) for word in words)
+    for number in {int, float}.intersection(kinds):
+        with suppress(ValueError):
+            return number(words)
+    return words
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
+
+
+def _item(kinds: Sequence[Any]) -> Any:
+    """Of what a sequence is one, where the option takes several words."""
+    return next((get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple), None)
+
+
+def _flag(one: Field[Any]) -> str:
+    flag = one.name if one.metadata["flag"] is None else one.metadata["flag"]
+    return f"--{flag.replace('_', '-')}" if flag else one.metadata["metavar"]

@@ -1,78 +1,128 @@
 """The panel that a command's options name."""
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxvae.cli.options import DATA_NAMES
-from jaxvae.errors import Option, OptionError
+from jaxvae.cli.options import Group
+from jaxvae.data import KINDS, MISSING_POLICIES, read_panel
+from jaxvae.data.covariates import BUILT_IN, with_covariates
+from jaxvae.data.frames import with_knowledge
+from jaxvae.data.named import SOURCES, load_named, load_tickers
+from jaxvae.data.panel import Panel
+from jaxvae.errors import Option, OptionError, check_path, like, option
+from jaxvae.study.presets import PRESETS
+
+DEFAULT = "linear"
+WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
+COVARIATES = (
+    "what is known of each date: a CSV or Parquet file of dates × covariates, calendar, volatility "
+    "(trailing), or several of these"
+)
 
 
-def load_panel(options: argparse.Namespace) -> Any:
-    """The panel that the options name, with the covariates they name."""
-    from jaxvae.data.covariates import covariates_option, with_covariates
-    from jaxvae.data.frames import with_knowledge
-    from jaxvae.study.presets import PRESETS
+@dataclass(frozen=True, kw_only=True)
+class Source(Group):
+    """Which panel, without missing cells."""
 
+    data: str | None = option(
+        None,
+        f"{', '.join(SOURCES)}, or a CSV or Parquet file (default: {DEFAULT})",
+        metavar="NAME|FILE",
+    )
+    kind: str | None = option(None, "what a file holds", choices=KINDS)
+    missing: str | None = option(None, "what becomes of missing cells", choices=WHOLE)
+    tickers: tuple[str, ...] | None = option(None, "download through yfinance", metavar="TICKER")
+    start: str | None = option(None, "first date to download", metavar="YYYY-MM-DD")
+    end: str | None = option(None, "last date to download", metavar="YYYY-MM-DD")
+
+    @property
+    def label(self) -> str:
+        """What the default folder is called after."""
+        if self.tickers:
+            return "tickers"
+        name = Path(self.data or DEFAULT).name.split(".")[0]
+        return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "panel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldSource(Source):
+    """Which panel, and what is known of its dates and assets."""
+
+    missing: str | None = like(Source, "missing", None, choices=tuple(MISSING_POLICIES))
+    sectors: str | None = option(None, "CSV of asset and sector", metavar="FILE")
+    covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDates(Group):
+    """The dates that a study is asked about."""
+
+    data: str = option(MISSING, "CSV or Parquet of dates", metavar="FILE")
+    kind: str | None = like(Source, "kind", None)
+    covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
+
+
+def load_panel(source: Source, n_factors: int) -> Panel:
+    """The panel that the options name."""
+    asked = {name: getattr(source, name) for name in ("kind", "missing")}
+    choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if source.tickers is not None:
+        _refuse_with(source, Option("tickers"), ("data", "kind"))
+        return load_tickers(source.tickers, source.start, source.end, **choices)
+    for name in ("start", "end"):
+        if getattr(source, name) is not None:
+            raise OptionError(name, "it goes with ", Option("tickers"), "; leave it out, or add it")
+    data = DEFAULT if source.data is None else source.data
+    if data in SOURCES:
+        _refuse_with(source, Option("data", data), ("kind", "missing"))
+        return load_named(data)
+    return read_panel(data, n_factors=n_factors, **choices)
+
+
+def load_told_panel(source: ToldSource, n_factors: int, model: str) -> Panel:
+    """The panel that the options name, with what they know of it."""
     informed = [name for name, preset in PRESETS.items() if preset.informed]
-    if options.covariates and options.model not in informed:
-        raise OptionError(
-            "covariates", "they go with ", Option("model", *informed), "; leave one out"
-        )
-    built_in, file = covariates_option(options.covariates)
-    panel = with_knowledge(_bare_panel(options), sectors=options.sectors, covariates=file)
+    if source.covariates and model not in informed:
+        conditional = Option("model", *informed)
+        raise OptionError("covariates", "they go with ", conditional, "; leave them out, or add it")
+    built_in, file = _split_covariates(source.covariates)
+    panel = with_knowledge(load_panel(source, n_factors), sectors=source.sectors, covariates=file)
     return with_covariates(panel, built_in)
 
 
-def _bare_panel(options: argparse.Namespace) -> Any:
-    """The panel without what other options add."""
-    if options.tickers:
-        return _download_panel(options)
-    if options.start or options.end:
-        given = "start" if options.start else "end"
-        raise OptionError(given, "it goes with ", Option("tickers"), "; leave it out, or add it")
-    data = "linear" if options.data is None else options.data
-    if data in DATA_NAMES:
-        _refuse_with(options, Option("data", data), ("kind", "missing"))
-        from jaxvae.data.named import load_named
-
-        return load_named(data)
-    from jaxvae.data import read_panel
-
-    return read_panel(
-        data,
-        kind=options.kind or "returns",
-        missing=options.missing,
-        n_factors=options.factors,
-    )
+def load_new_dates(dates: NewDates, missing: str | None) -> Panel:
+    """The panel of the dates that a study is asked about."""
+    built_in, file = _split_covariates(dates.covariates)
+    kind: dict[str, Any] = {} if dates.kind is None else {"kind": dates.kind}
+    panel = read_panel(dates.data, **kind, missing=missing, covariates=file, for_fitting=False)
+    return with_covariates(panel, built_in, for_fitting=False)
 
 
-def _download_panel(options: argparse.Namespace) -> Any:
-    from jaxvae.data.named import load_tickers
-
-    _refuse_with(options, Option("tickers"), ("data", "kind"))
-    return load_tickers(options.tickers, options.start, options.end, missing=options.missing)
-
-
-def _refuse_with(options: argparse.Namespace, what: Option, names: Sequence[str]) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise OptionError(name, "it does not go with ", what, "; leave one of them out")
-
-
-def source(options: argparse.Namespace) -> dict[str, Any]:
+def describe_source(source: Source) -> dict[str, Any]:
     """Where the data came from, as the options say; a file by its name, without its folder."""
-    names = ("kind", "missing", "tickers", "start", "end")
-    others = {name: getattr(options, name) for name in names}
-    files = {"data": options.data or "linear", "sectors": options.sectors}
-    others["covariates"] = [Path(word).name for word in options.covariates or []]
-    return {name: path and Path(path).name for name, path in files.items()} | others
+    known = {"sectors": None, "covariates": None, **asdict(source)}
+    known["data"] = source.data or DEFAULT
+    for name in ("data", "sectors"):
+        known[name] = known[name] and Path(known[name]).name
+    known["covariates"] = [Path(word).name for word in known["covariates"] or ()]
+    return known
 
 
-def label(options: argparse.Namespace) -> str:
-    """What the default folder is called after."""
-    if options.tickers:
-        return "tickers"
-    name = Path("linear" if options.data is None else options.data).name.split(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "study"
+def _split_covariates(words: Sequence[str] | None) -> tuple[list[str], Path | None]:
+    """Names of built-in covariates, and at most one file."""
+    words = words or ()
+    paths = [check_path("covariates", word) for word in words if word not in BUILT_IN]
+    if len(paths) > 1:
+        raise OptionError("covariates", f"{paths[0]} and {paths[1]}; join them into one file")
+    if paths and not paths[0].exists():
+        known = ", ".join(BUILT_IN)
+        raise OptionError("covariates", f"'{paths[0]}' is no file, and not one of {known}")
+    return [word for word in words if word in BUILT_IN], paths[0] if paths else None
+
+
+def _refuse_with(source: Source, other: Option, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(source, name) is not None:
+            raise OptionError(name, "it does not go with ", other, "; leave one of them out")

@@ -1,196 +1,126 @@
-"""The commands that run a study: its options, its folder, its interrupts, its processes."""
+"""The commands that train a study: `study`, and `gather` for what a job array has trained."""
 
-import argparse
 import functools
-import os
-import shlex
-import sys
-import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from jaxvae.cli.panel import label, load_panel, source
-from jaxvae.errors import OptionError
-from jaxvae.runs.interrupts import say
-from jaxvae.runs.processes import (
-    Processes,
-    ShareDone,
-    await_others,
-    connect,
-    disconnect,
-    leave_last,
-    parse_processes,
-)
-from jaxvae.runs.run import (
-    drop_work,
-    has_record,
-    is_at_work,
-    is_finished,
-    open_run,
-    require_shared_tiles,
-    saved_options,
-)
+import jax
+
+from jaxvae.cli.options import Command, Group, InFolder, Output
+from jaxvae.cli.panel import ToldSource, load_told_panel
+from jaxvae.cli.run import Task, carry_out, closing_lines, say_is_done, use_all_cores
+from jaxvae.errors import FolderError, OptionError, option
+from jaxvae.report.page import REPORT
+from jaxvae.runs.interrupts import Interrupts
+from jaxvae.runs.processes import parse_processes
+from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.describe import study_identity
+from jaxvae.study.folder import LAYOUT, study_files
+from jaxvae.study.run import run_study
+from jaxvae.study.study import Study
+from jaxvae.training.tiles import resolve_width
 
 
-def study(options: argparse.Namespace) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Sharing(Group):
+    """Which of several processes this is."""
+
+    coordinator: str | None = option(
+        None,
+        "of several processes that share the study in --out, or auto on a cluster that says",
+        metavar="HOST:PORT",
+    )
+    processes: int | None = option(None, "how many share the study", least=1)
+    process: int | None = option(None, "which of them this is, from 0", metavar="I", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered(InFolder):
+    """Which study."""
+
+    quiet: bool = option(False, "no progress")
+
+
+def study(
+    interrupts: Interrupts,
+    source: ToldSource,
+    config: StudyConfig,
+    sharing: Sharing,
+    output: Output,
+) -> None:
     """Run a study, go on with one, or do a process's share of one."""
-    processes = parse_processes(options.coordinator, options.processes, options.process)
-    if options.out is None and (options.resume or processes.coordinator or processes.processes > 1):
-        raise OptionError("out", "name the folder of the run to go on with, or to share")
-    options.out = options.out or new_out(options)
-    options.interrupts.how_to_go_on = functools.partial(how_to_go_on, options)
-    panel, config = load_panel(options), _config(options)
-    use_all_cores()
-    processes = connect(processes)
-    try:
-        _run(options, panel, config, processes)
-    except ShareDone:
-        if processes.coordinator is None:
-            print(f"{options.out}: share {processes.process + 1} of {processes.processes} is done;")
-            print(f"once all are: jaxvae gather {shlex.quote(str(options.out))}")
-    except KeyboardInterrupt:
-        leave_last(processes, functools.partial(is_at_work, options.out))
-        raise
-    disconnect(processes)
+    processes = parse_processes(sharing.coordinator, sharing.processes, sharing.process)
+    carry_out(interrupts, _task(source, config), output, processes)
 
 
-def _run(options: argparse.Namespace, panel: Any, config: Any, processes: Processes) -> None:
-    """The study of a panel in its folder, or this process's share of it."""
-    from jaxvae.study import progress
-    from jaxvae.study.describe import study_identity
-    from jaxvae.study.folder import LAYOUT, study_files
-    from jaxvae.study.run import run_study
-
-    interrupts, identity = options.interrupts, study_identity(panel, config)
-    if is_done(options, LAYOUT, identity):
-        return
-
-    def wait(done: Any) -> None:
-        await_others(processes, lambda: done() or is_finished(options.out), interrupts.check)
-        if is_finished(options.out):
-            raise ShareDone
-
-    saved, share = options_as_json(options), (processes.process, processes.processes)
-    with (
-        open_run(
-            options.out, identity, saved, resume=options.resume, share=share, wait=wait
-        ) as run,
-        progress.shown(quiet=options.quiet) as show,
-    ):
-
-        def on_progress(stage: str, where: Any) -> None:
-            interrupts.check()
-            show(stage, where)
-            if stage == "score" and processes.process > 0:
-                wait(lambda: False)
-
-        study = run_study(panel, config, on_progress=on_progress, stage=run.stage)
-        study.config["source"] = source(options)
-        on_progress("report", None)
-        finish(options, run, study_files(study))
-        interrupts.over = processes.coordinator is None
-    for note in study.config["notes"]:
-        say(f"note: {note}")
-    print(progress.closing_lines(study))
-    print(options.out / "report.html")
-
-
-def gather(options: argparse.Namespace) -> None:
+def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     """Finish a study whose grid a job array has trained."""
-    from jaxvae.study.folder import LAYOUT
-
-    if is_finished(options.folder):
-        options.out, options.resume = options.folder, True
-        is_done(options, LAYOUT)
+    folder = gathered.folder
+    if is_finished(folder):
+        say_is_done(folder, LAYOUT)
         return
-    saved = argparse.Namespace(**saved_options(options.folder))
-    saved.command, saved.out, saved.resume = options.command, options.folder, True
-    saved.quiet, saved.interrupts = options.quiet, options.interrupts
-    saved.coordinator = saved.processes = saved.process = None
+    saved = saved_options(folder)
+    try:
+        source, config = ToldSource(**saved["source"]), StudyConfig(**saved["config"])
+    except (KeyError, TypeError, OptionError) as error:
+        raise FolderError(f"{folder} holds no study that can be gone on with: {error}") from error
     use_all_cores()
-    import jax
-
-    from jaxvae.training.tiles import resolve_width
-
     devices = tuple(jax.local_devices())
-    width = resolve_width(saved.tile_width, devices) * len(devices)
-    require_shared_tiles(options.folder, -(-saved.seeds * len(saved.betas) // width))
-    study(saved)
+    width = resolve_width(config.tile_width, devices) * len(devices)
+    require_shared_tiles(folder, -(-config.seeds * len(config.betas) // width))
+    output = Output(out=folder, resume=True, quiet=gathered.quiet)
+    carry_out(interrupts, _task(source, config), output)
 
 
-def is_done(
-    options: argparse.Namespace, layout: Any, identity: dict[str, Any] | None = None
-) -> bool:
-    """Whether the folder to go on with is finished; if so this says it and tidies up.
-
-    identity: of the run that is asked for; None where it is the folder's own.
-
-    Raises FolderError where it is another command's, another run's, or not as it was written.
-    """
-    from jaxvae.runs.identity import require_same
-    from jaxvae.runs.results import read_results
-
-    if not (options.resume and is_finished(options.out)):
-        return False
-    config = read_results(options.out, layout).config
-    if identity is not None:
-        require_same(options.out, config["identity"], identity)
-    drop_work(options.out)
-    say(f"jaxvae: {options.out} is finished already")
-    return True
-
-
-def finish(options: argparse.Namespace, run: Any, files: dict[str, bytes]) -> None:
-    """Write a run's results, and say what else lies in its folder."""
-    for name in run.finish(files):
-        say(f"note: {options.out / name} is not of this run, and was left as it is")
-
-
-def _config(options: argparse.Namespace) -> Any:
-    from jaxvae.study.config import StudyConfig
-
-    return StudyConfig(
-        seeds=options.seeds,
-        betas=tuple(options.betas),
-        n_factors=options.factors,
-        preset=options.preset,
-        model=options.model,
-        epochs=options.epochs,
-        root_seed=options.seed,
-        tile_width=options.tile_width,
-        warmup=options.warmup,
-        capacity=options.capacity,
-        free_bits=options.free_bits,
+def _task(source: ToldSource, config: StudyConfig) -> Task:
+    return Task(
+        source,
+        config,
+        label=source.label,
+        load=functools.partial(load_told_panel, source, config.n_factors, str(config.model)),
+        identity=study_identity,
+        compute=run_study,
+        layout=LAYOUT,
+        files=study_files,
+        closing=_closing,
+        page=REPORT,
     )
 
 
-def new_out(options: argparse.Namespace) -> Path:
-    """The default folder."""
-    walk = "walk-" if options.command == "walk" else ""
-    return Path("runs") / f"{walk}{label(options)}-{time.strftime('%Y%m%d-%H%M%S')}"
+def _closing(study: Study) -> str:
+    """What was run, and the test log-likelihood by model, best first."""
+    panel, chosen = study.config["panel"], study.config["chosen"]
+    n_seeds, n_betas = len(study.config["seeds"]), len(study.config["betas"])
+    head = (
+        f"{study.config['name']}: {panel['n_dates']:,} dates × {panel['n_assets']:,} assets, "
+        f"{n_seeds * n_betas} members ({n_seeds} seeds × {n_betas} betas), "
+        f"{study.config['n_factors']} factors",
+        f"β = {chosen['beta']:g} chosen on validation, refitted, scored on the "
+        f"{panel['n_test']:,} test dates from {panel['test_from']}:",
+    )
+    columns = ("model", "nats a date", "the ensemble's lead, 95 % interval")
+    return closing_lines(head, columns, _scores(study))
 
 
-def options_as_json(options: argparse.Namespace) -> dict[str, Any]:
-    """The options as JSON, for a later command."""
-    skipped = ("run", "command", "out", "resume", "quiet", "debug", "interrupts")
-    return {name: value for name, value in vars(options).items() if name not in skipped}
+def _scores(study: Study) -> Iterator[tuple[str, str, str]]:
+    """A model, its score, and the ensemble's lead over it."""
+    table = study.metrics
+    rows = table[(table.metric == "log_likelihood") & (table.split == "test") & table.member.isna()]
+    ensemble = study.comparisons[study.comparisons.model == "vae_ensemble"]
+    leads = {lead["baseline"]: lead for lead in ensemble.to_dict("records")}
+    for row in rows.sort_values("value", ascending=False).to_dict("records"):
+        lead = leads.get(row["model"])
+        more = lead and f"{lead['difference']:+.2f} [{lead['low']:+.2f}, {lead['high']:+.2f}]"
+        yield row["model"], f"{row['value']:.2f}", more or ""
 
 
-def how_to_go_on(options: argparse.Namespace) -> str:
-    """What an interrupted user is told: the command that goes on with this one."""
-    if not has_record(options.out):
-        return f"{options.out} is finished" if is_finished(options.out) else "nothing was written"
-    if options.command == "gather":
-        return f"go on with: jaxvae gather {shlex.quote(str(options.out))}"
-    words = [word for word in sys.argv[1:] if word != "--resume"]
-    if "--out" not in words:
-        words += ["--out", str(options.out)]
-    return f"go on with: jaxvae {shlex.join(words)} --resume"
-
-
-def use_all_cores() -> None:
-    """One XLA device a core, unless the user says how many: XLA threads small products badly."""
-    import jax
-
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+COMMANDS = {
+    "study": Command(
+        study,
+        {"data": ToldSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
+        "Train seeds × betas on a panel of returns and write a study's folder: tables, figures, "
+        "report. Without options: the synthetic linear panel.",
+    ),
+    "gather": Command(gather, {"": Gathered}),
+}

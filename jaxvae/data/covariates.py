@@ -5,7 +5,6 @@ Each is known before the date's returns are.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -82,16 +81,3 @@ def _varying(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     if len(gaps) and np.median(gaps) > DAILY:
         kept = kept.drop(columns=[name for name in WEEKDAYS if name in kept])
     return kept
-
-
-def covariates_option(words: Sequence[str] | None) -> tuple[list[str], str | None]:
-    """What follows --covariates on a command line: names of built-in ones, and at most one file."""
-    words = list(words or [])
-    files = [word for word in words if word not in BUILT_IN]
-    if len(files) > 1:
-        raise OptionError("covariates", f"{files[0]} and {files[1]}; join them into one file")
-    if files and not Path(files[0]).exists():
-        raise OptionError(
-            "covariates", f"{files[0]!r} is no file, and not one of {', '.join(BUILT_IN)}"
-        )
-    return [word for word in words if word in BUILT_IN], files[0] if files else None

@@ -50,6 +50,7 @@ from jaxvae.report.words import (
     TRUST,
 )
 
+REPORT = "report.html"
 BEST_MEMBERS = 10
 EXTREMES = 3
 CSS_PIXELS = 96  # an inch, by definition
@@ -69,7 +70,7 @@ def report_files(study: StudyResults) -> dict[str, bytes]:
     html = _environment(html=True).get_template("report.html.j2").render(context, images=inline)
     markdown = _environment(html=False).get_template("report.md.j2").render(context)
     figures = {f"figures/{name}.png": image for name, image in images.items()}
-    return {**figures, "report.html": html.encode(), "report.md": markdown.encode()}
+    return {**figures, REPORT: html.encode(), "report.md": markdown.encode()}
 
 
 def _environment(html: bool) -> Environment:

@@ -58,7 +58,7 @@ class StudyConfig:
     warmup: int | None = option(None, "β rises from 0 over so many", least=0, most=MOST_EPOCHS)
     capacity: float | None = option(None, "KL a date is held here; cost β |KL - C|", least=0)
     free_bits: float | None = option(None, "KL a factor that costs nothing", least=0)
-    train: TrainConfig | None = None
+    train: TrainConfig | None = option(None, "")
     learning_rate: float | None = option(None, "", above=0)
 
     def __post_init__(self) -> None:

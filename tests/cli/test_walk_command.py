@@ -140,7 +140,7 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(
     [
         (["--resume"], 2, "--out: name the folder of the run to go on with"),
         (["--window", "5"], 2, "--window: 5 is too small; at least 20"),
-        (["--window", "ten"], 2, "--window: invalid int"),
+        (["--window", "ten"], 2, "--window: 'ten' is not a whole number"),
         (["--step", "0"], 2, "--step: 0"),
         (["--step", "250"], 2, "--step: 250 leaves"),
         (["--seeds", "0"], 2, "--seeds: 0"),
@@ -151,7 +151,8 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(
         (["--kind", "prices"], 2, "--kind: it does not go with --data linear"),
         (["--data", "nowhere.csv"], 1, "nowhere.csv"),
         (["--out", "."], 1, "exists"),
-        (["--missing", "keep"], 2, "--missing: invalid choice: 'keep'"),
+        (["--missing", "keep"], 2, "--missing: 'keep' is not one of drop-dates, drop-assets, mean"),
+        (["--sectors", "sectors.csv"], 2, "--sectors"),
         (["--bogus"], 2, "--bogus"),
     ],
 )

@@ -1,17 +1,17 @@
 """Several processes on one study: by coordinator, as a job array, and what does not go together."""
 
-import argparse
 import os
 import shutil
 import signal
 import socket
+import sys
 
 import jax
 import pytest
 from launch import STUDY, contents, ended, launch_command, wait_until
 
-from jaxvae.cli import study
 from jaxvae.cli.main import main
+from jaxvae.cli.run import how_to_go_on
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs import processes
 from jaxvae.runs.processes import (
@@ -203,11 +203,12 @@ def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [said]
 
 
-def test_an_interrupted_gathering_says_how_to_go_on(array, tmp_path):
-    options = argparse.Namespace(command="gather", out=tmp_path / "a run")
-    assert study.how_to_go_on(options) == "nothing was written"
-    shutil.copytree(array, options.out)
-    assert study.how_to_go_on(options) == f"go on with: jaxvae gather '{tmp_path}/a run'"
+def test_an_interrupted_gathering_says_how_to_go_on(array, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["jaxvae", "gather", "a run"])
+    folder = tmp_path / "a run"
+    assert how_to_go_on(folder) == "nothing was written"
+    shutil.copytree(array, folder)
+    assert how_to_go_on(folder) == "go on with: jaxvae gather 'a run'"
 
 
 # A coordinator

@@ -12,8 +12,6 @@ from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 
 from jaxvae.analysis.rate_distortion import beta_at_rate, linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
-from jaxvae.cli import study
-from jaxvae.cli.main import make_parser
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
@@ -177,15 +175,6 @@ def test_a_study_takes_the_settings_in_place_of_its_presets():
     held = preset_of(StudyConfig(capacity=4.0, epochs=90)).train
     assert (held.capacity, held.capacity_epochs, held.warmup_epochs) == (4.0, 45, 0)
     assert preset_of(StudyConfig(capacity=4.0, warmup=3)).train.warmup_epochs == 3
-
-
-def test_the_command_line_hands_them_on():
-    words = ["study", "--warmup", "9", "--capacity", "2.5"]
-    config = study._config(make_parser().parse_args(words))
-    assert config == StudyConfig(warmup=9, capacity=2.5)
-    config = study._config(make_parser().parse_args(["study", "--free-bits", ".25"]))
-    assert config == StudyConfig(free_bits=0.25)
-    assert study._config(make_parser().parse_args(["study"])) == StudyConfig()
 
 
 @pytest.mark.parametrize(

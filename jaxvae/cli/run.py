@@ -1,0 +1,157 @@
+"""What commands share that run for long: folder, interrupts, processes, the words at the end."""
+
+import functools
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxvae.cli.options import Output
+from jaxvae.cli.panel import Source, describe_source
+from jaxvae.data.panel import Panel
+from jaxvae.errors import OptionError
+from jaxvae.runs.identity import require_same
+from jaxvae.runs.interrupts import Interrupts, say
+from jaxvae.runs.processes import (
+    Processes,
+    ShareDone,
+    await_others,
+    connect,
+    disconnect,
+    leave_last,
+)
+from jaxvae.runs.results import Layout, read_results
+from jaxvae.runs.run import drop_work, has_record, is_at_work, is_finished, open_run
+from jaxvae.study import progress
+
+ALONE = Processes()
+
+
+class Task(NamedTuple):
+    """What a command runs.
+
+    label: of the default folder. identity: from panel and configuration, all that the bits depend
+    on. compute: from the same to a result with a `config` of its own. layout, files: how the result
+    is kept; page: the file for a person. closing: the result in a few lines.
+    """
+
+    source: Source
+    config: Any
+    label: str
+    load: Callable[[], Panel]
+    identity: Callable[[Panel, Any], dict[str, Any]]
+    compute: Callable[..., Any]
+    layout: Layout
+    files: Callable[[Any], Mapping[str, bytes]]
+    closing: Callable[[Any], str]
+    page: str
+
+
+def carry_out(
+    interrupts: Interrupts, task: Task, output: Output, processes: Processes = ALONE
+) -> None:
+    """Run a task in a new folder, go on with one, or do a process's share of one."""
+    if output.out is None and (output.resume or processes != ALONE):
+        raise OptionError("out", "name the folder of the run to go on with, or to share")
+    out = output.out or Path("runs") / f"{task.label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    interrupts.how_to_go_on = functools.partial(how_to_go_on, out)
+    panel = task.load()
+    use_all_cores()
+    processes = connect(processes)
+    identity = task.identity(panel, task.config)
+    try:
+        if output.resume and is_finished(out):
+            say_is_done(out, task.layout, identity)
+        else:
+            _run(interrupts, task, panel, identity, out, output, processes)
+    except ShareDone:
+        if processes.coordinator is None:
+            print(f"{out}: share {processes.process + 1} of {processes.processes} is done;")
+            print(f"once all are: jaxvae gather {shlex.quote(str(out))}")
+    except KeyboardInterrupt:
+        leave_last(processes, functools.partial(is_at_work, out))
+        raise
+    disconnect(processes)
+
+
+def say_is_done(folder: Path, layout: Layout, identity: dict[str, Any] | None = None) -> None:
+    """Say that a finished folder is, and tidy up.
+
+    identity: of the run that is asked for; None where it is the folder's own.
+
+    Raises FolderError where it is another command's, another run's, or not as it was written.
+    """
+    config = read_results(folder, layout).config
+    if identity is not None:
+        require_same(folder, config["identity"], identity)
+    drop_work(folder)
+    say(f"jaxvae: {folder} is finished already")
+
+
+def how_to_go_on(out: Path) -> str:
+    """What an interrupted user is told: the command that goes on with this one."""
+    if not has_record(out):
+        return f"{out} is finished" if is_finished(out) else "nothing was written"
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    if words[:1] != ["gather"]:
+        words += ["--resume"] if "--out" in words else ["--out", str(out), "--resume"]
+    return f"go on with: jaxvae {shlex.join(words)}"
+
+
+def use_all_cores() -> None:
+    """One XLA device a core, unless the user says how many: XLA threads small products badly."""
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
+def closing_lines(head: Iterable[str], columns: tuple[str, str, str], rows: Iterable[Any]) -> str:
+    """Lines, and under them a table of names, figures and what more there is to say."""
+    lines = [f"  {name:<28}{figure:>22}   {more}" for name, figure, more in (columns, *rows)]
+    return "\n".join(line.rstrip() for line in (*head, *lines))
+
+
+def _run(
+    interrupts: Interrupts,
+    task: Task,
+    panel: Panel,
+    identity: dict[str, Any],
+    out: Path,
+    output: Output,
+    processes: Processes,
+) -> None:
+    """The task in its folder, or this process's share of it."""
+
+    def wait(done: Callable[[], bool]) -> None:
+        await_others(processes, lambda: done() or is_finished(out), interrupts.check)
+        if is_finished(out):
+            raise ShareDone
+
+    saved = {"source": asdict(task.source), "config": asdict(task.config)}
+    share = (processes.process, processes.processes)
+    with (
+        open_run(out, identity, saved, resume=output.resume, share=share, wait=wait) as run,
+        progress.shown(quiet=output.quiet) as show,
+    ):
+
+        def on_progress(stage: str, where: Any) -> None:
+            interrupts.check()
+            show(stage, where)
+            if stage == "score" and processes.process > 0:
+                wait(lambda: False)
+
+        result = task.compute(panel, task.config, on_progress=on_progress, stage=run.stage)
+        result.config["source"] = describe_source(task.source)
+        on_progress("report", None)
+        for name in run.finish(task.files(result)):
+            say(f"note: {out / name} is not of this run, and was left as it is")
+        interrupts.over = processes.coordinator is None
+    for note in result.config["notes"]:
+        say(f"note: {note}")
+    print(task.closing(result))
+    print(out / task.page)
