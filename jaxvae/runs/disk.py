@@ -15,7 +15,7 @@ from jaxvae.training.store import TileState
 # A run that is ended at once loses no more than this and the chunk in work.
 SECONDS_BETWEEN = 10.0
 STATES_KEPT = 2
-TILE = re.compile(r"tile-(\d{5,})(?:\.epoch-(\d{6,}))?\.safetensors")
+TILE_NAME = re.compile(r"tile-(\d{5,})(?:\.epoch-(\d{6,}))?\.safetensors")
 
 
 class OnDisk:
@@ -93,7 +93,7 @@ class OnDisk:
         """The states kept of a tile, oldest first."""
         if not is_plain(self.folder, stat.S_IFDIR):
             return []
-        named = ((TILE.fullmatch(path.name), path) for path in self.folder.iterdir())
+        named = ((TILE_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
         states = {
             int(name[2]): path for name, path in named if name and name[2] and int(name[1]) == tile
         }

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from jaxvae.errors import FolderError
 
-KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
+KIND_NAMES = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
 
 
 def require_new(path: Path, kind: str = "folder") -> None:
@@ -35,8 +35,8 @@ def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:
     except (OSError, ValueError) as error:
         raise FolderError(f"{path} cannot be read: {_reason(error)}") from error
     if found != kind:
-        name = KINDS.get(found, "pipe or device")
-        raise FolderError(f"{path} is a {name} where a plain {KINDS[kind]} belongs; move it away")
+        there, wanted = KIND_NAMES.get(found, "pipe or device"), KIND_NAMES[kind]
+        raise FolderError(f"{path} is a {there} where a plain {wanted} belongs; move it away")
     return True
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE, OnDisk
+from jaxvae.runs.disk import TILE_NAME, OnDisk
 from jaxvae.runs.documents import checksum, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
@@ -39,7 +39,7 @@ from jaxvae.runs.results import CONFIG
 RECORD, WORK = "run.json", "work"
 SHARED_STAGE = "train"
 LOCK = re.compile(r"lock(-\d+)?")
-WORK_FILE = re.compile(rf"{TILE.pattern}|\.{TILE.pattern}\.partial")
+WORK_FILE = re.compile(rf"{TILE_NAME.pattern}|\.{TILE_NAME.pattern}\.partial")
 Wait = Callable[[Callable[[], bool]], None]
 
 

@@ -112,6 +112,6 @@ def _require_model(study: Study, folder: Path) -> None:
         saved_model(study.config)
         of_tables = list(study.loadings.index) == study.config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{folder / CONFIG} names no model: {error}") from error
+        raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error
     if not of_tables:
         raise FolderError(f"{folder / CONFIG} names other assets than loadings.csv")
