@@ -17,8 +17,7 @@ from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
 from jaxvae.study import forecasts
 from jaxvae.study.config import LARGEST_SEED
-from jaxvae.study.folder import draw_report, load_study
-from jaxvae.study.study import Study
+from jaxvae.study.study import Study, draw_report, load_study
 from jaxvae.walk.folder import PAGE, draw_page
 
 KEPT = ("drop-dates", "keep")

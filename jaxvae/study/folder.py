@@ -5,6 +5,7 @@ Every table is a CSV, every array that a plot or a later command needs is in `ar
 """
 
 from pathlib import Path
+from typing import Any
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.files import make_folder
@@ -19,7 +20,7 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
-from jaxvae.study.study import Study
+from jaxvae.study.fit import saved_model
 
 PARAMETERS = ("members", "refits")
 LAYOUT = Layout(
@@ -43,74 +44,66 @@ LAYOUT = Layout(
 )
 
 
-def write_study(study: Study, folder: str | Path) -> None:
-    """Write a study and its report into a new folder, which appears whole or not at all.
+def write_study(study: Any, folder: str | Path) -> None:
+    """Write a `Study` and its report into a new folder, which appears whole or not at all.
 
     Raises FolderError where something is in the way or the disk refuses.
     """
     make_folder(Path(folder), study_files(study))
 
 
-def study_files(study: Study) -> dict[str, bytes]:
-    """What a study's folder holds, by file, `config.json` last.
+def study_files(study: Any) -> dict[str, bytes]:
+    """What a `Study`'s folder holds, by file, `config.json` last.
 
     The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
     """
     from jaxvae.report.page import report_files
 
     data = pack(LAYOUT, _as_results(study))
-    again = _as_study(unpack(LAYOUT, study.config, data), Path())
+    again = type(study)(**_as_parts(unpack(LAYOUT, study.config, data), Path()))
     return vouched(LAYOUT, study.config, {**data, **report_files(again)})
 
 
-def load_study(folder: str | Path, drawings: bool = True) -> Study:
-    """Read a study's folder back.
-
-    drawings: whether figures and report must be as they were written, too.
-
-    Raises FolderError, which names the file, where the folder holds no study, or a file is missing,
-    damaged or another than was written.
-    """
-    folder = Path(folder)
-    study = _as_study(read_results(folder, LAYOUT, drawings), folder)
-    _require_model(study, folder)
-    return study
+def read_study(folder: Path, drawings: bool = True) -> dict[str, Any]:
+    """The fields of the `Study` in a folder; arguments and errors are those of `load_study`."""
+    parts = _as_parts(read_results(folder, LAYOUT, drawings), folder)
+    _require_model(parts["config"], list(parts["loadings"].index), folder)
+    return parts
 
 
-def draw_report(folder: str | Path) -> None:
-    """Draw figures and report of a study's folder again.
+def write_report(study: Any, folder: Path) -> None:
+    """Draw figures and report of a study into its folder again.
 
-    Raises FolderError as `load_study` does, and where a file that is not the study's is in the way.
+    Raises FolderError where a file that is not the study's is in the way.
     """
     from jaxvae.report.page import report_files
 
-    drawn = report_files(load_study(folder, drawings=False))
-    write_drawings(Path(folder), LAYOUT, drawn)
+    write_drawings(folder, LAYOUT, report_files(study))
 
 
-def _as_results(study: Study) -> Results:
+def _as_results(study: Any) -> Results:
     tables = {name: getattr(study, name) for name in LAYOUT.tables}
     trees = {f"parameters of {name}": study.parameters[name] for name in PARAMETERS}
     there = {name: table for name, table in tables.items() if table is not None}
     return Results(study.config, there, {"arrays": study.arrays, **trees})
 
 
-def _as_study(results: Results, folder: Path) -> Study:
+def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
     config, tables, trees = results
     try:
         parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
-        return Study(config=config, arrays=trees["arrays"], parameters=parameters, **tables)
-    except (KeyError, TypeError) as error:
-        raise FolderError(f"{folder} is not whole: {error}") from error
+        needed = {name: tables[name] for name in LAYOUT.tables if name != "spectrum"}
+        known = {"spectrum": tables.get("spectrum"), **needed}
+        return {"config": config, "arrays": trees["arrays"], "parameters": parameters, **known}
+    except KeyError as error:
+        raise FolderError(f"{folder} is not whole: it has no {error}") from error
 
 
-def _require_model(study: Study, folder: Path) -> None:
+def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> None:
     """FolderError unless the settings are of a model, and of the assets of the tables."""
-    from jaxvae.study.fit import saved_model
-
     try:
-        saved_model(study.config)
-        of_tables = list(study.loadings.index) == study.config["assets"]
+        saved_model(config)
+        of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error
     if not of_tables:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxvae.data.panel import Panel
 from jaxvae.study import conditional_scenarios, forecasts, new_assets, questions
 from jaxvae.study.fitted import FittedStudy
+from jaxvae.study.folder import read_study, write_report, write_study
 from jaxvae.study.forecasts import Weights
 
 
@@ -180,6 +181,26 @@ class Study:
         Raises:
             FolderError: something is in the way, or the disk refuses.
         """
-        from jaxvae.study.folder import write_study
-
         write_study(self, folder)
+
+
+def load_study(folder: str | Path, drawings: bool = True) -> Study:
+    """Read a study's folder back.
+
+    Args:
+        folder: of a study that is done.
+        drawings: whether figures and report must be as they were written, too.
+
+    Raises:
+        FolderError: it names the file; the folder holds no study, or a file is missing, damaged or
+            another than was written.
+    """
+    return Study(**read_study(Path(folder), drawings))
+
+
+def draw_report(folder: str | Path) -> None:
+    """Draw figures and report of a study's folder again.
+
+    Raises FolderError as `load_study` does, and where a file that is not the study's is in the way.
+    """
+    write_report(load_study(folder, drawings=False), Path(folder))

@@ -16,7 +16,7 @@ from jaxvae.report import walk_figures
 from jaxvae.report.style import message_of
 from jaxvae.runs.documents import seal
 from jaxvae.runs.interrupts import Interrupts
-from jaxvae.study.folder import load_study
+from jaxvae.study.study import load_study
 from jaxvae.training import ensemble
 from jaxvae.walk.folder import load_walk, write_walk
 from jaxvae.walk.walk import walk_forward

@@ -29,7 +29,7 @@ from jaxvae.study.conditions import (
 )
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study
+from jaxvae.study.study import load_study
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = StudyConfig(

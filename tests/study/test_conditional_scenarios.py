@@ -12,7 +12,7 @@ from jaxvae.models import make_batch
 from jaxvae.study import conditional_scenarios
 from jaxvae.study.conditional_scenarios import scenarios_given
 from jaxvae.study.fit import saved_model
-from jaxvae.study.folder import load_study
+from jaxvae.study.study import load_study
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from walking import PANEL as WALK_PANEL
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.documents import read_sealed, seal
-from jaxvae.study.folder import draw_report, load_study
+from jaxvae.study.study import draw_report, load_study
 from jaxvae.walk.folder import load_walk, write_walk
 from jaxvae.walk.walk import walk_forward
 

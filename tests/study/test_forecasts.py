@@ -20,9 +20,9 @@ from jaxvae.study import backtest
 from jaxvae.study.backtest import lead_note
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study
 from jaxvae.study.forecasts import BURN_IN, NEXT
 from jaxvae.study.run import run_study
+from jaxvae.study.study import load_study
 
 CONFIG = StudyConfig(
     seeds=1, betas=(1.0,), n_factors=2, epochs=4, model="temporal", likelihood_samples=16

@@ -24,8 +24,8 @@ from jaxvae.models import AdditiveConfig, make_batch
 from jaxvae.study import gaps as missing
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.folder import load_study
 from jaxvae.study.run import run_study
+from jaxvae.study.study import load_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 from jaxvae.training.terms import _mask_cells, draw_noise, row_terms

@@ -16,9 +16,10 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare, refit, train_grid
-from jaxvae.study.folder import LAYOUT, load_study
+from jaxvae.study.folder import LAYOUT
 from jaxvae.study.run import run_study
 from jaxvae.study.score import mix_bounds
+from jaxvae.study.study import load_study
 from jaxvae.training.objective import Bound
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
