@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from jaxvae.report.words import ESTIMATORS, KNOWN_SCORES
+from jaxvae.report.words import FACTOR_SCORES, NUMBER_ESTIMATORS
 from jaxvae.study.study import Study
 
 ODD_TICKERS = (
@@ -58,8 +58,7 @@ def make_study(
     )
     grid = SimpleNamespace(seeds=list(range(n_seeds)), betas=list(betas), epochs=epochs)
     world = _world(rng, size)
-    members = _members(rng, grid, reference, diverged)
-    members = _with_parts(members)
+    members = _with_parts(_members(rng, grid, reference, diverged))
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
         arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
@@ -89,7 +88,7 @@ def _with_parts(members):
 
 
 def _counts(rng, grid, members, n_factors, reference):
-    answers = dict(zip(ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
+    answers = dict(zip(NUMBER_ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
     rows = [("estimate", name, answer) for name, answer in answers.items()]
     counts = pd.DataFrame(rows, columns=["kind", "name", "factors"])
     places = np.arange(n_factors + 1)
@@ -195,7 +194,7 @@ def _metrics(members, n_factors, reference):
         for model, mcc in (("consensus", 0.861), ("vae_best", 0.812), ("pca", 0.702)):
             levels = {"mcc_chance_mean": 0.071, "mcc_chance_95": 0.094, "mcc_rotation_floor": 0.728}
             add(model, "test", mcc=mcc, **levels)
-            for name in [name for name in KNOWN_SCORES if name != "mcc"]:
+            for name in [name for name in FACTOR_SCORES if name != "mcc"]:
                 floor = {} if name == "canonical_correlation" else {f"{name}_rotation_floor": 0.35}
                 add(model, "test", **{name: 0.6, f"{name}_chance_95": 0.1, **floor})
         ends = {"mcc_seeds_mean": 0.80, "mcc_seeds_low": 0.77, "mcc_seeds_high": 0.83}

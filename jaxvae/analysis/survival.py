@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from jaxvae.analysis.consensus import Consensus, align_members
 
 LEAST_PRESENCE = 0.5
+STABLE = 0.9  # stability from which on a factor is called stable, whatever is said of it
 CHANCE_DRAWS = 19  # one draw more exceeds the largest of them in 1 case of 20
 
 

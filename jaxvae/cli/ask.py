@@ -171,14 +171,10 @@ def _report(options: argparse.Namespace) -> None:
     from jaxvae.runs.results import read_config
 
     if read_config(options.folder)["command"] == "walk":
-        from jaxvae.walk.folder import PAGE, draw_page
-
-        draw_page(options.folder)
-        print(options.folder / PAGE)
-        return
-    from jaxvae.study.folder import draw_report
-
-    draw_report(options.folder)
+        from jaxvae.walk.folder import draw_walk_report as draw_again
+    else:
+        from jaxvae.study.folder import draw_report as draw_again
+    draw_again(options.folder)
     print(options.folder / "report.html")
 
 

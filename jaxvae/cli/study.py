@@ -56,6 +56,8 @@ def study(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace, panel: Any, config: Any, processes: Processes) -> None:
     """The study of a panel in its folder, or this process's share of it."""
+    from jaxvae.report.content import summary
+    from jaxvae.report.study_report import study_opening
     from jaxvae.study import progress
     from jaxvae.study.describe import study_identity
     from jaxvae.study.folder import LAYOUT, study_files
@@ -91,7 +93,7 @@ def _run(options: argparse.Namespace, panel: Any, config: Any, processes: Proces
         interrupts.over = processes.coordinator is None
     for note in study.config["notes"]:
         say(f"note: {note}")
-    print(progress.closing_lines(study))
+    print(summary(study_opening(study)))
     print(options.out / "report.html")
 
 

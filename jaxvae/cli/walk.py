@@ -39,6 +39,8 @@ def walk(options: argparse.Namespace) -> None:
     """Walk over the panel that the options name, or go on; write the folder."""
     from jaxvae.cli.panel import load_panel
     from jaxvae.cli.study import how_to_go_on, new_out, use_all_cores
+    from jaxvae.report.content import summary
+    from jaxvae.report.walk_report import walk_opening
 
     if options.out is None and options.resume:
         raise OptionError("out", "name the folder of the run to go on with")
@@ -51,8 +53,8 @@ def walk(options: argparse.Namespace) -> None:
         return
     for note in found.config["notes"]:
         say(f"note: {note}")
-    print(closing_lines(found))
-    print(options.out / "walk.md")
+    print(summary(walk_opening(found)))
+    print(options.out / "report.html")
 
 
 def _run(options: argparse.Namespace, panel: Any, config: Any) -> Any:
@@ -83,19 +85,6 @@ def _run(options: argparse.Namespace, panel: Any, config: Any) -> Any:
         finish(options, run, walk_files(found))
         options.interrupts.over = True
     return found
-
-
-def closing_lines(found: Any) -> str:
-    """The portfolios in a few lines, for the terminal."""
-    config = found.config
-    lines = [
-        f"{config['name']}: {config['n_windows']:,} windows, judged {config['judged_from']} to "
-        f"{config['judged_to']}",
-        f"  {'minimum-variance portfolio':<28}{'volatility, % a year':>20}",
-    ]
-    for row in found.strategies.sort_values("volatility").itertuples():
-        lines.append(f"  {row.Index:<28}{100 * row.volatility:>20.2f}")
-    return "\n".join(lines)
 
 
 def _config(options: argparse.Namespace) -> Any:

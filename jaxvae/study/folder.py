@@ -55,11 +55,11 @@ def study_files(study: Study) -> dict[str, bytes]:
 
     The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
     """
-    from jaxvae.report.page import report_files
+    from jaxvae.report.study_report import study_report
 
     data = pack(LAYOUT, _as_results(study))
     again = _as_study(unpack(LAYOUT, study.config, data), Path())
-    return vouched(LAYOUT, study.config, {**data, **report_files(again)})
+    return vouched(LAYOUT, study.config, {**data, **study_report(again)})
 
 
 def load_study(folder: str | Path, drawings: bool = True) -> Study:
@@ -79,9 +79,9 @@ def draw_report(folder: str | Path) -> None:
 
     Raises FolderError as `load_study` does, and where a file that is not the study's is in the way.
     """
-    from jaxvae.report.page import report_files
+    from jaxvae.report.study_report import study_report
 
-    drawn = report_files(load_study(folder, drawings=False))
+    drawn = study_report(load_study(folder, drawings=False))
     write_drawings(Path(folder), LAYOUT, drawn)
 
 

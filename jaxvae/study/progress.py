@@ -1,4 +1,4 @@
-"""What a person sees while a study runs and when it is done."""
+"""What a person sees while a study runs."""
 
 import sys
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from jaxvae.study.study import Study
 from jaxvae.training.ensemble import Progress
 
 Report = Callable[[str, Progress | None], None]
@@ -31,37 +30,6 @@ def shown(quiet: bool) -> Iterator[Report]:
             yield report
     else:
         yield _Lines()
-
-
-def closing_lines(study: Study) -> str:
-    """The result in a few lines, for the terminal."""
-    panel, chosen = study.config["panel"], study.config["chosen"]
-    n_seeds, n_betas = len(study.config["seeds"]), len(study.config["betas"])
-    return "\n".join(
-        [
-            f"{study.config['name']}: {panel['n_dates']:,} dates × {panel['n_assets']:,} assets, "
-            f"{n_seeds * n_betas} members ({n_seeds} seeds × {n_betas} betas), "
-            f"{study.config['n_factors']} factors",
-            f"β = {chosen['beta']:g} chosen on validation, refitted, scored on the "
-            f"{panel['n_test']:,} test dates from {panel['test_from']}:",
-            *_score_lines(study),
-        ]
-    )
-
-
-def _score_lines(study: Study) -> Iterator[str]:
-    """Test log-likelihood by model, best first, with the ensemble's lead over each rival."""
-    table = study.metrics
-    rows = table[(table.metric == "log_likelihood") & (table.split == "test") & table.member.isna()]
-    rows = rows.sort_values("value", ascending=False)
-    ensemble = study.comparisons[study.comparisons.model == "vae_ensemble"]
-    leads = {lead.baseline: lead for lead in ensemble.itertuples()}
-    yield f"  {'model':<22}{'nats a date':>12}   the ensemble's lead, 95 % interval"
-    for row in rows.itertuples():
-        line = f"  {row.model:<22}{row.value:>12.2f}"
-        if lead := leads.get(row.model):
-            line += f"   {lead.difference:+.2f} [{lead.low:+.2f}, {lead.high:+.2f}]"
-        yield line
 
 
 @contextmanager
