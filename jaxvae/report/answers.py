@@ -41,7 +41,7 @@ def answers(study: StudyResults) -> list[Answer]:
 def which_verdict(found: Factors) -> str:
     """How many factors the study keeps, and how many the estimators find where that differs."""
     kept = counted(found.kept, "factor") if found.kept else "None that holds"
-    if found.estimated in (None, found.kept):
+    if found.estimated == found.kept:
         return kept
     return f"{kept}; estimators of their number find {found.estimated or 'none'}"
 
@@ -71,7 +71,7 @@ def real_verdict(found: Factors) -> str:
     share = f"{real} of {found.kept}"
     if not real:
         return f"Not shown: {share}"
-    if found.estimated is not None and found.estimated < real:
+    if found.estimated < real:
         return f"In part: {share}, but estimators find {found.estimated}"
     return f"Yes: {share}" if real == found.kept else f"In part: {share}"
 

@@ -47,7 +47,7 @@ KL_PARTS = {
 def draw_scores(study: StudyResults) -> dict[str, Figure]:
     """The figures that the study has the tables and arrays for, by name."""
     drawn = {
-        "n_factors": number_figure if study.n_factors is not None else None,
+        "n_factors": number_figure,
         "comparison": comparison_figure if compare(study).leads else None,
         "score_over_beta": beta_figure,
         "kl_parts": kl_figure if set(KL_PARTS) <= set(study.members) else None,
@@ -177,7 +177,7 @@ def training_figure(study: StudyResults) -> Figure:
 
 def number_figure(study: StudyResults) -> Figure:
     """Held-out gain by number of factors; an open dot where the members use none of theirs."""
-    table: Any = study.n_factors
+    table = study.n_factors
     sizes = table[table.kind == "size"]
     figure = draw.new_figure(3.4, width=8.0)
     axes = draw.tidy(figure.subplots(), "factors allowed", "gain, nats per validation date")

@@ -48,7 +48,6 @@ def study_document(study: StudyResults) -> Document:
 
     opening = study_opening(study)
     loss, known = tables.loss_table(study), tables.known_factor_table(study)
-    ranking = tables.ranking_table(study)
     parts = [
         *section("Scores on the test dates", opening.scores, *_score_notes(study)),
         *section("The factors, one by one", tables.factor_table(study), *_factor_notes(study)),
@@ -72,7 +71,7 @@ def study_document(study: StudyResults) -> Document:
         ),
         *section(
             "The best members", tables.member_table(study), Prose(words.MEMBER_NOTE),
-            ranking, Prose(words.RANKING_NOTE) if ranking else None,
+            tables.ranking_table(study), Prose(words.RANKING_NOTE),
         ),
         *section("To make it again", tables.setting_table(study)),
     ]  # fmt: skip
@@ -148,10 +147,8 @@ def _factor_notes(study: StudyResults) -> list[Prose]:
     return [Prose(note) for note in notes]
 
 
-def _number_words(study: StudyResults) -> Prose | None:
+def _number_words(study: StudyResults) -> Prose:
     """How the number of factors was reached."""
-    if study.n_factors is None:
-        return None
     table, why = study.n_factors.set_index("name").factors, words.MEDIAN
     if table["held_out"] == 0:
         why = "no number of factors beats none on the validation dates beyond its error"

@@ -17,12 +17,13 @@ from jaxvae.report.text import (
     percent,
     reference_names,
 )
-from jaxvae.report.verdicts import INTERVALS, judge, match_of, stabilities
+from jaxvae.report.verdicts import judge, match_of, stabilities
 
 OURS = ("vae_ensemble", "vae_best")
 MATCHED_MODELS = ("consensus", "vae_best", "pca", "factor_analysis")
 BEST_MEMBERS = 10
 EXTREMES = 3
+KINDS = ("", "_joint", "_seeds")  # of intervals: over dates, jointly, over seeds
 LOST = 0.5
 
 
@@ -59,7 +60,7 @@ def _score_row(study: StudyResults, table: pd.DataFrame, model: str) -> list[str
     names = ("log_likelihood", "log_likelihood_se", "log_likelihood_per_cell", "r2")
     value, error, per_cell, r2 = (study.metric(model, name, "test") for name in names)
     row: Any = table.loc[model] if model in table.index else {}
-    ends = [(row.get(f"low{x}", np.nan), row.get(f"high{x}", np.nan)) for x in INTERVALS]
+    ends = [(row.get(f"low{x}", np.nan), row.get(f"high{x}", np.nan)) for x in KINDS]
     alone, joint, seeds = (interval(*pair) for pair in ends)
     return [
         model_name(study, model, start=True),
@@ -135,20 +136,16 @@ def _known_row(study: StudyResults, name: str, models: list[str]) -> list[str]:
     ]
 
 
-def estimate_table(study: StudyResults) -> Grid | None:
+def estimate_table(study: StudyResults) -> Grid:
     """Every estimator's number of factors, the verdict first."""
-    if study.n_factors is None:
-        return None
     table = study.n_factors.set_index("name").factors
     asked = words.NUMBER_ESTIMATORS
     rows = [[*asked[name], str(int(table[name]))] for name in asked if name in table]
     return Grid(["Estimator", "What it asks", "Factors"], rows, "text narrow")
 
 
-def size_table(study: StudyResults) -> Grid | None:
+def size_table(study: StudyResults) -> Grid:
     """The ensemble by its number of factors: validation likelihood and factors in use."""
-    if study.n_factors is None:
-        return None
     header = ["Factors allowed", "Validation log-likelihood", "Gain over none [95 %]"]
     sizes = study.n_factors[study.n_factors.kind == "size"]
     rows = [
@@ -188,10 +185,8 @@ def _loss_row(study: StudyResults, beta: Any, part: pd.DataFrame) -> list[str]:
     ]
 
 
-def ranking_table(study: StudyResults) -> Grid | None:
+def ranking_table(study: StudyResults) -> Grid:
     """Ways to rank members without the truth, and how well they did where it is known."""
-    if study.rankings is None or study.rankings.empty:
-        return None
     header = ["Ranked by", "Members", "First", "Rank correlation with matched |corr.|"]
     scores = ["correlation", "best_score", "median_score"]
     rows = [
@@ -226,10 +221,13 @@ def member_table(study: StudyResults) -> Grid:
 def setting_table(study: StudyResults) -> Grid:
     """What it takes to make the same numbers again."""
     config = study.config
-    device = config["device"]
+    identity = config["identity"]
+    device, versions = identity["device"], identity["versions"]
     values = {
         **{name: config.get(name) for name in words.SETTING_NAMES},
-        "versions": ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
+        "tile_width": identity["tile_width"],
+        "data_hash": identity["data"]["returns"],
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "device": f"{device['count']} × {device['kind']} ({device['platform']})",
         "betas": ", ".join(f"{beta:g}" for beta in config["betas"]),
         "seeds": ", ".join(str(seed) for seed in config["seeds"]),

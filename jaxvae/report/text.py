@@ -8,6 +8,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from jaxvae.report.results import StudyResults
 
+Number = float | int | np.number
 NONE = "–"
 MODEL_NAMES = {
     "vae_ensemble": "VAE ensemble",
@@ -24,7 +25,7 @@ MODEL_NAMES = {
 }
 
 
-def number(value: float | int | np.integer, digits: int = 2, sign: bool = False) -> str:
+def number(value: Number, digits: int = 2, sign: bool = False) -> str:
     """A number for a person: a true minus sign, and an en dash where there is none."""
     if not np.isfinite(value):
         return NONE
@@ -33,7 +34,7 @@ def number(value: float | int | np.integer, digits: int = 2, sign: bool = False)
     return (text.lstrip("+-") if zero else text).replace("-", "−")
 
 
-def interval(low: float, high: float, digits: int = 2) -> str:
+def interval(low: Number, high: Number, digits: int = 2) -> str:
     """An interval in brackets; an en dash where there is none."""
     return f"[{number(low, digits)}, {number(high, digits)}]" if np.isfinite(low) else NONE
 
@@ -43,7 +44,7 @@ def counted(how_many: int, noun: str) -> str:
     return f"{how_many:,} {noun}" + ("" if how_many == 1 else "s")
 
 
-def percent(share: float, digits: int = 0) -> str:
+def percent(share: Number, digits: int = 0) -> str:
     """A share as a percentage; rounded as `number` rounds the share itself."""
     return f"{number(100 * float(f'{share:.{digits + 2}f}'), digits)} %"
 

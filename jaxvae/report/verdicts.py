@@ -3,25 +3,26 @@
 Words are decided on the numbers as they are printed, so that no sentence contradicts its table.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxvae.analysis.survival import STABLE
+from jaxvae.analysis.survival import is_stable
 from jaxvae.report.results import StudyResults
+from jaxvae.report.text import Number
 
 MATERIAL = 0.02  # of shares of variance and of correlations, which have no interval
+LEAD = ["baseline", "difference", "low_widest", "high_widest"]
 AHEAD, LEVEL, BEHIND = "ahead of", "level with", "behind"
-INTERVALS = ("", "_joint", "_seeds")  # suffixes of the ends: over dates, jointly, over seeds
 
 
-def printed(value: float) -> float:
+def printed(value: Number) -> float:
     """A number as the report prints it."""
     return float(f"{value:.2f}")
 
 
-def standing(low: float, high: float) -> str:
+def standing(low: Number, high: Number) -> str:
     """Where an interval of a difference leaves its model: ahead, level or behind."""
     return AHEAD if printed(low) > 0 else BEHIND if printed(high) < 0 else LEVEL
 
@@ -70,8 +71,8 @@ class Factors(NamedTuple):
     """Are the factors real?
 
     asked: how many the VAEs were given. kept: how many of the consensus survive, 0 too.
-    estimated: what the estimators of the number of factors find; None where nobody counted.
-    stable: which of those shown have a stability of at least `STABLE`; None with one seed.
+    estimated: what the estimators of the number of factors find.
+    stable: which of those shown are (`survival.is_stable`); None with one seed.
     matched: which of them match a known factor beyond the bar; None where none are known.
     mcc, chance, rotation: the mean matched |correlation|, and 95th percentiles by chance and by
         random rotation; NaN where there is none.
@@ -79,7 +80,7 @@ class Factors(NamedTuple):
 
     asked: int
     kept: int
-    estimated: int | None
+    estimated: int
     stable: Bool[np.ndarray, " factor"] | None
     matched: Bool[np.ndarray, " factor"] | None
     mcc: float
@@ -109,7 +110,8 @@ def compare(study: StudyResults) -> Comparison:
     """The ensemble beside the classical models that can be compared with."""
     table = study.comparisons
     rows = table[(table.model == "vae_ensemble") & (table.split == "test")]
-    leads = [_lead(row) for _, row in rows.sort_values("difference", kind="stable").iterrows()]
+    columns = rows.sort_values("difference", kind="stable")[LEAD]
+    leads = [Lead(*row) for row in columns.itertuples(index=False)]
     names = [lead.baseline for lead in leads]
     exploded = tuple(name for name in names if study.metric(name, "degenerate", "test") > 0)
     return Comparison(
@@ -120,23 +122,16 @@ def compare(study: StudyResults) -> Comparison:
     )
 
 
-def _lead(row: Any) -> Lead:
-    ends = [(row.get(f"low{x}", np.nan), row.get(f"high{x}", np.nan)) for x in INTERVALS]
-    known = [pair for pair in ends if np.isfinite(pair).all()]
-    return Lead(row.baseline, row.difference, *max(known, key=lambda pair: pair[1] - pair[0]))
-
-
 def judge(study: StudyResults) -> Factors:
     """The factors that are shown, and what speaks for them."""
-    counts, reference = study.n_factors, study.config["reference"]
+    reference = study.config["reference"]
     names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, rotation = (study.metric("consensus", name, "test") for name in names)
-    steady = np.array([printed(r) >= STABLE for r in stabilities(study)])
     found = Factors(
         asked=study.config["n_factors"],
         kept=study.config["consensus"]["survive"],
-        estimated=None if counts is None else int(counts.set_index("name").factors["verdict"]),
-        stable=steady if len(study.config["seeds"]) > 1 else None,
+        estimated=int(study.n_factors.set_index("name").factors["verdict"]),
+        stable=is_stable(stabilities(study)) if len(study.config["seeds"]) > 1 else None,
         matched=None,
         mcc=mcc,
         chance=chance,

@@ -152,7 +152,7 @@ def strategy_table(walk: WalkResults) -> Grid:
 
 def strategy_name(walk: WalkResults, strategy: str) -> str:
     """What a strategy is called, with the number of factors that its own model has."""
-    factors = min(walk.config["rival_factors"], len(walk.config["assets"]) - 1)
+    factors = min(walk.config["baseline_factors"], len(walk.config["assets"]) - 1)
     counts = strategy in ("pca", "factor_analysis")
     return STRATEGIES[strategy] + (f", K = {factors}" if counts else "")
 

@@ -112,8 +112,9 @@ def lead_note(comparisons: pd.DataFrame) -> str:
     rows = comparisons[(comparisons.model == "vae_ensemble") & (comparisons.baseline != EWMA)]
     rival = rows.iloc[int(rows.difference.argmin())]
     name = rival.baseline.replace("_", " ")
-    lead = f"{rival.difference:+.2f} [{rival.low:+.2f}, {rival.high:+.2f}] nats a date"
-    if rival.low > 0:
+    low, high = rival.low_widest, rival.high_widest
+    lead = f"{rival.difference:+.2f} [{low:+.2f}, {high:+.2f}] nats per date"
+    if low > 0:
         return (
             f"The past helps: one step ahead the ensemble leads {name}, the strongest "
             f"model without a memory, by {lead}."
