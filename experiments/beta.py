@@ -67,7 +67,7 @@ from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference import members
 from jaxvae.models import PerceptronConfig, make_batch
-from jaxvae.report.style import to_png
+from jaxvae.report.draw import to_png
 from jaxvae.study.presets import PRESETS
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from jaxvae.report.style import (
+from jaxvae.report.draw import (
     DATA,
     FACTOR_ANALYSIS,
     MUTED,

@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from matplotlib.colors import CenteredNorm
 from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
@@ -36,7 +35,8 @@ from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
-from jaxvae.report import style
+from jaxvae.report import draw as style
+from jaxvae.report.text import counted, number, percent
 from jaxvae.study.presets import make_preset, notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import make_data
@@ -154,7 +154,7 @@ def pca(walk):
     axes.axhline(0.9, color=style.MUTED, ls="--", lw=1, label="90 %")
     axes.set(xticks=places, ylim=(0, 1))
     style.add_legend(figure, axes)
-    share = style.percent(total[K - 1])
+    share = percent(total[K - 1])
     style.set_message(figure, f"Five principal components explain {share} of the variance")
     return figure
 
@@ -198,17 +198,14 @@ def factors(walk):
             f"({values[k, b]:+.3f}); notebook true {theirs} (|r| {r:.3f})"
         )
     figure = style.new_figure(5.0, width=7.6)
-    axes = style.tidy_heat_map(figure.subplots())
-    image = axes.imshow(values, cmap=style.heat_map(style.SIGNED), vmin=-1, vmax=1, aspect="auto")
-    style.write_values(axes, values, np.abs(values))
-    style.name_ticks(axes, "x", true)
-    style.name_ticks(axes, "y", ours)
+    axes = style.tidy(figure.subplots())
+    words = "correlation, in sample"
+    style.heat_map(axes, values, true, ours, words, signed=True, written=True)
     for columns, size, ls in ((one_to_one, 0.94, "-"), (best, 0.82, "--")):
         for row, column in enumerate(columns):
             corner = (column - size / 2, row - size / 2)
             axes.add_patch(Rectangle(corner, size, size, fill=False, lw=1.8, ls=ls))
-    style.add_colour_bar(figure, image, axes, "correlation, in sample")
-    claimed = style.count(len(set(best)), "true factor")
+    claimed = counted(len(set(best)), "true factor")
     style.set_message(figure, f"Best matches (dashed) claim {claimed}; framed: one-to-one")
     return figure
 
@@ -218,7 +215,7 @@ def latent_space(walk):
     figure = style.new_figure(7.2)
     learned, signs, strength = walk.matching
     for j, axes in enumerate(figure.subplots(K, 1, sharex=True, sharey=True)):
-        r = style.number(strength[j])
+        r = number(strength[j])
         title = f"True factor {j + 1} and VAE factor {learned[j] + 1}: |r| = {r}"
         style.tidy(axes, DATE if j == K - 1 else "", "", title)
         both = (walk.truth.factors[:, j], signs[j] * walk.look.factors[:, learned[j]])
@@ -246,14 +243,12 @@ def loadings(walk):
         (right, walk.truth.loadings, "True loadings", "true", range(K), units[1]),
     )
     for axes, values, title, name, order, unit in blocks:
-        style.tidy_heat_map(axes, title=title)
-        signed = {"cmap": style.heat_map(style.SIGNED), "norm": CenteredNorm()}
-        image = axes.imshow(values[rows], aspect="auto", interpolation="nearest", **signed)
-        style.name_ticks(axes, "x", [f"{name} {k + 1}" for k in order])
+        style.tidy(axes, title=title)
+        names, limit = [f"{name} {k + 1}" for k in order], np.abs(values).max()
+        style.heat_map(axes, values[rows], names, (), unit, limit=limit, signed=True)
         axes.hlines(edges, -0.5, K - 0.5, color=style.MUTED, lw=0.6)
-        style.add_colour_bar(figure, image, axes, unit)
     left.set(yticks=[], ylabel="100 assets, by sector")
-    r = style.number(np.diag(correlation(ours, walk.truth.loadings)).mean())
+    r = number(np.diag(correlation(ours, walk.truth.loadings)).mean())
     style.set_message(figure, f"Matched loadings correlate {r} over assets in the mean")
     return figure
 
@@ -305,7 +300,7 @@ def generation(walk):
     pairs.plot([-1, 1], [-1, 1], color=style.DATA, lw=1, ls="--")
     pairs.set_aspect("equal")
     style.add_legend(figure, density)
-    stds = [style.number(row["std"]) for row in table.values()]
+    stds = [number(row["std"]) for row in table.values()]
     message = f"Generated standard deviation: decoder alone {stds[1]}, with noise of variance ½ "
     style.set_message(figure, f"{message}{stds[2]}, with the residual’s noise {stds[3]} (data: 1)")
     return figure
@@ -350,10 +345,10 @@ def main():
     size = {"seeds": 2, "epochs": 10} if arguments.quick else {"seeds": 16, "epochs": 200}
     walk = take_walk(**size)
     arguments.figures.mkdir(parents=True, exist_ok=True)
-    for number, section in enumerate(SECTIONS, 1):
-        print(f"\n{number}. {section.__doc__}")
+    for place, section in enumerate(SECTIONS, 1):
+        print(f"\n{place}. {section.__doc__}")
         if figure := section(walk):
-            figure.savefig(arguments.figures / f"{number}_{section.__name__}.png")
+            figure.savefig(arguments.figures / f"{place}_{section.__name__}.png")
     found = results(walk)
     table = pd.DataFrame(found["over_seeds"]).T
     print(f"\nOver {size['seeds']} seeds:\n{table.to_string(float_format='{:.4f}'.format)}")

@@ -33,8 +33,8 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.report.figures import all_figures
-from jaxvae.report.style import to_png
+from jaxvae.report.draw import to_png
+from jaxvae.report.score_figures import draw_scores
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 
@@ -98,7 +98,7 @@ def main():
             print(f"{panel.name}, {config.model}: {result['seconds']} s", flush=True)
             print(panel.name, config.model, result["test"]["vae_ensemble"], flush=True)
             if (panel.name, config.model) == PICTURE[:2]:
-                picture = to_png(all_figures(study)[PICTURE[2]])
+                picture = to_png(draw_scores(study)[PICTURE[2]])
                 (arguments.out / "score_over_beta.png").write_bytes(picture)
     settings = {"configs": configs, "devices": jax.local_device_count()}
     write_json(arguments.out, "panels", {"quick": arguments.quick, **settings, "panels": results})

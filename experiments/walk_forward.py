@@ -46,8 +46,8 @@ from jaxvae.analysis.bootstrap import block_bootstrap_interval
 from jaxvae.analysis.portfolios import annual_volatility, dates_per_year, hold, minimum_variance
 from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.report.style import to_png
-from jaxvae.report.walk_figures import walk_figure
+from jaxvae.report.draw import to_png
+from jaxvae.report.walk_report import walk_figure
 from jaxvae.walk.members import Said
 from jaxvae.walk.walk import (
     BASELINE,

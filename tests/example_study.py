@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from jaxvae.report.words import ESTIMATORS, KNOWN_SCORES
+from jaxvae.report.words import FACTOR_SCORES, NUMBER_ESTIMATORS
 from jaxvae.study.study import Study
 
 ODD_TICKERS = (
@@ -58,8 +58,7 @@ def make_study(
     )
     grid = SimpleNamespace(seeds=list(range(n_seeds)), betas=list(betas), epochs=epochs)
     world = _world(rng, size)
-    members = _members(rng, grid, reference, diverged)
-    members = _with_parts(members)
+    members = _with_parts(_members(rng, grid, reference, diverged))
     arrays = _arrays(rng, size, grid, world, members)
     if not reference:
         arrays = {name: array for name, array in arrays.items() if name not in OF_A_REFERENCE}
@@ -89,7 +88,7 @@ def _with_parts(members):
 
 
 def _counts(rng, grid, members, n_factors, reference):
-    answers = dict(zip(ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
+    answers = dict(zip(NUMBER_ESTIMATORS, [n_factors] * 3 + [4, 5, 1, 3, 5, 4], strict=True))
     rows = [("estimate", name, answer) for name, answer in answers.items()]
     counts = pd.DataFrame(rows, columns=["kind", "name", "factors"])
     places = np.arange(n_factors + 1)
@@ -195,7 +194,7 @@ def _metrics(members, n_factors, reference):
         for model, mcc in (("consensus", 0.861), ("vae_best", 0.812), ("pca", 0.702)):
             levels = {"mcc_chance_mean": 0.071, "mcc_chance_95": 0.094, "mcc_rotation_95": 0.828}
             add(model, "test", mcc=mcc, **levels)
-            for name in [name for name in KNOWN_SCORES if name != "mcc"]:
+            for name in [name for name in FACTOR_SCORES if name != "mcc"]:
                 floor = {} if name == "canonical_correlation" else {f"{name}_rotation_95": 0.35}
                 add(model, "test", **{name: 0.6, f"{name}_chance_95": 0.1, **floor})
         ends = {"mcc_seeds_mean": 0.80, "mcc_seeds_low": 0.77, "mcc_seeds_high": 0.83}
@@ -226,7 +225,10 @@ def _comparisons():
             rows.append((model, baseline, "test", middle, middle - 0.55, middle + 0.6))
     names = ["model", "baseline", "split", "difference", "low", "high"]
     table = pd.DataFrame(rows, columns=names)
-    return table.assign(low_joint=table.low - 0.2, high_joint=table.high + 0.2)
+    table = table.assign(low_joint=table.low - 0.2, high_joint=table.high + 0.2)
+    seeds = np.where(table.model == "vae_ensemble", 0.1, np.nan)
+    table = table.assign(low_seeds=table.difference - seeds, high_seeds=table.difference + seeds)
+    return table.assign(low_widest=table.low_joint, high_widest=table.high_joint)
 
 
 def _config(size, grid, members, reference, diverged):
@@ -304,6 +306,7 @@ def _arrays(rng, size, grid, world, members):
         "consensus_presence": np.ones(size.factors),
         "unit_loadings": unit + 0.1 * rng.standard_normal(unit.shape),
         "mean_loadings": unit,
+        "scaler_scale": np.full(len(size.assets), 0.04),
         "stability": np.clip(by_seed - 0.05 * rng.random((len(grid.betas), size.factors)), 0, 1),
         "agreement": agreement,
         "reconstruction_data": data,

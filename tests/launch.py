@@ -9,7 +9,9 @@ import sys
 import time
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["jaxvae.cli.study", "jaxvae.report.page", "jaxvae.study.study"])
+FORKS.set_forkserver_preload(
+    ["jaxvae.cli.study", "jaxvae.report.study_report", "jaxvae.study.study"]
+)
 LONGEST = 120.0
 # Of six members in three tiles, on two devices; refits and counts in two tiles each.
 STUDY = (

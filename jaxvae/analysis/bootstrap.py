@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+from scipy.special import logsumexp
 
 from jaxvae.errors import OptionError
 
@@ -213,6 +214,30 @@ def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) ->
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def mixture_half_width(log_densities: Float[np.ndarray, "seed date"], level: float = 0.95) -> float:
+    """How far an equal mixture's mean log-density hangs on which seeds were run, by the jackknife.
+
+        L_i = mean over dates of ln 1/(n − 1) Σ_{j≠i} p_j,   h = t √((n − 1)/n Σ_i (L_i − L̄)²)
+
+    A seed that the others make up for counts little, however bad it is alone.
+
+    Args:
+        log_densities: ln p_i of each seed's own model.
+        level: The interval's nominal coverage, between 0 and 1.
+
+    Returns:
+        Half the width of the interval, nats per date; NaN for fewer than two seeds.
+
+    Source: Efron and Stein (1981), "The jackknife estimate of variance", with Student's t.
+    """
+    n = len(log_densities)
+    if n < 2:
+        return float("nan")
+    without = [logsumexp(np.delete(log_densities, i, axis=0), axis=0).mean() for i in range(n)]
+    error = np.sqrt((n - 1) * np.var(without))
+    return float(stats.t.ppf((1 + level) / 2, n - 1) * error)
 
 
 def _in_units(

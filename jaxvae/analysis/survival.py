@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from jaxvae.analysis.consensus import Consensus, align_units, member_units, stability_of_units
 
 LEAST_PRESENCE = 0.5
+STABLE = 0.9
 CHANCE_DRAWS = 19  # one draw more exceeds the largest of them in 1 case of 20
 
 
@@ -28,6 +29,12 @@ def survives(
     tell: then presence alone decides.
     """
     return (presence >= LEAST_PRESENCE) & (stability > chance)
+
+
+def is_stable(stability: Float[np.ndarray, " factor"]) -> Bool[np.ndarray, " factor"]:
+    """Whether factors are stable over seeds, as everything that is said of them means it: a
+    stability of at least .9, rounded to the two places that are printed."""
+    return np.round(stability, 2) >= STABLE
 
 
 def chance_stability(

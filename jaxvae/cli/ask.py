@@ -11,14 +11,14 @@ from jaxvae.cli.panel import NewDates, load_new_dates
 from jaxvae.data.frames import read_covariates
 from jaxvae.data.panel import Panel
 from jaxvae.errors import FolderError, Option, OptionError, like, option
-from jaxvae.report.page import REPORT
+from jaxvae.report.content import REPORT
 from jaxvae.runs.files import require_new, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
 from jaxvae.study import forecasts
 from jaxvae.study.config import LARGEST_SEED
 from jaxvae.study.study import Study, draw_report, load_study
-from jaxvae.walk.folder import PAGE, draw_page
+from jaxvae.walk.folder import draw_walk_report
 
 KEPT = ("drop-dates", "keep")
 
@@ -126,11 +126,10 @@ def write_forecast(_: Interrupts, asked: Forecast) -> None:
 def draw_again(_: Interrupts, asked: InFolder) -> None:
     """The figures and the report of a study or a walk again."""
     if read_config(asked.folder)["command"] == "walk":
-        draw_page(asked.folder)
-        print(asked.folder / PAGE)
+        draw_walk_report(asked.folder)
     else:
         draw_report(asked.folder)
-        print(asked.folder / REPORT)
+    print(asked.folder / REPORT)
 
 
 def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:

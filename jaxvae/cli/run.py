@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from jaxvae.cli.options import Output
 from jaxvae.cli.panel import Source, describe_source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
+from jaxvae.report.content import REPORT, Opening, summary
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import (
@@ -38,7 +39,7 @@ class Task(NamedTuple):
 
     label: of the default folder. identity: from panel and configuration, all that the bits depend
     on. compute: from the same to a result with a `config` of its own. layout, files: how the result
-    is kept; page: the file for a person. closing: the result in a few lines.
+    is kept. opening: what its report says first, which the terminal is told too.
     """
 
     source: Source
@@ -49,8 +50,7 @@ class Task(NamedTuple):
     compute: Callable[..., Any]
     layout: Layout
     files: Callable[[Any], Mapping[str, bytes]]
-    closing: Callable[[Any], str]
-    page: str
+    opening: Callable[[Any], Opening]
 
 
 def carry_out(
@@ -110,12 +110,6 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
-def closing_lines(head: Iterable[str], columns: tuple[str, str, str], rows: Iterable[Any]) -> str:
-    """Lines, and under them a table of names, figures and what more there is to say."""
-    lines = [f"  {name:<28}{figure:>22}   {more}" for name, figure, more in (columns, *rows)]
-    return "\n".join(line.rstrip() for line in (*head, *lines))
-
-
 def _run(
     interrupts: Interrupts,
     task: Task,
@@ -153,5 +147,5 @@ def _run(
         interrupts.over = processes.coordinator is None
     for note in result.config["notes"]:
         say(f"note: {note}")
-    print(task.closing(result))
-    print(out / task.page)
+    print(summary(task.opening(result)))
+    print(out / REPORT)

@@ -1,16 +1,15 @@
 """The commands that train a study: `study`, and `gather` for what a job array has trained."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
 
 from jaxvae.cli.options import Command, Group, InFolder, Output
 from jaxvae.cli.panel import ToldSource, load_told_panel
-from jaxvae.cli.run import Task, carry_out, closing_lines, say_is_done, use_all_cores
+from jaxvae.cli.run import Task, carry_out, say_is_done, use_all_cores
 from jaxvae.errors import FolderError, OptionError, option
-from jaxvae.report.page import REPORT
+from jaxvae.report.study_report import study_opening
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
@@ -18,7 +17,6 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.describe import study_identity
 from jaxvae.study.folder import LAYOUT, study_files
 from jaxvae.study.run import run_study
-from jaxvae.study.study import Study
 from jaxvae.training.tiles import resolve_width
 
 
@@ -83,36 +81,8 @@ def _task(source: ToldSource, config: StudyConfig) -> Task:
         compute=run_study,
         layout=LAYOUT,
         files=study_files,
-        closing=_closing,
-        page=REPORT,
+        opening=study_opening,
     )
-
-
-def _closing(study: Study) -> str:
-    """What was run, and the test log-likelihood by model, best first."""
-    panel, chosen = study.config["panel"], study.config["chosen"]
-    n_seeds, n_betas = len(study.config["seeds"]), len(study.config["betas"])
-    head = (
-        f"{study.config['name']}: {panel['n_dates']:,} dates × {panel['n_assets']:,} assets, "
-        f"{n_seeds * n_betas} members ({n_seeds} seeds × {n_betas} betas), "
-        f"{study.config['n_factors']} factors",
-        f"β = {chosen['beta']:g} chosen on validation, refitted, scored on the "
-        f"{panel['n_test']:,} test dates from {panel['test_from']}:",
-    )
-    columns = ("model", "nats a date", "the ensemble's lead, 95 % interval")
-    return closing_lines(head, columns, _scores(study))
-
-
-def _scores(study: Study) -> Iterator[tuple[str, str, str]]:
-    """A model, its score, and the ensemble's lead over it."""
-    table = study.metrics
-    rows = table[(table.metric == "log_likelihood") & (table.split == "test") & table.member.isna()]
-    ensemble = study.comparisons[study.comparisons.model == "vae_ensemble"]
-    leads = {lead["baseline"]: lead for lead in ensemble.to_dict("records")}
-    for row in rows.sort_values("value", ascending=False).to_dict("records"):
-        lead = leads.get(row["model"])
-        more = lead and f"{lead['difference']:+.2f} [{lead['low']:+.2f}, {lead['high']:+.2f}]"
-        yield row["model"], f"{row['value']:.2f}", more or ""
 
 
 COMMANDS = {

@@ -4,11 +4,12 @@ import functools
 
 from jaxvae.cli.options import Command, Output
 from jaxvae.cli.panel import Source, load_panel
-from jaxvae.cli.run import Task, carry_out, closing_lines
+from jaxvae.cli.run import Task, carry_out
+from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import LAYOUT, PAGE, walk_files
-from jaxvae.walk.walk import Walk, walk_forward, walk_identity
+from jaxvae.walk.folder import LAYOUT, walk_files
+from jaxvae.walk.walk import walk_forward, walk_identity
 
 
 def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Output) -> None:
@@ -22,21 +23,9 @@ def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Out
         compute=walk_forward,
         layout=LAYOUT,
         files=walk_files,
-        closing=_closing,
-        page=PAGE,
+        opening=walk_opening,
     )
     carry_out(interrupts, task, output)
-
-
-def _closing(walk: Walk) -> str:
-    """What was walked, and the volatility of each portfolio, calmest first."""
-    config, strategies = walk.config, walk.strategies.sort_values("volatility")
-    head = (
-        f"{config['name']}: {config['n_windows']:,} windows, judged {config['judged_from']} to "
-        f"{config['judged_to']}",
-    )
-    rows = [(name, f"{100 * value:.2f}", "") for name, value in strategies.volatility.items()]
-    return closing_lines(head, ("minimum-variance portfolio", "volatility, % a year", ""), rows)
 
 
 COMMANDS = {

@@ -1,138 +1,142 @@
-"""The report's answers to the three questions of a study, from its numbers alone."""
+"""The report's answers to the three questions of a study, in words that its verdicts choose."""
 
-import pandas as pd
+import numpy as np
 
-from jaxvae.report.factor_figures import chosen_row
+from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE
+from jaxvae.report.content import Answer
 from jaxvae.report.results import StudyResults
-from jaxvae.report.style import beta_label, count, model_name, number, percent
-
-# Random rotations of three factors agree by .83 on average, of more factors by less.
-STABLE = 0.9
-RELATIONS = {
-    "Yes": "more than",
-    "No": "less than",
-    "Too close to tell": "too close to tell against",
-}
-
-
-def answers(study: StudyResults) -> list[dict[str, str]]:
-    """Question, verdict and text: which factors, are they real, does a VAE find more."""
-    return [_which(study), _real(study), _more(study)]
-
-
-def _which(study: StudyResults) -> dict[str, str]:
-    n_factors = study.config["n_factors"]
-    kept = study.config.get("consensus", {}).get("survive", n_factors)
-    found = count(n_factors, "factor")
-    if kept < n_factors:
-        found = f"{kept} of {count(n_factors, 'factor')} kept"
-    ensemble, pca = (study.metric(model, "r2", "test") for model in ("vae_ensemble", "pca"))
-    return {
-        "question": "Which latent factors drive the panel?",
-        "verdict": f"{found}, {percent(ensemble)} of the variance",
-        "text": f"With {count(n_factors, 'factor')} the VAE ensemble rebuilds {percent(ensemble)} "
-        f"of the returns’ variance on dates it never saw; PCA with as many rebuilds "
-        f"{percent(pca)}. The factors and the assets they move are listed below.",
-    }
+from jaxvae.report.text import (
+    beta_label,
+    counted,
+    interval,
+    model_name,
+    number,
+    percent,
+    reference_kind,
+)
+from jaxvae.report.verdicts import (
+    BEHIND,
+    LEVEL,
+    MATERIAL,
+    Comparison,
+    Factors,
+    Lead,
+    compare,
+    judge,
+)
 
 
-def _real(study: StudyResults) -> dict[str, str]:
-    steady, kept = _steady(study), study.factors.shape[1]
-    marks = [steady == kept] if steady is not None else []
-    words = [_number_words(study), _stability_words(study, steady)]
-    if study.config["reference"]:
-        above, sentence = _reference_words(study)
-        marks, words = [*marks, above], [*words, sentence]
-    else:
-        words.append("No known factors come with this panel, so nothing else can vouch for them.")
-    if _number(study) == 0:
-        verdict = "Not shown: nothing beyond noise"
-    elif steady is None:
-        verdict = "Cannot tell from one seed"
-    else:
-        word = "Yes" if all(marks) else "In part" if any(marks) or steady else "Not shown"
-        verdict = f"{word}: {steady} of {kept} stable"
-    return {"question": "Are they real?", "verdict": verdict, "text": " ".join(words).strip()}
+def answers(study: StudyResults) -> list[Answer]:
+    """Which factors there are, whether they are real, whether a VAE finds more than PCA."""
+    found, beside = judge(study), compare(study)
+    more = "Does a VAE find more than PCA and factor analysis?"
+    which = which_words(study, found, beside)
+    return [
+        Answer("Which latent factors drive the panel?", which_verdict(found), which),
+        Answer("Are they real?", real_verdict(found), real_words(study, found)),
+        Answer(more, more_verdict(study, beside), more_words(study, beside)),
+    ]
 
 
-def _number(study: StudyResults) -> int | None:
-    """The verdict on the number of factors; None in studies that did not count."""
-    if study.n_factors is None:
-        return None
-    return int(study.n_factors.set_index("name").factors["verdict"])
+def which_verdict(found: Factors) -> str:
+    """How many factors the study keeps, and how many the estimators find where that differs."""
+    kept = counted(found.kept, "factor") if found.kept else "None that holds"
+    if found.estimated == found.kept:
+        return kept
+    return f"{kept}; estimators of their number find {found.estimated or 'none'}"
 
 
-def _number_words(study: StudyResults) -> str:
-    found = _number(study)
-    if found is None:
-        return ""
-    return f"Estimators of the number of factors find {found or 'none'}."
-
-
-def _steady(study: StudyResults) -> int | None:
-    if len(study.config["seeds"]) < 2 or "stability" not in study.arrays:
-        return None
-    return int((study.arrays["stability"][chosen_row(study)] >= STABLE).sum())
-
-
-def _stability_words(study: StudyResults, steady: int | None) -> str:
-    if steady is None:
-        return "One seed cannot show whether another would find the same factors."
+def which_words(study: StudyResults, found: Factors, beside: Comparison) -> str:
+    """What the factors rebuild, and how many were kept."""
+    ours, pca = (percent(share, 1) for share in beside.rebuilt)
+    kept = {0: "None", found.asked: "All"}.get(found.kept, str(found.kept))
+    verb, them = ("is", "it") if found.kept == 1 else ("are", "them")
     return (
-        f"Found again whatever the seed: {steady} of {count(study.factors.shape[1], 'factor')} "
-        f"(mean correlation with the other members’ consensus at least {number(STABLE, 1)}, at "
-        f"{beta_label(study.config['chosen']['beta'])})."
+        f"Given {counted(found.asked, 'factor')}, the VAE ensemble rebuilds {ours} of the returns’ "
+        f"variance on test dates; PCA with as many rebuilds {pca}. {kept} of the {found.asked} "
+        f"{verb} in at least {percent(LEAST_PRESENCE)} of the members at "
+        f"{beta_label(study.config['chosen']['beta'])}, which agree on {them} beyond chance."
     )
 
 
-def _reference_words(study: StudyResults) -> tuple[bool, str]:
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
-    mcc, chance, floor = (study.metric("consensus", name, "test") for name in names)
-    kind = "planted" if study.config["reference"]["planted"] else "reference"
-    start = f"Matched with the {kind} factors they correlate {number(mcc)} on test dates, "
-    levels = f"(chance reaches {number(chance)}, a random rotation {number(floor)})"
-    if mcc <= chance:
-        return False, f"{start}no more than chance would {levels}."
-    # A single factor has no rotation to confuse it with.
-    if mcc <= floor and len(study.config["reference"]["names"]) > 1:
-        end = "more than chance but no more than a random rotation of the right space would"
-        return False, f"{start}{end} {levels}: the axes are not identified."
-    return True, f"{start}more than chance or a random rotation would {levels}."
+def real_verdict(found: Factors) -> str:
+    """Yes, in part, not shown, or cannot tell."""
+    if found.estimated == 0:
+        return "Not shown: the estimators find nothing beyond noise"
+    if not found.kept:
+        return "Not shown: no factor is kept"
+    if found.real is None:
+        return "Cannot tell from one seed"
+    real = int(found.real.sum())
+    share = f"{real} of {found.kept}"
+    if not real:
+        return f"Not shown: {share}"
+    if found.estimated < real:
+        return f"In part: {share}, but estimators find {found.estimated}"
+    return f"Yes: {share}" if real == found.kept else f"In part: {share}"
 
 
-def _more(study: StudyResults) -> dict[str, str]:
-    table = study.comparisons
-    rows = table[(table.model == "vae_ensemble") & (table.split == "test")].sort_values(
-        "difference"
+def real_words(study: StudyResults, found: Factors) -> str:
+    """Stability over seeds, and the match with known factors beside what a rotation reaches."""
+    words = "With one seed nobody can say whether another would find the same factors."
+    if found.stable is not None:
+        steady, shown = int(found.stable.sum()), counted(len(found.stable), "factor")
+        words = (
+            f"{steady} of {shown} {'is' if steady == 1 else 'are'} stable: found by all seeds, "
+            f"with a stability of at least {number(STABLE, 1)} (a member’s correlation with the "
+            "consensus of the others)."
+        )
+    if found.matched is None:
+        return f"{words} No known factors come with this panel to compare them with."
+    levels = f"chance reaches {number(found.chance)}"
+    if np.isfinite(found.rotation):
+        levels += f" and a random rotation of the right space {number(found.rotation)}"
+    end = f"{int(found.matched.sum())} on their own exceed that, too"
+    if not found.identified:
+        end = "no more than that, so the axes are not identified"
+    return (
+        f"{words} Matched one-to-one with the {reference_kind(study)} factors they correlate "
+        f"{number(found.mcc)} on test dates, where {levels} (95th percentiles): {end}."
     )
-    strongest = rows.iloc[0]
-    pca = rows[rows.baseline.isin(["pca", "pca_best"])]
+
+
+def more_verdict(study: StudyResults, beside: Comparison) -> str:
+    """Where the ensemble stands beside the strongest classical model, and what PCA does better."""
+    if not beside.leads:
+        return "Cannot tell: no classical model can be compared with"
+    strongest = beside.leads[0]
+    if strongest.word == BEHIND:
+        return f"No: behind {model_name(study, strongest.baseline)}"
+    pairs = ((beside.rebuilt, "rebuilds more"), (beside.matched, "is nearer to the known factors"))
+    better = [words for (ours, pca), words in pairs if pca - ours >= MATERIAL]
+    but = f", but PCA {' and '.join(better)}" if better else ""
+    if strongest.word == LEVEL:
+        return f"Not shown: level with {model_name(study, strongest.baseline)}{but}"
+    return f"Yes: likelier than all {counted(len(beside.leads), 'classical model')}{but}"
+
+
+def more_words(study: StudyResults, beside: Comparison) -> str:
+    """The leads over the strongest classical model and over PCA, and PCA's other scores."""
     words = []
-    if len(pca):
-        words.append(f"On test dates, against {_against(study, pca.iloc[0])}.")
-    if not len(pca) or strongest.baseline != pca.iloc[0].baseline:
-        words.append(f"Against the strongest classical model there, {_against(study, strongest)}.")
-    return {
-        "question": "Does a VAE find more than PCA and factor analysis?",
-        "verdict": _verdict_over_all(strongest, pca.iloc[0] if len(pca) else strongest),
-        "text": " ".join([*words, "Intervals: 95 %, block bootstrap."]),
-    }
+    if beside.leads:
+        strongest, pca = beside.leads[0], beside.pca
+        of_pca = "" if pca in (None, strongest) else f", and {lead_words(study, pca)}"
+        words.append(
+            f"On test dates the ensemble is {lead_words(study, strongest)}, the strongest of "
+            f"{counted(len(beside.leads), 'classical model')} in hindsight{of_pca}."
+        )
+    ours, theirs = (percent(share, 1) for share in beside.rebuilt)
+    match = ""
+    if np.isfinite(beside.matched).all():
+        consensus, of_pca = (number(r) for r in beside.matched)
+        match = f" and is matched with the known factors at {of_pca} against {consensus}"
+    words.append(f"PCA with as many factors rebuilds {theirs} against {ours}{match}.")
+    exploded = [model_name(study, name, start=True) for name in beside.degenerate]
+    words += [f"{name} is left out: its likelihood is degenerate." for name in exploded]
+    return " ".join(words)
 
 
-def _against(study: StudyResults, row: pd.Series) -> str:
-    return (
-        f"{model_name(study, row.baseline)}, the ensemble is at "
-        f"{number(row.difference, 2, True)} nats a date "
-        f"[{number(row.low)}, {number(row.high)}]: {_verdict(row).lower()}"
-    )
-
-
-def _verdict(row: pd.Series) -> str:
-    return "Yes" if row.low > 0 else "No" if row.high < 0 else "Too close to tell"
-
-
-def _verdict_over_all(strongest: pd.Series, pca: pd.Series) -> str:
-    overall, over_pca = _verdict(strongest), _verdict(pca)
-    if overall == over_pca:
-        return overall
-    return f"{RELATIONS[over_pca].capitalize()} PCA; {RELATIONS[overall]} the best classical model"
+def lead_words(study: StudyResults, lead: Lead) -> str:
+    """Ahead of, level with or behind a model, with the numbers."""
+    size = f"{number(lead.difference, 2, True)} nats per date {interval(lead.low, lead.high)}"
+    return f"{lead.word} {model_name(study, lead.baseline)} ({size})"

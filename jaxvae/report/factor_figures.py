@@ -4,340 +4,223 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from jaxvae.report import draw
 from jaxvae.report.results import StudyResults
-from jaxvae.report.style import (
-    DATA,
-    MUTED,
-    SHARE,
-    SIGNED,
-    SMALL,
-    TEXT,
-    TRUTH,
-    VAE,
-    add_colour_bar,
-    add_legend,
+from jaxvae.report.text import (
+    as_label,
     beta_label,
-    count,
-    date_axis,
-    heat_map,
-    label,
-    name_ticks,
-    new_figure,
+    counted,
     number,
+    reference_kind,
     reference_names,
-    set_message,
-    tidy,
-    tidy_heat_map,
-    write_values,
 )
+from jaxvae.report.verdicts import chosen_row, judge, match_of, stabilities
 
 SHOWN_DATES = 200
 MOST_NAMED_ASSETS = 40
+ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
-def factor_correlation(study: StudyResults) -> Figure:
-    """Correlation of consensus with reference factors on the test part; the match is framed."""
-    values = study.arrays["correlation"]
-    rows, columns = values.shape
-    figure = new_figure(min(9.0, 2.2 + 0.42 * rows), width=min(10.0, 5.6 + 0.55 * columns))
-    axes = tidy_heat_map(figure.subplots(), _reference_word(study), "consensus factor")
-    image = axes.imshow(values, cmap=heat_map(SIGNED), vmin=-1, vmax=1, aspect="auto")
-    write_values(axes, values, np.abs(values))
-    for reference, learned in enumerate(study.arrays["match_learned"]):
-        if learned >= 0:
-            corner = (reference - 0.47, learned - 0.46)
-            axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, ec=DATA, lw=2.0))
-    name_ticks(axes, "x", _reference_names(study), rotation=30, ha="right")
-    name_ticks(axes, "y", [label(name) for name in study.config["factor_names"]])
-    add_colour_bar(figure, image, axes, "correlation, test part")
-    set_message(figure, _correlation_message(study))
-    return figure
+def draw_factors(study: StudyResults) -> dict[str, Figure]:
+    """The figures that the study has the tables and arrays for, by name."""
+    several, known = int(study.members.ok.sum()) > 1, "correlation" in study.arrays
+    drawn = {
+        "stability": stability_figure if several else None,
+        "agreement": agreement_figure if several else None,
+        "factor_correlation": correlation_figure if known else None,
+        "matched_factors": match_figure if known else None,
+        "factor_series": series_figure,
+        "loadings": loading_figure,
+        "decoder_loadings": decoder_figure,
+    }
+    return {name: figure(study) for name, figure in drawn.items() if figure is not None}
 
 
-def _correlation_message(study: StudyResults) -> str:
-    names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
-    mcc, chance, floor = (number(study.metric("consensus", name, "test")) for name in names)
-    return (
-        f"Matched one-to-one (framed), consensus factors correlate {mcc} with the "
-        f"{_reference_word(study, plural=True)} on average; chance reaches {chance}, "
-        f"a random rotation {floor}"
-    )
-
-
-def _reference_word(study: StudyResults, plural: bool = False) -> str:
-    word = "true factor" if study.config["reference"]["planted"] else "reference factor"
-    return word + ("s" if plural else "")
-
-
-def _reference_names(study: StudyResults) -> list[str]:
-    return [label(name) for name in reference_names(study)]
-
-
-def matched_factors(study: StudyResults) -> Figure:
-    """Each reference factor and the consensus factor matched to it, over the first test dates."""
-    known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
-    start = _first_test_row(study)
-    rows = slice(start, start + SHOWN_DATES)
-    columns = 1 if len(match) <= 6 else 2
-    lines = -(-len(match) // columns)
-    figure = new_figure(1.15 * lines + 1.3)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    dates = study.factors.index[rows]
-    for reference, (axes, learned) in enumerate(zip(panels, match, strict=False)):
-        tidy(axes, "", "", _match_title(study, reference))
-        truth = _standardised(known[start:, reference])[:SHOWN_DATES]
-        axes.plot(dates, truth, color=TRUTH, linewidth=2.4, label=_reference_word(study))
-        if learned >= 0:
-            curve = _standardised(study.factors.to_numpy()[start:, learned])[:SHOWN_DATES]
-            axes.plot(dates, curve, label="consensus factor", color=VAE, linewidth=1.1)
-        date_axis(axes, dates)
-    for axes in panels[len(match) :]:
-        axes.set_visible(False)
-    figure.supylabel("standard deviations", fontsize=TEXT, color=MUTED)
-    add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
-    set_message(figure, _tracking_message(study))
-    return figure
-
-
-def _match_title(study: StudyResults, reference: int) -> str:
-    learned = int(study.arrays["match_learned"][reference])
-    name = _reference_names(study)[reference]
-    if learned < 0:
-        return f"{name}: no consensus factor matches"
-    return f"{name} and {label(study.config['factor_names'][learned])}: " + (
-        f"r = {number(_matched_correlation(study, reference))}"
-    )
-
-
-def _matched_correlation(study: StudyResults, reference: int) -> float:
-    learned = int(study.arrays["match_learned"][reference])
-    return float(study.arrays["correlation"][learned, reference]) if learned >= 0 else 0.0
-
-
-def _tracking_message(study: StudyResults) -> str:
-    names = _reference_names(study)
-    r = np.array([_matched_correlation(study, reference) for reference in range(len(names))])
-    best, worst = int(np.abs(r).argmax()), int(np.abs(r).argmin())
-    words = f"On test dates, {names[best]} is followed best (r = {number(r[best])})"
-    return words + (f" and {names[worst]} least ({number(float(r[worst]))})" if len(r) > 1 else "")
-
-
-def _standardised(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
-
-
-def _first_test_row(study: StudyResults) -> int:
-    return len(study.factors) - study.config["panel"]["n_test"]
-
-
-def loadings(study: StudyResults) -> Figure:
-    """Consensus loadings, beside the reference's where known, those in the order of their match."""
-    names = [label(name) for name in study.config["factor_names"]]
-    learned = 100 * study.loadings.to_numpy()
-    blocks = [(learned, names, "Consensus factors", "return, % per standard deviation")]
-    known = study.arrays.get("reference_loadings")
-    if known is not None:
-        title = _reference_word(study, plural=True).capitalize()
-        order = _matched_order(study)
-        known_names = [_reference_names(study)[place] for place in order]
-        blocks.append((known[:, order], known_names, title, "return per unit of the factor"))
-    figure = _draw_loadings(study, blocks)
-    asset, factor = np.unravel_index(np.abs(learned).argmax(), learned.shape)
-    by = "by sector" if study.config["sectors"] else "in the panel’s order"
-    set_message(
-        figure,
-        f"Loadings of {count(len(learned), 'asset')}, {by}; the largest: "
-        f"{label(study.config['assets'][asset])} moves {number(float(learned[asset, factor]))} % "
-        f"with one standard deviation of {names[factor]}",
-    )
-    return figure
-
-
-def decoder_loadings(study: StudyResults) -> Figure:
-    """The best member's decoder: decoded unit vectors, as in the notebook, and mean Jacobian."""
-    unit, mean = study.arrays["unit_loadings"], study.arrays["mean_loadings"]
-    names = [label(name) for name in study.config["refit_factors"]]
-    words = "standard deviations of return"
-    blocks = [
-        (unit, names, "Decoded unit vectors (the notebook’s)", words),
-        (mean, names, "Mean Jacobian of the decoder", words + " per unit of z"),
-    ]
-    figure = _draw_loadings(study, blocks)
-    set_message(
-        figure,
-        "What each factor of the best VAE moves, read from its decoder in two ways",
-    )
-    return figure
-
-
-def _draw_loadings(study: StudyResults, blocks: list[tuple[Any, list[str], str, str]]) -> Figure:
-    rows = _sector_order(study)
-    figure = new_figure(float(np.clip(1.8 + 0.16 * len(rows), 4.0, 7.2)))
-    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False).ravel()
-    for axes, (values, names, title, words) in zip(panels, blocks, strict=True):
-        tidy_heat_map(axes, "", "", title)
-        largest = max(float(np.abs(values).max()), 1e-12)
-        style = {"cmap": heat_map(SIGNED), "aspect": "auto", "interpolation": "nearest"}
-        image = axes.imshow(values[rows], vmin=-largest, vmax=largest, **style)
-        name_ticks(axes, "x", names, rotation=40, ha="right", rotation_mode="anchor")
-        add_colour_bar(figure, image, axes, words)
-        _draw_sector_lines(study, rows, axes)
-    _name_assets(study, rows, panels[0])
-    return figure
-
-
-def _matched_order(study: StudyResults) -> Int[np.ndarray, " reference"]:
-    """Known factors in the order of the consensus factors they match, the unmatched last."""
-    match = study.arrays["match_learned"]
-    return np.argsort(np.where(match >= 0, match, len(match) + match.max()), kind="stable")
-
-
-def _sector_order(study: StudyResults) -> Int[np.ndarray, " asset"]:
-    sectors = study.config["sectors"]
-    if not sectors:
-        return np.arange(len(study.config["assets"]))
-    return np.argsort(np.array([str(sector) for sector in sectors]), kind="stable")
-
-
-def _sector_edges(study: StudyResults, rows: Int[np.ndarray, " asset"]) -> list[int]:
-    sectors = np.array([str(sector) for sector in study.config["sectors"]])[rows]
-    return [0, *(np.flatnonzero(sectors[1:] != sectors[:-1]) + 1).tolist(), len(rows)]
-
-
-def _draw_sector_lines(study: StudyResults, rows: Int[np.ndarray, " asset"], axes: Axes) -> None:
-    if study.config["sectors"]:
-        for edge in _sector_edges(study, rows)[1:-1]:
-            axes.axhline(edge - 0.5, color=MUTED, linewidth=0.6)
-
-
-def _name_assets(study: StudyResults, rows: Int[np.ndarray, " asset"], axes: Axes) -> None:
-    """Tickers where there is room for each, else sectors, else the number of assets alone."""
-    assets, sectors = study.config["assets"], study.config["sectors"]
-    if len(rows) <= MOST_NAMED_ASSETS:
-        axes.set_yticks(range(len(rows)), [label(assets[row], 14) for row in rows])
-    elif sectors:
-        edges = _sector_edges(study, rows)
-        # A sector narrower than a line of text stays without its name.
-        wide = [(a, b) for a, b in pairwise(edges) if b - a > len(rows) / 45]
-        places = [(a + b - 1) / 2 for a, b in wide]
-        axes.set_yticks(places, [label(sectors[rows[a]]) for a, _ in wide])
-    else:
-        axes.set_yticks([])
-        axes.set_ylabel(f"{len(rows)} assets", fontsize=TEXT, color=MUTED)
-
-
-def stability(study: StudyResults) -> Figure:
+def stability_figure(study: StudyResults) -> Figure:
     """Mean correlation, over the seeds of each beta, of a member's factor with the consensus."""
     values = study.arrays["stability"]
     betas = np.sort(study.members[study.members.ok].beta.unique())
-    figure = new_figure(min(9.0, 2.0 + 0.4 * len(values)))
-    axes = tidy_heat_map(figure.subplots(), "consensus factor", "β")
-    image = axes.imshow(values, cmap=heat_map(SHARE), vmin=0, vmax=1, aspect="auto")
-    if len(values) <= 25:
-        write_values(axes, values, values)
-    name_ticks(axes, "x", [label(name) for name in study.config["factor_names"]], **_slant(values))
-    name_ticks(axes, "y", [f"{beta:.3g}" for beta in betas])
-    chosen = chosen_row(study)
-    corner, width = (-0.49, chosen - 0.47), values.shape[1] - 0.02
-    axes.add_patch(Rectangle(corner, width, 0.94, fill=False, ec=DATA, lw=1.8))
-    add_colour_bar(figure, image, axes, "mean correlation")
-    row, seeds = values[chosen], len(study.config["seeds"])
+    figure = draw.new_figure(min(9.0, 2.0 + 0.4 * len(values)))
+    axes = draw.tidy(figure.subplots(), "consensus factor", "β")
+    rows = [f"{beta:.3g}" for beta in betas]
+    draw.heat_map(axes, values, _labels(study), rows, "stability", written=len(values) <= 25)
+    draw.frame(axes, 0, chosen_row(study), values.shape[1])
+    row, beta = stabilities(study), beta_label(study.config["chosen"]["beta"])
     message = (
-        f"At the chosen {beta_label(betas[chosen])} (framed), seeds agree with the consensus by "
-        f"{number(row.max())} on their most stable factor and {number(row.min())} on the least"
+        f"At the chosen {beta} (framed), the most stable factor has a stability of "
+        f"{number(row.max())} over seeds, the least stable {number(row.min())}"
     )
-    set_message(figure, message if seeds > 1 else "With one seed, stability over seeds stays open")
-    return figure
+    alone = "With one seed, stability over seeds cannot be judged"
+    return draw.set_message(figure, message if len(study.config["seeds"]) > 1 else alone)
 
 
-def _slant(values: Float[np.ndarray, "row column"]) -> dict[str, Any]:
-    return {"rotation": 40, "ha": "right"} if values.shape[1] > 9 else {}
+def _labels(study: StudyResults) -> list[str]:
+    return [as_label(name) for name in study.config["factor_names"]]
 
 
-def chosen_row(study: StudyResults) -> int:
-    """The row of the stability array that belongs to the chosen beta."""
-    betas = np.sort(study.members[study.members.ok].beta.unique())
-    return int(np.abs(betas - study.config["chosen"]["beta"]).argmin())
-
-
-def agreement(study: StudyResults) -> Figure:
+def agreement_figure(study: StudyResults) -> Figure:
     """How far each pair of members agrees on its factors, by beta and then seed."""
     members = study.members[study.members.ok].reset_index(drop=True)
     order = members.sort_values(["beta", "seed"]).index.to_numpy()
     values = study.arrays["agreement"][np.ix_(order, order)]
-    figure = new_figure(6.8, width=8.0)
-    axes = tidy_heat_map(figure.subplots(), "members, by β and then seed", "")
-    style: dict[str, Any] = {"cmap": heat_map(SHARE), "interpolation": "nearest"}
-    image = axes.imshow(values, vmin=0, vmax=1, **style)
-    betas = members.beta.to_numpy()[order]
-    edges = [0, *(np.flatnonzero(np.diff(betas)) + 1).tolist(), len(betas)]
-    for edge in edges[1:-1]:
-        axes.axhline(edge - 0.5, color="white", linewidth=1.2)
-        axes.axvline(edge - 0.5, color="white", linewidth=1.2)
-    step = -(-len(edges[1:]) // 12)
-    middles = [(a + b - 1) / 2 for a, b in pairwise(edges)][::step]
-    names = [beta_label(betas[edge]) for edge in edges[:-1:step]]
-    axes.set_xticks(middles, names, rotation=40, ha="right", rotation_mode="anchor")
+    figure = draw.new_figure(6.4, width=7.6)
+    axes = draw.tidy(figure.subplots(), "members, by β and then seed")
+    draw.heat_map(axes, values, (), (), "agreement", aspect="equal")
+    runs = draw.runs_of(members.beta.to_numpy()[order])
+    for first, _ in runs[1:]:
+        axes.axhline(first - 0.5, color="white", linewidth=1.2)
+        axes.axvline(first - 0.5, color="white", linewidth=1.2)
+    shown = runs[:: -(-len(runs) // 12)]
+    names = [beta_label(members.beta[order[first]]) for first, _ in shown]
+    middles = [(first + end - 1) / 2 for first, end in shown]
+    axes.set_xticks(middles, names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(middles, names)
-    add_colour_bar(figure, image, axes, "mean matched |correlation|")
-    set_message(figure, _agreement_message(values))
-    return figure
-
-
-def _agreement_message(values: Float[np.ndarray, "member member"]) -> str:
     pairs = values[np.triu_indices(len(values), 1)]
-    if not len(pairs):
-        return "With one member there is nothing to agree with"
-    return (
-        f"Members’ factors agree by {number(float(np.median(pairs)))} in the median pair "
-        f"(from {number(float(pairs.min()))} to {number(float(pairs.max()))})"
+    return draw.set_message(
+        figure,
+        f"Two members’ factors agree by {number(float(np.median(pairs)))} in the median pair "
+        f"(from {number(float(pairs.min()))} to {number(float(pairs.max()))})",
     )
 
 
-def factor_series(study: StudyResults) -> Figure:
-    """The consensus factors over all dates, with the parts of the split."""
-    n_factors = study.factors.shape[1]
-    columns = 1 if n_factors <= 8 else 2
-    lines = -(-n_factors // columns)
-    figure = new_figure(0.95 * lines + 1.4)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, name in zip(panels, study.factors, strict=False):
-        tidy(axes, "", "", label(name))
-        axes.plot(study.factors.index, study.factors[name], color=VAE, linewidth=0.6)
-        _draw_split(study, axes)
-        date_axis(axes, study.factors.index)
-    for axes in panels[n_factors:]:
-        axes.set_visible(False)
-    for axes in panels[:columns]:
-        _name_split(study, axes)
-    figure.supylabel("standard deviations", fontsize=TEXT, color=MUTED)
-    panel = study.config["panel"]
-    set_message(
+def correlation_figure(study: StudyResults) -> Figure:
+    """Correlation of consensus with reference factors on the test part; the match is framed."""
+    values = study.arrays["correlation"]
+    rows, columns = values.shape
+    kind, names = reference_kind(study), [as_label(name) for name in reference_names(study)]
+    figure = draw.new_figure(min(9.0, 2.2 + 0.42 * rows), min(10.0, 5.6 + 0.55 * columns))
+    axes = draw.tidy(figure.subplots(), f"{kind} factor", "consensus factor")
+    words = "correlation, test dates"
+    draw.heat_map(axes, values, names, _labels(study), words, signed=True, written=True)
+    for known, learned in enumerate(study.arrays["match_learned"].tolist()):
+        if learned >= 0:
+            draw.frame(axes, known, learned)
+    found = judge(study)
+    rotation = f", a random rotation {number(found.rotation)}" if found.rotation > 0 else ""
+    return draw.set_message(
         figure,
-        f"{count(n_factors, 'consensus factor')} over {panel['n_dates']:,} dates, "
+        f"Matched one-to-one (framed), consensus factors correlate {number(found.mcc)} with the "
+        f"{kind} factors on average; chance reaches {number(found.chance)}{rotation}",
+    )
+
+
+def match_figure(study: StudyResults) -> Figure:
+    """Each reference factor and the consensus factor matched to it, over the first test dates."""
+    known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
+    start = len(study.factors) - study.config["panel"]["n_test"]
+    dates = study.factors.index[start : start + SHOWN_DATES]
+    names, strengths = [as_label(name) for name in reference_names(study)], np.zeros(len(match))
+    figure, panels = draw.small_multiples(len(match), 1 if len(match) <= 6 else 2, 1.15, **ALIKE)
+    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=True)):
+        curves: list[Any] = [(known[:, place], f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
+        title = f"{names[place]}: no consensus factor matches"
+        if learned >= 0:
+            r = match_of(study, learned)[1]
+            strengths[place] = abs(r)
+            title = f"{names[place]} and {_labels(study)[learned]}: r = {number(r)}"
+            curves.append((study.factors.to_numpy()[:, learned], "consensus factor", draw.VAE, 1.1))
+        draw.tidy(axes, "", "", title)
+        shown = [(_in_units(values[start:])[: len(dates)], *style) for values, *style in curves]
+        draw.series(axes, dates, *shown)
+    figure.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
+    draw.add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
+    best, worst = int(strengths.argmax()), int(strengths.argmin())
+    words = f"On test dates, {names[best]} is followed best (|r| = {number(strengths[best])})"
+    least = f" and {names[worst]} least ({number(strengths[worst])})" if len(match) > 1 else ""
+    return draw.set_message(figure, words + least)
+
+
+def _in_units(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
+    return (values - values.mean()) / max(float(values.std()), 1e-12)
+
+
+def series_figure(study: StudyResults) -> Figure:
+    """The consensus factors over all dates, with the parts of the split."""
+    n_factors, panel, dates = study.factors.shape[1], study.config["panel"], study.factors.index
+    columns = 1 if n_factors <= 8 else 2
+    figure, panels = draw.small_multiples(n_factors, columns, 0.95, **ALIKE)
+    starts = [0, panel["n_train"], panel["n_train"] + panel["n_validation"], len(dates)]
+    style: dict[str, Any] = {"fontsize": draw.SMALL, "color": draw.MUTED, "ha": "center"}
+    for place, (axes, name) in enumerate(zip(panels, study.factors, strict=True)):
+        draw.tidy(axes, "", "", as_label(name))
+        draw.series(axes, dates, (study.factors[name], "", draw.VAE, 0.6))
+        for first in starts[1:-1]:
+            axes.axvline(dates[first], color=draw.DATA, linewidth=1.0, linestyle=":")
+        named = ("train", "validation", "test") if place < columns else ()
+        for (first, last), part in zip(pairwise(starts), named, strict=False):
+            at = (dates[(first + last) // 2], 1.0)
+            axes.annotate(part, at, (0, 3), ("data", "axes fraction"), "offset points", **style)
+    figure.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
+    return draw.set_message(
+        figure,
+        f"{counted(n_factors, 'consensus factor')} over {panel['n_dates']:,} dates, "
         f"{panel['first_date']} to {panel['last_date']}; test dates took no part in any choice",
     )
+
+
+def loading_figure(study: StudyResults) -> Figure:
+    """Consensus loadings, beside the reference's where known, those in the order of their match."""
+    names, learned = _labels(study), 100 * study.loadings.to_numpy()
+    blocks = [(learned, names, "Consensus factors", "return, % per standard deviation")]
+    known = study.arrays.get("reference_loadings")
+    if known is not None:
+        match = study.arrays["match_learned"]
+        order = np.argsort(np.where(match >= 0, match, len(names)), kind="stable")
+        titles = [as_label(reference_names(study)[place]) for place in order]
+        title = f"{reference_kind(study).capitalize()} factors"
+        blocks.append((known[:, order], titles, title, "return per unit of the factor"))
+    figure = _draw_blocks(study, blocks)
+    asset, factor = np.unravel_index(np.abs(learned).argmax(), learned.shape)
+    by = "by sector" if study.config["sectors"] else "in the panel’s order"
+    return draw.set_message(
+        figure,
+        f"Loadings of {counted(len(learned), 'asset')}, {by}; the largest: "
+        f"{as_label(study.config['assets'][asset])} moves {number(float(learned[asset, factor]))} "
+        f"% with one standard deviation of {names[factor]}",
+    )
+
+
+def decoder_figure(study: StudyResults) -> Figure:
+    """The likeliest seed's decoder: decoded unit vectors, as in the notebook, and mean Jacobian."""
+    names = [as_label(name) for name in study.config["refit_factors"]]
+    arrays, words = study.arrays, "standard deviations of return"
+    blocks = [
+        (arrays["unit_loadings"], names, "Decoded unit vectors (the notebook’s)", words),
+        (arrays["mean_loadings"], names, "Mean slope of the decoder", f"{words} per unit of z"),
+    ]
+    message = "What each factor of the likeliest seed moves, read from its decoder in two ways"
+    return draw.set_message(_draw_blocks(study, blocks), message)
+
+
+def _draw_blocks(study: StudyResults, blocks: list[tuple[Any, list[str], str, str]]) -> Figure:
+    """Loadings as heat maps side by side: assets by sector, factors across."""
+    sectors = np.array([str(s) for s in study.config["sectors"] or [""] * len(study.loadings)])
+    rows = np.argsort(sectors, kind="stable")
+    runs = draw.runs_of(sectors[rows])
+    figure = draw.new_figure(float(np.clip(1.8 + 0.16 * len(rows), 4.0, 7.2)))
+    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False).ravel()
+    for axes, (values, names, title, words) in zip(panels, blocks, strict=True):
+        draw.tidy(axes, "", "", title)
+        limit = max(float(np.abs(values).max()), 1e-12)
+        draw.heat_map(axes, values[rows], names, (), words, limit=limit, signed=True)
+        for first, _ in runs[1:]:
+            axes.axhline(first - 0.5, color=draw.MUTED, linewidth=0.6)
+    names = [as_label(study.config["assets"][row], 14) for row in rows]
+    _name_rows(panels[0], names, [(as_label(sectors[rows[a]]), a, b) for a, b in runs])
     return figure
 
 
-def _draw_split(study: StudyResults, axes: Axes) -> None:
-    for first in _split_rows(study)[1:]:
-        axes.axvline(study.factors.index[first], color=DATA, linewidth=1.0, linestyle=":")
-
-
-def _name_split(study: StudyResults, axes: Axes) -> None:
-    edges = (*_split_rows(study), len(study.factors))
-    style: dict[str, Any] = {"fontsize": SMALL, "color": MUTED, "va": "bottom", "ha": "center"}
-    for (first, last), name in zip(pairwise(edges), ("train", "validation", "test"), strict=True):
-        place = (study.factors.index[(first + last) // 2], 1.0)
-        axes.annotate(name, place, (0, 3), ("data", "axes fraction"), "offset points", **style)
-
-
-def _split_rows(study: StudyResults) -> tuple[int, int, int]:
-    panel = study.config["panel"]
-    return 0, panel["n_train"], panel["n_train"] + panel["n_validation"]
+def _name_rows(axes: Axes, assets: list[str], sectors: list[tuple[str, int, int]]) -> None:
+    """Assets where there is room for each, else sectors, else the number of assets alone."""
+    if len(assets) <= MOST_NAMED_ASSETS:
+        axes.set_yticks(range(len(assets)), assets)
+        return
+    # A sector narrower than a line of text stays without its name.
+    wide = [(name, (a + b - 1) / 2) for name, a, b in sectors if b - a > len(assets) / 45]
+    axes.set_yticks([place for _, place in wide], [name for name, _ in wide])
+    if len(sectors) == 1:
+        axes.set_ylabel(f"{len(assets)} assets", fontsize=draw.TEXT, color=draw.MUTED)

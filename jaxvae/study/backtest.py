@@ -104,8 +104,9 @@ def lead_note(comparisons: pd.DataFrame) -> str:
     rows = of_ensemble[of_ensemble.baseline.isin(without_memory)]
     closest = rows.iloc[int(rows.difference.argmin())]
     name = closest.baseline.replace("_", " ")
-    lead = f"{closest.difference:+.2f} [{closest.low:+.2f}, {closest.high:+.2f}] nats a date"
-    if closest.low > 0:
+    low, high = closest.low_widest, closest.high_widest
+    lead = f"{closest.difference:+.2f} [{low:+.2f}, {high:+.2f}] nats per date"
+    if low > 0:
         return (
             f"The past helps: one step ahead the ensemble leads {name}, the strongest "
             f"model without a memory, by {lead}."

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.analysis.survival import LEAST_PRESENCE
+from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.models import Model, describe_family
 from jaxvae.runs.identity import identify
@@ -18,7 +18,7 @@ from jaxvae.study.presets import model_name
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
-WEAK = 0.5
+MOST_MEMBERS = 0.5
 
 
 def study_notes(
@@ -47,13 +47,18 @@ def study_notes(
         "nothing."
         for k in _volatility_factors(prepared, aligned)
     ]
-    for k, steady in enumerate(aligned.at_chosen):
-        if steady < WEAK and config.seeds >= FEW_SEEDS:
-            notes.append(
-                f"Factor {k + 1} is not stable: at the chosen β a member's correlates with the "
-                f"others' consensus at {steady:.2f} on average."
-            )
+    if config.seeds >= FEW_SEEDS:
+        notes += _stability_notes(aligned)
     return notes
+
+
+def _stability_notes(aligned: Aligned) -> list[str]:
+    """Which of the kept factors are not stable, by the report's own threshold."""
+    unstable = np.flatnonzero(~is_stable(aligned.at_chosen))
+    if not len(unstable):
+        return []
+    named = [f"factor {k + 1} ({aligned.at_chosen[k]:.2f})" for k in unstable]
+    return [f"Not stable over the seeds of the chosen β (below {STABLE:g}): {', '.join(named)}."]
 
 
 def _charge_notes(prepared: Prepared) -> list[str]:
@@ -93,7 +98,7 @@ def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
     if factor is None:
         return []
     shares = (aligned.map.alignment.assignment == factor).mean(axis=0)
-    return [int(k) for k in np.flatnonzero(shares > WEAK)]
+    return [int(k) for k in np.flatnonzero(shares > MOST_MEMBERS)]
 
 
 def _dropped_notes(judged: Judged) -> list[str]:

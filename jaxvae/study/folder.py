@@ -57,11 +57,11 @@ def study_files(study: Any) -> dict[str, bytes]:
 
     The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
     """
-    from jaxvae.report.page import report_files
+    from jaxvae.report.study_report import study_report
 
     data = pack(LAYOUT, _as_results(study))
     again = type(study)(**_as_parts(unpack(LAYOUT, study.config, data), Path()))
-    return vouched(LAYOUT, study.config, {**data, **report_files(again)})
+    return vouched(LAYOUT, study.config, {**data, **study_report(again)})
 
 
 def read_study(folder: Path, drawings: bool = True) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def write_report(study: Any, folder: Path) -> None:
 
     Raises FolderError where a file that is not the study's is in the way.
     """
-    from jaxvae.report.page import report_files
+    from jaxvae.report.study_report import study_report
 
-    write_drawings(folder, LAYOUT, report_files(study))
+    write_drawings(folder, LAYOUT, study_report(study))
 
 
 def _as_results(study: Any) -> Results:

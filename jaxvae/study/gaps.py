@@ -6,6 +6,7 @@ missing cells drawn by factor analysis.
 """
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Elliptical
@@ -16,6 +17,7 @@ from jaxvae.data.panel import Panel, Split
 # experiments/missing.py.
 HIDDEN_CELLS = 0.25
 MOST_NAMED = 5
+LEAST_ABSENCE = 5  # dates at either end of the panel; an asset that lacks fewer has a gap there
 DRAW_STREAM = 7
 
 
@@ -36,30 +38,33 @@ def completed(
 
 
 def missing_notes(panel: Panel) -> list[str]:
-    """How many cells are missing, which assets begin late or end early, and the gaps between: a
-    sentence each; none where no cell is missing."""
+    """How many cells are missing, which assets begin late or end early by `LEAST_ABSENCE` dates or
+    more, and the gaps that are left: a sentence each; none where no cell is missing."""
     returns = panel.to_frame()
-    if not (missing := int(returns.isna().sum().sum())):
+    absent = returns.isna()
+    if not (missing := int(absent.sum().sum())):
         return []
     share = f"{100 * missing / returns.size:.1f} %"
     notes = [
-        f"{missing:,} of {returns.size:,} cells ({share}) are missing, not filled: models are "
-        "fitted to the cells observed and scored on them, per date and per cell."
+        f"{missing:,} of {returns.size:,} cells ({share}) are missing, not "
+        "filled: models are fitted to the cells observed and scored on them, per date and per cell."
     ]
-    seen = returns.notna()
-    first, last = seen.idxmax(), seen[::-1].idxmax()
-    for words, days, edge in (("Late to begin", first, 0), ("Early to end", last, -1)):
-        beyond = days[days != returns.index[edge]].sort_values(ascending=edge == -1)
-        if len(beyond):
-            named = [f"{asset} ({day.date()})" for asset, day in beyond[:MOST_NAMED].items()]
+    seen = ~absent
+    edges = {
+        "Late to begin": (absent.cummin(), seen.idxmax(), False),
+        "Early to end": (absent[::-1].cummin(), seen[::-1].idxmax(), True),
+    }
+    for words, (run, days, soonest) in edges.items():
+        lengths = run.sum()[lambda dates: dates >= LEAST_ABSENCE]
+        missing -= int(lengths.sum())
+        if len(lengths):
+            beyond = days[lengths.index].sort_values(ascending=soonest, kind="stable")
+            shown = zip(beyond.index, pd.DatetimeIndex(beyond), strict=True)
+            named = [f"{asset} ({day.date()})" for asset, day in list(shown)[:MOST_NAMED]]
             more = f" and {len(beyond) - MOST_NAMED} more" if len(beyond) > MOST_NAMED else ""
             notes.append(f"{words}: {', '.join(named)}{more}.")
-    within = returns.ffill().notna() & returns.bfill().notna() & ~seen
-    if gaps := int(within.sum().sum()):
-        notes.append(
-            f"{gaps:,} missing cells are gaps between an asset’s first value and its last, in "
-            f"{int(within.any().sum())} of {panel.n_assets} assets."
-        )
+    if missing:
+        notes.append(f"{missing:,} missing cells are gaps in the histories of assets.")
     return notes
 
 

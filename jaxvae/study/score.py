@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis import metrics
 from jaxvae.analysis.baselines import Law
+from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference import members as apply
 from jaxvae.models.model import Batch, take_rows
@@ -34,7 +35,7 @@ from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
-from jaxvae.study.score_ensemble import best_member_rows, seed_rows, udr_rows
+from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
 from jaxvae.study.study import Study
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
@@ -96,7 +97,9 @@ def summarise(
     whole = prepared._replace(values=drawn)
     scored = score_baselines(laws, prepared.values)
     vaes = [_score_mixture(found, rebuilt), _score_best(found)]
-    compared = comparisons_table(vaes, scored, prepared.split, config.root_seed)
+    on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
+    of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
+    compared = comparisons_table(vaes, scored, prepared.split, config.root_seed, of_seeds)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
     scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
@@ -224,14 +227,13 @@ def _ensemble_rows(found: Found, baselines: list[Scored]) -> list[pd.DataFrame]:
         _score(refits, index, SEED_MODEL, "fit", ("test",), config)._replace(member=index)
         for index in range(len(refits.ensemble.ok))
     ]
-    members, usable = _score_members(grid, config), np.asarray(grid.ensemble.ok)
-    betas = np.repeat(config.betas, config.seeds)
+    betas, usable = np.repeat(config.betas, config.seeds), np.asarray(grid.ensemble.ok)
     with threadpool_limits(1):
         ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
         return [
             seed_rows(seeds, _context(prepared)),
             udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
-            best_member_rows(members, usable, baselines, prepared.split, config.root_seed),
+            best_seed_rows(seeds, baselines, prepared.split, config.root_seed),
         ]
 
 

@@ -163,22 +163,36 @@ def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"
 
 
 def comparisons_table(
-    models: Sequence[Scored], baselines: Sequence[Scored], split: Split, root_seed: int
+    models: Sequence[Scored],
+    baselines: Sequence[Scored],
+    split: Split,
+    root_seed: int,
+    over_seeds: Mapping[str, float],
 ) -> pd.DataFrame:
-    """Paired differences in test log-likelihood, nats a date, with 95 % block-bootstrap intervals.
+    """Paired differences in test log-likelihood, nats per date, with 95 % intervals.
 
-    `low` and `high` hold one difference, `low_joint` and `high_joint` all those of the table at
-    once (`bootstrap.simultaneous_intervals`): these are the ones to read when the table is
-    searched for a lead.
+    `low` and `high` hold one difference over dates (block bootstrap); `low_joint` and `high_joint`
+    all those of the table at once (`bootstrap.simultaneous_intervals`); `low_seeds` and
+    `high_seeds` say how far it hangs on the seeds; `low_widest` and `high_widest` are the widest of
+    these, which decides whether a model is ahead.
+
+    over_seeds: half the width of the interval over seeds, by model; those without have none.
     """
     pairs = [(model, baseline) for model in models for baseline in baselines]
     gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
     alone = [block_bootstrap_interval(np.random.default_rng(root_seed), gap) for gap in gaps.T]
+    half = np.array([over_seeds.get(model.model, np.nan) for model, _ in pairs])
+    difference, *over_dates = np.array(alone).T
     joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps)
-    names = pd.DataFrame([(model.model, baseline.model, "test") for model, baseline in pairs])
-    names.columns = ["model", "baseline", "split"]
-    ends = pd.DataFrame(alone).set_axis(["difference", "low", "high"], axis=1)
-    return pd.concat([names, ends], axis=1).assign(low_joint=joint[0], high_joint=joint[1])
+    ends = np.array([over_dates, joint, (difference - half, difference + half)])
+    widest = np.nan_to_num(ends[:, 1] - ends[:, 0], nan=-1.0).argmax(axis=0)
+    names = [
+        f"{end}{kind}" for kind in ("", "_joint", "_seeds", "_widest") for end in ("low", "high")
+    ]
+    rows = [(model.model, baseline.model, "test") for model, baseline in pairs]
+    table = pd.DataFrame(rows, columns=["model", "baseline", "split"]).assign(difference=difference)
+    all_ends = np.concatenate([ends, ends[widest, :, np.arange(len(pairs))].T[None]])
+    return table.assign(**dict(zip(names, all_ends.reshape(-1, len(pairs)), strict=True)))
 
 
 def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray, " date"]:

@@ -13,7 +13,7 @@ from jaxvae.cli.main import main
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError
 from jaxvae.report import walk_figures
-from jaxvae.report.style import message_of
+from jaxvae.report.draw import message_of
 from jaxvae.runs.documents import seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.study import load_study

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 
-from jaxvae.report import figures as plots
-from jaxvae.report import part_figures
-from jaxvae.report.style import label, message_of, number, to_png
+from jaxvae.report import draw as style
+from jaxvae.report import factor_figures, score_figures
+from jaxvae.report.draw import message_of, to_png
+from jaxvae.report.text import as_label, number
+from jaxvae.report.words import CAPTIONS
 
 LOW_DPI = 30
 GRIDS = {
@@ -50,7 +52,7 @@ def drawn():
 
 
 def draw(study):
-    figures = plots.all_figures(study)
+    figures = score_figures.draw_scores(study) | factor_figures.draw_factors(study)
     for figure in figures.values():
         figure.set_dpi(LOW_DPI)
         figure.draw_without_rendering()
@@ -67,7 +69,7 @@ def test_every_figure_draws_for_any_study(grid):
 
 
 def test_every_figure_says_what_it_shows(drawn):
-    assert list(drawn) == ["n_factors", "kl_parts", *plots.FIGURES]
+    assert set(drawn) == set(CAPTIONS)
     assert_speak(drawn)
 
 
@@ -78,25 +80,15 @@ def assert_speak(figures):
         assert any(axes.get_xlabel() or axes.get_title(loc="left") for axes in figure.axes), name
 
 
-def test_a_figure_without_its_arrays_is_left_out():
+def test_without_known_factors_their_figures_are_left_out():
     study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200)
-    bare = replace(study, arrays={})
-    assert list(plots.all_figures(bare)) == [
-        "n_factors",
-        "kl_parts",
-        "comparison",
-        "score_over_beta",
-        "factor_series",
-        "loadings",
-        "training_curves",
-    ]
     unknown = {k: array for k, array in study.arrays.items() if k not in OF_A_REFERENCE}
-    left = plots.all_figures(replace(study, arrays=unknown))
-    assert set(plots.FIGURES) - set(left) == {"factor_correlation", "matched_factors"}
+    left = draw(replace(study, arrays=unknown))
+    assert set(CAPTIONS) - set(left) == {"factor_correlation", "matched_factors"}
 
 
 def test_one_member_has_nobody_to_agree_with():
-    figures = plots.all_figures(make_study(n_seeds=1, betas=(1.0,)))
+    figures = factor_figures.draw_factors(make_study(n_seeds=1, betas=(1.0,)))
     assert not {"stability", "agreement"} & set(figures)
 
 
@@ -110,18 +102,10 @@ def with_counts(study, **columns):
 
 
 def test_the_number_of_factors_is_told_with_its_gain():
-    figure = plots.n_factors(make_study())
-    assert message_of(figure) == (
-        "The verdict is 5 factors; 5 gain the most held-out likelihood, "
-        "+19.38 nats a date [17.44, 21.31] over none"
+    assert message_of(score_figures.number_figure(make_study())) == (
+        "The estimators find 5 factors; allowed 5, the VAEs use 4.8 and gain most on validation "
+        "dates, +19.38 nats per date"
     )
-    answers = figure.axes[1].collections[0].get_offsets()
-    names = [text.get_text() for text in figure.axes[1].get_yticklabels()]
-    shown = dict(zip(names, answers[:, 0], strict=True))
-    assert shown["Ahn–Horenstein ER"] == 5
-    assert shown["Bai–Ng IC1"] == 5
-    assert shown["Bai–Ng IC2"] == 1
-    assert len(shown) == 8
 
 
 def test_no_number_of_factors_gains_on_noise():
@@ -131,8 +115,8 @@ def test_no_number_of_factors_gains_on_noise():
         make_study(), verdict=0, held_out=0, gain=unused, low=unused, high=unused,
         log_likelihood=levels,
     )  # fmt: skip
-    figure = plots.n_factors(study)
-    assert message_of(figure).startswith("The verdict is 0 factors; no number of them gains")
+    figure = score_figures.number_figure(study)
+    assert message_of(figure).startswith("The estimators find 0 factors; no number of them gains")
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
 
@@ -140,7 +124,7 @@ def test_no_number_of_factors_gains_on_noise():
 def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
     study = make_study()
     here = study.members[study.members.beta == study.config["chosen"]["beta"]].kl.median()
-    figure = part_figures.kl_parts(study)
+    figure = score_figures.kl_figure(study)
     parts = [number(share * here) for share in (1, 0.8, 0.15, 0.1)]
     assert "carry {} nats: {} tell the date, {} are dependence".format(*parts) in message_of(figure)
     assert message_of(figure).endswith(f"factors ({parts[3]} once they are shifted in time)")
@@ -152,10 +136,10 @@ def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
 def test_without_a_closed_form_the_parts_stand_alone():
     """As where a capacity holds the KL; and without parts there is no figure."""
     study = make_study()
-    figure = part_figures.kl_parts(replace(study, spectrum=None))
+    figure = score_figures.kl_figure(replace(study, spectrum=None))
     assert [line.get_label() for line in figure.axes[1].lines] == ["members"]
     bare = replace(study, members=study.members.drop(columns="total_correlation"))
-    assert "kl_parts" not in plots.all_figures(bare)
+    assert "kl_parts" not in score_figures.draw_scores(bare)
 
 
 def test_titles_fit_the_figure(drawn):
@@ -165,46 +149,78 @@ def test_titles_fit_the_figure(drawn):
 
 
 def test_the_headline_states_the_numbers_of_the_comparison():
-    message = message_of(plots.comparison(make_study()))
-    assert "ahead of 4 of 6 baselines and behind 0" in message
-    assert "+0.10 nats a date [−0.45, 0.70]" in message
+    """The widest interval: here the one that holds all comparisons at once."""
+    message = message_of(score_figures.comparison_figure(make_study()))
+    assert "ahead of 4 of 6 classical models and behind 0" in message
+    assert "factor analysis, best K = 6 (+0.10 [−0.65, 0.90] nats per date)" in message
+
+
+def test_members_are_not_held_against_baselines_but_refits_are():
+    """On the test dates a diamond, fitted on what the dashed baseline was; none on validation."""
+    figure = score_figures.beta_figure(make_study())
+    marks = {
+        axes.get_title(loc="left").split(",")[0]: [
+            line for line in axes.lines if line.get_marker() == "D"
+        ]
+        for axes in figure.axes
+    }
+    assert not marks["Validation log-likelihood"]
+    assert [line.get_ydata()[0] for line in marks["Test log-likelihood"]] == [-82.6]
+    assert [line.get_ydata()[0] for line in marks["Matched |correlation| with known factors"]] == [
+        0.8
+    ]
 
 
 def test_the_match_is_framed_in_the_heat_map():
     study = make_study(n_factors=3)
-    axes = plots.factor_correlation(study).axes[0]
+    axes = factor_figures.correlation_figure(study).axes[0]
     framed = {(round(p.get_x() + 0.47), round(p.get_y() + 0.46)) for p in axes.patches}
     assert framed == set(enumerate(study.arrays["match_learned"]))
 
 
 def test_loadings_are_drawn_as_they_are_saved_and_known_ones_in_the_order_of_their_match():
     study = make_study(n_assets=40, sectors=False)
-    ours, known = (axes.images[0].get_array() for axes in plots.loadings(study).axes[:2])
+    axes = factor_figures.loading_figure(study).axes[:2]
+    ours, known = (panel.images[0].get_array() for panel in axes)
     np.testing.assert_array_equal(ours, 100 * study.loadings.to_numpy())
     order = np.argsort(study.arrays["match_learned"])
     np.testing.assert_array_equal(known, study.arrays["reference_loadings"][:, order])
 
 
+def test_factors_are_drawn_with_the_sign_that_is_saved():
+    """Beside a known factor that is turned over, the curve is the same and r is negative."""
+    study = make_study(n_factors=2, n_seeds=2, n_dates=200)
+    turned = {name: -study.arrays[name] for name in ("correlation", "reference_factors")}
+    other = replace(study, arrays={**study.arrays, **turned})
+    both = [factor_figures.match_figure(each).axes[0] for each in (study, other)]
+    curves = [{line.get_label(): line.get_ydata() for line in axes.lines} for axes in both]
+    np.testing.assert_array_equal(*(curve["consensus factor"] for curve in curves))
+    np.testing.assert_allclose(
+        *(s * c["true factor"] for s, c in zip((1, -1), curves, strict=True))
+    )
+    r = [float(a.get_title(loc="left").split("r = ")[1].replace("−", "-")) for a in both]
+    assert r[0] == -r[1] != 0
+
+
 def test_assets_of_a_sector_stand_together():
-    study = make_study(n_assets=200)
-    ticks = [text.get_text() for text in plots.loadings(study).axes[0].get_yticklabels()]
-    assert ticks == [f"sector {k}" for k in range(10)]
+    axes = factor_figures.loading_figure(make_study(n_assets=200)).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [f"sector {k}" for k in range(10)]
 
 
 def test_diverged_members_are_counted_and_left_out():
     study = make_study(diverged=(3,))
-    figure = plots.score_over_beta(study)
+    figure = score_figures.beta_figure(study)
     assert "1 member diverged" in message_of(figure)
     members = [line for line in figure.axes[0].lines if line.get_label() == "a member"]
     assert len(members[0].get_xdata()) == len(study.members) - 1
 
 
 def test_labels_are_text_never_mathematics_and_always_drawable():
-    assert label("$x_1$ & $y") == r"\$x_1\$ & \$y"
-    assert label("株式会社") == "□□□□"
-    assert label("a\nb\x00") == "a b□"
-    assert label("A" * 60, 10) == "A" * 9 + "…"
-    assert label("Ünïcödé") == "Ünïcödé"
+    assert as_label("$x_1$ & $y") == r"\$x_1\$ & \$y"
+    assert as_label("株式会社") == "□□□□"
+    assert as_label("a\nb\x00") == "a b□"
+    assert as_label("A" * 60, 10) == "A" * 9 + "…"
+    assert as_label("Ünïcödé") == "Ünïcödé"
 
 
 def test_numbers_are_for_people():
@@ -214,10 +230,15 @@ def test_numbers_are_for_people():
     assert number(float("nan")) == "–"
 
 
+def test_runs_of_equal_labels():
+    assert style.runs_of(["a", "a", "b", "a"]) == [(0, 2), (2, 3), (3, 4)]
+    assert style.runs_of(["a"]) == [(0, 1)]
+
+
 def test_a_figure_is_the_same_bytes_each_time_and_leaves_no_global_state():
     before = dict(matplotlib.rcParams)
     study = make_study(n_seeds=2, n_dates=200)
-    first, second = (to_png(plots.loadings(study)) for _ in range(2))
+    first, second = (to_png(factor_figures.loading_figure(study)) for _ in range(2))
     assert first == second
     assert first.startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before

@@ -1,4 +1,4 @@
-"""The report: self-contained, escaped, complete, honest in its verdicts, the same each time."""
+"""The report: self-contained, escaped, complete, the same each time and in each of its forms."""
 
 import base64
 import re
@@ -8,19 +8,17 @@ from html.parser import HTMLParser
 import pytest
 from example_study import ODD_TICKERS, make_study
 
-from jaxvae.report.answers import answers
-from jaxvae.report.evidence import (
-    consensus_words,
-    estimates,
-    known_factors,
-    losses,
-    rankings,
-    sizes,
-    verdict_words,
+from jaxvae.report.content import summary
+from jaxvae.report.study_report import study_document, study_opening, study_report
+from jaxvae.report.tables import (
+    estimate_table,
+    known_factor_table,
+    loss_table,
+    ranking_table,
+    score_table,
+    size_table,
 )
-from jaxvae.report.page import report_files
-from jaxvae.report.words import CLASSICAL, KNOWN_SCORES
-from jaxvae.runs.files import write_files
+from jaxvae.report.words import CLASSICAL, FACTOR_SCORES
 from jaxvae.study.folder import study_files
 
 # With so few assets, each is among the extremes that the table of factors names.
@@ -37,7 +35,7 @@ ODD = {
 @pytest.fixture(scope="module", autouse=True)
 def _coarse_pictures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxvae.report.style.DPI", 40)
+        patch.setattr("jaxvae.report.draw.DPI", 40)
         yield
 
 
@@ -59,45 +57,27 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def odd_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("odd")
-    write_files(folder, report_files(make_study(**ODD)))
-    return folder
+def odd():
+    return study_report(make_study(**ODD))
 
 
 @pytest.fixture(scope="module")
-def page(odd_folder):
-    return Page((odd_folder / "report.html").read_text(encoding="utf-8"))
+def page(odd):
+    return Page(odd["report.html"].decode())
 
 
-def with_differences(study, **intervals):
-    """The same study with other intervals: by baseline, (low, high)."""
-    table = study.comparisons.copy()
-    for baseline, (low, high) in intervals.items():
-        rows = table.baseline == baseline
-        table.loc[rows, ["difference", "low", "high"]] = ((low + high) / 2, low, high)
-    return replace(study, comparisons=table)
+@pytest.fixture(scope="module")
+def markdown(odd):
+    return odd["report.md"].decode()
 
 
-def with_metrics(study, **values):
-    table = study.metrics.copy()
-    for metric, value in values.items():
-        table.loc[(table.model == "consensus") & (table.metric == metric), "value"] = value
-    return replace(study, metrics=table)
-
-
-def with_stability(study, value):
-    return replace(
-        study, arrays=study.arrays | {"stability": 0 * study.arrays["stability"] + value}
-    )
-
-
-def test_the_page_is_whole_and_needs_nothing_from_outside(odd_folder, page):
-    html = (odd_folder / "report.html").read_text(encoding="utf-8")
+def test_the_page_is_whole_and_needs_nothing_from_outside(odd, page):
+    html = odd["report.html"].decode()
     assert not re.search(r"https?://|<script|<link|@import|url\(", html)
-    files = {file.read_bytes() for file in (odd_folder / "figures").iterdir()}
+    files = {content for name, content in odd.items() if name.startswith("figures/")}
     inlined = [image["src"].removeprefix("data:image/png;base64,") for image in page.images]
     assert {base64.b64decode(image) for image in inlined} == files
+    assert len(inlined) == len(files)
     assert all(image["alt"] for image in page.images)
 
 
@@ -107,32 +87,38 @@ def test_tickers_stay_text_in_html(page):
     assert all(ticker in words for ticker in ODD_TICKERS)
 
 
-def test_tickers_stay_text_in_markdown(odd_folder):
-    text = (odd_folder / "report.md").read_text(encoding="utf-8")
-    assert "<" not in text
+def test_tickers_stay_text_in_markdown(markdown):
+    assert "<" not in markdown
     for escaped in (r"\$x\_1\$ &amp; \$y", r"=cmd\|'/C calc'!A0", r"a\`b\*c\_d", "株式会社"):
-        assert escaped in text
-    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 9
+        assert escaped in markdown
+    tables = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 10
     for rows in tables:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
 
 
-def test_links_of_the_markdown_resolve(odd_folder, tmp_path):
-    text = (odd_folder / "report.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    figures = {f"figures/{file.name}" for file in (odd_folder / "figures").iterdir()}
-    assert set(links) == figures | {"members.csv"}
+def test_links_of_the_markdown_resolve(odd, markdown):
+    assert {*re.findall(r"\]\(([^)]+)\)", markdown)} == {n for n in odd if n.startswith("figures/")}
 
 
-def test_both_files_say_the_same(odd_folder, page):
-    markdown = (odd_folder / "report.md").read_text(encoding="utf-8")
-    words = " ".join(page.words)
-    for answer in answers(make_study(**ODD)):
-        assert answer["verdict"] in words
-        assert answer["verdict"] in markdown
-    assert "Of 10 members, the β of the best mean score over seeds on the validation dates" in words
-    assert "5f0c5f0c" in words
+def plain(text):
+    return " ".join(re.sub(r"\\(.)", r"\1", text).replace("&amp;", "&").split())
+
+
+def test_both_forms_say_the_same(page, markdown):
+    """Every heading, sentence and cell of the document stands in both."""
+    html, twin = " ".join(" ".join(page.words).split()), plain(markdown)
+    document = study_document(make_study(**ODD))
+    said = [text for answer in document.opening.answers for text in answer]
+    said += [document.opening.title, document.opening.facts, *document.limits]
+    for part in document.parts:
+        grid = [*part.header, *(c for row in part.rows for c in row)] if part.kind == "grid" else []
+        said += grid or [getattr(part, "text", None) or part.caption]
+    for text in said:
+        for form in (html, twin):
+            assert plain(text).replace("&lt;", "<") in form.replace("&lt;", "<").replace(
+                "&gt;", ">"
+            ), text
 
 
 @pytest.mark.parametrize(
@@ -145,139 +131,118 @@ def test_both_files_say_the_same(odd_folder, page):
     ids=["no reference", "one of each", "diverged"],
 )
 def test_any_study_is_told_in_words(grid, monkeypatch):
-    monkeypatch.setattr("jaxvae.report.page.all_figures", lambda study: {})
-    files = report_files(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}))
-    for file in ("report.html", "report.md"):
-        text = files[file].decode()
-        assert not re.search(r"\bnan\b|None", text)
-        assert "Are they real?" in text
+    for name in ("draw_scores", "draw_factors"):
+        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    files = study_report(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}))
+    assert set(files) == {"report.html", "report.md"}
+    for content in files.values():
+        assert not re.search(r"\bnan\b|None", content.decode())
+        assert "Are they real?" in content.decode()
 
 
-def test_a_study_read_back_gives_the_same_bytes(odd_folder):
+def test_a_study_read_back_gives_the_same_bytes(odd):
+    """The folder's report is drawn from what reading gives back."""
     files = study_files(make_study(**ODD))
-    for file in ("report.html", "report.md"):
-        assert files[file] == (odd_folder / file).read_bytes(), file
+    assert {name: files[name] for name in odd} == odd
+
+
+def test_the_terminal_gets_the_answers_and_the_scores():
+    study = make_study()
+    opening = study_opening(study)
+    lines = summary(opening).splitlines()
+    assert lines[0] == "Latent factors in “linear”"
+    for answer in opening.answers:
+        assert f"{answer.question} {answer.verdict}." in lines
+    table = lines[-1 - len(opening.scores.rows) :]
+    assert table[0].split()[0] == "Model"
+    assert all(row[0] in line for row, line in zip(opening.scores.rows, table[1:], strict=True))
+    assert len({len(line) for line in table}) == 1
+    assert max(map(len, lines)) < 160
 
 
 def rows_of(table):
-    return {row[0]: row[1:] for row in table["rows"]}
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_scores_stand_beside_every_interval():
+    table = score_table(make_study())
+    assert table.header == [
+        "Model", "Log-likelihood", "Ensemble − model [95 %]", "Jointly [95 %]", "Over seeds [95 %]",
+        "R²",
+    ]  # fmt: skip
+    rows = rows_of(table)
+    assert list(rows)[:3] == ["VAE ensemble", "VAE, likeliest seed", "Factor analysis, best K = 6"]
+    assert rows["Multivariate t"] == [
+        "−83.90", "+1.50 [0.95, 2.10]", "[0.75, 2.30]", "[1.40, 1.60]", "–",
+    ]  # fmt: skip
+
+
+def test_a_model_of_the_best_number_of_factors_is_not_shown_twice():
+    study = make_study(n_factors=6)
+    names = list(rows_of(score_table(study)))
+    assert names.count("Factor analysis, K = 6") == names.count("PCA, K = 6") == 1
+    assert not any("best" in name for name in names)
 
 
 def test_known_factors_stand_beside_chance_and_rotation():
-    table = known_factors(make_study())
-    assert table["header"] == [
-        "Score", "Consensus factors", "VAE, best member", "PCA, K\u00a0=\u00a05",
-        "VAE, mean over seeds [95 %]", "By chance (95 %)", "By random rotation",
+    table = known_factor_table(make_study())
+    assert table.header == [
+        "Score", "Consensus factors", "VAE, likeliest seed", "PCA, K\u00a0=\u00a05",
+        "VAE, mean over seeds [95 %]", "By chance", "By rotation",
     ]  # fmt: skip
     rows = rows_of(table)
-    assert len(rows) == len(KNOWN_SCORES)
+    assert len(rows) == len(FACTOR_SCORES)
     assert rows["Matched |correlation|"] == [
-        "0.86", "0.81", "0.70", "0.80 [0.77, 0.83]", "0.09", "0.73",
+        "0.86", "0.81", "0.70", "0.80 [0.77, 0.83]", "0.09", "0.83",
     ]  # fmt: skip
     assert rows["Canonical correlation"][-2:] == ["0.10", "unmoved"]
-    assert known_factors(make_study(reference=False)) is None
+    assert known_factor_table(make_study(reference=False)) is None
 
 
 def test_counts_are_told_with_the_verdict_first():
     study = make_study()
-    assert estimates(study)["rows"][0] == ["Verdict", "what the estimators add up to", "5"]
-    assert sizes(study)["rows"][1] == ["1", "−93.00", "+10.00 [9.00, 11.00]", "1.0"]
-    assert sizes(study)["rows"][0][2] == "–"
-    assert verdict_words(study).startswith("The verdict is 5 factors: the median of the seven")
+    assert estimate_table(study).rows[0] == ["Verdict", "what the estimators add up to", "5"]
+    assert size_table(study).rows[1] == ["1", "−93.00", "+10.00 [9.00, 11.00]", "1.0"]
+    assert size_table(study).rows[0][2] == "–"
+
+
+def with_counts(study, **found):
+    table = study.n_factors.copy()
+    for name, number in found.items():
+        table.loc[table.name == name, "factors"] = number
+    return replace(study, n_factors=table)
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
+        ({}, "The verdict is 5 factors: the median of the seven classical estimators"),
         ({"verdict": 0, "held_out": 0}, "no number of factors beats none"),
         ({"verdict": 0, "held_out": 2, "parallel_analysis": 0}, "no eigenvalue exceeds"),
     ],
 )
-def test_a_verdict_of_none_says_whose_it_is(found, words):
-    study = make_study()
-    table = study.n_factors.copy()
-    for name, number in found.items():
-        table.loc[table.name == name, "factors"] = number
-    study = replace(study, n_factors=table)
-    assert words in verdict_words(study)
-    answer = answers(study)[1]
-    assert answer["verdict"] == "Not shown: nothing beyond noise"
+def test_a_verdict_says_whose_it_is(found, words, monkeypatch):
+    for name in ("draw_scores", "draw_factors"):
+        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    parts = study_document(with_counts(make_study(), **found)).parts
+    assert any(words in getattr(part, "text", "") for part in parts)
 
 
 def test_few_assets_leave_held_out_likelihood_to_decide():
     study = make_study()
     few = study.n_factors[~study.n_factors.name.isin(CLASSICAL)]
-    study = replace(study, n_factors=few)
-    assert "held-out likelihood alone" in verdict_words(study)
-    assert [row[0] for row in estimates(study)["rows"]] == ["Verdict", "VAE ensemble"]
+    table = estimate_table(replace(study, n_factors=few))
+    assert [row[0] for row in table.rows] == ["Verdict", "VAE ensemble"]
 
 
 def test_losses_name_the_factors_that_each_beta_costs():
-    study = make_study(betas=(1.0, 8.0))
-    rows = rows_of(losses(study))
+    rows = rows_of(loss_table(make_study(betas=(1.0, 8.0))))
     assert rows["1"] == ["5 of 5", "none", "5.0 [5, 5]", "none"]
     assert rows["8"] == ["2 of 5", "3 (6.7), 4 (2.1), 5 (0.7)", "4.0 [4, 4]", "3, 4, 5"]
 
 
 def test_rankings_show_the_truth_where_it_is_known():
-    row = rankings(make_study())["rows"][0]
+    row = ranking_table(make_study()).rows[0]
     assert row == ["Validation log-likelihood", "40", "member 3", "0.41", "0.84", "0.79"]
-    unknown = rankings(make_study(reference=False))
-    assert unknown["header"] == ["Ranked by", "Members", "First"]
-
-
-def test_the_rule_of_the_consensus_is_stated():
-    words = consensus_words(make_study())
-    assert words.startswith("5 of 6 consensus factors kept")
-    assert "at least 50 % of the members" in words
-    assert "independent members reach (0.11)" in words
-
-
-@pytest.mark.parametrize(
-    ("pca", "strongest", "verdict"),
-    [
-        ((1.0, 2.0), (0.5, 1.0), "Yes"),
-        ((-3.0, -2.0), (-5.0, -4.0), "No"),
-        ((-1.0, 1.0), (-1.5, 1.0), "Too close to tell"),
-        ((1.0, 2.0), (-1.0, 1.0), "More than PCA; too close to tell against the best classical"),
-        ((-1.0, 1.0), (-4.0, -2.0), "Too close to tell against PCA; less than the best classical"),
-    ],
-)
-def test_the_verdict_follows_the_interval(pca, strongest, verdict):
-    study = with_differences(
-        make_study(n_seeds=2),
-        pca=pca,
-        pca_best=pca,
-        factor_analysis=(3, 4),
-        factor_analysis_best=(3, 4),
-        multivariate_t=strongest,
-    )
-    assert answers(study)[2]["verdict"].startswith(verdict)
-
-
-@pytest.mark.parametrize(
-    ("mcc", "stability", "verdict", "words"),
-    [
-        (0.9, 0.95, "Yes: 5 of 5 stable", "more than chance or a random rotation"),
-        (0.6, 0.95, "In part: 5 of 5 stable", "the axes are not identified"),
-        (0.05, 0.3, "Not shown: 0 of 5 stable", "no more than chance"),
-        (0.9, 0.3, "In part: 0 of 5 stable", "more than chance or a random rotation"),
-    ],
-)
-def test_real_means_stable_and_above_chance_and_rotation(mcc, stability, verdict, words):
-    study = with_stability(with_metrics(make_study(), mcc=mcc), stability)
-    answer = answers(study)[1]
-    assert answer["verdict"] == verdict
-    assert words in answer["text"]
-
-
-def test_factors_that_did_not_survive_are_not_counted():
-    study = make_study()
-    assert answers(study)[0]["verdict"].startswith("5 factors, ")
-    rule = {**study.config["consensus"], "survive": 0}
-    study = replace(study, config={**study.config, "consensus": rule})
-    assert answers(study)[0]["verdict"].startswith("0 of 5 factors kept")
-
-
-def test_one_seed_cannot_tell_what_is_real():
-    assert answers(make_study(n_seeds=1))[1]["verdict"] == "Cannot tell from one seed"
+    unknown = ranking_table(make_study(reference=False))
+    assert unknown.header == ["Ranked by", "Members", "First"]

@@ -13,6 +13,7 @@ from small import linear_gaussian
 
 from jaxvae.analysis import baselines
 from jaxvae.cli.main import main
+from jaxvae.data.panel import Panel
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError
 from jaxvae.inference import evaluation
@@ -244,6 +245,20 @@ def test_a_study_says_what_is_missing(study):
     assert "one draw from factor analysis" in notes
     assert study.config["panel"]["missing_cells"] == 109
     json.dumps(study.config, allow_nan=False)
+
+
+def test_an_asset_that_lacks_a_row_at_the_edge_has_a_gap_there():
+    """Neither late nor early; and every missing cell is told of once."""
+    values = np.random.default_rng(0).normal(size=(100, 4))
+    values[-1, 0] = values[:4, 1] = values[:30, 2] = values[40:42, 2] = values[-5:, 3] = np.nan
+    dates = pd.bdate_range("2020-01-01", periods=100)
+    notes = missing.missing_notes(Panel(values, dates, tuple("abcd")))
+    assert notes[0].startswith("42 of 400 cells (10.5 %) are missing")
+    assert notes[1:] == [
+        f"Late to begin: c ({dates[30].date()}).",
+        f"Early to end: d ({dates[94].date()}).",
+        "7 missing cells are gaps in the histories of assets.",
+    ]
 
 
 def test_a_study_encodes_and_fills_the_panel(panel, study, tmp_path):

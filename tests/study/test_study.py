@@ -75,7 +75,7 @@ def test_scores_stand_beside_chance_rotation_and_seeds(study):
             for end in ("mean", "low", "high")
         )
         assert low < mean < high
-    assert 0 < study.metric("vae", "best_member_p_value", "test") <= 1
+    assert 0 < study.metric("vae_ensemble", "best_seed_p_value", "test") <= 1
     assert study.metric("vae_best", "active_units", "test") in (0, 1, 2)
 
 

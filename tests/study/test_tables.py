@@ -109,7 +109,7 @@ def test_comparisons_are_paired_by_date():
     swings = 100 * RNG.normal(size=N)
     ours = Scored("ours", 2, "fit", ("test",), swings + 1.0)
     theirs = Scored("theirs", None, "fit", ("test",), swings)
-    (row,) = comparisons_table([ours], [theirs], SPLIT, 0).itertuples(index=False)
+    (row,) = comparisons_table([ours], [theirs], SPLIT, 0, {}).itertuples(index=False)
     assert (row.model, row.baseline, row.split) == ("ours", "theirs", "test")
     assert row.difference == pytest.approx(1.0)
     assert row.low == pytest.approx(1.0)
@@ -120,12 +120,30 @@ def test_joint_intervals_hold_all_rivals_at_once():
     """Wider than each alone, by what ten rivals with noise of their own cost."""
     ours = Scored("ours", 2, "fit", ("test",), RNG.normal(size=N))
     rivals = [Scored(str(k), None, "fit", ("test",), RNG.normal(size=N)) for k in range(10)]
-    table = comparisons_table([ours], rivals, SPLIT, 0)
+    table = comparisons_table([ours], rivals, SPLIT, 0, {})
     assert table.baseline.tolist() == [str(k) for k in range(10)]
     ratio = (table.high_joint - table.low_joint) / (table.high - table.low)
     assert 1.0 < ratio.mean() < 1.8
     middle = (table.low_joint + table.high_joint) / 2
     np.testing.assert_allclose(middle, table.difference, atol=1e-12)
+
+
+def test_the_widest_interval_is_kept_whichever_it_is():
+    """Over seeds it is of the ensemble alone, and as wide for each baseline."""
+    names = ("vae_ensemble", "vae_best", *map(str, range(5)))
+    ours, alone, *rivals = (
+        Scored(name, None, "fit", ("test",), RNG.normal(size=N)) for name in names
+    )
+    for half in (0.001, 5.0):
+        table = comparisons_table([ours, alone], rivals, SPLIT, 0, {"vae_ensemble": half})
+        of_seeds = table.model == "vae_ensemble"
+        assert table.low_seeds[~of_seeds].isna().all()
+        np.testing.assert_allclose((table.high_seeds - table.low_seeds)[of_seeds], 2 * half)
+        kinds = ("", "_joint", "_seeds")
+        widths = np.stack([table[f"high{kind}"] - table[f"low{kind}"] for kind in kinds])
+        widest = table.high_widest - table.low_widest
+        np.testing.assert_array_equal(widest, np.nanmax(widths, axis=0))
+        assert ((table.low_widest == table.low_seeds) == (of_seeds & (half > 1))).all()
 
 
 def test_members_carry_their_udr_and_none_where_there_is_none():

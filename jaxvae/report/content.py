@@ -1,0 +1,143 @@
+"""What a report is made of, and its three forms: a page in HTML, its twin in Markdown, and a few
+lines for the terminal. All text is plain; each form escapes what the data put into it."""
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from jaxvae.report.draw import message_of, to_png
+
+REPORT = "report.html"
+CSS_PIXELS = 96  # an inch, by definition
+# Every character that Markdown, as GitHub reads it, may take for markup.
+MARKUP = re.compile(r"([\\`*_{}\[\]|~$#])")
+
+
+class Answer(NamedTuple):
+    """A question that the reader has, the verdict in a few words, and what it rests on."""
+
+    question: str
+    verdict: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph; `note` where it explains what stands above it."""
+
+    text: str
+    note: bool = True
+    kind: ClassVar[str] = "prose"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table. style: classes of the page's style sheet: "narrow", "text", "first", "wrap"."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    style: str = "narrow"
+    kind: ClassVar[str] = "grid"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure by the name of its file; its title states what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+    kind: ClassVar[str] = "plot"
+
+    @property
+    def message(self) -> str:
+        """The title as plain text."""
+        return message_of(self.figure)
+
+    @property
+    def width(self) -> int:
+        """In pixels of a page."""
+        return round(self.figure.get_figwidth() * CSS_PIXELS)
+
+
+Part = Heading | Prose | Grid | Plot
+
+
+class Opening(NamedTuple):
+    """What a reader sees first: title, what was done, three answers, and the table they rest on."""
+
+    title: str
+    facts: str
+    answers: Sequence[Answer]
+    scores: Grid
+
+
+class Document(NamedTuple):
+    """A whole report. limits: what the data cannot show, and what was done to them."""
+
+    opening: Opening
+    limits: Sequence[str]
+    parts: Sequence[Part]
+
+
+def render(document: Document) -> dict[str, bytes]:
+    """The files of a report by their paths: `report.html`, `report.md` and `figures/*.png`.
+
+    The page holds the bytes of the figures' files, and needs nothing from outside. The same
+    document gives the same bytes.
+    """
+    plots = [part for part in document.parts if isinstance(part, Plot)]
+    figures = {plot.name: to_png(plot.figure) for plot in plots}
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=lambda name: name is not None and name.startswith(REPORT),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["plain"] = _markdown
+    inline = {name: base64.b64encode(png).decode() for name, png in figures.items()}
+    pages = {
+        name: environment.get_template(f"{name}.j2").render(**document._asdict(), images=inline)
+        for name in (REPORT, "report.md")
+    }
+    return {
+        **{name: page.encode() for name, page in pages.items()},
+        **{f"figures/{name}.png": png for name, png in figures.items()},
+    }
+
+
+def _markdown(text: object) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return MARKUP.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+
+
+def summary(opening: Opening) -> str:
+    """The opening in a few lines, for the terminal."""
+    columns = list(zip(opening.scores.header, *opening.scores.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (opening.scores.header, *opening.scores.rows)
+    ]
+    answers = [f"{answer.question} {answer.verdict}." for answer in opening.answers]
+    return "\n".join([opening.title, opening.facts, *answers, *(f"  {line}" for line in lines)])

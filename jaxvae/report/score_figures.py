@@ -1,0 +1,312 @@
+"""The figures of scores: likelihoods, β, training, and what the models rebuild and generate.
+
+Nothing is estimated here. Every title states what its figure shows, in the study's own numbers.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from jaxvae.report import draw
+from jaxvae.report.results import StudyResults
+from jaxvae.report.tables import classical
+from jaxvae.report.text import as_label, beta_label, counted, interval, model_name, number, percent
+from jaxvae.report.verdicts import AHEAD, BEHIND, compare
+
+PER_DATE = "nats per date"
+MOST_COMPONENTS = 20
+MOST_BETAS = 8  # in a legend
+# Early losses fall by so much that the rest of a run would be a flat line.
+FIRST_SHOWN = 0.05
+LEAST_GAIN = 0.1  # nats per date: what is smaller should look it
+MEMBER_SCORES = {
+    "log_likelihood_validation": f"Validation log-likelihood, {PER_DATE}; it chose β",
+    "log_likelihood_test": f"Test log-likelihood, {PER_DATE}",
+    "r2_test": "Test R² of the reconstruction",
+    "mcc_test": "Matched |correlation| with known factors, test",
+}
+LOSSES = {
+    "total": "Total loss",
+    "reconstruction": "Reconstruction loss",
+    "kl": "KL divergence",
+    "validation": "Validation loss",
+}
+KL_PARTS = {
+    "index_code_information": (draw.VAE, "o-", "information on the date"),
+    "total_correlation": (draw.PCA, "o-", "total correlation"),
+    # Often on top of the line that it is to be read against.
+    "total_correlation_chance_mean": (draw.MUTED, "--", "… of shifted factors"),
+    "dimension_kl": (draw.FACTOR_ANALYSIS, "o-", "dimension-wise KL"),
+}
+
+
+def draw_scores(study: StudyResults) -> dict[str, Figure]:
+    """The figures that the study has the tables and arrays for, by name."""
+    drawn = {
+        "n_factors": number_figure,
+        "comparison": comparison_figure if compare(study).leads else None,
+        "score_over_beta": beta_figure,
+        "kl_parts": kl_figure if set(KL_PARTS) <= set(study.members) else None,
+        "explained_variance": variance_figure,
+        "training_curves": training_figure,
+        "reconstruction": reconstruction_figure,
+        "generated": generated_figure,
+    }
+    return {name: figure(study) for name, figure in drawn.items() if figure is not None}
+
+
+def comparison_figure(study: StudyResults) -> Figure:
+    """Paired differences in test log-likelihood with their intervals: the headline."""
+    leads = compare(study).leads[::-1]
+    names = [model_name(study, lead.baseline, start=True) for lead in leads]
+    texts = [f"{number(x.difference, 2, True)} {interval(x.low, x.high)}" for x in leads]
+    figure = draw.new_figure(1.7 + 0.42 * len(leads))
+    words = f"←  baseline better     VAE ensemble minus baseline, {PER_DATE}     VAE better  →"
+    axes = draw.tidy(figure.subplots(), words, grid="x")
+    axes.axvline(0, color=draw.DATA, linewidth=1.2)
+    ours, middles = [draw.VAE] * len(leads), [lead.difference for lead in leads]
+    heights = draw.dots(axes, names, middles, ours, texts)
+    lows, highs = [lead.low for lead in leads], [lead.high for lead in leads]
+    axes.hlines(heights, lows, highs, color=draw.VAE, linewidth=1.3)
+    table = study.comparisons.set_index(["model", "baseline"])
+    for model, shift, width, size in (("vae_ensemble", 0.0, 4, 0), ("vae_best", 0.25, 1.3, 5)):
+        rows = table.loc[[(model, lead.baseline) for lead in leads]]
+        axes.hlines(heights - shift, rows.low, rows.high, color=draw.VAE, linewidth=width)
+        axes.plot(rows.difference, heights - shift, "o", mfc="white", color=draw.VAE, ms=size)
+    for text, lead in zip(axes.get_yticklabels(), leads, strict=True):
+        text.set(color=draw.model_colour(lead.baseline), fontsize=draw.TEXT + 0.5)
+    axes.margins(x=0.08)
+    ahead, behind = (compare(study).count(word) for word in (AHEAD, BEHIND))
+    strongest = f"{model_name(study, leads[-1].baseline)} ({texts[-1]} {PER_DATE})"
+    return draw.set_message(
+        figure,
+        f"On test dates the VAE ensemble is ahead of {ahead} of "
+        f"{counted(len(leads), 'classical model')} and behind {behind}; the strongest is "
+        f"{strongest}",
+    )
+
+
+def beta_figure(study: StudyResults) -> Figure:
+    """Members' scores over beta: median line, min to max over seeds as a band, every member."""
+    members, chosen = study.members[study.members.ok], study.config["chosen"]["beta"]
+    scores = [name for name in MEMBER_SCORES if name in members]
+    figure, panels = draw.small_multiples(len(scores), 2, 3.0)
+    for axes, name in zip(panels, scores, strict=True):
+        draw.tidy(axes, "β", "", MEMBER_SCORES[name])
+        draw.band(axes, members.groupby("beta")[name], draw.VAE, "median and range over seeds")
+        style: dict[str, Any] = {"color": draw.VAE, "alpha": 0.5, "ms": 5}
+        axes.plot(members.beta, members[name], ".", label="a member", **style)
+        axes.axvline(chosen, color=draw.MUTED, lw=0.9, ls=":", label="β chosen")
+        metric, _, split = name.rpartition("_")
+        _draw_refits(study, axes, metric, split)
+        _draw_levels(study, axes, metric, split)
+        draw.beta_axis(axes, sorted(members.beta.unique()))
+    draw.add_legend(figure, panels[1])
+    lost = len(study.members) - len(members)
+    suffix = f"; {counted(lost, 'member')} diverged (not shown)" if lost else ""
+    rank = "scores best on validation" if len(study.config["betas"]) > 1 else "alone was tried"
+    seeds = counted(len(study.config["seeds"]), "seed")
+    return draw.set_message(figure, f"{beta_label(chosen)} {rank}, over {seeds}{suffix}")
+
+
+def _draw_refits(study: StudyResults, axes: Axes, metric: str, split: str) -> None:
+    """The mean over seeds of the VAEs that were fitted on the dates that the baselines were."""
+    names = [f"{metric}_seeds_{end}" for end in ("mean", "low", "high")]
+    mean, low, high = (study.metric("vae_ensemble", name, split) for name in names)
+    mean = mean if np.isfinite(mean) else study.metric("vae_best", metric, split)
+    if np.isfinite(mean):
+        errors = [[mean - low], [high - mean]] if np.isfinite(low) else None
+        style: dict[str, Any] = {"fmt": "D", "color": draw.VAE, "ms": 6, "mfc": "white"}
+        words, beta = "refitted, mean [95 %]", study.config["chosen"]["beta"]
+        axes.errorbar(beta, mean, errors, label=words, zorder=4, **style)
+
+
+def _draw_levels(study: StudyResults, axes: Axes, metric: str, split: str) -> None:
+    """The best classical model, and where a random rotation ends up in 95 % of cases."""
+    likelihood = metric == "log_likelihood"
+    # More factors rebuild more: only likelihood is fair to models of another size.
+    fair = [model for model in classical(study) if likelihood or not model.endswith("_best")]
+    found = {model: study.metric(model, metric, split) for model in fair}
+    found = {model: value for model, value in found.items() if np.isfinite(value)}
+    levels = []
+    if found:
+        best = max(found, key=lambda model: found[model])
+        words = model_name(study, best, start=True)
+        levels = [(found[best], words, draw.model_colour(best), "--", 0.99, "right")]
+    rotation = study.metric("consensus", f"{metric}_rotation_95", split)
+    if metric == "mcc" and np.isfinite(rotation):
+        levels.append((rotation, "random rotation, 95 %", draw.MUTED, ":", 0.01, "left"))
+    for value, words, colour, style, x, side in levels:
+        axes.axhline(value, color=colour, linewidth=1.4, linestyle=style)
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": side}
+        axes.annotate(words, (x, value), fontsize=draw.SMALL, color=colour, **where)
+
+
+def training_figure(study: StudyResults) -> Figure:
+    """Losses by epoch: median and range over the seeds of each beta, light to dark."""
+    members = study.members[study.members.ok]
+    history = study.history[study.history.member.isin(members.member)]
+    beta_of, betas = members.set_index("member").beta, sorted(members.beta.unique())
+    colours = colormaps["YlGnBu"](np.linspace(0.35, 1.0, len(betas)) if betas[1:] else [0.8])
+    named = set(betas[:: -(-len(betas) // MOST_BETAS)])
+    unit = "mean sum of a batch" if study.config["preset"] == "notebook" else PER_DATE
+    figure, panels = draw.small_multiples(len(LOSSES), 2, 2.8, sharex=True)
+    for axes, (loss, title) in zip(panels, LOSSES.items(), strict=True):
+        draw.tidy(axes, "epoch" if axes in panels[2:] else "", unit, title)
+        # A member that stopped early keeps its last value, so that each band keeps its seeds.
+        runs = history.pivot_table(index="epoch", columns="member", values=loss).ffill()
+        rows = runs.melt(ignore_index=False, var_name="member")
+        for beta, colour in zip(betas, colours, strict=True):
+            here = rows[rows.member.map(beta_of) == beta].groupby(level="epoch").value
+            draw.band(axes, here, colour, beta_label(beta) if beta in named else "")
+        later = runs.iloc[int(FIRST_SHOWN * len(runs)) :]
+        low, high = float(np.nanmin(later)), float(np.nanmax(later))
+        axes.set_ylim(low - 0.04 * (high - low) - 1e-9, high + 0.08 * (high - low) + 1e-9)
+    draw.add_legend(figure, panels[0], columns=MOST_BETAS)
+    epochs, most = members.best_epoch, f"of at most {study.config['epochs']}"
+    low, middle, high = epochs.min(), number(epochs.median(), 0), epochs.max()
+    words = f"Members keep epoch {middle} in the median ({low} to {high}) {most}"
+    return draw.set_message(
+        figure, words if low < high else f"Every member keeps its epoch {low} {most}"
+    )
+
+
+def number_figure(study: StudyResults) -> Figure:
+    """Held-out gain by number of factors; an open dot where the members use none of theirs."""
+    table = study.n_factors
+    sizes = table[table.kind == "size"]
+    figure = draw.new_figure(3.4, width=8.0)
+    axes = draw.tidy(figure.subplots(), "factors allowed", "gain, nats per validation date")
+    gains = sizes.log_likelihood - sizes.log_likelihood.iloc[0]
+    errors = [gains - sizes.low.fillna(gains), sizes.high.fillna(gains) - gains]
+    axes.axhline(0, color=draw.DATA, linewidth=1.0)
+    style: dict[str, Any] = {"color": draw.VAE, "ms": 6}
+    axes.errorbar(sizes.factors, gains, yerr=errors, fmt="o-", capsize=0, **style)
+    unused = sizes.gain.isna()
+    axes.plot(sizes.factors[unused], gains[unused], "o", mfc="white", zorder=3, **style)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -LEAST_GAIN), max(high, LEAST_GAIN))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    best, found = sizes.iloc[int(sizes.log_likelihood.argmax())], table.set_index("name").factors
+    words = "no number of them gains validation likelihood beyond its error"
+    if np.isfinite(best.gain) and best.low > 0:
+        words = (
+            f"allowed {int(best.factors)}, the VAEs use {number(best.active_units, 1)} and gain "
+            f"most on validation dates, {number(best.gain, 2, True)} {PER_DATE}"
+        )
+    verdict = counted(int(found["verdict"]), "factor")
+    return draw.set_message(figure, f"The estimators find {verdict}; {words}")
+
+
+def kl_figure(study: StudyResults) -> Figure:
+    """The parts of the members' KL over β, and the factors in use beside the linear closed form."""
+    members = study.members[study.members.ok]
+    groups = members.groupby("beta")
+    figure, (left, right) = draw.small_multiples(2, 2, 2.7)
+    draw.tidy(left, "β", PER_DATE, "Parts of the mean KL")
+    for name, (colour, style, words) in KL_PARTS.items():
+        draw.band(left, groups[name], colour, words, style, ms=3.5)
+    draw.tidy(right, "β", "factors in use", "Factors in use")
+    draw.band(right, groups.active_units, draw.VAE, "members", "o-", ms=3.5)
+    if study.spectrum is not None:
+        kept = study.spectrum.astype({"linear": int}).groupby("beta").linear.sum()
+        right.plot(kept.index, kept, "x", color=draw.DATA, ms=6, label="a linear VAE keeps")
+    right.set_ylim(-0.2, study.config["n_factors"] + 0.4)
+    for axes in (left, right):
+        draw.beta_axis(axes, sorted(members.beta.unique()))
+    right.legend(frameon=False, fontsize="small", loc="lower left")
+    draw.add_legend(figure, left)
+    beta = study.config["chosen"]["beta"]
+    here = members.loc[np.isclose(members.beta, beta), ["kl", *KL_PARTS]].median()
+    information, correlation, chance, _ = (number(here[name]) for name in KL_PARTS)
+    return draw.set_message(
+        figure,
+        f"At {beta_label(beta)} a date’s factors carry {number(here.kl)} nats: {information} tell "
+        f"the date, {correlation} are dependence between factors ({chance} once they are shifted "
+        "in time)",
+    )
+
+
+def variance_figure(study: StudyResults) -> Figure:
+    """PCA's share of variance by component, and cumulated."""
+    shares = study.arrays["explained_variance"]
+    n_factors = min(study.config["n_factors"], len(shares))
+    shown = shares[: max(MOST_COMPONENTS, n_factors)]
+    places = np.arange(1, len(shown) + 1)
+    figure = draw.new_figure(3.6)
+    axes = draw.tidy(figure.subplots(), "principal component", "share of variance")
+    axes.bar(places, shown, color=draw.PCA, alpha=0.75, width=0.7, label="of the component")
+    axes.plot(places, np.cumsum(shown), "o-", color=draw.DATA, lw=1.4, ms=4, label="cumulated")
+    axes.axvline(n_factors + 0.5, color=draw.MUTED, linestyle=":", linewidth=1)
+    axes.set(ylim=(0, 1.05), xticks=places[:: max(1, len(places) // 20)])
+    draw.add_legend(figure, axes)
+    components = "component explains" if n_factors == 1 else f"{n_factors} components explain"
+    share = percent(float(shares[:n_factors].sum()))
+    return draw.set_message(
+        figure, f"On the dates fitted, the first {components} {share} of the returns’ variance"
+    )
+
+
+def reconstruction_figure(study: StudyResults) -> Figure:
+    """Test returns of a few assets, and what the VAE and PCA make of them."""
+    data, pca, vae = (study.arrays[f"reconstruction_{name}"] for name in ("data", "pca", "vae"))
+    first = len(study.factors) - study.config["panel"]["n_test"]
+    dates = study.factors.index[first : first + len(data)]
+    figure, panels = draw.small_multiples(data.shape[1], 2, 2.4, sharex=True)
+    for column, axes in enumerate(panels):
+        draw.tidy(axes, "", "", as_label(study.config["shown_assets"][column], 40))
+        draw.series(
+            axes,
+            dates,
+            (data[:, column], "data", draw.TRUTH, 2.4),
+            (pca[:, column], "PCA", draw.PCA, 1.1),
+            (vae[:, column], "VAE", draw.VAE, 1.1),
+        )
+    figure.supylabel("standardised return", fontsize=draw.TEXT, color=draw.MUTED)
+    draw.add_legend(figure, panels[0])
+    ours, theirs = (percent(study.metric(m, "r2", "test"), 1) for m in ("vae_best", "pca"))
+    factors = counted(study.config["n_factors"], "factor")
+    return draw.set_message(
+        figure,
+        f"From {factors}, the likeliest seed rebuilds {ours} of the test variance, PCA {theirs}",
+    )
+
+
+def generated_figure(study: StudyResults) -> Figure:
+    """Generated returns beside the data: density, its tails, and correlations of asset pairs."""
+    arrays = study.arrays
+    figure = draw.new_figure(4.3)
+    body, tails, pairs = figure.subplots(1, 3)
+    for axes, title in ((body, "Pooled returns"), (tails, "The same, log scale: tails")):
+        draw.tidy(axes, "standardised return", "density", title)
+        for name, colour in (("data", draw.DATA), ("generated", draw.VAE)):
+            density = arrays[f"density_{name}"]
+            shown = density if axes is body else np.where(density > 0, density, np.nan)
+            style: dict[str, Any] = {"baseline": None, "color": colour, "linewidth": 1.5}
+            axes.stairs(shown, arrays["density_edges"], label=name, **style)
+    body.set_ylim(bottom=0)
+    tails.set_yscale("log")
+    tails.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    tails.yaxis.set_minor_locator(NullLocator())
+    data, made = arrays["correlations_data"], arrays["correlations_generated"]
+    draw.tidy(pairs, "correlation in the data", "correlation generated", "Pairs of assets")
+    alpha = float(np.clip(300 / max(len(data), 1), 0.12, 0.8))
+    pairs.plot(data, made, ".", color=draw.VAE, alpha=alpha, markersize=3, markeredgewidth=0)
+    low = float(np.min([*data, *made, 0.0]))
+    pairs.plot([low, 1], [low, 1], color=draw.DATA, linewidth=1, linestyle="--")
+    pairs.set_aspect("equal", adjustable="box")
+    draw.add_legend(figure, body)
+
+    def both(metric: str) -> str:
+        ours, theirs = (study.metric(m, metric, "fit") for m in ("vae_ensemble", "data"))
+        return f"{number(ours)} (data {number(theirs)})"
+
+    return draw.set_message(
+        figure,
+        f"Generated returns have a standard deviation of {both('std')} and an excess kurtosis of "
+        f"{both('excess_kurtosis')}",
+    )

@@ -1,0 +1,159 @@
+"""The report of a study: what the reader sees, in order."""
+
+import numpy as np
+
+from jaxvae.report import tables, words
+from jaxvae.report.answers import answers
+from jaxvae.report.content import Document, Grid, Heading, Opening, Part, Plot, Prose, render
+from jaxvae.report.factor_figures import draw_factors
+from jaxvae.report.results import StudyResults
+from jaxvae.report.score_figures import draw_scores
+from jaxvae.report.text import beta_label, counted, number, percent
+
+
+def study_report(study: StudyResults) -> dict[str, bytes]:
+    """The files of a study's report by their paths (see `content.render`)."""
+    return render(study_document(study))
+
+
+def study_opening(study: StudyResults) -> Opening:
+    """Title, facts, the three answers and the scores."""
+    panel, config = study.config["panel"], study.config
+    missing = panel.get("missing_cells", 0) / (panel["n_dates"] * panel["n_assets"])
+    facts = (
+        f"{counted(panel['n_assets'], 'asset')} over {counted(panel['n_dates'], 'date')}, "
+        f"{panel['first_date']} to {panel['last_date']}"
+        f"{f', {percent(missing, 1)} of the cells missing' if missing else ''} · trained on "
+        f"{panel['n_train']:,}, validated on {panel['n_validation']:,}, tested on the last "
+        f"{counted(panel['n_test'], 'date')} · {counted(len(study.members), 'VAE')}: "
+        f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')}"
+    )
+    title = f"Latent factors in “{config['name']}”"
+    return Opening(title, facts, answers(study), tables.score_table(study))
+
+
+def study_document(study: StudyResults) -> Document:
+    """The whole report; what the study has not is left out, with its heading."""
+    figures = draw_scores(study) | draw_factors(study)
+
+    def section(title: str, *parts: str | Prose | Grid | None) -> list[Part]:
+        """Parts in order; a name stands for the figure of that name."""
+        here = [
+            Plot(part, words.CAPTIONS[part], figures[part]) if isinstance(part, str) else part
+            for part in parts
+            if not isinstance(part, str) or part in figures
+        ]
+        kept = [part for part in here if part is not None]
+        return [Heading(title), *kept] if any(part.kind != "prose" for part in kept) else []
+
+    opening = study_opening(study)
+    loss, known = tables.loss_table(study), tables.known_factor_table(study)
+    parts = [
+        *section("Scores on the test dates", opening.scores, *_score_notes(study)),
+        *section("The factors, one by one", tables.factor_table(study), *_factor_notes(study)),
+        *section(
+            "How many factors are there?", _number_words(study), "n_factors",
+            tables.estimate_table(study), tables.size_table(study),
+            loss, Prose(words.LOSS_NOTE) if loss else None,
+        ),
+        *section("Does a VAE find more?", "comparison", "score_over_beta"),
+        *section(
+            "Are the factors real?",
+            "stability", "agreement", "factor_correlation", "matched_factors",
+            known, Prose(words.KNOWN_NOTE) if known else None,
+        ),
+        *section("What are the factors?", "factor_series", "loadings", "decoder_loadings"),
+        *section("What does β charge for?", "kl_parts"),
+        *section(
+            "Can the models be trusted?",
+            "explained_variance", "training_curves", "reconstruction", "generated",
+            tables.moment_table(study),
+        ),
+        *section(
+            "The best members", tables.member_table(study), Prose(words.MEMBER_NOTE),
+            tables.ranking_table(study), Prose(words.RANKING_NOTE),
+        ),
+        *section("To make it again", tables.setting_table(study)),
+    ]  # fmt: skip
+    return Document(opening, study.config["notes"], parts)
+
+
+def _score_notes(study: StudyResults) -> list[Prose]:
+    """What the scores are, and how they came about."""
+    beta, betas = beta_label(study.config["chosen"]["beta"]), len(study.config["betas"])
+    best = f"{beta} has the best mean validation score over seeds, of {betas} β tried. "
+    notes = [
+        f"{best if betas > 1 else ''}Its {counted(len(study.config['seeds']), 'seed')} were then "
+        "trained anew on all dates before the test part, on which the classical models were fitted "
+        "too; the ensemble is the equal mixture of these VAEs. Test dates took no part in any "
+        "choice.",
+        f"Log-likelihoods: nats per date, of standardised returns. {_likelihood_words(study)}",
+        "Intervals: 95 %, block bootstrap over dates; jointly, for all models at once; and over "
+        "seeds. The verdicts rest on the widest.",
+        words.MISSING_NOTE if study.config["panel"].get("missing_cells") else "",
+        _best_seed_words(study),
+    ]
+    return [Prose(note) for note in notes if note]
+
+
+def _likelihood_words(study: StudyResults) -> str:
+    """How the VAEs' likelihoods were found, and whether to trust them."""
+    names = ("effective_samples", "effective_samples_min", "unreliable")
+    mean, least, doubt = (study.metric("vae_ensemble", name, "test") for name in names)
+    if "persistence" in study.arrays:
+        return words.ONE_STEP_AHEAD
+    if not np.isfinite(mean):
+        return "All are exact."
+    at_least = f", at least {number(least, 0)}" if np.isfinite(least) else ""
+    errs = " So few effective samples make it unreliable: it errs low." if doubt > 0 else ""
+    return (
+        f"A VAE’s is estimated from {study.config['likelihood_samples']:,} importance samples "
+        f"({number(mean, 0)} effective on average{at_least}), ± its standard error; the classical "
+        f"models’ are exact.{errs}"
+    )
+
+
+def _best_seed_words(study: StudyResults) -> str:
+    """Whether the best of the seeds beats the strongest classical model, on the same dates."""
+    names = ("best_seed_lead", "best_seed_p_value")
+    lead, p_value = (study.metric("vae_ensemble", name, "test") for name in names)
+    if not np.isfinite(p_value):
+        return ""
+    luck = (
+        "; if none of them were better than that, the best would lead by as much with probability "
+        f"{number(p_value, 3)}"
+    )
+    return (
+        f"The one of these VAEs that is likeliest on the test dates is {number(abs(lead))} nats "
+        f"per date {'ahead of' if lead > 0 else 'behind'} the strongest classical model"
+        f"{luck if lead > 0 else ''}."
+    )
+
+
+def _factor_notes(study: StudyResults) -> list[Prose]:
+    """Order and sign, the rule that kept factors, and what φ is."""
+    rule = study.config["consensus"]
+    chance = rule["chance_stability"]
+    bar = f" and their stability exceeds chance ({number(chance)})" if chance >= 0 else ""
+    notes = [
+        "Factors come in the order of the variance they explain; a factor’s sign is such that its "
+        "mean loading is positive.",
+        f"{rule['survive']} of {counted(rule['factors'], 'consensus factor')} kept: those that at "
+        f"least {percent(rule['least_presence'])} of the members at the chosen β have{bar}. On a "
+        f"date a factor is the mean of the middle {percent(1 - 2 * rule['trim'])} of the members, "
+        "matched one-to-one and weighted by agreement and validation likelihood.",
+    ]
+    notes += [words.PERSISTENCE_NOTE] if "persistence" in study.arrays else []
+    return [Prose(note) for note in notes]
+
+
+def _number_words(study: StudyResults) -> Prose:
+    """How the number of factors was reached."""
+    table, why = study.n_factors.set_index("name").factors, words.MEDIAN
+    if table["held_out"] == 0:
+        why = "no number of factors beats none on the validation dates beyond its error"
+    elif not any(name in table for name in words.CLASSICAL):
+        why = "held-out likelihood alone decides, as assets are too few for eigenvalues"
+    elif table["parallel_analysis"] == 0:
+        why = "no eigenvalue exceeds those of permuted returns"
+    return Prose(f"The verdict is {counted(int(table['verdict']), 'factor')}: {why}.", note=False)

@@ -1,0 +1,95 @@
+"""Numbers and names as a person reads them."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from jaxvae.report.results import StudyResults
+
+Number = float | int | np.number
+NONE = "–"
+MODEL_NAMES = {
+    "vae_ensemble": "VAE ensemble",
+    "vae_best": "VAE, likeliest seed",
+    "consensus": "consensus factors",
+    "factor_analysis_best": "factor analysis, best",
+    "factor_analysis": "factor analysis,",
+    "pca_best": "PCA, best",
+    "pca": "PCA,",
+    "ledoit_wolf": "Ledoit–Wolf Gaussian",
+    "multivariate_t": "multivariate t",
+    "multivariate_t_shrunk": "multivariate t, shrunk",
+    "ewma_t": "EWMA with t innovations",
+}
+
+
+def number(value: Number, digits: int = 2, sign: bool = False) -> str:
+    """A number for a person: a true minus sign, and an en dash where there is none."""
+    if not np.isfinite(value):
+        return NONE
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    zero = float(text) == 0
+    return (text.lstrip("+-") if zero else text).replace("-", "−")
+
+
+def interval(low: Number, high: Number, digits: int = 2) -> str:
+    """An interval in brackets; an en dash where there is none."""
+    return f"[{number(low, digits)}, {number(high, digits)}]" if np.isfinite(low) else NONE
+
+
+def counted(how_many: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not 1."""
+    return f"{how_many:,} {noun}" + ("" if how_many == 1 else "s")
+
+
+def percent(share: Number, digits: int = 0) -> str:
+    """A share as a percentage; rounded as `number` rounds the share itself."""
+    return f"{number(100 * float(f'{share:.{digits + 2}f}'), digits)} %"
+
+
+def as_label(text: object, width: int = 18) -> str:
+    """Text from the data as a label: cut to a width, drawable in the font, never mathematics."""
+    drawable = _drawable()
+    line = "".join(c if ord(c) in drawable else "□" for c in " ".join(str(text).split()))
+    cut = line if len(line) <= width else line[: width - 1] + "…"
+    # matplotlib reads an escaped dollar as a dollar, and a pair of bare ones as mathematics.
+    return cut.replace("$", r"\$")
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
+
+
+def beta_label(beta: float) -> str:
+    """A beta as a label: β = 0.5."""
+    return f"β = {beta:.3g}"
+
+
+def model_name(study: StudyResults, model: str, start: bool = False) -> str:
+    """What a model is called, with its number of factors where it has one of its own; with a
+    capital at the start of a line."""
+    name, factors = MODEL_NAMES.get(model, model.replace("_", " ")), factors_of(study, model)
+    if factors and not model.startswith(("vae", "consensus")):
+        name = f"{name} K = {factors}"
+    return name[:1].upper() + name[1:] if start else name
+
+
+def factors_of(study: StudyResults, model: str) -> int | None:
+    """The number of factors a model has in the metrics; None where it has none."""
+    rows = study.metrics[study.metrics.model == model]
+    factors = pd.to_numeric(rows.factors, errors="coerce").dropna()
+    return int(factors.iloc[0]) if len(factors) and factors.iloc[0] > 0 else None
+
+
+def reference_names(study: StudyResults) -> list[str]:
+    """The known factors' names; planted ones are called true, to tell them from learned ones."""
+    reference = study.config["reference"]
+    return [f"true {name}" if reference["planted"] else name for name in reference["names"]]
+
+
+def reference_kind(study: StudyResults) -> str:
+    """What the known factors are: true, since planted, or reference."""
+    return "true" if study.config["reference"]["planted"] else "reference"
