@@ -38,11 +38,9 @@ def posterior_precision(
     """
     n_assets, n_factors = loadings.shape
     # One matrix product for all rows: a row's sum over assets of w_a W_a W_aᵀ.
-    products = (loadings[:, :, None] * loadings[:, None, :]).reshape(n_assets, -1)
-    weighted = noise_precision @ products
-    return prior_precision * np.eye(n_factors) + weighted.reshape(
-        *noise_precision.shape[:-1], n_factors, n_factors
-    )
+    products = (loadings[:, :, None] * loadings[:, None, :]).reshape(n_assets, n_factors**2)
+    shape = (*noise_precision.shape[:-1], n_factors, n_factors)
+    return prior_precision * np.eye(n_factors) + (noise_precision @ products).reshape(shape)
 
 
 def posterior_weights(

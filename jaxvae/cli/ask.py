@@ -31,14 +31,14 @@ class OutFile(Debug):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws(OutFile):
+class Seeded(OutFile):
     """What is drawn with."""
 
     seed: int = option(0, "of what is drawn", metavar="S", least=0, most=LARGEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenarios(Draws, InFolder):
+class ScenarioOptions(Seeded, InFolder):
     """How many, and under what."""
 
     number: int = option(1000, "how many", least=1)
@@ -57,22 +57,22 @@ class Scenarios(Draws, InFolder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded(OutFile, NewDates, InFolder):
+class EncodeOptions(OutFile, NewDates, InFolder):
     """Of which dates."""
 
     missing: str | None = option(None, "what becomes of dates with missing cells", choices=KEPT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imputed(Draws, NewDates, InFolder):
+class ImputeOptions(Seeded, NewDates, InFolder):
     """Of which dates."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast(Draws, NewDates, InFolder):
+class ForecastOptions(Seeded, NewDates, InFolder):
     """Of which portfolio, after which dates."""
 
-    missing: str | None = like(Encoded, "missing", None)
+    missing: str | None = like(EncodeOptions, "missing", None)
     weights: tuple[str, ...] | None = option(
         None,
         "the portfolio, 0 for assets not named (default: equal weights)",
@@ -82,7 +82,7 @@ class Forecast(Draws, NewDates, InFolder):
     covariance: Path | None = option(None, "CSV of the next date's covariance too")
 
 
-def write_scenarios(_: Interrupts, asked: Scenarios) -> None:
+def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
     """Draws from a study's chosen models."""
     _require_new_file(asked.out)
     given = named_numbers("given", asked.given) or None
@@ -94,21 +94,21 @@ def write_scenarios(_: Interrupts, asked: Scenarios) -> None:
     _write_table(drawn, asked.out)
 
 
-def write_factors(_: Interrupts, asked: Encoded) -> None:
+def write_factors(_: Interrupts, asked: EncodeOptions) -> None:
     """Factors of new dates under a saved study."""
     _require_new_file(asked.out)
     study = load_study(asked.folder)
     _write_table(study.encode(_new_dates(study, asked, asked.missing)), asked.out)
 
 
-def write_imputed(_: Interrupts, asked: Imputed) -> None:
+def write_imputed(_: Interrupts, asked: ImputeOptions) -> None:
     """New dates with their missing cells filled under a saved study."""
     _require_new_file(asked.out)
     study = load_study(asked.folder)
     _write_table(study.impute(_new_dates(study, asked, "keep"), asked.seed), asked.out)
 
 
-def write_forecast(_: Interrupts, asked: Forecast) -> None:
+def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
     """Risk of a portfolio, one date ahead, under a saved study."""
     _require_new_file(asked.out)
     _require_new_file(asked.covariance)
@@ -168,17 +168,17 @@ def _require_new_file(out: Path | None) -> None:
 
 
 COMMANDS = {
-    "scenarios": Command(write_scenarios, {"": Scenarios}),
-    "encode": Command(write_factors, {"": Encoded}),
+    "scenarios": Command(write_scenarios, {"": ScenarioOptions}),
+    "encode": Command(write_factors, {"": EncodeOptions}),
     "impute": Command(
         write_imputed,
-        {"": Imputed},
+        {"": ImputeOptions},
         "The returns as they are, and the expectation of each missing one given those observed on "
         "its date.",
     ),
     "forecast": Command(
         write_forecast,
-        {"": Forecast},
+        {"": ForecastOptions},
         "A row a date of the data, forecast from the dates before it, and one, next, for the date "
         "after the last. The data should start well before the dates of interest.",
     ),

@@ -99,6 +99,20 @@ class Output(Debug):
     quiet: bool = option(False, "no progress")
 
 
+def make_group(group: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass of options from values, as words or JSON give them.
+
+    Raises OptionError, and KeyError on the name of no option.
+    """
+    kinds, known = get_type_hints(group), group.__dataclass_fields__
+    return group(
+        **{
+            name: check_option(name, value, kinds[name], **known[name].metadata["limits"])
+            for name, value in values.items()
+        }
+    )
+
+
 def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float]:
     """NAME=NUMBER, each name once. Raises OptionError."""
     found: dict[str, float] = {}
@@ -136,13 +150,9 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
 
 
 def _read(group: Any, words: Mapping[str, Any]) -> Any:
-    kinds, given = get_type_hints(group), {}
-    for one in fields(group):
-        if one.name in words:
-            value = _value(_kinds(kinds[one.name]), words[one.name])
-            limits = one.metadata["limits"]
-            given[one.name] = check_option(one.name, value, kinds[one.name], **limits)
-    return group(**given)
+    kinds = get_type_hints(group)
+    known = [one.name for one in fields(group) if one.name in words]
+    return make_group(group, {name: _value(_kinds(kinds[name]), words[name]) for name in known})
 
 
 def _value(kinds: Sequence[Any], words: Any) -> Any:

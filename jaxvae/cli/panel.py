@@ -14,7 +14,7 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import Option, OptionError, check_path, like, option
 from jaxvae.study.presets import PRESETS
 
-DEFAULT = "linear"
+DEFAULT_DATA = "linear"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
 COVARIATES = (
     "what is known of each date: a CSV or Parquet file of dates × covariates, calendar, volatility "
@@ -28,7 +28,7 @@ class Source(Group):
 
     data: str | None = option(
         None,
-        f"{', '.join(SOURCES)}, or a CSV or Parquet file (default: {DEFAULT})",
+        f"{', '.join(SOURCES)}, or a CSV or Parquet file (default: {DEFAULT_DATA})",
         metavar="NAME|FILE",
     )
     kind: str | None = option(None, "what a file holds", choices=KINDS)
@@ -42,7 +42,7 @@ class Source(Group):
         """What the default folder is called after."""
         if self.tickers:
             return "tickers"
-        name = Path(self.data or DEFAULT).name.split(".")[0]
+        name = Path(self.data or DEFAULT_DATA).name.split(".")[0]
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "panel"
 
 
@@ -74,7 +74,7 @@ def load_panel(source: Source, n_factors: int) -> Panel:
     for name in ("start", "end"):
         if getattr(source, name) is not None:
             raise OptionError(name, "it goes with ", Option("tickers"), "; leave it out, or add it")
-    data = DEFAULT if source.data is None else source.data
+    data = DEFAULT_DATA if source.data is None else source.data
     if data in SOURCES:
         _refuse_with(source, Option("data", data), ("kind", "missing"))
         return load_named(data)
@@ -103,7 +103,7 @@ def load_new_dates(dates: NewDates, missing: str | None) -> Panel:
 def describe_source(source: Source) -> dict[str, Any]:
     """Where the data came from, as the options say; a file by its name, without its folder."""
     known = {"sectors": None, "covariates": None, **asdict(source)}
-    known["data"] = source.data or DEFAULT
+    known["data"] = source.data or DEFAULT_DATA
     for name in ("data", "sectors"):
         known[name] = known[name] and Path(known[name]).name
     known["covariates"] = [Path(word).name for word in known["covariates"] or ()]

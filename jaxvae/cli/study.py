@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax
 
-from jaxvae.cli.options import Command, Group, InFolder, Output
+from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
 from jaxvae.cli.panel import ToldSource, load_told_panel
 from jaxvae.cli.run import Task, carry_out, say_is_done, use_all_cores
 from jaxvae.errors import FolderError, OptionError, option
@@ -60,8 +60,9 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
         return
     saved = saved_options(folder)
     try:
-        source, config = ToldSource(**saved["source"]), StudyConfig(**saved["config"])
-    except (KeyError, TypeError, OptionError) as error:
+        source = make_group(ToldSource, saved["source"])
+        config = make_group(StudyConfig, saved["config"])
+    except (AttributeError, KeyError, OptionError) as error:
         raise FolderError(f"{folder} holds no study that can be gone on with: {error}") from error
     use_all_cores()
     devices = tuple(jax.local_devices())

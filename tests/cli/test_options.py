@@ -10,10 +10,8 @@ import pytest
 from jaxvae.cli.main import COMMANDS, find_command, main, make_parser
 from jaxvae.data import panel_from_frame, read_panel
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.study.conditional_scenarios import scenarios_given
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.forecasts import forecast
-from jaxvae.study.study import impute, scenarios
+from jaxvae.study.study import Study
 from jaxvae.walk.config import WalkConfig
 
 PACKAGE = Path(__file__).parents[2] / "jaxvae"
@@ -70,10 +68,10 @@ def test_help_says_of_each_option_what_it_takes(name, monkeypatch, capsys):
 def test_an_option_of_a_command_is_an_argument_of_its_twin():
     """By the same name, so that one error serves both."""
     twins = {
-        "scenarios": (scenarios, scenarios_given),
-        "impute": (impute, read_panel),
+        "scenarios": (Study.scenarios,),
+        "impute": (Study.impute, read_panel),
         "encode": (read_panel,),
-        "forecast": (forecast, read_panel),
+        "forecast": (Study.forecast, read_panel),
         "study": (StudyConfig, panel_from_frame),
         "walk": (WalkConfig, panel_from_frame),
     }
