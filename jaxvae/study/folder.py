@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError
+from jaxvae.models.families import OWN
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
     CONFIG,
@@ -100,9 +101,11 @@ def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
 
 
 def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> None:
-    """FolderError unless the settings are of a model, and of the assets of the tables."""
+    """FolderError unless the settings are of a model, or of a user's own, which only the user has,
+    and of the assets of the tables."""
     try:
-        saved_model(config)
+        if config["model_config"]["family"] != OWN:
+            saved_model(config)
         of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error

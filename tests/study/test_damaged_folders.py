@@ -15,6 +15,7 @@ from walking import CONFIG as WALK_CONFIG
 from walking import PANEL as WALK_PANEL
 
 from jaxvae.errors import FolderError
+from jaxvae.models.families import OWN
 from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.study.study import draw_report, load_study
 from jaxvae.walk.folder import load_walk, write_walk
@@ -226,6 +227,16 @@ def test_a_forged_model_is_refused(changes, unbroken, tmp_path):
     forged = seal({**config, "model_config": {**config["model_config"], **changes}})
     (copy / "config.json").write_bytes(forged)
     assert attempt(load_study, copy) is None
+
+
+def test_a_model_of_ones_own_is_not_built(unbroken, tmp_path):
+    """Only who made the study has it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    config = read_sealed(unbroken / "config.json")
+    own = {"family": OWN, "name": "mine"}
+    (copy / "config.json").write_bytes(seal({**config, "model_config": own}))
+    assert load_study(copy).config["model_config"] == own
 
 
 def test_other_assets_are_refused(unbroken, tmp_path):
