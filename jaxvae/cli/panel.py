@@ -17,8 +17,8 @@ from jaxvae.study.presets import PRESETS
 DEFAULT = "linear"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
 COVARIATES = (
-    "what is known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, volatility "
-    "(trailing), or several of these"
+    "what is known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, "
+    "volatility (trailing), or several of these"
 )
 
 

@@ -18,10 +18,9 @@ from example_tables import (
     with_cell,
 )
 
-from jaxvae.cli.options import name_option
 from jaxvae.data import panel_from_frame
 from jaxvae.data.checks import MINIMUM_DATES
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, Option, OptionError
 
 # Missing cells
 
@@ -267,15 +266,16 @@ def test_covariates_need_no_row_before_the_first_return_of_prices():
     assert panel_from_frame(make_prices(), kind="prices", covariates=covariates).n_dates == 99
 
 
-def test_errors_name_options_as_the_command_line_does():
+@pytest.mark.parametrize(
+    ("for_fitting", "choices"),
+    [(True, ("drop-dates", "drop-assets", "mean", "keep")), (False, ("drop-dates", "keep"))],
+)
+def test_errors_name_options_that_there_are_as_their_reader_does(for_fitting, choices):
     with pytest.raises(DataError) as error:
-        panel_from_frame(make_holes())
-    assert error.value.worded(name_option).endswith(
-        "read the panel with --missing drop-dates, drop-assets, mean or keep"
-    )
-    with pytest.raises(DataError) as error:
-        panel_from_frame(make_holes(), for_fitting=False)
-    assert str(error.value).endswith("missing='drop-dates' or 'keep'")
+        panel_from_frame(make_holes(), for_fitting=for_fitting)
+    (named,) = [part for part in error.value.parts if isinstance(part, Option)]
+    assert (named.name, named.values) == ("missing", choices)
+    assert "--" not in str(error.value)
 
 
 def test_the_text_na_is_a_sector():
