@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxvae.cli.options import Command, Debug, InFolder, named_numbers
 from jaxvae.cli.panel import NewDates, load_new_dates
-from jaxvae.data.frames import read_covariates
+from jaxvae.data.knowledge import read_covariates
 from jaxvae.data.panel import Panel
 from jaxvae.errors import FolderError, Option, OptionError, like, option
 from jaxvae.report.content import REPORT

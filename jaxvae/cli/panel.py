@@ -8,7 +8,7 @@ from typing import Any
 from jaxvae.cli.options import Group
 from jaxvae.data import KINDS, MISSING_POLICIES, read_panel
 from jaxvae.data.covariates import BUILT_IN, with_covariates
-from jaxvae.data.frames import with_knowledge
+from jaxvae.data.knowledge import with_knowledge
 from jaxvae.data.named import SOURCES, load_named, load_tickers
 from jaxvae.data.panel import Panel
 from jaxvae.errors import Option, OptionError, check_path, like, option
@@ -17,8 +17,8 @@ from jaxvae.study.presets import PRESETS
 DEFAULT_DATA = "linear"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
 COVARIATES = (
-    "what is known of each date: a CSV or Parquet file of dates × covariates, calendar, volatility "
-    "(trailing), or several of these"
+    "what is known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, "
+    "volatility (trailing), or several of these"
 )
 
 
@@ -28,7 +28,7 @@ class Source(Group):
 
     data: str | None = option(
         None,
-        f"{', '.join(SOURCES)}, or a CSV or Parquet file (default: {DEFAULT_DATA})",
+        f"{', '.join(SOURCES)}, or a CSV, Excel or Parquet file (default: {DEFAULT_DATA})",
         metavar="NAME|FILE",
     )
     kind: str | None = option(None, "what a file holds", choices=KINDS)
@@ -51,7 +51,7 @@ class ToldSource(Source):
     """Which panel, and what is known of its dates and assets."""
 
     missing: str | None = like(Source, "missing", None, choices=tuple(MISSING_POLICIES))
-    sectors: str | None = option(None, "CSV of asset and sector", metavar="FILE")
+    sectors: str | None = option(None, "CSV or Excel of asset and sector", metavar="FILE")
     covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
 
 
@@ -59,7 +59,7 @@ class ToldSource(Source):
 class NewDates(Group):
     """The dates that a study is asked about."""
 
-    data: str = option(MISSING, "CSV or Parquet of dates", metavar="FILE")
+    data: str = option(MISSING, "CSV, Excel or Parquet of dates", metavar="FILE")
     kind: str | None = like(Source, "kind", None)
     covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
 

@@ -1,223 +1,146 @@
-"""Labels and cells of a table as text or objects, converted to dates, tickers and numbers.
+"""Cells and labels of a table, as text or objects, converted to numbers and names.
 
-Each conversion raises DataError, in one line, at the first label or cell that it cannot read.
+Columns are converted whole; single cells are looked at only to word an error.
 """
 
-import datetime
-import re
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float
 from pandas.api import types
 
-from jaxvae.errors import DataError
+from jaxvae.data.dates import DATE_NAMES, looks_like_date, row_name, text_of
+from jaxvae.errors import DataError, shown
 
-DATE_NAMES = frozenset({"date", "dates", "datetime", "timestamp"})
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m",
-    "%Y/%m/%d",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%m-%d-%Y",
-    "%d-%m-%Y",
-    "%d.%m.%Y",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%b %d, %Y",
-)
-EARLIEST_YEAR, LATEST_YEAR = 1700, 2200
-COMPACT_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)?")
-TIME_ZONE = re.compile(r"\d:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|[+-]\d\d:?\d\d)$")
-RENAMED_TICKER = re.compile(r"(.*[A-Za-z].*)\.\d+")
-MISSING_WORDS = frozenset({"", "-", ".", "na", "n/a", "#n/a", "nan", "<na>", "nat", "null", "none"})
+MISSING_WORDS = ("", "-", ".", "na", "n/a", "#n/a", "nan", "<na>", "nat", "null", "none")
+NO_NAMES = frozenset({"", "nan", "None", "<NA>", "NaT"})
+LONGEST_NAME = 200
+FORMULA_MARKS = tuple("=+-@")
+DECIMAL_COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
+THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 
 
 def quote(text: object) -> str:
-    """Text from a file for a message: on one line, quoted and not too long."""
-    shown = str(text)
-    return repr(shown if len(shown) <= 60 else shown[:57] + "...")
+    """Text from a table for a message: quoted, on one line and not too long."""
+    return shown(text_of(text))
 
 
-def row_name(label: object) -> str:
-    """How a message names a row: its date, or its number."""
-    return str(label).removesuffix(" 00:00:00")
+# Names of tickers, covariates and sectors
 
 
-# Dates
+def clean_names(labels: Iterable[object], noun: str = "ticker") -> list[str]:
+    """Labels as text on one line without outer blanks, safe to write into a CSV file.
 
+    Args:
+        labels: of columns, or cells that name an asset or a sector.
+        noun: what an error calls them.
 
-def looks_like_date(label: object) -> bool:
-    """Whether this one label could be read as a date, with or without a time zone."""
-    if isinstance(label, (datetime.date, np.datetime64)):
-        return True
-    text = _date_text(label)
-    return bool(TIME_ZONE.search(text)) or bool(_formats_of(text))
-
-
-def parse_dates(labels: pd.Series) -> pd.DatetimeIndex:
-    """Datetimes, or text in any one of DATE_FORMATS, as an index in nanoseconds named `date`.
-
-    Raises DataError where a date is missing, unreadable, in another format than the first, with
-    a time zone, or where day and month cannot be told apart.
+    Raises:
+        DataError: one is empty, longer than LONGEST_NAME, not printable, or begins as a
+            spreadsheet's formula does.
     """
-    if types.is_datetime64_any_dtype(labels.dtype):
-        return _check_datetimes(pd.DatetimeIndex(labels)).as_unit("ns").rename("date")
-    text = pd.Index([_date_text(label) for label in labels], dtype=object)
-    _check_no_time_zone(text)
-    formats = _formats_of(text[0])
-    if not formats:
+    return [clean_name(label, place, noun) for place, label in enumerate(labels, start=1)]
+
+
+def clean_name(label: object, place: int, noun: str = "ticker") -> str:
+    """One label, as `clean_names` has them."""
+    name = " ".join(text_of(label).split())
+    if name in NO_NAMES or (name.startswith("Unnamed: ") and name[9:].isdigit()):
+        cause = ""
+        if not isinstance(label, str):
+            cause = " (pandas takes the text NA for missing: read with keep_default_na=False)"
         raise DataError(
-            f"row 1: {quote(text[0])} is not a date: put dates in the index or the first column, "
-            "written as YYYY-MM-DD"
+            f"the {noun} in place {place} is empty{cause}: name it, or delete its cells"
         )
-    dates = _one_reading([_parse(text, style) for style in formats], text)
-    return dates.as_unit("ns").rename("date")
+    if name.startswith(FORMULA_MARKS):
+        fault = f"begins with {name[0]}, which a spreadsheet takes for a formula: rename it"
+    elif len(name) > LONGEST_NAME:
+        fault = f"has {len(name):,} letters: keep at most {LONGEST_NAME}"
+    elif not name.isprintable():
+        fault = "holds a control character: rename it"
+    else:
+        return name
+    raise DataError(f"the {noun} {quote(name)} in place {place} {fault}")
 
 
-def _check_datetimes(dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    if dates.tz is not None:
-        raise _time_zone_error(0, dates[0])
-    unfit = _in_range(dates).isna()
-    if unfit.any():
-        row = int(unfit.argmax())
-        raise DataError(f"row {row + 1}: the date is {dates[row]}: correct or delete the row")
-    return dates
-
-
-def _in_range(dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    fits = (dates.year >= EARLIEST_YEAR) & (dates.year <= LATEST_YEAR)
-    return pd.DatetimeIndex(dates.where(fits))
-
-
-def _date_text(label: object) -> str:
-    text = str(label).strip().removesuffix(" 00:00:00")
-    compact = COMPACT_DATE.fullmatch(text)
-    return "-".join(part for part in compact.groups() if part) if compact else text
-
-
-def _formats_of(text: str) -> list[str]:
-    return [style for style in DATE_FORMATS if _fits(text, style)]
-
-
-def _fits(text: str, style: str) -> bool:
-    try:
-        return EARLIEST_YEAR <= datetime.datetime.strptime(text, style).year <= LATEST_YEAR
-    except ValueError:
-        return False
-
-
-def _parse(text: pd.Index, style: str) -> pd.DatetimeIndex:
-    return _in_range(pd.to_datetime(text, format=style, errors="coerce"))
-
-
-def _one_reading(readings: list[pd.DatetimeIndex], text: pd.Index) -> pd.DatetimeIndex:
-    whole = [dates for dates in readings if not dates.hasnans]
-    if not whole:
-        row = max(int(dates.isna().argmax()) for dates in readings)
-        raise DataError(
-            f"row {row + 1}: {quote(text[row])} is not a date in the format of row 1, "
-            f"{quote(text[0])}: write every date as YYYY-MM-DD"
-        )
-    if any(not dates.equals(whole[0]) for dates in whole[1:]):
-        raise DataError(
-            f"dates such as {quote(text[0])} may begin with the day or the month: write every "
-            "date as YYYY-MM-DD"
-        )
-    return whole[0]
-
-
-def _check_no_time_zone(text: pd.Index) -> None:
-    for row, label in enumerate(text):
-        if TIME_ZONE.search(label):
-            raise _time_zone_error(row, label)
-
-
-def _time_zone_error(row: int, date: object) -> DataError:
-    return DataError(
-        f"row {row + 1}: the date {quote(date)} carries a time zone: remove it, with "
-        "tz_localize(None) in pandas"
-    )
-
-
-def check_dates_increase(dates: pd.DatetimeIndex) -> None:
-    """Raise where a date comes twice or before the one above it."""
-    if dates.has_duplicates:
-        date = dates[dates.duplicated()][0]
-        raise DataError(f"the date {row_name(date)} comes more than once: keep one row a date")
-    if not dates.is_monotonic_increasing:
-        row = int((np.diff(dates.asi8) < 0).argmax()) + 1
-        raise DataError(
-            f"row {row + 1}: the date {row_name(dates[row])} comes after a later one: sort the "
-            "rows, oldest first"
-        )
-
-
-# Tickers
-
-
-def clean_tickers(labels: Iterable[object]) -> list[str]:
-    """Tickers as text without outer blanks; raises DataError where one is empty."""
-    tickers = [str(label).strip() for label in labels]
-    for number, ticker in enumerate(tickers, start=1):
-        if ticker in ("", "nan", "None", "<NA>") or re.fullmatch(r"Unnamed: \d+", ticker):
-            raise DataError(f"the ticker in place {number} is empty: name it, or delete its cells")
-    return tickers
-
-
-def check_tickers_differ(tickers: list[str]) -> None:
-    """Raise where a ticker comes twice, or was renamed by `read_csv` because it came twice."""
+def check_names_differ(names: list[str], noun: str = "ticker") -> None:
+    """Raise where a name comes twice, or was renamed by `read_csv` because it came twice."""
     seen: set[str] = set()
-    for ticker in tickers:
-        if ticker in seen:
-            raise DataError(f"the ticker {quote(ticker)} comes more than once: keep one column")
-        seen.add(ticker)
-    for ticker in tickers:
-        renamed = RENAMED_TICKER.fullmatch(ticker)
-        if renamed and renamed[1] in seen:
+    for name in names:
+        if name in seen:
+            raise DataError(f"the {noun} {quote(name)} comes more than once: keep one column")
+        seen.add(name)
+    for name in names:
+        first, _, number = name.rpartition(".")
+        if number.isdigit() and first in seen and not first.isdigit():
             raise DataError(
-                f"the ticker {quote(ticker)} is a second {quote(renamed[1])} that read_csv "
-                "renamed: keep one column, or give it a name of its own"
+                f"the {noun} {quote(name)} is a second {quote(first)} that read_csv renamed: keep "
+                "one column, or give it a name of its own"
             )
 
 
-# Cells
+# Numbers
 
 
-def to_numbers(column: pd.Series) -> Float[np.ndarray, " row"]:
-    """A column's cells as floats, NaN where missing; sparse and nullable columns too.
+class Numbers(NamedTuple):
+    """A column's numbers, NaN where missing, and how its text wrote them.
 
-    Text is converted where it is a number. Raises DataError for any other text, and for dates,
-    booleans and complex numbers.
+    percent: every number had a percent sign, and was divided by 100.
+    comma: the decimal mark was a comma.
     """
-    check_not_dates(column)
+
+    values: Float[np.ndarray, " row"]
+    percent: bool = False
+    comma: bool = False
+
+
+def to_matrix(cells: pd.DataFrame) -> tuple[Float[np.ndarray, "row column"], tuple[str, ...]]:
+    """Numbers of a table's columns, and the notes on how text was read.
+
+    Raises:
+        DataError: as `to_numbers`; or decimal commas stand beside decimal points.
+    """
+    if all(dtype == np.float64 for dtype in cells.dtypes):
+        return cells.to_numpy(), ()
+    columns = [to_numbers(cells.iloc[:, place]) for place in range(cells.shape[1])]
+    if any(column.comma for column in columns):
+        _check_no_points(cells, columns)
+    counts = {
+        "with decimal commas": sum(column.comma for column in columns),
+        "with percent signs, divided by 100": sum(column.percent for column in columns),
+    }
+    notes = tuple(
+        f"Numbers of {number:,} of {len(columns):,} columns were read {how}."
+        for how, number in counts.items()
+        if number
+    )
+    return np.column_stack([column.values for column in columns]), notes
+
+
+def to_numbers(column: pd.Series) -> Numbers:
+    """A column as floats; sparse, nullable and text columns too.
+
+    Raises:
+        DataError: text that is no number, dates, booleans or complex numbers.
+    """
+    if str(column.name).casefold() in DATE_NAMES or types.is_datetime64_any_dtype(column.dtype):
+        raise _date_column_error(column.name)
     if types.is_bool_dtype(column.dtype) or types.is_complex_dtype(column.dtype):
         raise DataError(
             f"column {quote(column.name)} holds {column.dtype} values: give it real numbers, or "
             "delete it"
         )
     if types.is_numeric_dtype(column.dtype):
-        return column.to_numpy(dtype=float, na_value=np.nan)
-    return np.array([_to_number(cell, row, column.name) for row, cell in column.items()])
-
-
-def check_not_dates(column: pd.Series) -> None:
-    """Raise where dates were left among the columns of numbers."""
-    if str(column.name).casefold() in DATE_NAMES or types.is_datetime64_any_dtype(column.dtype):
-        raise _date_column_error(column.name)
-
-
-def _date_column_error(name: object) -> DataError:
-    return DataError(
-        f"column {quote(name)} holds dates among the returns: make it the index or the first "
-        "column, and keep one column of dates"
-    )
+        return Numbers(column.to_numpy(dtype=float, na_value=np.nan))
+    text = to_text(column)
+    try:
+        return Numbers(_cast(text))
+    except pa.ArrowInvalid:
+        return _numbers_of_text(_without_missing(text), column)
 
 
 def row_number_error(name: object) -> DataError:
@@ -229,34 +152,109 @@ def row_number_error(name: object) -> DataError:
 
 def is_missing(cell: object) -> bool:
     """Whether a cell is empty or a word for missing."""
-    return str(cell).strip().casefold() in MISSING_WORDS
+    return text_of(cell).casefold() in MISSING_WORDS
+
+
+def is_number(cell: object) -> bool:
+    """Whether a cell stands for one number by itself, with a percent sign or decimal comma too."""
+    text = text_of(cell).removesuffix("%").replace(",", ".")
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return any(map(str.isdigit, text))
 
 
 def is_word(cell: object) -> bool:
     """Whether a cell is text with a letter in it that stands for no number."""
-    return isinstance(cell, str) and any(map(str.isalpha, cell)) and _float_or_none(cell) is None
+    return isinstance(cell, str) and any(map(str.isalpha, cell)) and not is_number(cell)
 
 
-def _to_number(cell: object, row: object, name: object) -> float:
-    if is_missing(cell):
-        return np.nan
-    number = _float_or_none(cell)
-    if number is None:
-        raise _date_column_error(name) if looks_like_date(cell) else _text_error(cell, row, name)
-    return number
+def to_text(column: pd.Series) -> pa.Array:
+    """A column's cells as text; what cannot be encoded comes with its escapes."""
+    if isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_string(column.dtype.pyarrow_dtype):
+        return pa.array(column)
+    cells = [text_of(cell) for cell in column]
+    try:
+        return pa.array(cells, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([ascii(cell)[1:-1] for cell in cells], pa.string())
 
 
-def _text_error(cell: object, row: object, name: object) -> DataError:
-    return DataError(
-        f"column {quote(name)}, row {row_name(row)}: {quote(cell)} is not a number: write numbers "
-        "with a decimal point and leave missing cells empty"
+def _cast(text: pa.Array) -> Float[np.ndarray, " row"]:
+    return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _without_missing(text: pa.Array) -> pa.Array:
+    trimmed = pc.replace_substring(pc.utf8_trim_whitespace(text), "\N{MINUS SIGN}", "-")
+    missing = pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING_WORDS))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
+
+
+def _numbers_of_text(text: pa.Array, column: pd.Series) -> Numbers:
+    plain, percent, comma = text, _has_percent(text), _has_comma(text)
+    if percent:
+        plain = pc.utf8_rtrim(plain, "% ")
+    if comma:
+        plain = pc.replace_substring(plain, ",", ".")
+    try:
+        values = _cast(plain)
+    except pa.ArrowInvalid:
+        raise _unfit_error(text, column) from None
+    return Numbers(values / 100 if percent else values, percent, comma)
+
+
+def _has_percent(text: pa.Array) -> bool:
+    """Whether every number has a percent sign; zeros may do without."""
+    signed = pc.ends_with(text, "%")
+    return bool(pc.any(signed).as_py() and pc.all(pc.or_(signed, pc.equal(text, "0"))).as_py())
+
+
+def _has_comma(text: pa.Array) -> bool:
+    """Whether the decimal mark is a comma: no point, and one comma that splits no thousands."""
+    plain = pc.utf8_rtrim(text, "% ")
+    commas = pc.filter(plain, pc.match_substring(plain, ","))
+    return bool(
+        not pc.any(pc.match_substring(plain, ".")).as_py()
+        and pc.all(pc.match_substring_regex(commas, DECIMAL_COMMA)).as_py()
+        and not pc.all(pc.match_substring_regex(commas, THOUSANDS)).as_py()
     )
 
 
-def _float_or_none(cell: Any) -> float | None:
-    if isinstance(cell, bool | np.bool_ | complex | np.complexfloating):
-        return None
+def _check_no_points(cells: pd.DataFrame, columns: list[Numbers]) -> None:
+    for place, column in enumerate(columns):
+        if column.comma or types.is_numeric_dtype(cells.iloc[:, place].dtype):
+            continue
+        points = pc.match_substring(to_text(cells.iloc[:, place]), ".")
+        if pc.any(points).as_py():
+            other = next(k for k, one in enumerate(columns) if one.comma)
+            raise DataError(
+                f"column {quote(cells.columns[place])} has decimal points, column "
+                f"{quote(cells.columns[other])} decimal commas: write all numbers alike"
+            )
+
+
+def _unfit_error(text: pa.Array, column: pd.Series) -> DataError:
+    """The error for the first cell that is no plain number."""
+    row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if _is_unfit(cell))
+    if looks_like_date(cell):
+        return _date_column_error(column.name)
+    return DataError(
+        f"column {quote(column.name)}, row {row_name(column.index[row])}: {quote(cell)} is not a "
+        "number: write numbers with a decimal point, without thousands, and leave missing cells "
+        "empty"
+    )
+
+
+def _is_unfit(cell: str | None) -> bool:
     try:
-        return float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return None
+        return cell is not None and _cast(pa.array([cell])) is None
+    except pa.ArrowInvalid:
+        return True
+
+
+def _date_column_error(name: object) -> DataError:
+    return DataError(
+        f"column {quote(name)} holds dates among the returns: make it the index or the first "
+        "column, and keep one column of dates"
+    )

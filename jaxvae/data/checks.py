@@ -3,13 +3,14 @@
 A check is a function of a frame, dates × tickers, that returns nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.data.cells import quote, row_name, row_number_error
+from jaxvae.data.cells import quote, row_number_error
+from jaxvae.data.dates import row_name
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
 
@@ -19,15 +20,6 @@ fewer than 60."""
 
 MINIMUM_DATES = 50
 """The smallest panel: its parts (28, 7 and 15 dates) still give each a mean, a spread, a score."""
-
-PRICE_LIKE = 0.5
-"""Values that are never negative and have a median above this are prices or gross returns."""
-
-PERCENT_LIKE = 0.2
-"""A median size above this suggests percent: a typical day is 0.01, a typical year 0.15."""
-
-ROUNDING = 1e-9
-"""Constant: a range below this share of the largest value, as steadily growing prices have."""
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
 LARGEST_VALUE = float(np.finfo(np.float32).max)
@@ -40,19 +32,6 @@ def count(number: int | np.integer, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def require_frame(frame: object) -> pd.DataFrame:
-    """The argument itself, a DataFrame with rows and columns; raises DataError otherwise."""
-    if not isinstance(frame, pd.DataFrame):
-        shape = f"{frame.ndim}-dimensional " if hasattr(frame, "ndim") else ""
-        raise DataError(
-            f"a {shape}{type(frame).__name__} is not a panel: make a pandas DataFrame with dates "
-            "as its index and one column a ticker"
-        )
-    if frame.empty:
-        raise DataError("the table is empty: a row a date and a column a ticker are needed")
-    return frame
-
-
 def refuse_cells(
     frame: pd.DataFrame, mask: Bool[np.ndarray, "date asset"], fault: str, *remedy: str | Option
 ) -> None:
@@ -61,61 +40,42 @@ def refuse_cells(
         return
     asset = int(mask.sum(axis=0).argmax())
     rows = np.flatnonzero(mask[:, asset])
+    value = frame.iloc[rows[0], asset]
     raise DataError(
         f"{count(np.count_nonzero(mask), 'cell')} {fault}, most in column "
         f"{quote(frame.columns[asset])} ({len(rows):,}, the first in row "
-        f"{row_name(frame.index[rows[0]])}): ",
+        f"{row_name(frame.index[rows[0]])}{f', {value:.6g}' if np.isfinite(value) else ''}): ",
         *remedy,
     )
 
 
-def check_infinite(frame: pd.DataFrame) -> None:
-    """Raise where a cell is infinite; a policy for missing cells does not cover these."""
+def check_finite(frame: pd.DataFrame) -> None:
+    """Raise where a cell is infinite, or too large for float32."""
+    values = frame.to_numpy()
+    if (_largest(values) <= LARGEST_VALUE).all():
+        return
+    # A policy for missing cells does not cover infinite ones.
     remedy = "correct them, or empty them to have them taken as missing"
-    refuse_cells(frame, np.isinf(frame.to_numpy()), "infinite", remedy)
-
-
-def check_overflow(frame: pd.DataFrame) -> None:
-    """Raise where a cell is too large for float32."""
-    large = np.abs(frame.to_numpy()) > LARGEST_VALUE
+    refuse_cells(frame, np.isinf(values), "infinite", remedy)
+    large = np.abs(values) > LARGEST_VALUE
     refuse_cells(frame, large, "too large for float32", "correct the units or the cells")
 
 
 def check_no_row_numbers(frame: pd.DataFrame) -> None:
     """Raise where a column only counts the rows: an index that was written along."""
     values = frame.to_numpy()
-    counting = (np.diff(values, axis=0) == 1).all(axis=0) & np.isin(values[0], (0, 1))
-    if counting.any() and len(frame) > 1:
-        raise row_number_error(frame.columns[int(counting.argmax())])
+    for column in np.flatnonzero(np.isin(values[0], (0, 1))):
+        if len(frame) > 1 and (np.diff(values[:, column]) == 1).all():
+            raise row_number_error(frame.columns[int(column)])
 
 
 def check_positive(prices: pd.DataFrame) -> None:
     """Raise where a price is zero or negative."""
-    remedy = "correct or empty these prices; if they are returns, pass ", Option("kind", "returns")
-    refuse_cells(prices, prices.to_numpy() <= 0, "at or below zero", *remedy)
-
-
-def check_not_prices(returns: pd.DataFrame) -> None:
-    """Raise where returns are never negative and typically large: prices, or gross returns."""
-    values = returns.to_numpy()
-    median = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-    if median > PRICE_LIKE and np.nanmin(values) >= 0:
-        raise DataError(
-            f"no return is negative and their median is {median:.4g}: for prices pass ",
-            Option("kind", "prices"),
-            ", from gross returns subtract 1",
-        )
-
-
-def percent_note(returns: pd.DataFrame) -> str | None:
-    """A sentence that suspects percent where the typical return is large, else None."""
-    size = float(np.nanmedian(np.abs(returns.to_numpy())))
-    if size <= PERCENT_LIKE:
-        return None
-    return (
-        f"The typical return is {size:.2g} in size, where 0.01 is one percent: if the panel is in "
-        "percent, divide it by 100."
+    remedy = (
+        "correct or empty these prices; if they are returns, pass ",
+        Option("kind", "returns"),
     )
+    refuse_cells(prices, prices.to_numpy() <= 0, "at or below zero", *remedy)
 
 
 def check_size(returns: pd.DataFrame, n_factors: int, *cause: str | Option) -> None:
@@ -125,21 +85,16 @@ def check_size(returns: pd.DataFrame, n_factors: int, *cause: str | Option) -> N
     OptionError, the rest are DataErrors.
     """
     n_dates, n_assets = returns.shape
-    if n_dates < MINIMUM_DATES:
-        raise DataError(
-            f"the panel has {count(n_dates, 'date')}",
-            *cause,
-            f": at least {MINIMUM_DATES} are needed",
-        )
-    if n_assets < 2:
-        size = f"the panel has {count(n_assets, 'asset')}"
-        raise DataError(size, *cause, ": at least 2 are needed")
+    for number, least, noun in ((n_dates, MINIMUM_DATES, "date"), (n_assets, 2, "asset")):
+        if number < least:
+            what = f"the panel has {count(number, noun)}"
+            raise DataError(what, *cause, f": at least {least} are needed")
     if n_assets <= n_factors:
         raise OptionError(
             "n_factors",
-            f"{n_factors} is too large for a panel of {count(n_assets, 'asset')}",
+            f"{n_factors:,} is too large for {count(n_assets, 'asset')}",
             *cause,
-            f"; at most {n_assets - 1}",
+            f": pass {n_assets - 1:,} or less, or add assets",
         )
 
 
@@ -150,7 +105,7 @@ def check_observed(returns: pd.DataFrame) -> None:
     if empty.any():
         raise DataError(
             f"column {quote(empty.idxmax())} has no value in the first 56 % of dates, the "
-            "training part: delete it, or pass ",
+            "training part: delete it, or read the panel with ",
             Option("missing", "drop-assets"),
         )
 
@@ -168,59 +123,58 @@ def check_enough(returns: pd.DataFrame) -> None:
         )
 
 
-def check_none_missing(returns: pd.DataFrame, for_fitting: bool = True) -> None:
-    """Raise where a cell is missing."""
-    others = ("drop-assets", "mean") if for_fitting else ()
-    remedy = "fill them, or pass ", Option("missing", "drop-dates", *others, "keep")
+def check_none_missing(returns: pd.DataFrame, policies: Sequence[str]) -> None:
+    """Raise where a cell is missing. policies: what else could be done about it."""
+    remedy = ("fill them, or read the panel with ", Option("missing", *policies))
     refuse_cells(returns, returns.isna().to_numpy(), "missing", *remedy)
 
 
-def check_varies(returns: pd.DataFrame) -> None:
-    """Raise where an asset is constant, up to rounding, over the training dates."""
-    train = returns.iloc[split_dates(len(returns)).train]
-    constant = train.max() - train.min() <= ROUNDING * train.abs().max()
-    if constant.any():
-        ticker = constant.idxmax()
-        raise DataError(
-            f"column {quote(ticker)} is constant ({train[ticker].iloc[0]:.4g}) in the first 56 % "
-            "of dates, the training part: delete it"
-        )
-
-
-def check_scale(returns: pd.DataFrame) -> None:
-    """Raise where standardised values, or their squares, do not fit float32.
+def check_spread(returns: pd.DataFrame) -> None:
+    """Raise where an asset is constant, or standardised values or their squares do not fit float32.
 
     Judged with the scalers of both `train` and `fit`, since training may use either.
     """
-    split = split_dates(len(returns))
-    for part in (split.train, split.fit):
-        scaler = fit_scaler(returns.iloc[part].to_numpy())
-        _check_spread(returns, scaler.scale)
-        large = np.abs(scaler.standardise(returns.to_numpy())) > LARGEST_STANDARDISED
-        refuse_cells(returns, large, "too large for float32 once standardised", "correct them")
+    split, values = split_dates(len(returns)), returns.to_numpy()
+    largest = _largest(values)
+    for part, name in (
+        (split.train, "56 % of dates, the training part"),
+        (split.fit, "70 % of dates"),
+    ):
+        mean, scale = fit_scaler(values[part])
+        if (constant := scale == 0).any():
+            asset = int(constant.argmax())
+            raise DataError(
+                f"column {quote(returns.columns[asset])} is constant ({mean[asset]:.4g}) in the "
+                f"first {name}: delete it"
+            )
+        if (unfit := (scale < SMALLEST_SCALE) | (scale > LARGEST_SCALE)).any():
+            asset = int(unfit.argmax())
+            raise DataError(
+                f"column {quote(returns.columns[asset])} has a standard deviation of "
+                f"{scale[asset]:.3g}, beyond what float32 can hold: correct its units"
+            )
+        if (largest > LARGEST_STANDARDISED * scale / 2).any():
+            large = np.abs(values - mean) > LARGEST_STANDARDISED * scale
+            refuse_cells(returns, large, "too large for float32 once standardised", "correct them")
 
 
-def _check_spread(returns: pd.DataFrame, scale: Float[np.ndarray, " asset"]) -> None:
-    unfit = (scale < SMALLEST_SCALE) | (scale > LARGEST_SCALE)
-    if unfit.any():
-        asset = int(unfit.argmax())
-        raise DataError(
-            f"column {quote(returns.columns[asset])} has a standard deviation of "
-            f"{scale[asset]:.3g}, beyond what float32 can hold: correct its units"
-        )
+def _largest(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " asset"]:
+    """The largest size in each column, 0 where nothing is observed."""
+    low, high = (f.reduce(values, axis=0, initial=0.0) for f in (np.fmin, np.fmax))
+    return np.maximum(-low, high)
 
 
 Check = Callable[[pd.DataFrame], None]
 
-CELL_CHECKS: tuple[Check, ...] = (check_infinite, check_overflow, check_no_row_numbers)
+CELL_CHECKS: tuple[Check, ...] = (check_finite, check_no_row_numbers)
 """On every table as it was read, prices or returns."""
 
-FITTING_CHECKS: tuple[Check, ...] = (check_enough, check_varies, check_scale)
+FITTING_CHECKS: tuple[Check, ...] = (check_enough, check_spread)
 """On returns that models are to be fitted on."""
 
 
 def check_panel(returns: pd.DataFrame, n_factors: int) -> None:
     """Raise unless models can be fitted on the returns: size, cells enough, columns that vary."""
     check_size(returns, n_factors)
-    for check in (check_infinite, *FITTING_CHECKS):
+    for check in (check_finite, *FITTING_CHECKS):
         check(returns)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from jaxvae.data.panel import Panel, split_dates
+from jaxvae.data.panel import Panel, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
 
 MONTHS = ("February", "March", "April", "May", "June", "July", "August", "September", "October",
@@ -43,14 +43,20 @@ def trailing_volatility(panel: Panel) -> pd.DataFrame:
         v_t = .94 v_{t-1} + .06 m_{t-1},   m the mean over assets of squared returns
 
     and the column holds ½ ln v_t. v_0, of which nothing is known, is the mean of m over the first
-    70 % of dates: a constant that is gone after some 50 dates. NaN cells count in no mean.
+    70 % of dates: a constant that is gone after some 50 dates. Missing cells count in no mean, and
+    a date without any leaves v as it is.
+
+    Raises:
+        DataError: the first 70 % of dates have no return but 0.
     """
-    squares = np.nanmean(panel.values**2, axis=1)
-    level = [float(squares[split_dates(panel.n_dates).fit].mean())] if panel.n_dates > 1 else []
-    level = level or [float(squares[0])]
-    for square in squares[:-1]:
-        level.append(DECAY * level[-1] + (1.0 - DECAY) * float(square))
-    return pd.DataFrame({VOLATILITY: 0.5 * np.log(level)}, index=panel.dates)
+    observed = panel.to_frame() ** 2
+    squares = observed.mean(axis=1)
+    start = squares.iloc[: max(1, split_dates(panel.n_dates).fit.stop)].mean()
+    known = pd.concat([pd.Series([start]), squares.iloc[:-1]])
+    level = known.ewm(alpha=1.0 - DECAY, adjust=False, ignore_na=True).mean()
+    if not (level > 0).all():
+        raise DataError("no volatility can be told: the first dates have no return but 0")
+    return pd.DataFrame({VOLATILITY: 0.5 * np.log(level.to_numpy())}, index=panel.dates)
 
 
 def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = True) -> Panel:
@@ -75,8 +81,8 @@ def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = T
 
 
 def _varying(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    train = table.iloc[split_dates(panel.n_dates).train]
-    kept = table.loc[:, train.max() > train.min()]
+    train = table.iloc[: max(1, split_dates(panel.n_dates).train.stop)]
+    kept = table.loc[:, fit_scaler(train.to_numpy()).scale > 0]
     gaps = np.diff(panel.dates.values) / np.timedelta64(1, "D")
     if len(gaps) and np.median(gaps) > DAILY:
         kept = kept.drop(columns=[name for name in WEEKDAYS if name in kept])

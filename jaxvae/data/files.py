@@ -1,128 +1,233 @@
-"""Files to tables: CSV as text, Parquet with its types; no column is renamed, no cell guessed."""
+"""Files to tables: CSV and Excel with cells as they are written, Parquet with its types."""
 
-import csv
+import codecs
 import gzip
 import io
-import re
-import zlib
+import stat
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.data.cells import looks_like_date, quote
-from jaxvae.errors import DataError
+from jaxvae.data.text import MOST_HEADERS, Loaded, count_headers, is_blank, name_columns, parse_text
+from jaxvae.errors import DataError, JaxvaeError, MissingExtraError, OptionError, check_path
 
-SEPARATORS = (",", ";", "\t", "|")
-QUOTED = re.compile(r'"[^"]*"')
-GZIP_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
-PARQUET_ENDINGS = (".parquet", ".pq")
+MOST_BYTES = 2**30
+"""Of a file, and of what it unpacks to."""
+
+MOST_CELLS = MOST_BYTES // 8
+
+MOST_SHRUNK, SMALL = 50, 2**26
+"""A packed file above so many bytes unpacks to at most so many times its size: tables do."""
+
+ZIP, GZIP, PARQUET = b"PK\x03\x04", b"\x1f\x8b", b"PAR1"
+BINARY = {
+    ZIP: "a zip file",
+    GZIP: "a gzip file",
+    PARQUET: "a Parquet file",
+    b"ARROW1": "an Arrow or Feather file",
+    b"\x89PNG": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an Excel file of before 2007",
+    b"\x89HDF": "an HDF5 file",
+    b"SQLite format 3": "an SQLite database",
+    b"\x93NUMPY": "a NumPy array",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"7z\xbc\xaf": "a 7-Zip file",
+    b"Rar!": "a RAR file",
+    **{bytes([0x80, protocol]): "a pickle" for protocol in (2, 3, 4, 5)},
+}
+PATHS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+MARKUP = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
+CONTROL = bytes({*range(32)} - set(b"\t\n\r"))
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file; text cells stay text, and column names stay as they are.
+def read_table(path: str | Path, *, labels: bool = False) -> Loaded:
+    """A table with named columns from a CSV, Excel or Parquet file.
 
-    CSV is UTF-8 (with or without a byte order mark) with a header row, separated by commas,
-    semicolons, tabs or bars, plain or gzipped. One written from a yfinance frame, with a row of
-    prices and a row of tickers above, keeps both as column levels.
+    CSV is text in UTF-8, UTF-16 or Latin-1 as `parse_text` takes it, plain, gzipped or alone in a
+    zip file. Of an Excel file the first sheet is read.
 
-    Raises DataError where the file is missing, unreadable, damaged, empty, not UTF-8 or ragged.
+    Args:
+        path: of the file.
+        labels: the table holds labels alone, under one header.
+
+    Raises:
+        DataError: the file is missing, unreadable, damaged, too large, no regular file, of another
+            type, or its table is at fault.
+        MissingExtraError: openpyxl, which reads Excel files, is not installed.
     """
-    path = Path(path)
-    content = _read_bytes(path)
-    if content.startswith(PARQUET_MAGIC) or path.suffix in PARQUET_ENDINGS:
-        return _from_parquet(content, path)
-    if content.startswith(GZIP_MAGIC) or path.suffix == ".gz":
-        content = _unzip(content, path)
-    return _from_rows(_split_rows(_decode(content, path), path), path)
+    path, content = _read_bytes(path)
+    if content.startswith(PARQUET) or path.suffix in (".parquet", ".pq"):
+        return Loaded(_from_parquet(content, path))
+    if content.startswith(ZIP):
+        if not (unzipped := _unzip(content, path)):
+            return _from_excel(content, path, labels)
+        content = unzipped
+    elif content.startswith(GZIP) or path.suffix == ".gz":
+        with _damage(path, "whole gzip file"), gzip.open(io.BytesIO(content)) as file:
+            packed, content = len(content), file.read(_limit(len(content)) + 1)
+            _check_unpacked(path, len(content), packed)
+    text, notes = _decode(content, path)
+    loaded = parse_text(text, str(path), labels=labels)
+    return loaded._replace(notes=notes + loaded.notes)
 
 
-def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise DataError(f"{path} is a directory: name a CSV or Parquet file in it")
+@contextmanager
+def _damage(path: Path, kind: str) -> Iterator[None]:
+    """What the readers of other formats raise on a damaged or locked file, in one line."""
     try:
-        return path.read_bytes()
+        yield
+    except JaxvaeError:
+        raise
+    except Exception as error:  # Arrow, zlib, zipfile and openpyxl share no base class.
+        raise DataError(f"{path} is not a {kind}: write it again, without a password") from error
+
+
+def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
+    try:
+        path = check_path("path", name)
+    except OptionError as error:
+        raise DataError(*error.args[1:]) from None
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = PATHS.get(stat.S_IFMT(status.st_mode), "no regular file")
+            raise DataError(f"{path} is {kind}: name a CSV, Excel or Parquet file")
+        if status.st_size > MOST_BYTES:
+            raise _size_error(path, "holds", MOST_BYTES)
+        return path, path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise DataError(f"{path} cannot be read ({reason}): check its permissions") from error
 
 
-def _from_parquet(content: bytes, path: Path) -> pd.DataFrame:
-    try:
-        # pandas' own reader refuses a repeated column without naming it.
-        return pa.parquet.ParquetFile(io.BytesIO(content)).read().to_pandas()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: write it again") from error
+def _limit(packed: int) -> int:
+    return min(MOST_BYTES, max(SMALL, MOST_SHRUNK * packed))
+
+
+def _check_unpacked(path: Path, size: int, packed: int) -> None:
+    if size > _limit(packed):
+        raise _size_error(path, "unpacks to", _limit(packed))
+
+
+def _check_cells(path: Path, n_rows: int, n_columns: int) -> None:
+    if n_rows * n_columns > MOST_CELLS:
+        raise _size_error(path, "unpacks to", MOST_BYTES)
+
+
+def _size_error(path: Path, what: str, limit: int) -> DataError:
+    return DataError(
+        f"{path} {what} more than {limit >> 20:,} MiB: keep the dates and assets that are needed"
+    )
 
 
 def _unzip(content: bytes, path: Path) -> bytes:
+    """The one file in a zip file; nothing where that is an Excel file."""
+    with _damage(path, "whole zip file"), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        _check_unpacked(path, sum(one.file_size for one in archive.infolist()), len(content))
+        if "xl/workbook.xml" in archive.namelist():
+            return b""
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        names = [name for name in names if not name.startswith("__MACOSX/")]
+        if len(names) != 1:
+            raise DataError(f"{path} is a zip file of {len(names):,} files: unpack it and name one")
+        return archive.read(names[0]) or b" "
+
+
+def _from_parquet(content: bytes, path: Path) -> pd.DataFrame:
+    with _damage(path, "readable Parquet file"):
+        file = pa.parquet.ParquetFile(io.BytesIO(content))
+        _check_cells(path, file.metadata.num_rows, file.metadata.num_columns)
+        # pandas' own reader refuses a repeated column without naming it.
+        return file.read().to_pandas()
+
+
+def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file: compress it again") from error
-
-
-def _decode(content: bytes, path: Path) -> str:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: this is not UTF-8 text: save it as UTF-8") from error
-    if "\x00" in text:
-        raise DataError(f"{path} holds null bytes, as UTF-16 does: save it as UTF-8")
-    return text
-
-
-def _split_rows(text: str, path: Path) -> list[list[str]]:
-    lines = io.StringIO(text, newline=None)
-    first = next((line for line in lines if line.strip()), None)
-    if first is None:
+        import openpyxl
+    except ImportError as error:
+        raise MissingExtraError(
+            "the package openpyxl, which reads Excel files, is not installed: "
+            "pip install 'jaxvae[excel]'"
+        ) from error
+    with _damage(path, "readable Excel file"):
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()
+        rows = list(sheet.iter_rows(values_only=True))
+    rows = [_without_end(row) for row in rows]
+    filled = [number for number, row in enumerate(rows) if row]
+    if not filled:
         raise DataError(f"{path} is empty: a header and a row a date are needed")
-    lines.seek(0)
-    reader = csv.reader(lines, delimiter=_separator(first), skipinitialspace=True, strict=True)
-    try:
-        return [row for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}: correct the line") from error
-
-
-def _separator(header: str) -> str:
-    return max(SEPARATORS, key=QUOTED.sub("", header).count)
-
-
-def _from_rows(rows: list[list[str]], path: Path) -> pd.DataFrame:
-    header, *body = rows
-    _check_rows(header, body, path)
-    if header[0] == "Price" and len(body) > 1 and body[0][0] == "Ticker":
-        return _from_yfinance_rows(header, body)
-    return pd.DataFrame(body, columns=header, dtype=object)
-
-
-def _check_rows(header: list[str], body: list[list[str]], path: Path) -> None:
-    if len(header) < 2:
+    width = max(map(len, rows))
+    _check_cells(path, len(filled), width)
+    first = next(number for number in filled if len(rows[number]) > 1 or width == 1)
+    if first > filled[0]:
         raise DataError(
-            f"{path} has one column: separate the columns by commas, semicolons, tabs or bars"
+            f"{path} has text above its table, whose header is row {first + 1}: delete the rows "
+            "before"
         )
-    if looks_like_date(header[0]):
-        raise DataError(
-            f"{path} begins with the date {quote(header[0])}: put a header with the tickers above"
-        )
-    for number, row in enumerate(body, start=1):
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, row {number}: {len(row)} cells under a header of {len(header)}: give "
-                "every row a cell a column"
-            )
+    padded = [[*rows[number], *[None] * (width - len(rows[number]))] for number in filled]
+    grid = pd.DataFrame(padded, dtype=object)
+    n_headers = count_headers(padded[: MOST_HEADERS + 1], str(path), labels=labels)
+    frame = name_columns(padded[:n_headers], grid.iloc[n_headers:].reset_index(drop=True))
+    notes = (f"Of {len(book.worksheets):,} sheets the first, {sheet.title}, was read.",)
+    return Loaded(frame, notes if len(book.worksheets) > 1 else ())
 
 
-def _from_yfinance_rows(header: list[str], body: list[list[str]]) -> pd.DataFrame:
-    tickers, _, *rows = body
-    return pd.DataFrame(
-        [row[1:] for row in rows],
-        index=[row[0] for row in rows],
-        columns=pd.MultiIndex.from_arrays([header[1:], tickers[1:]]),
-        dtype=object,
-    )
+def _without_end(row: Sequence[object]) -> Sequence[object]:
+    """A row up to its last cell that is not blank."""
+    filled = [place for place, cell in enumerate(row) if not is_blank(cell)]
+    return row[: filled[-1] + 1] if filled else ()
+
+
+def _decode(content: bytes, path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """Text in UTF-8, and the note where it was not."""
+    kind = next((kind for start, kind in BINARY.items() if content.startswith(start)), "")
+    text, name = (b"", "") if kind else _to_utf8(content.removeprefix(codecs.BOM_UTF8))
+    kind = kind or MARKUP.get(text[:100].lstrip()[:1], "")
+    if b"\0" in text or (name and len(text) > len(text.translate(None, CONTROL))):
+        kind = "no text"
+    if kind:
+        raise DataError(f"{path} is {kind}: save the table as CSV, .xlsx or Parquet")
+    return text, (f"The file was read as {name}.",) if name else ()
+
+
+def _to_utf8(content: bytes) -> tuple[bytes, str]:
+    """Text in UTF-8, and the name of the encoding it had where another."""
+    if content.isascii() and b"\0" not in content[:1000]:
+        return content, ""
+    for encoding, name in _encodings(content):
+        try:
+            return content.decode(encoding).encode(), name
+        except UnicodeDecodeError:
+            continue
+    return b"\0", ""
+
+
+def _encodings(content: bytes) -> tuple[tuple[str, str], ...]:
+    """Encodings to try, each with its name for the note."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return (("utf-16", "UTF-16"),)
+    for place, encoding in enumerate(("utf-16-be", "utf-16-le")):
+        letters = content[place:1000:2]
+        if letters.count(0) > len(letters) / 2:
+            return ((encoding, "UTF-16"),)
+    return ("utf-8", ""), ("cp1252", "Latin-1"), ("latin-1", "Latin-1")

@@ -1,96 +1,128 @@
-"""Layouts of a table, wide, long or yfinance's, brought to one: dates × tickers of numbers."""
+"""Layouts of a table, wide, long or in two levels, brought to one: dates × tickers of numbers."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from jaxvae.data.cells import (
-    check_dates_increase,
-    check_tickers_differ,
-    clean_tickers,
+    check_names_differ,
+    clean_name,
+    clean_names,
     is_missing,
     is_word,
+    quote,
+    row_number_error,
+    to_matrix,
+)
+from jaxvae.data.dates import (
+    DATE_NAMES,
+    factorize,
+    is_epoch,
     looks_like_date,
     parse_dates,
-    quote,
+    put_in_order,
     row_name,
-    row_number_error,
-    to_numbers,
+    text_of,
 )
 from jaxvae.errors import DataError
 
 ASSET_NAMES = frozenset({"ticker", "tickers", "asset", "assets", "symbol", "permno", "stock"})
 SECTOR_NAMES = frozenset({"sector", "sectors", "industry"})
 ONE_STOCK = frozenset({"open", "high", "low", "close"})
+WIDEST_LONG = 50
+"""Columns of a long table, at most, where none is called an asset's."""
 
 
 class Table(NamedTuple):
     """Numbers by date and ticker, and what their layout told besides.
 
-    values: dates × tickers, NaN where missing.
-    sectors: a label by ticker, from a long table that has them.
+    values: dates × tickers, NaN where missing, oldest date first.
+    sectors: a label by ticker, from a long table or a header row that has them.
     field: which of yfinance's fields the values are, from its table: prices for certain.
+    notes: on how dates and numbers were read.
     """
 
     values: pd.DataFrame
     sectors: dict[str, str] | None = None
     field: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def require_frame(table: object) -> pd.DataFrame:
+    """A DataFrame with rows and columns: the argument itself, or what it is in pandas.
+
+    Args:
+        table: a DataFrame; a Series by date and ticker; a table of Polars, Arrow or another library
+            that has `to_pandas`.
+
+    Raises:
+        DataError: it is something else, or empty.
+    """
+    if not isinstance(table, pd.DataFrame | pd.Series) and hasattr(table, "to_pandas"):
+        table = table.to_pandas()
+    if isinstance(table, pd.Series) and table.index.nlevels == 2:
+        table = table.to_frame("value" if table.name is None else table.name).reset_index()
+    if not isinstance(table, pd.DataFrame):
+        shape = f"{table.ndim}-dimensional " if hasattr(table, "ndim") else ""
+        raise DataError(
+            f"a {shape}{type(table).__name__} is not a panel: make a pandas DataFrame with dates "
+            "as its index and one column a ticker"
+        )
+    if table.empty:
+        raise DataError("the table is empty: a row a date and a column a ticker are needed")
+    return table
 
 
 def read_layout(frame: pd.DataFrame) -> Table:
-    """Numbers by date and ticker from a table in any of the three layouts.
+    """Numbers by date and ticker from a table in any of the layouts.
 
-    Raises DataError where dates, tickers or cells cannot be read, or the layout is another.
+    Raises:
+        DataError: dates, tickers or cells cannot be read, or the layout is another.
     """
     if frame.columns.nlevels > 1:
-        return _read_yfinance(frame)
+        return _read_levels(frame)
     frame = index_to_columns(frame)
     roles = _long_roles(frame)
     if roles is not None:
         return _read_long(frame, roles)
-    _check_not_one_stock(frame.columns)
-    return Table(read_wide(frame))
-
-
-def _check_not_one_stock(names: pd.Index) -> None:
-    if ONE_STOCK.issubset(str(name).casefold() for name in names):
+    if ONE_STOCK.issubset(str(name).casefold() for name in frame.columns):
         raise DataError(
             "the columns open, high, low and close are one stock's: make one table of closing "
             "prices, a column a ticker"
         )
-
-
-def _read_yfinance(frame: pd.DataFrame) -> Table:
-    names = frame.columns
-    levels = [level for level in range(names.nlevels) if "Close" in names.get_level_values(level)]
-    if names.nlevels != 2 or not levels:
-        raise DataError(
-            f"the columns have {names.nlevels} levels, which are not yfinance's prices and "
-            "tickers: leave one level, the tickers"
-        )
-    fields = names.get_level_values(levels[0])
-    close, adjusted = frame.loc[:, fields == "Close"], frame.loc[:, fields == "Adj Close"]
-    # Where 'Close' is adjusted already, an 'Adj Close' comes with failed tickers alone.
-    field, prices = ("Adj Close", adjusted) if adjusted.shape == close.shape else ("Close", close)
-    return Table(read_wide(index_to_columns(prices.droplevel(levels[0], axis=1))), field=field)
+    return read_wide(frame)
 
 
 def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table with its index as first columns, unless that only numbers the rows."""
-    numbers = pd.api.types.is_integer_dtype(frame.index) and not looks_like_date(frame.index[0])
+    numbers = False
+    if pd.api.types.is_integer_dtype(frame.index) and not _is_date(frame.index.name):
+        numbers = any(map(_is_date, frame.columns)) or not looks_like_date(frame.index[0])
     return frame.reset_index(drop=numbers, allow_duplicates=True)
 
 
-def read_wide(frame: pd.DataFrame) -> pd.DataFrame:
+def _is_date(name: object) -> bool:
+    """Whether a column is called a date's."""
+    return str(name).strip().casefold() in DATE_NAMES
+
+
+# Wide tables
+
+
+def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> Table:
     """Numbers by date and ticker, from a table whose first column is dates."""
     _check_first_column(frame)
     dates = parse_dates(frame.iloc[:, 0])
-    check_dates_increase(dates)
-    tickers = clean_tickers(frame.columns[1:])
-    check_tickers_differ(tickers)
-    cells = frame.iloc[:, 1:].set_axis(tickers, axis=1).set_axis(dates, axis=0)
-    return pd.DataFrame({ticker: to_numbers(column) for ticker, column in cells.items()}, dates)
+    order, order_notes = put_in_order(dates.dates)
+    names = clean_names(frame.columns[1:], noun)
+    check_names_differ(names, noun)
+    cells = frame.iloc[:, 1:].set_axis(names, axis=1).set_axis(dates.dates, axis=0)
+    values, notes = to_matrix(cells)
+    table = pd.DataFrame(values, dates.dates, names)[order]
+    return Table(table, notes=dates.notes + order_notes + notes)
 
 
 def _check_first_column(frame: pd.DataFrame) -> None:
@@ -99,8 +131,10 @@ def _check_first_column(frame: pd.DataFrame) -> None:
         raise DataError("the table has one column: dates and at least 2 tickers are needed")
     if looks_like_date(first.iloc[0]):
         return
-    if _counts_rows(first):
-        raise row_number_error(frame.columns[0])
+    labels = [text_of(cell) for cell in first]
+    for start in (0, 1):
+        if labels == [str(number) for number in range(start, start + len(labels))]:
+            raise row_number_error(frame.columns[0])
     if all(looks_like_date(label) for label in others[:5]):
         raise DataError(
             "the panel is transposed, with dates across and tickers down: turn it, with frame.T "
@@ -108,11 +142,50 @@ def _check_first_column(frame: pd.DataFrame) -> None:
         )
 
 
-def _counts_rows(column: pd.Series) -> bool:
-    labels = [str(cell) for cell in column]
-    return any(
-        labels == [str(number) for number in range(start, start + len(labels))] for start in (0, 1)
-    )
+# Two levels of columns
+
+
+def _read_levels(frame: pd.DataFrame) -> Table:
+    """A table under fields and tickers, as yfinance has them, or under sectors and tickers."""
+    names = frame.columns
+    if names.nlevels != 2:
+        raise DataError(f"there are {names.nlevels} header rows: leave one, the tickers")
+    if not looks_like_date(frame.index[0]) and any(map(_is_date, names[0])):
+        frame = frame.set_index(names[0]).rename_axis(None)
+        names = frame.columns
+    fields = [level for level in (0, 1) if "Close" in names.get_level_values(level)]
+    if fields:
+        return _read_fields(frame, fields[0])
+    tickers = _ticker_level(names)
+    labels = [str(label).strip() for label in names.get_level_values(1 - tickers)]
+    table = read_wide(index_to_columns(frame.droplevel(1 - tickers, axis=1)))
+    if len(set(labels)) == 1:
+        return table
+    return table._replace(sectors=dict(zip(table.values.columns, labels, strict=True)))
+
+
+def _read_fields(frame: pd.DataFrame, level: int) -> Table:
+    fields = frame.columns.get_level_values(level)
+    close, adjusted = frame.loc[:, fields == "Close"], frame.loc[:, fields == "Adj Close"]
+    # Where 'Close' is adjusted already, an 'Adj Close' comes with failed tickers alone.
+    field, prices = ("Adj Close", adjusted) if adjusted.shape == close.shape else ("Close", close)
+    return read_wide(index_to_columns(prices.droplevel(level, axis=1)))._replace(field=field)
+
+
+def _ticker_level(names: pd.Index) -> int:
+    """The level that is called the assets', or the one whose labels differ while the other's
+    repeat."""
+    called = [str(name).strip().casefold() for name in names.names]
+    for level in (0, 1):
+        if called[level] in ASSET_NAMES or called[1 - level] in SECTOR_NAMES:
+            return level
+    differ = [names.get_level_values(level).is_unique for level in (0, 1)]
+    if sum(differ) != 1:
+        raise DataError(
+            "there are two header rows, which are neither yfinance's prices and tickers nor "
+            "sectors and tickers: leave one, the tickers"
+        )
+    return differ.index(True)
 
 
 # Long tables
@@ -130,14 +203,20 @@ class Roles(NamedTuple):
 def _long_roles(frame: pd.DataFrame) -> Roles | None:
     """Which column of a long table is what; None where the table is wide.
 
-    In a long table dates repeat, and a column of tickers is called so or holds words alone.
+    In a long table a column of tickers holds words alone or is called so. One of them is enough
+    where dates repeat, else it is both.
     """
     names = [str(label).strip().casefold() for label in frame.columns]
     places = range(len(names))
-    date = _first(place for place in places if looks_like_date(frame.iloc[0, place]))
-    if date is None or not frame.iloc[:, date].duplicated().any():
-        return None
     asset = _first(place for place in places if names[place] in ASSET_NAMES)
+    if asset is None and len(names) > WIDEST_LONG:
+        return None
+    date = _date_place(frame)
+    if date is None:
+        return None
+    repeated = frame.iloc[:, date].duplicated().any()
+    if not repeated and (asset is None or not _holds_words(frame.iloc[:, asset])):
+        return None
     sector = _first(place for place in places if names[place] in SECTOR_NAMES)
     others = [place for place in places if place not in (date, asset, sector)]
     if asset is None:
@@ -145,8 +224,21 @@ def _long_roles(frame: pd.DataFrame) -> Roles | None:
     if asset is None:
         return None
     values = [place for place in others if place != asset]
-    _check_one_value(frame.columns[values])
+    if len(values) != 1:
+        found = ", ".join(quote(name) for name in frame.columns[values]) or "none"
+        raise DataError(
+            "a long table has columns for date, ticker, one value and perhaps one called sector; "
+            f"columns of values here: {found}: keep one"
+        )
     return Roles(date, asset, values[0], sector)
+
+
+def _date_place(frame: pd.DataFrame) -> int | None:
+    """The first column called a date's, else that looks like dates; integers since 1970 last."""
+    places = range(frame.shape[1])
+    looks = [place for place in places if looks_like_date(frame.iloc[0, place])]
+    called = [place for place in places if _is_date(frame.columns[place])]
+    return _first([*called, *sorted(looks, key=lambda place: is_epoch(frame.iloc[0, place]))])
 
 
 def _first(places: Iterable[int]) -> int | None:
@@ -154,51 +246,60 @@ def _first(places: Iterable[int]) -> int | None:
 
 
 def _holds_words(column: pd.Series) -> bool:
-    present = (cell for cell in column if not is_missing(cell))
-    first = next(present, None)
-    return first is not None and is_word(first) and all(map(is_word, present))
-
-
-def _check_one_value(names: pd.Index) -> None:
-    if len(names) != 1:
-        found = ", ".join(quote(name) for name in names) or "none"
-        raise DataError(
-            "a long table has columns for date, ticker, one value and perhaps one called sector; "
-            f"columns of values here: {found}: keep one"
-        )
+    present = [cell for cell in factorize(column)[1] if not is_missing(cell)]
+    return bool(present) and all(map(is_word, present))
 
 
 def _read_long(frame: pd.DataFrame, roles: Roles) -> Table:
     dates = parse_dates(frame.iloc[:, roles.date])
-    tickers = clean_tickers(frame.iloc[:, roles.asset])
-    numbered = frame.set_axis(range(1, len(frame) + 1), axis=0)
-    keys = pd.MultiIndex.from_arrays([dates, tickers])
-    _check_pairs_differ(keys)
-    assets = list(dict.fromkeys(tickers))
-    check_tickers_differ(assets)
-    values = pd.Series(to_numbers(numbered.iloc[:, roles.value]), index=keys)
-    # No pair comes twice, so there is nothing for pivot_table to aggregate.
-    wide = values.unstack()[assets]  # noqa: PD010
-    if roles.sector is None:
-        return Table(wide)
-    return Table(wide, join_labels(zip(tickers, frame.iloc[:, roles.sector], strict=True)))
+    rows, days = pd.factorize(dates.dates, sort=True)
+    codes, labels = factorize(frame.iloc[:, roles.asset])
+    places = np.unique(codes, return_index=True)[1] + 1
+    cleaned = [clean_name(label, int(k)) for label, k in zip(labels, places, strict=True)]
+    columns, tickers = pd.factorize(pd.Index(cleaned, dtype=object).take(codes))
+    check_names_differ(list(tickers))
+    _check_pairs_differ(rows, columns, days, tickers)
+    numbered = frame.iloc[:, [roles.value]].set_axis(range(1, len(frame) + 1), axis=0)
+    values, notes = to_matrix(numbered)
+    matrix = np.full((len(days), len(tickers)), np.nan)
+    matrix[rows, columns] = values[:, 0]
+    table = pd.DataFrame(matrix, days.rename("date"), list(tickers))
+    sectors = None
+    if roles.sector is not None:
+        label = frame.iloc[:, roles.sector].to_numpy(dtype=object)
+        pairs = pd.DataFrame({"ticker": tickers.take(columns), "sector": label}).drop_duplicates()
+        sectors = join_labels(pairs.itertuples(index=False, name=None))
+    return Table(table, sectors, notes=dates.notes + notes)
 
 
-def _check_pairs_differ(keys: pd.MultiIndex) -> None:
-    if keys.has_duplicates:
-        row = int(keys.duplicated().argmax())
-        date, ticker = keys[row]
+def _check_pairs_differ(
+    rows: Int[np.ndarray, " pair"],
+    columns: Int[np.ndarray, " pair"],
+    days: pd.Index,
+    tickers: pd.Index,
+) -> None:
+    repeated = pd.Index(rows * len(tickers) + columns).duplicated()
+    if repeated.any():
+        row = int(repeated.argmax())
         raise DataError(
-            f"row {row + 1}: {quote(ticker)} comes more than once on {row_name(date)}: keep one row"
+            f"row {row + 1}: {quote(tickers[columns[row]])} comes more than once on "
+            f"{row_name(days[rows[row]])}: keep one row"
         )
 
 
 def join_labels(pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
-    """Sectors by ticker from pairs that may repeat; raises DataError where two of them differ."""
+    """Sectors by ticker from pairs that may repeat; the text NA is a label.
+
+    Raises:
+        DataError: a ticker has two sectors, or a label could not be written into a CSV file.
+    """
     labels: dict[str, str] = {}
-    for asset, label in pairs:
-        ticker, sector = str(asset).strip(), str(label).strip()
-        if not is_missing(label) and labels.setdefault(ticker, sector) != sector:
+    for place, (asset, label) in enumerate(pairs, start=1):
+        ticker, text = " ".join(text_of(asset).split()), text_of(label)
+        if is_missing(label) and label != "NA":
+            continue
+        sector = clean_name(text, place, "sector")
+        if labels.setdefault(ticker, sector) != sector:
             raise DataError(
                 f"{quote(ticker)} has two sectors, {quote(labels[ticker])} and {quote(sector)}: "
                 "keep one"

@@ -1,8 +1,8 @@
 """Panels of returns: values, dates, assets and labels; the time split; the scaler."""
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ from jaxtyping import Float
 
 TRAIN_SHARE = 0.56
 FIT_SHARE = 0.70
+ROUNDING = 1e-9
+"""A column that moves by less than this share of its largest value is constant, as the returns of
+steadily growing prices are."""
 
 
 class Reference(NamedTuple):
@@ -27,7 +30,7 @@ class Reference(NamedTuple):
     planted: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Panel:
     """Asset returns by date, checked.
 
@@ -58,6 +61,30 @@ class Panel:
     def n_assets(self) -> int:
         return self.values.shape[1]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal, a missing cell to a missing cell."""
+        if not isinstance(other, Panel):
+            return NotImplemented
+        return all(_equal(getattr(self, x.name), getattr(other, x.name)) for x in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        missing = int(np.isnan(self.values).sum())
+        assets = ", ".join(self.assets[:5]) + (", …" if self.n_assets > 5 else "")
+        covariates = [] if self.covariates is None else map(str, self.covariates.columns[:5])
+        lines = [
+            f"Panel {self.name!r}: {self.n_dates:,} dates × {self.n_assets:,} assets",
+            f"dates: {self.dates.min()} to {self.dates.max()}".replace(" 00:00:00", ""),
+            f"assets: {assets}",
+            f"missing cells: {missing:,}" if missing else "",
+            f"sectors: {len(set(self.sectors)):,}" if self.sectors else "",
+            f"covariates: {', '.join(covariates)}" if self.covariates is not None else "",
+            f"reference: {', '.join(map(str, self.reference.factors))}" if self.reference else "",
+            f"notes: {len(self.notes):,}" if self.notes else "",
+        ]
+        return "\n  ".join(filter(None, lines))
+
     def to_frame(self) -> pd.DataFrame:
         """The returns as a DataFrame, dates × assets."""
         return pd.DataFrame(self.values, index=self.dates, columns=list(self.assets))
@@ -65,6 +92,18 @@ class Panel:
     def with_notes(self, *notes: str) -> "Panel":
         """The same panel with further notes."""
         return replace(self, notes=self.notes + notes)
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    if type(ours) is not type(theirs):
+        return False
+    if isinstance(ours, Reference):
+        return all(map(_equal, ours, theirs))
+    if isinstance(ours, pd.DataFrame | pd.DatetimeIndex):
+        return bool(ours.equals(theirs))
+    if isinstance(ours, np.ndarray):
+        return np.array_equal(ours, theirs, equal_nan=True)
+    return bool(ours == theirs)
 
 
 class Split(NamedTuple):
@@ -100,8 +139,14 @@ class Scaler(NamedTuple):
 
 
 def fit_scaler(values: Float[np.ndarray, "date asset"]) -> Scaler:
-    """Mean and standard deviation (divisor n) over the observed cells of each asset."""
-    return Scaler(np.nanmean(values, axis=0), np.nanstd(values, axis=0))
+    """Mean and standard deviation (divisor n) over the observed cells of each asset.
+
+    The standard deviation of a column that is constant up to ROUNDING is exactly 0.
+    """
+    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    constant = high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    scale = np.where(constant, 0.0, np.nanstd(values, axis=0))
+    return Scaler(np.nanmean(values, axis=0), scale)
 
 
 def panel_hash(panel: Panel) -> str:

@@ -20,85 +20,9 @@ from example_tables import (
 
 from jaxvae.data import panel_from_frame
 from jaxvae.data.checks import MINIMUM_DATES
-from jaxvae.data.panel import split_dates
-from jaxvae.errors import DataError, OptionError
-
-# Prices
-
-
-def test_prices_become_simple_returns():
-    prices = make_prices()
-    panel = panel_from_frame(prices, kind="prices")
-    expected = prices.pct_change(fill_method=None).iloc[1:]
-    np.testing.assert_allclose(panel.values, expected, rtol=1e-9, atol=1e-15)
-    assert list(panel.dates) == list(prices.index[1:])
-    assert "simple returns" in panel.notes[0]
-    assert "first date was dropped" in panel.notes[0]
-
-
-def test_a_missing_price_is_not_filled_and_costs_two_returns():
-    prices = with_cell(make_prices(), np.nan)
-    with pytest.raises(DataError, match="2 cells missing, most in column 'MSFT'"):
-        panel_from_frame(prices, kind="prices")
-    assert panel_from_frame(prices, kind="prices", missing="drop-dates").n_dates == 97
-
+from jaxvae.errors import DataError, Option, OptionError
 
 # Missing cells
-
-
-def test_drop_dates_drops_every_date_with_a_hole():
-    panel = panel_from_frame(make_holes(), missing="drop-dates")
-    assert_same(panel, make_holes().dropna())
-    assert panel.notes == ("Dropped 3 of 100 dates for a missing cell (missing: drop-dates).",)
-
-
-def test_keep_leaves_holes_and_drops_empty_dates_where_models_are_fitted():
-    holes = make_holes()
-    panel = panel_from_frame(holes, missing="keep")
-    np.testing.assert_array_equal(panel.values, holes)
-    assert panel.notes == ()
-    holes.iloc[[4, 60]] = np.nan
-    panel = panel_from_frame(holes, missing="keep")
-    np.testing.assert_array_equal(panel.values, holes.drop(index=holes.index[[4, 60]]))
-    assert panel.notes[0].startswith("Dropped 2 of 100 dates without any value")
-    new = panel_from_frame(holes.iloc[:5], missing="keep", for_fitting=False)
-    assert new.n_dates == 5
-
-
-def test_keep_refuses_an_asset_that_has_too_few_values_to_be_fitted():
-    late = make_returns()
-    late.iloc[:29, 1] = np.nan
-    with pytest.raises(DataError, match=r"'MSFT' has 27 values .*, to 2020-.*: at least 28"):
-        panel_from_frame(late, missing="keep")
-    late.iloc[28] = make_returns().iloc[28]
-    assert np.isnan(panel_from_frame(late, missing="keep").values).sum() == 28
-
-
-def test_drop_assets_looks_at_fit_alone_and_then_drops_later_dates():
-    panel = panel_from_frame(make_holes(), missing="drop-assets")
-    assert_same(panel, make_returns().drop(columns="AAPL").drop(index=make_returns().index[90]))
-    assert "Dropped 1 (AAPL) of 4 assets" in panel.notes[0]
-    assert "then 1 of 100 dates" in panel.notes[0]
-
-
-def test_mean_fills_with_the_mean_of_fit_and_does_not_look_ahead():
-    panel = panel_from_frame(make_holes(), missing="mean")
-    fit = split_dates(100).fit
-    np.testing.assert_allclose(panel.values[3:5, 0], make_holes().iloc[fit, 0].mean(), rtol=1e-12)
-    np.testing.assert_allclose(panel.values[90, 3], make_holes().iloc[fit, 3].mean(), rtol=1e-12)
-    assert "3 missing cells of 2 assets" in panel.notes[0]
-    later = make_holes()
-    later.iloc[fit.stop :] *= 2
-    np.testing.assert_array_equal(
-        panel_from_frame(later, missing="mean").values[fit], panel.values[fit]
-    )
-
-
-@pytest.mark.parametrize("missing", [None, "drop-dates", "drop-assets", "mean", "keep"])
-def test_policies_leave_a_complete_panel_alone(missing):
-    panel = panel_from_frame(make_returns(), missing=missing)
-    assert_same(panel, make_returns())
-    assert panel.notes == ()
 
 
 @pytest.mark.parametrize("word", ["", " ", "NA", "nan", "NaN", "NULL", "None", "#N/A", "-", "."])
@@ -220,7 +144,7 @@ def test_more_assets_than_factors_are_needed():
     assert panel_from_frame(make_returns(), n_factors=3).n_assets == 4
     with pytest.raises(OptionError) as error:
         panel_from_frame(make_returns(), n_factors=4)
-    assert_one_line(error, ["n_factors: 4", "4 assets", "at most 3"], exit_code=2)
+    assert_one_line(error, ["n_factors: 4", "4 assets", "pass 3 or less"], exit_code=2)
 
 
 AFTER_POLICIES = {
@@ -258,7 +182,7 @@ def test_what_a_policy_leaves_is_checked_again(fault):
 def test_too_few_assets_after_a_policy_are_the_options_fault():
     with pytest.raises(OptionError) as error:
         panel_from_frame(make_holes(), missing="drop-assets", n_factors=3)
-    assert_one_line(error, ["3 assets after missing='drop-assets'", "at most 2"], exit_code=2)
+    assert_one_line(error, ["3 assets after missing='drop-assets'", "pass 2 or less"], exit_code=2)
 
 
 def test_percent_is_warned_of_and_noted():
@@ -269,6 +193,10 @@ def test_percent_is_warned_of_and_noted():
 
 
 BAD_SECTORS = {
+    "formula": (
+        lambda path: dict.fromkeys(TICKERS, "=A1"),
+        ["sectors: the sector '=A1'", "formula"],
+    ),
     "no label": (
         lambda path: {"AAPL": "Tech", "MSFT": "Tech", "XOM": None},
         ["sectors: 2 assets without a label", "'BRK.B'"],
@@ -314,6 +242,10 @@ BAD_COVARIATES = {
         lambda: with_cell(make_covariates(), "calm", column="vix"),
         ["covariates: column 'vix'", "'calm' is not a number"],
     ),
+    "formula": (
+        lambda: make_covariates().rename(columns={"vix": "@vix"}),
+        ["covariates: the covariate '@vix'", "formula"],
+    ),
     "duplicate dates": (
         lambda: pd.concat([make_covariates(), make_covariates().tail(1)]),
         ["covariates: the date 2020-12-31 comes more than once"],
@@ -332,3 +264,28 @@ def test_bad_covariates_end_in_one_line(fault):
 def test_covariates_need_no_row_before_the_first_return_of_prices():
     covariates = make_covariates().loc[make_prices().index[1:]]
     assert panel_from_frame(make_prices(), kind="prices", covariates=covariates).n_dates == 99
+
+
+@pytest.mark.parametrize(
+    ("for_fitting", "choices"),
+    [(True, ("drop-dates", "drop-assets", "mean", "keep")), (False, ("drop-dates", "keep"))],
+)
+def test_errors_name_options_that_there_are_as_their_reader_does(for_fitting, choices):
+    with pytest.raises(DataError) as error:
+        panel_from_frame(make_holes(), for_fitting=for_fitting)
+    (named,) = [part for part in error.value.parts if isinstance(part, Option)]
+    assert (named.name, named.values) == ("missing", choices)
+    assert "--" not in str(error.value)
+
+
+def test_the_text_na_is_a_sector():
+    sectors = {**SECTORS, "XOM": "NA"}
+    assert panel_from_frame(make_returns(), sectors=sectors).sectors[3] == "NA"
+
+
+def test_covariates_may_be_percent_and_newest_first():
+    text = make_covariates().assign(rate="1.5%")[::-1]
+    panel = panel_from_frame(make_returns(), covariates=text)
+    assert (panel.covariates["rate"] == 0.015).all()
+    assert panel.covariates["vix"].is_monotonic_increasing
+    assert [note[:12] for note in panel.notes] == ["Covariates: "] * 2

@@ -73,6 +73,37 @@ def test_trailing_volatility_sees_the_dates_before_alone():
     assert np.isfinite(trailing_volatility(alone)).all(axis=None)
 
 
+def test_a_blank_date_leaves_the_trailing_volatility_as_it_is():
+    values = PANEL.values.copy()
+    values[[0, 50]] = np.nan
+    values[::7, 2] = np.nan
+    found = trailing_volatility(replace(PANEL, values=values))[VOLATILITY].to_numpy()
+    assert np.isfinite(found).all()
+    assert found[1] == found[0]
+    assert found[51] == found[50]
+    squares = np.nanmean(np.delete(values, [0, 50], axis=0) ** 2, axis=1)
+    level = np.exp(2 * np.delete(found, [1, 51]))
+    np.testing.assert_allclose(level[1:], DECAY * level[:-1] + (1 - DECAY) * squares[:-1])
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_no_volatility_can_be_told_without_returns(fill):
+    still = replace(PANEL, values=np.full_like(PANEL.values, fill))
+    with pytest.raises(DataError, match="no volatility can be told"):
+        trailing_volatility(still)
+
+
+@pytest.mark.parametrize("level", [0.1, 1e6, -3.0])
+def test_a_covariate_that_is_constant_up_to_rounding_does_not_vary(level):
+    """140 copies of 0.1 have a standard deviation of 1e-17."""
+    rounding = level * (1 + 1e-16 * np.arange(140))
+    panel = replace(PANEL, covariates=pd.DataFrame({"rate": rounding}, PANEL.dates))
+    with pytest.raises(DataError, match="'rate' does not vary"):
+        fit_conditions(panel, FIT, "conditional")
+    with pytest.raises(DataError, match="'rate' does not vary"):
+        prepare(panel, CONFIG)
+
+
 @pytest.mark.parametrize(
     ("named", "words"), [(["weather"], "'weather' is not one of"), (["calendar"] * 2, "twice")]
 )

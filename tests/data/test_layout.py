@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars
+import pyarrow as pa
 import pytest
 from example_tables import (
     TICKERS,
@@ -49,6 +51,17 @@ FRAMES = {
     "long, other names": lambda returns: make_long(returns).set_axis(["day", "id", "x"], axis=1),
     "long, by date": lambda returns: make_long(returns).sort_values("Date", kind="stable"),
     "long, dates as index": lambda returns: make_long(returns).set_index("Date"),
+    "a series by date and ticker": lambda returns: returns.stack(),  # noqa: PD013
+    "a series by ticker and date": lambda returns: returns.T.stack(),  # noqa: PD013
+    "a series without names": lambda returns: returns.rename_axis(None).stack(),  # noqa: PD013
+    "one level of fields": lambda returns: pd.concat({"Return": returns}, axis=1),
+    "Polars": lambda returns: polars.from_pandas(returns.reset_index()),
+    "Polars, long": lambda returns: polars.from_pandas(make_long(returns)),
+    "Arrow": pa.Table.from_pandas,
+    "Arrow, long": lambda returns: pa.Table.from_pandas(make_long(returns)),
+    "text of another engine": lambda returns: make_long(returns).astype(
+        {"Ticker": "string[pyarrow]"}
+    ),
     "long, index of two levels": lambda returns: make_long(returns).set_index(["Date", "Ticker"]),
 }
 
@@ -62,11 +75,11 @@ def test_frames_of_any_layout_and_type_give_the_same_panel(layout):
 
 
 def test_float32_and_integers_become_float64():
-    returns = make_returns()
-    returns["AAPL"] = np.random.default_rng(1).integers(-3, 4, len(returns))
-    panel = panel_from_frame(returns.astype({"MSFT": np.float32}))
+    percents = (100 * make_returns()).assign(AAPL=lambda x: x["AAPL"].round().astype(int))
+    with pytest.warns(UserWarning, match="percent"):
+        panel = panel_from_frame(percents.astype({"MSFT": np.float32}))
     assert panel.values.dtype == np.float64
-    np.testing.assert_array_equal(panel.values[:, 0], returns["AAPL"])
+    np.testing.assert_array_equal(panel.values[:, 0], percents["AAPL"])
 
 
 def test_monthly_dates_are_the_first_of_the_month():
@@ -75,7 +88,7 @@ def test_monthly_dates_are_the_first_of_the_month():
 
 
 def test_odd_tickers_stay_text():
-    odd = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "NA", "TRUE"]
+    odd = ["<script>alert(1)</script>", "cmd|' /C calc'!A0", "NA", "TRUE"]
     wide = make_returns().set_axis(odd, axis=1)
     assert panel_from_frame(wide).assets == tuple(odd)
     assert panel_from_frame(make_long(wide)[["Date", "Ticker", "Return"]]).assets == tuple(odd)
@@ -88,13 +101,40 @@ def test_tickers_that_are_numbers_become_text():
     assert panel_from_frame(named).assets == ("10001", "10002", "10003", "10004")
 
 
+SECTORS_ABOVE = [["Tech", "Tech", "Finance", "Energy"], TICKERS]
+
+
+@pytest.mark.parametrize("names", [None, ["sector", "ticker"], ["ticker", "sector"]])
+@pytest.mark.parametrize("dates", ["index", "column"])
+def test_sectors_over_or_under_tickers_come_along(names, dates):
+    levels = SECTORS_ABOVE if names is None or names[0] == "sector" else SECTORS_ABOVE[::-1]
+    columns = pd.MultiIndex.from_arrays(levels, names=names)
+    frame = make_returns().set_axis(columns, axis=1)
+    panel = panel_from_frame(frame.reset_index() if dates == "column" else frame)
+    assert_same(panel, make_returns())
+    assert panel.sectors == ("Tech", "Tech", "Finance", "Energy")
+
+
+def test_sectors_that_all_differ_need_a_name():
+    levels = [["Tech", "Software", "Finance", "Energy"], TICKERS]
+    frame = make_returns().set_axis(levels, axis=1)
+    with pytest.raises(DataError, match="two header rows"):
+        panel_from_frame(frame)
+    assert panel_from_frame(frame.rename_axis(columns=["industry", None])).sectors[1] == "Software"
+
+
+def test_a_lazy_frame_is_no_table():
+    with pytest.raises(DataError, match="a LazyFrame is not a panel"):
+        panel_from_frame(polars.from_pandas(make_returns()).lazy())
+
+
 def test_yfinance_frames_are_unwrapped_as_prices():
     prices = make_prices()
     panel = panel_from_frame(make_yfinance(prices))
     expected = panel_from_frame(prices, kind="prices")
     np.testing.assert_array_equal(panel.values, expected.values)
     assert panel.assets == expected.assets
-    assert "yfinance's Close" in panel.notes[0]
+    assert panel.notes[0] == "The prices are yfinance's Close."
 
 
 def test_yfinance_frames_grouped_by_ticker_are_unwrapped():

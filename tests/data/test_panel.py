@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from jaxvae.data.panel import Panel, fit_scaler, panel_hash, split_dates
+from jaxvae.data.panel import Panel, Reference, fit_scaler, panel_hash, split_dates
 
 
 def make_panel(values):
@@ -82,3 +82,69 @@ def test_to_frame_and_sizes(values):
 
 def test_notes_are_added_in_order(values):
     assert make_panel(values).with_notes("One.").with_notes("Two.").notes == ("One.", "Two.")
+
+
+def test_a_column_that_moves_by_rounding_alone_has_no_scale(values):
+    values[:, 0] = 0.1
+    values[:, 1] = 1e6 * (1 + 1e-15 * np.arange(100))
+    values[::3, 0] = np.nan
+    scale = fit_scaler(values).scale
+    assert scale[:2].tolist() == [0.0, 0.0]
+    assert scale[2] == pytest.approx(values[:, 2].std())
+
+
+def make_full_panel(values):
+    panel = make_panel(values)
+    factors = pd.DataFrame({"f": values[:, 0]}, panel.dates)
+    return replace(
+        panel,
+        sectors=("a", "b", "a"),
+        covariates=pd.DataFrame({"vix": values[:, 1]}, panel.dates),
+        reference=Reference(factors, None, planted=True),
+        notes=("A note.",),
+    )
+
+
+def test_panels_are_equal_where_all_their_fields_are(values):
+    values[3, 1] = np.nan
+    panel, again = make_full_panel(values), make_full_panel(values.copy())
+    assert panel == again
+    moved = np.where(np.arange(100)[:, None] == 40, 0.5, values)
+    others = [
+        replace(panel, values=moved),
+        replace(panel, values=values[:, :2]),
+        replace(panel, dates=panel.dates + pd.Timedelta(days=1)),
+        replace(panel, assets=("A0", "A1", "B2")),
+        replace(panel, sectors=None),
+        replace(panel, covariates=None),
+        replace(panel, covariates=panel.covariates + 1),
+        replace(panel, reference=None),
+        replace(panel, reference=panel.reference._replace(planted=False)),
+        replace(panel, reference=panel.reference._replace(loadings=panel.covariates)),
+        replace(panel, name="other"),
+        panel.with_notes("Another."),
+    ]
+    for other in others:
+        assert panel != other
+        assert other != panel
+    assert panel != "panel"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(panel)
+
+
+def test_a_panel_prints_itself_in_ten_lines(values):
+    values[3, 1] = np.nan
+    lines = repr(make_full_panel(values)).splitlines()
+    assert lines == [
+        "Panel 'panel': 100 dates × 3 assets",
+        "  dates: 2020-01-01 to 2020-05-19",
+        "  assets: A0, A1, A2",
+        "  missing cells: 1",
+        "  sectors: 2",
+        "  covariates: vix",
+        "  reference: f",
+        "  notes: 1",
+    ]
+    wide = make_panel(np.tile(values, (1, 4)))
+    assert "A4, …" in repr(wide)
+    assert len(repr(wide)) < 200

@@ -1,0 +1,294 @@
+"""Tables in text: where the table begins, how its cells are separated, which rows name columns.
+
+No column is renamed and no label is guessed at; columns of plain numbers become floats.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from jaxvae.data.cells import MISSING_WORDS, is_missing, is_number, quote, to_matrix
+from jaxvae.data.dates import DATE_NAMES, looks_like_date, text_of
+from jaxvae.data.layout import ASSET_NAMES, SECTOR_NAMES
+from jaxvae.errors import DataError
+
+SEPARATORS = (",", ";", "\t", "|")
+QUOTED = re.compile(r'"[^"]*"')
+SAMPLE = 2**16
+"""Bytes, at the least, of the first lines, among which the table begins."""
+
+MOST_HEADERS = 5
+MOST_COLUMNS = 100_000
+BLOCK = 2**22
+"""Bytes that are parsed at once where columns are guessed to be numbers."""
+
+LABELS = DATE_NAMES | ASSET_NAMES | SECTOR_NAMES
+MISSING_CASES = sorted(
+    {case(word) for word in MISSING_WORDS for case in (str.lower, str.upper, str.title)} | {"NaN"}
+)
+FRENCH = re.compile(rb"CRSP|French")
+FRENCH_END = re.compile(rb"\r?\n[ ,]*\r?\n|\r?\n(?=[^,\n]*(?:\n|$))")
+FRENCH_MISSING = (-99.99, -999.0)
+
+
+class Loaded(NamedTuple):
+    """A table with named columns, and the notes on how it was read."""
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where a table is in its text.
+
+    separator: of cells. width: cells a row. first: lines above the table. rows: its first.
+    n_headers: how many of them name columns. body: lines above the others.
+    """
+
+    separator: str
+    width: int
+    first: int
+    rows: list[list[str]]
+    n_headers: int
+    body: int
+
+
+def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
+    """A table in text.
+
+    A data file of Kenneth French's library, which has several tables under prose, gives its first:
+    percents as fractions, -99.99 and -999 missing.
+
+    Args:
+        content: text in UTF-8, with any line ends.
+        source: what an error calls it.
+        labels: the table holds labels alone, under one header.
+
+    Raises:
+        DataError: the text is empty, has prose above or below its table, no header, one column, an
+            open quote, or rows of different lengths.
+    """
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    lines = _first_lines(content)
+    place = _find_table(lines, source, labels)
+    prose = [line.strip() for line in lines[: place.first] if line.strip()]
+    body = memoryview(content)[_start_of_line(content, place.body) :]
+    if prose and FRENCH.search(content):
+        return _parse_french(
+            memoryview(FRENCH_END.split(body, maxsplit=1)[0]), prose, place, source
+        )
+    if prose:
+        raise DataError(
+            f"{source} has text above its table, whose header is line {place.first + 1}: delete "
+            "the lines before"
+        )
+    if b'"' in content and content.count(b'"') % 2:
+        _check_quotes(content, place.separator, source)
+    return Loaded(_parse_body(body, place, source))
+
+
+def count_headers(rows: Sequence[Sequence[object]], source: str, *, labels: bool = False) -> int:
+    """How many of a table's first rows name columns: those before the first date or number.
+
+    Args:
+        rows: the table's first.
+        source: what an error calls it.
+        labels: the table holds labels alone, under one header.
+
+    Raises:
+        DataError: the first row is no header.
+    """
+    if looks_like_date(rows[0][0]):
+        raise DataError(
+            f"{source} begins with the date {quote(rows[0][0])}: put a header with the tickers "
+            "above"
+        )
+    values = (number for number, row in enumerate(rows[1:], start=1) if _has_values(row))
+    return 1 if labels else next(values, 1)
+
+
+def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.DataFrame:
+    """A table under its header; two header rows give two levels of columns."""
+    # A row of blanks under two levels is where pandas writes the name of the index.
+    named = [row for row in headers if not all(map(is_blank, row[1:]))] or headers[:1]
+    cells = [["" if is_blank(cell) else cell for cell in row] for row in named]
+    if len(cells) == 1:
+        return body.set_axis(cells[0], axis=1)
+    body = body.set_index(body.columns[0]).rename_axis(None)
+    names = [text_of(row[0]) or None for row in cells]
+    # A label over several columns, as of merged cells, stands above the first.
+    levels = [pd.Series(row[1:], dtype=object).replace("", None).ffill() for row in cells]
+    return body.set_axis(pd.MultiIndex.from_arrays(levels, names=names), axis=1)
+
+
+def is_blank(cell: object) -> bool:
+    """Whether a cell is empty."""
+    return cell is None or bool(cell != cell) or not text_of(cell)
+
+
+def _has_values(row: Sequence[object]) -> bool:
+    return any(map(looks_like_date, row[:3])) or any(map(is_number, row[1:]))
+
+
+def _start_of_line(content: bytes, line: int) -> int:
+    """The place of the first letter of a line, counted from 0; the end of a shorter text."""
+    start = 0
+    for _ in range(line):
+        start = content.find(b"\n", start) + 1
+        if not start:
+            return len(content)
+    return start
+
+
+def _first_lines(content: bytes) -> list[str]:
+    """Whole lines from the start of the text: some hundred, or fewer of great length."""
+    end = max(SAMPLE, _start_of_line(content, MOST_HEADERS + 1))
+    lines = content[:end].decode(errors="replace").split("\n")
+    lines = lines if end >= len(content) else lines[:-1]
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _find_table(lines: list[str], source: str, labels: bool) -> Place:
+    """The longest run of lines of one width, with the separator that gives most of them."""
+    plain = QUOTED.sub("", "\n".join(lines)).split("\n")
+    filled = [number for number, line in enumerate(plain) if line.strip()]
+    if not filled:
+        raise DataError(f"{source} is empty: a header and a row a date are needed")
+    candidates = []
+    for separator in SEPARATORS:
+        widths = Counter(plain[number].count(separator) + 1 for number in filled)
+        width, n_lines = widths.most_common(1)[0]
+        candidates.append((width > 1, n_lines, width, separator))
+    found, _, width, separator = max(candidates)
+    if not found:
+        raise DataError(
+            f"{source} has one column: separate the columns by commas, semicolons, tabs or bars"
+        )
+    if width > MOST_COLUMNS:
+        raise DataError(f"{source} has {width:,} columns: keep at most {MOST_COLUMNS:,}")
+    runs = groupby(filled, key=lambda number: plain[number].count(separator) + 1 == width)
+    first = max((list(run) for fits, run in runs if fits), key=len)[0]
+    rows, ends = _first_rows(lines[first:], separator, source, first)
+    above = [plain[number].count(separator) + 1 for number in filled if number < first]
+    if above and above[-1] > 1 and _has_values(rows[0]):
+        raise _width_error(1, width, above[-1], source)
+    n_headers = count_headers(rows, source, labels=labels)
+    return Place(separator, width, first, rows, n_headers, first + ends[n_headers - 1])
+
+
+def _first_rows(
+    lines: list[str], separator: str, source: str, first: int
+) -> tuple[list[list[str]], list[int]]:
+    """The cells of the first rows, and the number of lines to the end of each."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    rows, ends = [], []
+    try:
+        for row in reader:
+            if not all(map(is_blank, row)):
+                rows.append(row)
+                ends.append(reader.line_num)
+            if len(rows) > MOST_HEADERS:
+                break
+    except csv.Error as error:
+        raise DataError(f"{source}, line {first + reader.line_num}: {error}: correct it") from None
+    return rows, ends
+
+
+def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
+    """The table, without rows of blanks alone: columns of floats where that does, else text."""
+    headers, text = place.rows[: place.n_headers], pa.string()
+    columns = [str(column) for column in range(place.width)]
+    if not len(content) or bytes(content[:SAMPLE]).isspace():
+        return name_columns(headers, pd.DataFrame(columns=columns))
+    labels = [_holds_labels(column, place) for column in range(place.width)]
+    types = {name: text if labels[int(name)] else pa.float64() for name in columns}
+    try:
+        table, bad = _parse_cells(content, place.separator, types, BLOCK)
+    except pa.ArrowInvalid:
+        types = dict.fromkeys(columns, text)
+        table, bad = _parse_cells(content, place.separator, types, len(content) + 1)
+    if bad:
+        raise _ragged_error(bad, table.num_rows, place, source)
+    frame = table.to_pandas(types_mapper={text: pd.ArrowDtype(text)}.get)
+    blank = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(table[0]), ""))
+    empty = [row for row in blank if all(map(is_blank, frame.iloc[row]))]
+    return name_columns(headers, frame.drop(index=empty).reset_index(drop=True) if empty else frame)
+
+
+def _holds_labels(column: int, place: Place) -> bool:
+    """Whether a column is the first, is called after labels, or begins with one."""
+    names = {row[column].strip().casefold() for row in place.rows[: place.n_headers]}
+    cells = [row[column] for row in place.rows[place.n_headers :][:1]]
+    words = any(not is_missing(cell) and not is_number(cell) for cell in cells)
+    return column == 0 or words or not names.isdisjoint(LABELS)
+
+
+def _parse_cells(
+    content: memoryview, separator: str, types: dict[str, pa.DataType], block: int
+) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
+    """Rows of one cell a type, and apart from them the other rows."""
+    bad: list[pa.csv.InvalidRow] = []
+
+    def keep(row: pa.csv.InvalidRow) -> str:
+        bad.append(row)
+        return "skip"
+
+    table = pa.csv.read_csv(
+        pa.BufferReader(pa.py_buffer(content)),
+        # Arrow numbers rows only where it has one thread.
+        pa.csv.ReadOptions(use_threads=False, block_size=block, column_names=list(types)),
+        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=keep),
+        pa.csv.ConvertOptions(column_types=types, null_values=MISSING_CASES),
+    )
+    return table, bad
+
+
+def _check_quotes(content: bytes, separator: str, source: str) -> None:
+    reader, end = csv.reader(content.decode().split("\n"), delimiter=separator, strict=True), 0
+    try:
+        for _ in reader:
+            end = reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{source}, line {end + 1}: {error}: close the quote") from None
+
+
+def _ragged_error(
+    bad: list[pa.csv.InvalidRow], n_rows: int, place: Place, source: str
+) -> DataError:
+    first = bad[0]
+    if first.number > n_rows and first.actual_columns == 1:
+        return DataError(
+            f"{source} has text below its table, from {quote(first.text.strip())} on: delete it"
+        )
+    return _width_error(first.number, first.actual_columns, place.width, source)
+
+
+def _width_error(row: int, width: int, header: int, source: str) -> DataError:
+    return DataError(
+        f"{source}, row {row}: {width} cells under a header of {header}: give every row a cell a "
+        "column"
+    )
+
+
+def _parse_french(content: memoryview, prose: list[str], place: Place, source: str) -> Loaded:
+    """The first table of a file of Kenneth French's library."""
+    frame = _parse_body(content, place, source)
+    values, _ = to_matrix(frame.iloc[:, 1:])
+    values = np.where(np.isin(values, FRENCH_MISSING), np.nan, values / 100)
+    returns = pd.DataFrame(values, columns=frame.columns[1:])
+    returns.insert(0, "date", frame.iloc[:, 0])
+    note = (
+        f"Of a file of Kenneth French's library the first table ({prose[-1]}) was read: percents "
+        "became fractions, and -99.99 and -999 missing cells."
+    )
+    return Loaded(returns, (note,))

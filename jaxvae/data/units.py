@@ -1,0 +1,232 @@
+"""Numbers that cannot be simple returns: prices and levels, mixed units, codes for missing.
+
+Judged by column on the table as it was read. A column's size is the median of |x| over its cells
+that are not zero.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from jaxvae.data.cells import quote
+from jaxvae.data.checks import count, refuse_cells
+from jaxvae.data.dates import row_name
+from jaxvae.data.panel import ROUNDING
+from jaxvae.errors import DataError, Option
+
+ENOUGH, FEW = 30, 5
+"""Cells, not zero, by which a column is judged; the fewer do where all are above PRICE_LIKE."""
+
+SELDOM = 0.02
+"""The share of negative cells that returns exceed; a single one is as good as none."""
+
+LEVEL = 2.0
+"""Times the size of the others, above which a column that is seldom negative holds levels. (A
+riskless rate is smaller than what is risky.)"""
+
+PRICE_LIKE = 0.5
+"""Of a panel that is never negative: the median above which it holds prices or gross returns."""
+
+PERCENT_LIKE, FALLING = 0.2, 0.1
+"""A typical size above the first suggests percent: a typical day is 0.01, a typical year 0.15.
+Above the second it does where some are below -1, which no fraction is."""
+
+WILD, BALANCE = 2.0, 0.25
+"""With returns above the first, large ones are fractions nevertheless, of crypto assets, say, where
+those below -1 are not as many as this share of those above 1."""
+
+MIXED = 20.0
+"""Times by which sizes differ where units do."""
+
+CODES = (-66.0, -77.0, -88.0, -99.0, -99.9, -99.99, -999.0, -999.99, -9999.0)
+"""Usual codes for missing."""
+
+OUTLYING, REPEATING, REPEATS = 50.0, 8.0, 3
+"""Robust standard deviations that deserve a note; that do where a value repeats so often, and is
+half of those so far out."""
+
+ROBUST = 1.4826  # standard deviations of a Gaussian in its median size
+
+
+class Columns(NamedTuple):
+    """A table, dates × assets, and what its columns are like.
+
+    names: the tickers.
+    dates: of the rows.
+    values: NaN where missing.
+    coded: whether a cell is a usual code for missing.
+    low, high: the extremes.
+    size: median of |x| over cells that are not zero or a code.
+    enough: whether they are enough to judge by, and vary.
+    signed: whether negative cells are as frequent as in returns.
+    typical: the median size of signed columns, of all where none is.
+    percent: whether the returns are likely in percent.
+    """
+
+    names: list[str]
+    dates: pd.Index
+    values: Float[np.ndarray, "date asset"]
+    coded: Bool[np.ndarray, "date asset"]
+    low: Float[np.ndarray, " asset"]
+    high: Float[np.ndarray, " asset"]
+    size: Float[np.ndarray, " asset"]
+    enough: Bool[np.ndarray, " asset"]
+    signed: Bool[np.ndarray, " asset"]
+    typical: float
+    percent: bool
+
+
+def describe_columns(returns: pd.DataFrame) -> Columns:
+    """What the columns of a table of returns are like; codes for missing tell nothing of it."""
+    values = returns.to_numpy()
+    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    coded = np.isin(values, CODES) if low.min() <= max(CODES) else np.zeros_like(values, bool)
+    moved = np.where((values == 0) | coded, np.nan, np.abs(values))
+    size, n_moved = _column_medians(moved), np.count_nonzero(~np.isnan(moved), axis=0)
+    n_cells, n_negative = (np.count_nonzero(x, axis=0) for x in (~np.isnan(values), values < 0))
+    enough = (n_moved >= ENOUGH) | ((n_moved >= FEW) & (low > PRICE_LIKE))
+    signed = n_negative > np.maximum(1, SELDOM * n_cells)
+    typical = _median(size[signed] if signed.any() else size)
+    n_falls, n_rises = np.count_nonzero((values < -1) & ~coded), np.count_nonzero(values > 1)
+    wild = bool(high.max() > WILD) and n_falls < BALANCE * n_rises
+    percent = not wild and typical > (FALLING if n_falls else PERCENT_LIKE)
+    return Columns(
+        names=[str(name) for name in returns.columns],
+        dates=returns.index,
+        values=values,
+        coded=coded,
+        low=low,
+        high=high,
+        size=size,
+        enough=enough & (high > low),
+        signed=signed,
+        typical=typical,
+        percent=percent,
+    )
+
+
+def check_units(columns: Columns) -> None:
+    """Raise where values are no simple returns, or in different units by column.
+
+    Raises:
+        DataError: the panel or a column holds prices or levels; columns are in different units; a
+            cell is below -1, or in percent below -100 or a usual code for missing.
+    """
+    _check_not_prices(columns)
+    _check_no_levels(columns)
+    _check_same_units(columns)
+    _check_falls(columns)
+
+
+def percent_note(columns: Columns) -> tuple[str, ...]:
+    """A sentence that suspects percent where the typical return is large, else none."""
+    if not columns.percent:
+        return ()
+    return (
+        f"The typical return is {columns.typical:.2g} in size, where 0.01 is one percent: if the "
+        "panel is in percent, divide it by 100.",
+    )
+
+
+def outlier_notes(columns: Columns) -> tuple[str, ...]:
+    """Sentences on cells far out, and on values far out that repeat."""
+    unit = np.where(columns.enough, ROBUST * columns.size, np.inf)
+    suspects = np.flatnonzero(np.maximum(-columns.low, columns.high) / unit > REPEATING)
+    values = columns.values[:, suspects]
+    out = np.abs(values - _column_medians(values)) / unit[suspects]
+    notes, repeats = [], []
+    if n_far := np.count_nonzero(out > OUTLYING):
+        row, place = divmod(int(np.nanargmax(out)), out.shape[1])
+        notes.append(
+            f"{count(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
+            f"the farthest {values[row, place]:.4g} of {columns.names[suspects[place]]} on "
+            f"{row_name(columns.dates[row])}: is the data right there?"
+        )
+    for place in np.flatnonzero(np.count_nonzero(out > REPEATING, axis=0) >= REPEATS):
+        far, times = np.unique(values[out[:, place] > REPEATING, place], return_counts=True)
+        if times.max() >= max(REPEATS, times.sum() / 2):
+            name = columns.names[suspects[place]]
+            repeats.append((int(times.max()), float(far[times.argmax()]), name))
+    if repeats:
+        n_times, value, name = max(repeats)
+        notes.append(
+            f"The value {value:.4g} of {name}, far out, comes {n_times:,} times "
+            f"({count(len(repeats), 'asset')} like this): is it a code or a limit?"
+        )
+    return tuple(notes)
+
+
+def _column_medians(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " asset"]:
+    """Of the cells observed, NaN without any; quicker than `np.nanmedian`."""
+    ordered = np.sort(values.T, axis=1)  # NaN come last
+    n_cells = np.count_nonzero(~np.isnan(values), axis=0)
+    assets = np.arange(len(n_cells))
+    middle = [ordered[assets, np.maximum(k, 0)] for k in ((n_cells - 1) // 2, n_cells // 2)]
+    return np.where(n_cells > 0, (middle[0] + middle[1]) / 2, np.nan)
+
+
+def _median(values: Float[np.ndarray, " value"]) -> float:
+    """The median of the values observed; 0 without any."""
+    observed = values[~np.isnan(values)]
+    return float(np.median(observed)) if len(observed) else 0.0
+
+
+def _check_not_prices(columns: Columns) -> None:
+    never = not (columns.values < 0).any() and _median(columns.values.ravel()) > PRICE_LIKE
+    if never or (columns.enough.any() and not columns.signed.any()):
+        raise DataError(
+            "no return is negative, or hardly one, and their median is "
+            f"{_median(columns.values.ravel()):.4g}: for prices pass ",
+            Option("kind", "prices"),
+            ", from gross returns subtract 1",
+        )
+
+
+def _check_no_levels(columns: Columns) -> None:
+    levels = columns.enough & ~columns.signed & (columns.size > LEVEL * columns.typical)
+    if levels.any():
+        raise DataError(
+            f"{_these(levels, columns)} never or hardly ever negative, "
+            f"{columns.size[levels].max():.4g} in the median where returns are "
+            f"{columns.typical:.2g} in size: prices, levels, years and volumes are no returns; "
+            "turn them into returns, or delete them"
+        )
+
+
+def _check_same_units(columns: Columns) -> None:
+    judged = columns.enough & columns.signed
+    size, typical = columns.size, _median(columns.size[judged])
+    wild = (columns.high > WILD) & (columns.low >= -1)
+    large = judged & (size > MIXED * typical) & (size > PERCENT_LIKE) & ~wild
+    small = judged & (MIXED * size < typical) & (typical > PERCENT_LIKE)
+    if (large | small).any():
+        raise DataError(
+            f"{_these(large | small, columns)} in other units than the rest: "
+            f"{size[large | small].max():.2g} in size where the typical column has {typical:.2g}: "
+            "write all as fractions (0.01 is one percent)"
+        )
+
+
+def _check_falls(columns: Columns) -> None:
+    lowest = -100 if columns.percent else -1
+    low = columns.values < lowest * (1 + ROUNDING)
+    if not (columns.percent or low.any()):
+        return
+    remedy = "empty codes for missing such as -99"
+    if not columns.coded[low].all():
+        remedy += ", divide percents by 100, turn log returns and price differences into returns"
+    what = f"below {lowest}{', or a code for missing' if columns.percent else ''}"
+    returns = pd.DataFrame(columns.values, columns.dates, columns.names)
+    refuse_cells(
+        returns, low | (columns.coded & columns.percent), f"{what}: no simple return is", remedy
+    )
+
+
+def _these(mask: Bool[np.ndarray, " asset"], columns: Columns) -> str:
+    """The columns of a mask as the subject of a sentence, with its verb."""
+    names = [quote(columns.names[asset]) for asset in np.flatnonzero(mask)]
+    if len(names) == 1:
+        return f"column {names[0]} is"
+    return f"{len(names):,} columns, {names[0]} the first, are"
