@@ -87,8 +87,11 @@ def walk_opening(walk: WalkResults) -> Opening:
 def _portfolio_answer(walk: WalkResults) -> Answer:
     ours, theirs = (percent(walk.strategies.volatility[name], 2) for name in ("vae", BASELINE))
     gap, low, high = _variance_difference(walk, "vae")
+    question = "Is its covariance of use?"
+    if np.isnan(gap):
+        return Answer(question, "Cannot tell", "A single judged date has no volatility.")
     return Answer(
-        "Is its covariance of use?",
+        question,
         CALM[standing(low, high)],
         f"The ensemble’s minimum-variance portfolio moved {ours} a year, Ledoit–Wolf’s {theirs}. "
         f"Their variances differ by {number(gap, 1, True)} (%)² {interval(low, high, 1)}.",

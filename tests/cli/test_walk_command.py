@@ -1,5 +1,6 @@
 """The command `walk`: what it writes, what comes back, what it refuses in one line."""
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -12,8 +13,8 @@ from launch import contents
 from jaxvae.cli.main import main
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError
-from jaxvae.report import walk_figures
 from jaxvae.report.draw import message_of
+from jaxvae.report.walk_report import strategy_name, walk_figure, walk_opening, walk_report
 from jaxvae.runs.documents import seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.study import load_study
@@ -41,12 +42,13 @@ def test_the_folder_holds_the_tables(folder):
         "arrays.safetensors",
         "config.json",
         "factors.csv",
+        "figures",
         "loadings.csv",
         "portfolio.csv",
+        "report.html",
+        "report.md",
         "scores.csv",
         "strategies.csv",
-        "walk.md",
-        "walk.png",
         "weights.csv",
         "windows.csv",
     ]
@@ -63,35 +65,52 @@ def test_what_was_written_comes_back(folder, tmp_path):
     assert walk.portfolio.index.dtype.kind == "M"
     assert walk.weights.loc["vae"].shape == (5, 8)
     write_walk(walk, tmp_path / "again")
-    for path in folder.iterdir():
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert contents(tmp_path / "again") == contents(folder)
 
 
-def test_the_page_says_what_the_tables_say(folder):
-    walk, page = load_walk(folder), (folder / "walk.md").read_text("utf-8")
+def test_the_report_says_what_the_tables_say(folder):
+    walk, page = load_walk(folder), (folder / "report.md").read_text("utf-8")
     for name in walk.strategies.index:
-        words = walk_figures.strategy_name(walk, name)
+        words = strategy_name(walk, name)
         assert f"| {words} | {100 * walk.strategies.volatility[name]:.2f} |" in page
     assert "5 windows of 60 dates" in page
-    assert "(walk.png)" in page
+    assert "(figures/walk.png)" in page
+    html = (folder / "report.html").read_bytes()
+    assert base64.b64encode((folder / "figures" / "walk.png").read_bytes()) in html
+    for answer in walk_opening(walk).answers:
+        assert answer.verdict in page
+        assert answer.verdict.encode() in html
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(-2.0, -1.0, "below"), (1.0, 2.0, "above"), (-1.0, 1.0, "level with")],
+    [(-2.0, -1.0, "Yes: calmer"), (1.0, 2.0, "No: less calm"), (-1.0, 1.0, "Not shown: level")],
 )
-def test_the_title_follows_the_interval(folder, low, high, words):
+def test_the_verdict_follows_the_interval(folder, low, high, words):
     walk = load_walk(folder)
     walk.strategies.loc["vae", ["low", "high"]] = low, high
-    message = message_of(walk_figures.walk_figure(walk))
-    assert words in message
-    assert f"{100 * walk.strategies.volatility['vae']:.2f} %" in message
+    answer = walk_opening(walk).answers[0]
+    assert answer.verdict.startswith(words)
+    assert f"{100 * walk.strategies.volatility['vae']:.2f} %" in answer.text
+    assert answer.verdict in message_of(walk_figure(walk))
 
 
-def test_figures_of_a_single_window_are_drawn(folder):
+@pytest.mark.parametrize(
+    ("ours", "rotation", "words"),
+    [(0.9, 0.8, "Yes"), (0.8, 0.8, "Not shown"), (np.nan, np.nan, "Cannot tell")],
+)
+def test_factors_are_the_same_where_they_agree_beyond_a_rotation(folder, ours, rotation, words):
     walk = load_walk(folder)
-    alone = replace(walk, windows=walk.windows[:1])
-    assert walk_figures.walk_figure(alone).axes
+    columns = {"stability": ours, "stability_rotation": rotation, "stability_chance": 0.1}
+    walk = replace(walk, windows=walk.windows.assign(**columns))
+    assert walk_opening(walk).answers[2].verdict.startswith(words)
+
+
+def test_a_single_window_is_reported(folder):
+    walk = load_walk(folder)
+    files = walk_report(replace(walk, windows=walk.windows[:1]))
+    assert set(files) == {"report.html", "report.md", "figures/walk.png"}
+    assert "nan" not in files["report.md"].decode()
 
 
 @pytest.fixture
@@ -197,13 +216,13 @@ def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
     assert np.isfinite(load_walk(folder).covariances).all()
 
 
-def test_a_page_is_drawn_again(folder, tmp_path, capsys):
+def test_a_report_is_drawn_again(folder, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    (copy / "walk.md").write_text("damaged")
-    (copy / "walk.png").unlink()
-    with pytest.raises(FolderError, match=r"walk.*; draw it again with: jaxvae report"):
+    (copy / "report.md").write_text("damaged")
+    (copy / "figures" / "walk.png").unlink()
+    with pytest.raises(FolderError, match=r"draw it again with: jaxvae report"):
         load_walk(copy)
     assert main(["report", str(copy)]) == 0
-    assert capsys.readouterr().out == f"{copy / 'walk.md'}\n"
+    assert capsys.readouterr().out == f"{copy / 'report.html'}\n"
     assert contents(copy) == contents(folder)

@@ -13,7 +13,7 @@ from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import fit_ledoit_wolf
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
-from jaxvae.walk.folder import page
+from jaxvae.report.walk_report import walk_opening
 from jaxvae.walk.walk import (
     WalkConfig,
     _weights,
@@ -134,7 +134,7 @@ def test_one_judged_date_has_no_volatility_and_says_so():
     )
     assert np.isfinite(one.config["dates_per_year"])
     assert any("One date is judged" in note for note in one.config["notes"])
-    assert "no portfolio has a volatility" in page(one)
+    assert walk_opening(one).answers[0].verdict == "Cannot tell"
 
 
 def test_a_walk_is_public():
