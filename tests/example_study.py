@@ -255,7 +255,8 @@ def _config(size, grid, members, reference, diverged):
             "versions": {"jaxvae": "0.1.0", "jax": "0.10.0", "flax": "0.12.8"},
             "data": {"returns": "5f0c" * 16},
         },
-        "model_config": {"hidden": [64, 32]},
+        "model_config": {"family": "perceptron", "widths": [64, 32]},
+        "model_facts": {"exact_likelihood": False, "ordered": False},
         "train_config": {"batch_size": 64},
         "panel": {
             "n_dates": size.dates,

@@ -90,7 +90,7 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
     batch = make_batch(values, conditions, in_fit)
-    if preset.train.free_bits and not describe_parts(model, batch).prior.kl_by_factor:
+    if preset.train.free_bits and not distributions_of(model, batch).prior.kl_by_factor:
         raise OptionError(
             "free_bits",
             "does not go with ",
@@ -117,24 +117,25 @@ def _for_panel(
     return preset._replace(model=family, train=train), model
 
 
-class Parts(NamedTuple):
-    """A model's prior and observation distributions, with shapes in place of arrays."""
+class Kinds(NamedTuple):
+    """The classes of a model's distributions."""
 
-    prior: Distribution
-    observation: Distribution
+    prior: type[Distribution]
+    observation: type[Distribution]
 
 
-def describe_parts(model: Model, batch: Batch) -> Parts:
-    """What a model's functions give, without computing anything."""
+def distributions_of(model: Model, batch: Batch) -> Kinds:
+    """What a model's functions give for a batch, without computing anything."""
+    found: list[Kinds] = []
 
-    def parts(batch: Batch) -> Parts:
+    def look(batch: Batch) -> None:
         variables = model.initialise(jax.random.key(0), batch)
         factors = jnp.zeros((len(batch.values), model.n_factors), batch.values.dtype)
         observation, _ = model.decode(variables, factors, batch, False)
-        return Parts(model.prior(variables, factors, batch), observation)
+        found.append(Kinds(type(model.prior(variables, factors, batch)), type(observation)))
 
-    found: Parts = jax.eval_shape(parts, batch)
-    return found
+    jax.eval_shape(look, batch)
+    return found[0]
 
 
 def choose(grid: Trained, split: Split, config: StudyConfig) -> int:

@@ -107,10 +107,9 @@ def test_noise_of_every_likelihood_has_a_constant_of_its_kind():
     ):
         prepared = prepare(replace(PANEL, values=0.01 * values), CONFIG)
         for likelihood in ("gaussian", "student", "volatility"):
-            shape = replace(prepared.preset.model, likelihood=likelihood)
-            kind = prepared._replace(preset=prepared.preset._replace(model=shape))
+            model = replace(prepared.preset.model, likelihood=likelihood).build(30)
             like = (np.zeros((3, 56)), np.zeros(3))
-            found, active = count_factors._without_factors(kind, like)
+            found, active = count_factors._without_factors(prepared, like, model.facts.noise)
             assert not active.any()
             scores[name, likelihood] = found.mean()
         if name == "own":

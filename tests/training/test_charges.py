@@ -216,13 +216,19 @@ def test_a_student_prior_has_no_such_parts():
         ({"warmup": -1}, "warmup: -1 is too small"),
         ({"warmup": 30, "epochs": 20}, "warmup: 30 exceeds the 20 epochs"),
         ({"capacity": 1.0, "free_bits": 0.1}, "capacity: leave it or free_bits out"),
-        ({"model": "student", "free_bits": 0.1}, "free_bits: does not go with model='student'"),
     ],
 )
 def test_a_study_refuses_what_makes_no_sense(wrong, words):
     with pytest.raises(OptionError, match=words) as error:
         StudyConfig(**wrong)
     assert "\n" not in str(error.value)
+
+
+def test_free_bits_need_a_normal_prior():
+    panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
+    config = StudyConfig(n_factors=2, model="student", free_bits=0.1)
+    with pytest.raises(OptionError, match="free_bits: does not go with model='student'"):
+        prepare(panel, config)
 
 
 @pytest.mark.parametrize(
