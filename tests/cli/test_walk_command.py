@@ -165,7 +165,7 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(
         (["--seeds", "0"], 2, "--seeds: 0"),
         (["--betas", "1", "1"], 2, "names one twice"),
         (["--model", "deep"], 2, "--model: 'deep'"),
-        (["--factors", "100"], 2, "--factors: 100 is too large for a panel of 100 assets"),
+        (["--factors", "100"], 2, "--factors: 100 is too large for 100 assets"),
         (["--window", "990"], 1, "too few for --window 990"),
         (["--kind", "prices"], 2, "--kind: it does not go with --data linear"),
         (["--data", "nowhere.csv"], 1, "nowhere.csv"),

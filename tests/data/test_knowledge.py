@@ -1,6 +1,5 @@
 """Covariates and sectors, from the command line to a saved study and back."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from jaxvae.data.covariates import (
 from jaxvae.data.panel import Scaler, knowledge_hash
 from jaxvae.data.synthetic import INDEX, linear_panel, volatility_index_panel
 from jaxvae.errors import DataError, OptionError
+from jaxvae.models.model import Facts
 from jaxvae.study.conditions import (
     assumed_conditions,
     fit_conditions,
@@ -99,7 +99,7 @@ def test_a_covariate_that_is_constant_up_to_rounding_does_not_vary(level):
     rounding = level * (1 + 1e-16 * np.arange(140))
     panel = replace(PANEL, covariates=pd.DataFrame({"rate": rounding}, PANEL.dates))
     with pytest.raises(DataError, match="'rate' does not vary"):
-        fit_conditions(panel, FIT, "conditional")
+        fit_conditions(panel, FIT, Facts(conditioned=("prior",)))
     with pytest.raises(DataError, match="'rate' does not vary"):
         prepare(panel, CONFIG)
 
@@ -141,15 +141,15 @@ def test_conditions_are_standardised_by_the_dates_of_fit_alone():
 def test_a_model_that_takes_none_is_told_nothing():
     plain = prepare(PANEL, replace(CONFIG, model="linear"))
     assert plain.conditions.shape == (140, 0)
-    assert (plain.preset.model.n_conditions, plain.preset.model.sectors) == (0, ())
-    told = prepare(PANEL, CONFIG).preset.model
-    assert (told.n_conditions, len(told.sectors)) == (1, 8)
+    told = prepare(PANEL, CONFIG)
+    assert told.conditions.shape == (140, 1)
+    assert (plain.model.facts.n_sectors, told.model.facts.n_sectors) == (0, 2)
 
 
 def test_sectors_are_counted_in_alphabetical_order():
     panel = replace(PANEL, sectors=("b", "a", "c", "a", "b", "b", "a", "c"))
-    assert sector_numbers(panel, "conditional") == (1, 0, 2, 0, 1, 1, 0, 2)
-    assert sector_numbers(panel, "linear") == ()
+    assert sector_numbers(panel) == (1, 0, 2, 0, 1, 1, 0, 2)
+    assert sector_numbers(replace(panel, sectors=None)) == ()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_sectors_are_counted_in_alphabetical_order():
 )
 def test_a_panel_that_tells_nothing_is_refused(changes, words):
     with pytest.raises(DataError, match=words):
-        fit_conditions(replace(PANEL, **changes), FIT, "conditional")
+        prepare(replace(PANEL, **changes), CONFIG)
 
 
 def test_other_knowledge_is_another_run():
@@ -315,6 +315,4 @@ def test_a_linear_panel_has_sectors_enough(tmp_path):
     prepared = prepare(panel, CONFIG)
     assert prepared.covariates == []
     assert row_conditions(panel, [], SCALER).shape == (100, 0)
-    assert json.loads(json.dumps(prepared.preset.model.sectors)) == list(
-        sector_numbers(panel, "conditional")
-    )
+    assert set(sector_numbers(panel)) == {0, 1}

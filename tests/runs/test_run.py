@@ -250,17 +250,26 @@ def test_a_folder_that_became_read_only_is_named(folder, monkeypatch):
 # What an error leaves
 
 
-@pytest.mark.parametrize("error", [OptionError, DataError, FolderError, KeyboardInterrupt, OSError])
+ERRORS = [
+    OptionError("out", "no"),
+    DataError("no"),
+    FolderError("no"),
+    KeyboardInterrupt(),
+    OSError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_folder_made_in_vain_goes_again(error, tmp_path):
-    with pytest.raises(error):
+    with pytest.raises(type(error)):
         work(tmp_path / "runs" / "one", [], error)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("error", [OptionError, DataError, FolderError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_what_was_kept_stays(error, folder):
     """Above all where the disk is full, or the data turn out not to carry what comes later."""
-    with pytest.raises(error):
+    with pytest.raises(type(error)):
         work(folder, [0], error)
     finish(folder)
 

@@ -10,7 +10,6 @@ import pytest
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.study import conditional_scenarios
-from jaxvae.study.conditional_scenarios import scenarios_given
 from jaxvae.study.fit import saved_model
 from jaxvae.study.study import load_study
 
@@ -85,7 +84,7 @@ def test_a_sector_is_the_plain_mean_of_its_assets(study):
     np.testing.assert_allclose(drawn.iloc[:, :3].mean(axis=1), -0.02, atol=1e-6)
     assert drawn.iloc[:, 0].std() > 0.001
     both = {"Energy": -0.02, study.config["assets"][0]: 0.01}
-    with pytest.raises(OptionError, match="is given alone and in its sector; keep one"):
+    with pytest.raises(OptionError, match="comes alone and in its sector; keep one"):
         labelled.scenarios(500, given=both)
 
 
@@ -117,5 +116,5 @@ def test_what_lies_far_out_is_warned_of(study, given):
 
 
 def test_every_asset_given_leaves_nothing_to_draw(study):
-    with pytest.raises(OptionError, match="every asset is given; leave out those to draw"):
-        scenarios_given(study, dict.fromkeys(study.config["assets"], 0.0), 10)
+    with pytest.raises(OptionError, match="every asset is; leave out those to draw"):
+        study.scenarios(10, given=dict.fromkeys(study.config["assets"], 0.0))

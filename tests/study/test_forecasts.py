@@ -70,11 +70,11 @@ def test_lead_is_called_none_unless_its_interval_is_clear():
             ("vae_ensemble", "multivariate_t", 0.1, -0.1, 0.3),
             ("vae_best", "multivariate_t", 9.0, 8.0, 9.5),
         ],
-        columns=["model", "baseline", "difference", "low", "high"],
+        columns=["model", "baseline", "difference", "low_widest", "high_widest"],
     )
     assert "does not help" in lead_note(table)
     assert "no better than multivariate t" in lead_note(table)
-    assert "The past helps" in lead_note(table.assign(low=table.low + 0.2))
+    assert "The past helps" in lead_note(table.assign(low_widest=table.low_widest + 0.2))
 
 
 def test_forecast_of_a_date_does_not_know_it(study, ahead):
@@ -177,7 +177,7 @@ def test_command_writes_forecasts(folder, tmp_path, capsys):
     assert f"{matrix} exists; name a new file" in capsys.readouterr().err
     both = str(tmp_path / "both.csv")
     assert main([*again, both, "--out", both]) == 2
-    assert "is --out, too" in capsys.readouterr().err
+    assert "is that of --out" in capsys.readouterr().err
 
 
 def _decode(variables, factors, batch, training=False):

@@ -367,6 +367,6 @@ def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
 
 def test_too_many_factors_for_the_assets():
     with pytest.raises(
-        OptionError, match="n_factors: 12 is too large for a panel of 12 assets; at most 11"
+        OptionError, match="n_factors: 12 is too large for 12 assets: pass 11 or less"
     ):
         run_study(PANEL, replace(CONFIG, n_factors=12))

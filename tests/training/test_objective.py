@@ -5,10 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.models.distributions import (
-    Gaussian,
-    StudentT,
-)
+from jaxvae.models.distributions import Gaussian
+from jaxvae.models.student_t import StudentT
 from jaxvae.training.objective import importance_weighted_bound, weighted_mean
 
 RNG = np.random.default_rng(0)

@@ -165,7 +165,7 @@ def test_wrong_settings_are_refused(setting, words):
 def test_a_panel_that_cannot_be_walked_is_refused():
     with pytest.raises(DataError, match="120 dates, too few for window=110 and one step=12"):
         prepare(PANEL, replace(CONFIG, window=110))
-    with pytest.raises(OptionError, match=r"n_factors: .* at most 7"):
+    with pytest.raises(OptionError, match=r"n_factors: .* pass 7 or less"):
         prepare(PANEL, replace(CONFIG, n_factors=8))
     values = PANEL.values.copy()
     values[20:85, 3] = 0.001
