@@ -171,6 +171,7 @@ MOMENTS = [
 def stop(moment, number, folder, words):
     """Run a study until a file or folder is there, then send a signal; what it said."""
     log = folder.with_name("log")
+    log.write_text("")  # A process that is killed as it starts has not come to it.
     process = launch_command(log, *words)
     wait_until((folder / moment).exists, process)
     os.kill(process.pid, number)
