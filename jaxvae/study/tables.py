@@ -5,6 +5,7 @@ asks what made it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,7 +168,7 @@ def comparisons_table(
     baselines: Sequence[Scored],
     split: Split,
     root_seed: int,
-    over_seeds: Mapping[str, float],
+    over_seeds: Mapping[str, float] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Paired differences in test log-likelihood, nats per date, with 95 % intervals.
 
