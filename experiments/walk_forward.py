@@ -91,7 +91,7 @@ def of_betas(said, config, n_windows, betas):
 
 def early_volatilities(grounds, config, said):
     """Volatility in % a year over the early windows, for every set of betas."""
-    panel, spans, scalers = grounds
+    panel, spans, scalers = grounds[:3]
     n_early = int(EARLY * len(spans))
     scale = np.stack([scaler.scale for scaler in scalers])
     by_beta = {
