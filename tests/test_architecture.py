@@ -26,15 +26,11 @@ ANYWHERE = {"errors", "xla"}
 # Names that two rooms still share; the list may only get shorter.
 TWICE = {
     "Context",
-    "DECAY",
     "EVALUATION_STREAM",
     "Factors",
     "KINDS",
-    "LARGEST_SEED",
     "LAYOUT",
     "LOG_2PI",
-    "MARKUP",
-    "MOST_BYTES",
     "MOST_MEMBERS",
     "Model",
     "NOISE_FLOOR",

@@ -27,7 +27,7 @@ LARGEST_VALUE = float(np.finfo(np.float32).max)
 LARGEST_STANDARDISED = LARGEST_VALUE**0.5
 
 
-def count(number: int | np.integer, noun: str) -> str:
+def how_many(number: int | np.integer, noun: str) -> str:
     """A number with its noun: 1 date, 1,000 dates."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -42,7 +42,7 @@ def refuse_cells(
     rows = np.flatnonzero(mask[:, asset])
     value = frame.iloc[rows[0], asset]
     raise DataError(
-        f"{count(np.count_nonzero(mask), 'cell')} {fault}, most in column "
+        f"{how_many(np.count_nonzero(mask), 'cell')} {fault}, most in column "
         f"{quote(frame.columns[asset])} ({len(rows):,}, the first in row "
         f"{row_name(frame.index[rows[0]])}{f', {value:.6g}' if np.isfinite(value) else ''}): ",
         *remedy,
@@ -87,12 +87,12 @@ def check_size(returns: pd.DataFrame, n_factors: int, *cause: str | Option) -> N
     n_dates, n_assets = returns.shape
     for number, least, noun in ((n_dates, MINIMUM_DATES, "date"), (n_assets, 2, "asset")):
         if number < least:
-            what = f"the panel has {count(number, noun)}"
+            what = f"the panel has {how_many(number, noun)}"
             raise DataError(what, *cause, f": at least {least} are needed")
     if n_assets <= n_factors:
         raise OptionError(
             "n_factors",
-            f"{n_factors:,} is too large for {count(n_assets, 'asset')}",
+            f"{n_factors:,} is too large for {how_many(n_assets, 'asset')}",
             *cause,
             f": pass {n_assets - 1:,} or less, or add assets",
         )
@@ -117,9 +117,9 @@ def check_enough(returns: pd.DataFrame) -> None:
     if (found < least).any():
         fewest = int(found.to_numpy().argmin())
         raise DataError(
-            f"column {quote(found.index[fewest])} has {count(found.iloc[fewest], 'value')} in the "
-            f"first 56 % of dates, the training part, to {row_name(train.index[-1])}: at least "
-            f"{least} are needed; delete it, or start the panel later"
+            f"column {quote(found.index[fewest])} has {how_many(found.iloc[fewest], 'value')} in "
+            f"the first 56 % of dates, the training part, to {row_name(train.index[-1])}: at "
+            f"least {least} are needed; delete it, or start the panel later"
         )
 
 

@@ -16,7 +16,7 @@ MONTHS = ("February", "March", "April", "May", "June", "July", "August", "Septem
           "November", "December")  # fmt: skip
 WEEKDAYS = ("Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 VOLATILITY = "log volatility"
-DECAY = 0.94  # of RiskMetrics (J. P. Morgan 1996)
+VOLATILITY_DECAY = 0.94  # of RiskMetrics (J. P. Morgan 1996)
 DAILY = 4  # days between dates, at most, for weekdays to mean something
 BUILT_IN = ("calendar", "volatility")
 
@@ -53,7 +53,7 @@ def trailing_volatility(panel: Panel) -> pd.DataFrame:
     squares = observed.mean(axis=1)
     start = squares.iloc[: max(1, split_dates(panel.n_dates).fit.stop)].mean()
     known = pd.concat([pd.Series([start]), squares.iloc[:-1]])
-    level = known.ewm(alpha=1.0 - DECAY, adjust=False, ignore_na=True).mean()
+    level = known.ewm(alpha=1.0 - VOLATILITY_DECAY, adjust=False, ignore_na=True).mean()
     if not (level > 0).all():
         raise DataError("no volatility can be told: the first dates have no return but 0")
     return pd.DataFrame({VOLATILITY: 0.5 * np.log(level.to_numpy())}, index=panel.dates)

@@ -13,13 +13,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.data.text import MOST_HEADERS, Loaded, count_headers, is_blank, name_columns, parse_text
+from jaxvae.data.text import (
+    MOST_HEADERS,
+    Loaded,
+    count_headers,
+    empty_error,
+    is_blank,
+    name_columns,
+    parse_text,
+)
 from jaxvae.errors import DataError, JaxvaeError, MissingExtraError, OptionError, check_path
 
-MOST_BYTES = 2**30
+MOST_FILE_BYTES = 2**30
 """Of a file, and of what it unpacks to."""
 
-MOST_CELLS = MOST_BYTES // 8
+MOST_CELLS = MOST_FILE_BYTES // 8
 
 MOST_SHRUNK, SMALL = 50, 2**26
 """A packed file above so many bytes unpacks to at most so many times its size: tables do."""
@@ -52,7 +60,7 @@ PATHS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-MARKUP = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
+MARKED_TEXT = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
 CONTROL = bytes({*range(32)} - set(b"\t\n\r"))
 
 
@@ -108,8 +116,8 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
         if not stat.S_ISREG(status.st_mode):
             kind = PATHS.get(stat.S_IFMT(status.st_mode), "no regular file")
             raise DataError(f"{path} is {kind}: name a CSV, Excel or Parquet file")
-        if status.st_size > MOST_BYTES:
-            raise _size_error(path, "holds", MOST_BYTES)
+        if status.st_size > MOST_FILE_BYTES:
+            raise _size_error(path, "holds", MOST_FILE_BYTES)
         return path, path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the path") from None
@@ -119,7 +127,7 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
 
 
 def _limit(packed: int) -> int:
-    return min(MOST_BYTES, max(SMALL, MOST_SHRUNK * packed))
+    return min(MOST_FILE_BYTES, max(SMALL, MOST_SHRUNK * packed))
 
 
 def _check_unpacked(path: Path, size: int, packed: int) -> None:
@@ -129,7 +137,7 @@ def _check_unpacked(path: Path, size: int, packed: int) -> None:
 
 def _check_cells(path: Path, n_rows: int, n_columns: int) -> None:
     if n_rows * n_columns > MOST_CELLS:
-        raise _size_error(path, "unpacks to", MOST_BYTES)
+        raise _size_error(path, "unpacks to", MOST_FILE_BYTES)
 
 
 def _size_error(path: Path, what: str, limit: int) -> DataError:
@@ -175,7 +183,7 @@ def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
     rows = [_without_end(row) for row in rows]
     filled = [number for number, row in enumerate(rows) if row]
     if not filled:
-        raise DataError(f"{path} is empty: a header and a row a date are needed")
+        raise empty_error(str(path))
     width = max(map(len, rows))
     _check_cells(path, len(filled), width)
     first = next(number for number in filled if len(rows[number]) > 1 or width == 1)
@@ -202,7 +210,7 @@ def _decode(content: bytes, path: Path) -> tuple[bytes, tuple[str, ...]]:
     """Text in UTF-8, and the note where it was not."""
     kind = next((kind for start, kind in BINARY.items() if content.startswith(start)), "")
     text, name = (b"", "") if kind else _to_utf8(content.removeprefix(codecs.BOM_UTF8))
-    kind = kind or MARKUP.get(text[:100].lstrip()[:1], "")
+    kind = kind or MARKED_TEXT.get(text[:100].lstrip()[:1], "")
     if b"\0" in text or (name and len(text) > len(text.translate(None, CONTROL))):
         kind = "no text"
     if kind:

@@ -36,7 +36,7 @@ WIDEST_LONG = 50
 """Columns of a long table, at most, where none is called an asset's."""
 
 
-class Table(NamedTuple):
+class WideTable(NamedTuple):
     """Numbers by date and ticker, and what their layout told besides.
 
     values: dates × tickers, NaN where missing, oldest date first.
@@ -76,7 +76,7 @@ def require_frame(table: object) -> pd.DataFrame:
     return table
 
 
-def read_layout(frame: pd.DataFrame) -> Table:
+def read_layout(frame: pd.DataFrame) -> WideTable:
     """Numbers by date and ticker from a table in any of the layouts.
 
     Raises:
@@ -112,7 +112,7 @@ def _is_date(name: object) -> bool:
 # Wide tables
 
 
-def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> Table:
+def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> WideTable:
     """Numbers by date and ticker, from a table whose first column is dates."""
     _check_first_column(frame)
     dates = parse_dates(frame.iloc[:, 0])
@@ -122,7 +122,7 @@ def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> Table:
     cells = frame.iloc[:, 1:].set_axis(names, axis=1).set_axis(dates.dates, axis=0)
     values, notes = to_matrix(cells)
     table = pd.DataFrame(values, dates.dates, names)[order]
-    return Table(table, notes=dates.notes + order_notes + notes)
+    return WideTable(table, notes=dates.notes + order_notes + notes)
 
 
 def _check_first_column(frame: pd.DataFrame) -> None:
@@ -145,7 +145,7 @@ def _check_first_column(frame: pd.DataFrame) -> None:
 # Two levels of columns
 
 
-def _read_levels(frame: pd.DataFrame) -> Table:
+def _read_levels(frame: pd.DataFrame) -> WideTable:
     """A table under fields and tickers, as yfinance has them, or under sectors and tickers."""
     names = frame.columns
     if names.nlevels != 2:
@@ -164,7 +164,7 @@ def _read_levels(frame: pd.DataFrame) -> Table:
     return table._replace(sectors=dict(zip(table.values.columns, labels, strict=True)))
 
 
-def _read_fields(frame: pd.DataFrame, level: int) -> Table:
+def _read_fields(frame: pd.DataFrame, level: int) -> WideTable:
     fields = frame.columns.get_level_values(level)
     close, adjusted = frame.loc[:, fields == "Close"], frame.loc[:, fields == "Adj Close"]
     # Where 'Close' is adjusted already, an 'Adj Close' comes with failed tickers alone.
@@ -250,7 +250,7 @@ def _holds_words(column: pd.Series) -> bool:
     return bool(present) and all(map(is_word, present))
 
 
-def _read_long(frame: pd.DataFrame, roles: Roles) -> Table:
+def _read_long(frame: pd.DataFrame, roles: Roles) -> WideTable:
     dates = parse_dates(frame.iloc[:, roles.date])
     rows, days = pd.factorize(dates.dates, sort=True)
     codes, labels = factorize(frame.iloc[:, roles.asset])
@@ -269,7 +269,7 @@ def _read_long(frame: pd.DataFrame, roles: Roles) -> Table:
         label = frame.iloc[:, roles.sector].to_numpy(dtype=object)
         pairs = pd.DataFrame({"ticker": tickers.take(columns), "sector": label}).drop_duplicates()
         sectors = join_labels(pairs.itertuples(index=False, name=None))
-    return Table(table, sectors, notes=dates.notes + notes)
+    return WideTable(table, sectors, notes=dates.notes + notes)
 
 
 def _check_pairs_differ(

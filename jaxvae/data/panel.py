@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 TRAIN_SHARE = 0.56
 FIT_SHARE = 0.70
-ROUNDING = 1e-9
+CONSTANT_RANGE = 1e-9
 """A column that moves by less than this share of its largest value is constant, as the returns of
 steadily growing prices are."""
 
@@ -141,10 +141,10 @@ class Scaler(NamedTuple):
 def fit_scaler(values: Float[np.ndarray, "date asset"]) -> Scaler:
     """Mean and standard deviation (divisor n) over the observed cells of each asset.
 
-    The standard deviation of a column that is constant up to ROUNDING is exactly 0.
+    The standard deviation of a column that is constant up to CONSTANT_RANGE is exactly 0.
     """
     low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
-    constant = high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    constant = high - low <= CONSTANT_RANGE * np.maximum(np.abs(low), np.abs(high))
     scale = np.where(constant, 0.0, np.nanstd(values, axis=0))
     return Scaler(np.nanmean(values, axis=0), scale)
 

@@ -131,6 +131,11 @@ def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.
     return body.set_axis(pd.MultiIndex.from_arrays(levels, names=names), axis=1)
 
 
+def empty_error(source: str) -> DataError:
+    """The error for a file without a cell."""
+    return DataError(f"{source} is empty: a header and a row a date are needed")
+
+
 def is_blank(cell: object) -> bool:
     """Whether a cell is empty."""
     return cell is None or bool(cell != cell) or not text_of(cell)
@@ -141,7 +146,7 @@ def _has_values(row: Sequence[object]) -> bool:
 
 
 def _start_of_line(content: bytes, line: int) -> int:
-    """The place of the first letter of a line, counted from 0; the end of a shorter text."""
+    """The place of the first letter of a line, how_many from 0; the end of a shorter text."""
     start = 0
     for _ in range(line):
         start = content.find(b"\n", start) + 1
@@ -163,7 +168,7 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
     plain = QUOTED.sub("", "\n".join(lines)).split("\n")
     filled = [number for number, line in enumerate(plain) if line.strip()]
     if not filled:
-        raise DataError(f"{source} is empty: a header and a row a date are needed")
+        raise empty_error(source)
     candidates = []
     for separator in SEPARATORS:
         widths = Counter(plain[number].count(separator) + 1 for number in filled)
@@ -179,6 +184,8 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
     runs = groupby(filled, key=lambda number: plain[number].count(separator) + 1 == width)
     first = max((list(run) for fits, run in runs if fits), key=len)[0]
     rows, ends = _first_rows(lines[first:], separator, source, first)
+    if not rows:
+        raise empty_error(source)
     above = [plain[number].count(separator) + 1 for number in filled if number < first]
     if above and above[-1] > 1 and _has_values(rows[0]):
         raise _width_error(1, width, above[-1], source)

@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from jaxvae.data.cells import quote
-from jaxvae.data.checks import count, refuse_cells
+from jaxvae.data.checks import how_many, refuse_cells
 from jaxvae.data.dates import row_name
-from jaxvae.data.panel import ROUNDING
+from jaxvae.data.panel import CONSTANT_RANGE
 from jaxvae.errors import DataError, Option
 
 ENOUGH, FEW = 30, 5
@@ -140,7 +140,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
     if n_far := np.count_nonzero(out > OUTLYING):
         row, place = divmod(int(np.nanargmax(out)), out.shape[1])
         notes.append(
-            f"{count(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
+            f"{how_many(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
             f"the farthest {values[row, place]:.4g} of {columns.names[suspects[place]]} on "
             f"{row_name(columns.dates[row])}: is the data right there?"
         )
@@ -153,7 +153,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
         n_times, value, name = max(repeats)
         notes.append(
             f"The value {value:.4g} of {name}, far out, comes {n_times:,} times "
-            f"({count(len(repeats), 'asset')} like this): is it a code or a limit?"
+            f"({how_many(len(repeats), 'asset')} like this): is it a code or a limit?"
         )
     return tuple(notes)
 
@@ -211,7 +211,7 @@ def _check_same_units(columns: Columns) -> None:
 
 def _check_falls(columns: Columns) -> None:
     lowest = -100 if columns.percent else -1
-    low = columns.values < lowest * (1 + ROUNDING)
+    low = columns.values < lowest * (1 + CONSTANT_RANGE)
     if not (columns.percent or low.any()):
         return
     remedy = "empty codes for missing such as -99"

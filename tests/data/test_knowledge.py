@@ -9,9 +9,9 @@ from told import KEPT, N_FIT, OTHERS, TOLD, TRUTH
 
 from jaxvae.cli.main import main
 from jaxvae.data.covariates import (
-    DECAY,
     MONTHS,
     VOLATILITY,
+    VOLATILITY_DECAY,
     WEEKDAYS,
     calendar,
     trailing_volatility,
@@ -63,7 +63,9 @@ def test_trailing_volatility_sees_the_dates_before_alone():
     before = trailing_volatility(PANEL)[VOLATILITY]
     level = np.exp(2 * before.to_numpy())
     squares = (PANEL.values**2).mean(axis=1)
-    np.testing.assert_allclose(level[1:], DECAY * level[:-1] + (1 - DECAY) * squares[:-1])
+    np.testing.assert_allclose(
+        level[1:], VOLATILITY_DECAY * level[:-1] + (1 - VOLATILITY_DECAY) * squares[:-1]
+    )
     later = PANEL.values.copy()
     later[120:] *= 7.0
     after = trailing_volatility(replace(PANEL, values=later))[VOLATILITY]
@@ -83,7 +85,9 @@ def test_a_blank_date_leaves_the_trailing_volatility_as_it_is():
     assert found[51] == found[50]
     squares = np.nanmean(np.delete(values, [0, 50], axis=0) ** 2, axis=1)
     level = np.exp(2 * np.delete(found, [1, 51]))
-    np.testing.assert_allclose(level[1:], DECAY * level[:-1] + (1 - DECAY) * squares[:-1])
+    np.testing.assert_allclose(
+        level[1:], VOLATILITY_DECAY * level[:-1] + (1 - VOLATILITY_DECAY) * squares[:-1]
+    )
 
 
 @pytest.mark.parametrize("fill", [0.0, np.nan])
