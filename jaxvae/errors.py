@@ -14,7 +14,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-LARGEST_INT32, LARGEST_FLOAT32 = 2**31 - 1, (2 - 2**-23) * 2.0**127
+LARGEST_SEED, LARGEST_INT32, LARGEST_FLOAT32 = 2**32 - 1, 2**31 - 1, (2 - 2**-23) * 2.0**127
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, with Linux
 NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 

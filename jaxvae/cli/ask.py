@@ -10,13 +10,12 @@ from jaxvae.cli.options import Command, Debug, InFolder, named_numbers
 from jaxvae.cli.panel import NewDates, load_new_dates
 from jaxvae.data.knowledge import read_covariates
 from jaxvae.data.panel import Panel
-from jaxvae.errors import FolderError, Option, OptionError, like, option
+from jaxvae.errors import LARGEST_SEED, FolderError, Option, OptionError, like, option
 from jaxvae.report.content import REPORT
 from jaxvae.runs.files import require_new, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
 from jaxvae.study import forecasts
-from jaxvae.study.config import LARGEST_SEED
 from jaxvae.study.study import Study, draw_report, load_study
 from jaxvae.walk.folder import draw_walk_report
 

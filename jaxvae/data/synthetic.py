@@ -14,14 +14,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from jaxvae.data.panel import Panel, Reference
-from jaxvae.errors import OptionError
+from jaxvae.errors import LARGEST_SEED, OptionError, check_option
 
 VOLATILITIES = (0.02, 0.015, 0.01, 0.008, 0.005)
 VOLATILITY_RATIO = 0.5**0.5  # the mean ratio of the five above
 PERSISTENCE, INNOVATION = 0.1, 0.95
 ASSET_SPREAD = 0.3  # of loadings around their sector's
 NOISE_RANGE = (0.01, 0.03)
-LARGEST_NUMPY_SEED = 2**32 - 1
 INDEX, INDEX_PERSISTENCE = "volatility index", 0.9
 STEEPEST = 1.5  # slope of a factor's log-variance in the index
 REGIME_VOLATILITY = 0.01
@@ -36,7 +35,7 @@ class Truth(NamedTuple):
     volatilities: the scale v of each factor's draws. The factors' recursion leaves a stationary
         standard deviation of √(.95² / (1 − .1²)) v ≈ .955 v.
     noise_scale: standard deviation of each asset's noise.
-    sectors: each asset's sector, how_many from 0.
+    sectors: each asset's sector, counted from 0.
     response: slope of each factor's log-variance in the index; None where there is no index.
     """
 
@@ -166,14 +165,11 @@ def conditional_mean(
 
 
 def _check(seed: int, n_dates: int, n_assets: int, n_factors: int, n_sectors: int) -> None:
-    if not 0 <= seed <= LARGEST_NUMPY_SEED:
-        raise OptionError("seed", f"{seed} must lie between 0 and {LARGEST_NUMPY_SEED}")
+    check_option("seed", seed, least=0, most=LARGEST_SEED)
     sizes = {"n_dates": n_dates, "n_assets": n_assets}
     sizes |= {"n_factors": n_factors, "n_sectors": n_sectors}
     for option, value in sizes.items():
-        minimum = 2 if option == "n_dates" else 1
-        if value < minimum:
-            raise OptionError(option, f"{value} is too small; at least {minimum}")
+        check_option(option, value, least=2 if option == "n_dates" else 1)
     if n_factors > n_assets:
         raise OptionError(
             "n_factors", f"{n_factors} is too large; at most {n_assets}, as many as assets"

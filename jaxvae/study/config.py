@@ -3,13 +3,12 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from jaxvae.errors import Option, OptionError, check_option, check_options, option
+from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
 from jaxvae.models import describe_family
 from jaxvae.study.presets import MODELS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
 from jaxvae.training.state import TrainConfig
 
-LARGEST_SEED = 2**32 - 1
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from jaxvae.errors import LARGEST_FLOAT32, FolderError, OptionError, check_option, shown
+from jaxvae.errors import (
+    LARGEST_FLOAT32,
+    LARGEST_SEED,
+    FolderError,
+    OptionError,
+    check_option,
+    shown,
+)
 from jaxvae.models.model import Model, Variables
 from jaxvae.training import member as train
 from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
@@ -111,7 +118,7 @@ def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
             raise OptionError(name, "none is given; at least one")
         if len(values[: MOST_MEMBERS + 1]) > MOST_MEMBERS:
             raise OptionError(name, f"too many; at most {MOST_MEMBERS:,}")
-    known = {check_option("seeds", seed, int, least=0, most=2**32 - 1) for seed in seeds}
+    known = {check_option("seeds", seed, int, least=0, most=LARGEST_SEED) for seed in seeds}
     floats = {np.float32(check_option("betas", beta, float, least=0)) for beta in betas}
     for name, values, different in (("seeds", seeds, known), ("betas", betas, floats)):
         if len(different) < len(values):

@@ -190,8 +190,8 @@ def test_global_stream_is_left_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed: -1 must lie between 0 and 4294967295"),
-        ({"seed": 2**32}, "seed: 4294967296 must lie between 0 and 4294967295"),
+        ({"seed": -1}, "seed: -1 is too small; at least 0"),
+        ({"seed": 2**32}, "seed: 4294967296 is too large; at most 4,294,967,295"),
         ({"n_dates": 1}, "n_dates: 1 is too small; at least 2"),
         ({"n_assets": 0}, "n_assets: 0 is too small; at least 1"),
         ({"n_factors": 0}, "n_factors: 0 is too small; at least 1"),
