@@ -82,16 +82,12 @@ def lowered(function: Callable[..., Any], *arguments: Any) -> Any:
 def member_errors(setup: Setup, variables: Variables) -> list[float]:
     """Each member's mean squared error on the fresh dates."""
     devices = tuple(jax.local_devices()[:1])
-    errors = map_members(_error(setup.model), variables, setup.fresh, devices=devices)
+    errors = map_members(_error, variables, setup.fresh, setup.model, devices=devices)
     return [float(error) for error in errors]
 
 
-@functools.cache
-def _error(model: Model) -> Callable[[Variables, Batch], jax.Array]:
-    def error(variables: Variables, batch: Batch) -> jax.Array:
-        return jnp.mean((reconstruct(model, variables, batch) - batch.values) ** 2)
-
-    return error
+def _error(variables: Variables, batch: Batch, model: Model) -> jax.Array:
+    return jnp.mean((reconstruct(model, variables, batch) - batch.values) ** 2)
 
 
 def one_by_one(problem: Problem) -> Row:

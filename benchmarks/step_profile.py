@@ -25,7 +25,7 @@ from jaxvae_rows import Setup, set_up, table
 from measure import RESULTS, ran_on, timed, write_json
 from notebook_problem import FULL, notebook_problem, training_flops
 
-from jaxvae.training.ensemble import _advancer, train_ensemble
+from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.tiles import resolve_width, tile_program
 
 EPOCHS, BATCHES = 20, 16
@@ -88,7 +88,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
 
 def compiled_text(setup: Setup) -> str:
     """The compiled program that advances a tile, as text."""
-    program = tile_program(_advancer(setup.model, setup.config), tuple(jax.local_devices()))
+    program = tile_program(_advance, tuple(jax.local_devices()), setup.model, setup.config)
     return "".join(compiled.as_text() for compiled in program.compiled.values())
 
 

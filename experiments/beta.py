@@ -45,7 +45,6 @@ Draw 42 was run once; the programs were tried on draw 7.
 """
 
 import dataclasses
-import functools
 import time
 from typing import NamedTuple
 
@@ -65,14 +64,14 @@ from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference import members
+from jaxvae.inference.evaluation import evaluate, posterior_means
+from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.report.draw import to_png
 from jaxvae.study.presets import PRESETS
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import TrainConfig, make_data
 from jaxvae.training.terms import draw_noise, row_terms
-from jaxvae.training.tiles import map_members
 
 DRAW = 42
 SEEDS = 8
@@ -157,31 +156,25 @@ def trained(panel, seeds, betas):
     return model, ensemble
 
 
-@functools.cache
-def distortion_of(model):
+def distortion_of(key, model, variables, batch):
     """-E_q log p(x | z) of each row, the mean over draws of z."""
     config = TrainConfig()
 
-    def one(member, shared):
-        key, batch = shared
+    def drawn(key):
+        noise = draw_noise(key, len(batch.values), model, config)
+        beta = jnp.float32(1.0)
+        terms, _ = row_terms(noise, variables, batch, beta, model, config, False)
+        return terms.reconstruction
 
-        def drawn(key):
-            noise = draw_noise(key, len(batch.values), model, config)
-            beta = jnp.float32(1.0)
-            terms, _ = row_terms(noise, member.variables, batch, beta, model, config, False)
-            return terms.reconstruction
-
-        return jnp.mean(jax.lax.map(drawn, jax.random.split(key, DISTORTION_DRAWS)), axis=0)
-
-    return one
+    return jnp.mean(jax.lax.map(drawn, jax.random.split(key, DISTORTION_DRAWS)), axis=0)
 
 
 def said(panel, model, ensemble):
     """What the members say of all dates, and their distortion there."""
     batch, key = make_batch(panel.values), jax.random.key(1)
-    fitted = members.everyone(ensemble)
-    evaluation = members.evaluate(key, model, fitted, batch, LIKELIHOOD_SAMPLES)
-    distortion = map_members(distortion_of(model), fitted, (key, batch))
+    fitted, shared = fitted_members(ensemble), {"key": key, "batch": batch}
+    evaluation = ask(evaluate, fitted, shared, model=model, n_samples=LIKELIHOOD_SAMPLES)
+    distortion = ask(distortion_of, fitted, shared, model=model)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (evaluation, distortion))
 
 
@@ -294,7 +287,8 @@ def learned_noise(panel, seeds, betas):
     """Form 3: factors in use where one noise variance is learned, beside the closed form."""
     panel = panel._replace(shape=dataclasses.replace(panel.shape, noise="scalar"))
     model, ensemble = trained(panel, seeds, betas)
-    means = members.encode(model, members.everyone(ensemble), make_batch(panel.values))
+    shared = {"batch": make_batch(panel.values)}
+    means = ask(posterior_means, fitted_members(ensemble), shared, model=model)
     used = active_units(means[:, panel.split.fit]).sum(axis=1).reshape(-1, seeds)
     return {"active_units": used.tolist(), "closed_form": closed_forms(panel, betas)}
 

@@ -59,7 +59,9 @@ from threadpoolctl import threadpool_limits
 from jaxvae.analysis import baselines
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference import evaluation, members
+from jaxvae.inference.evaluation import evaluate, posterior_means
+from jaxvae.inference.imputation import complete_by_mixture, complete_rows
+from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
@@ -111,19 +113,21 @@ def fitted_vaes(panel, values, config):
 def vae_figures(panel, values, config, standard, whole, split):
     """A VAE on the values, in the standard units of the panel with gaps."""
     prepared, refits = fitted_vaes(panel, values, config)
-    fitted, key = members.everyone(refits.ensemble), jax.random.key(0)
+    fitted, key = fitted_members(refits.ensemble), jax.random.key(0)
+    n_samples = config.likelihood_samples
     units, gaps = prepared.scaler, np.isnan(standard)
     back = fit_scaler(np.where(gaps, np.nan, panel.values)[split.fit])
     between = np.log(units.scale / back.scale)
 
     def score(cells):
         in_units = make_batch(units.standardise(back.restore(cells)))
-        said = members.evaluate(key, prepared.model, fitted, in_units, config.likelihood_samples)
+        shared = {"key": key, "batch": in_units}
+        said = ask(evaluate, fitted, shared, model=prepared.model, n_samples=n_samples)
         bound = mix_bounds(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
         return bound.value - np.isfinite(cells) @ between
 
     batch = make_batch(units.standardise(back.restore(standard)))
-    filled = members.impute(key, prepared.model, fitted, batch, config.likelihood_samples)
+    filled = complete_by_mixture(key, prepared.model, fitted, batch, n_samples)
     filled = back.standardise(units.restore(filled))
     scores = score(standard[split.test]), score(whole[split.test])
     return figures_of(filled, *scores, standard, whole, split), (prepared, fitted, batch)
@@ -210,11 +214,11 @@ def exactness(prepared, fitted, batch, standard, whole):
     cells = np.where(np.asarray(batch.observed) > 0, np.asarray(batch.values, float), np.nan)
     exact = truth.fill(cells)
     model, gaps = prepared.model, np.isnan(cells)
-    filled, likelihood = jax.jit(evaluation.impute, static_argnums=(1, 4))(
+    filled, likelihood = jax.jit(complete_rows, static_argnums=(1, 4))(
         jax.random.key(0), model, one, batch, 8
     )
     posterior = jax.jit(model.posterior)(one, batch)
-    amortised = evaluation.posterior_means(model, one, batch)
+    amortised = posterior_means(model, one, batch)
     gap = np.asarray(amortised, float) - np.asarray(posterior.mean, float)
     distance = np.linalg.solve(np.asarray(posterior.root, float), gap[..., None])[..., 0]
     decoded = np.asarray(model.decode(one, amortised, batch, False)[0].mean)

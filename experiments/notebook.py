@@ -16,7 +16,6 @@ as its prior is, but wider. The objective's own noise (σ² = ½) nearly does, b
 """
 
 import argparse
-import functools
 from collections import namedtuple
 from pathlib import Path
 
@@ -64,26 +63,21 @@ Look = namedtuple("Look", "factors rebuilt rebuilt_sampled latent_std loadings g
 Walk = namedtuple("Walk", "panel truth values n_parameters losses scores look matching")
 
 
-@functools.cache
-def looker(model):
+def look_at(member, shared, model):
     """One member's look, to be mapped over all."""
-
-    def look(member, shared):
-        (variables, seed), (key, batch, blank) = member, shared
-        key_posterior, key_prior = jax.random.split(jax.random.fold_in(key, seed))
-        posterior, _ = model.encode(variables, batch, False)
-        factors = posterior.sample(key_posterior)
-        drawn = jax.random.normal(key_prior, (N_SCENARIOS, K))
-        return Look(
-            factors=posterior.mean,
-            rebuilt=model.decode(variables, posterior.mean, batch, False)[0].mean,
-            rebuilt_sampled=model.decode(variables, factors, batch, False)[0].mean,
-            latent_std=jnp.std(factors),
-            loadings=decoded_unit_vectors(model, variables, batch),
-            generated=model.decode(variables, drawn, blank, False)[0].mean,
-        )
-
-    return look
+    (variables, seed), (key, batch, blank) = member, shared
+    key_posterior, key_prior = jax.random.split(jax.random.fold_in(key, seed))
+    posterior, _ = model.encode(variables, batch, False)
+    factors = posterior.sample(key_posterior)
+    drawn = jax.random.normal(key_prior, (N_SCENARIOS, K))
+    return Look(
+        factors=posterior.mean,
+        rebuilt=model.decode(variables, posterior.mean, batch, False)[0].mean,
+        rebuilt_sampled=model.decode(variables, factors, batch, False)[0].mean,
+        latent_std=jnp.std(factors),
+        loadings=decoded_unit_vectors(model, variables, batch),
+        generated=model.decode(variables, drawn, blank, False)[0].mean,
+    )
 
 
 def take_walk(seeds, epochs):
@@ -99,7 +93,8 @@ def take_walk(seeds, epochs):
     losses = notebook_losses(ensemble.history, panel.n_dates, int(data.n_batches), panel.n_assets)
     by_member = (ensemble.variables, members.seed)
     shared = (jax.random.key(1), batch, make_batch(np.zeros((N_SCENARIOS, panel.n_assets))))
-    mapped = map_members(looker(model), by_member, shared, devices=(jax.local_devices()[0],))
+    one_device = (jax.local_devices()[0],)
+    mapped = map_members(look_at, by_member, shared, model, devices=one_device)
     looks = [Look(*(leaf[seed].astype(float) for leaf in mapped)) for seed in range(seeds)]
     rows = [score(values, truth, losses, look, seed) for seed, look in enumerate(looks)]
     matching = match(looks[0].factors, truth.factors)

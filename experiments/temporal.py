@@ -65,7 +65,7 @@ from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.inference import members
+from jaxvae.inference.members import fitted_members
 from jaxvae.study import fit, score
 from jaxvae.study.backtest import ORDERS, clustering, squares_autocorrelation, value_at_risk
 from jaxvae.study.config import StudyConfig
@@ -161,7 +161,7 @@ def digest(name, quick):
     model = mixture(refits, "temporal")
     table = comparisons_table([model], others, split, 0).drop(columns=["model", "split"])
     key, student = jax.random.key(1), laws["multivariate_t"]
-    everyone = members.everyone(refits.ensemble)
+    everyone = fitted_members(refits.ensemble)
     independent = np.random.default_rng(1).permutation(values[split.fit])
     lags = {
         **clustering(key, prepared, everyone),

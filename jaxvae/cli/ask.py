@@ -117,7 +117,10 @@ def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
     study, draws = load_study(asked.folder), {"number": asked.number, "seed": asked.seed}
     weights = named_numbers("weights", asked.weights) or None
     panel = _new_dates(study, asked, asked.missing)
-    _write_table(study.forecast(panel, weights, **draws), asked.out)
+    table = study.forecast(panel, weights, **draws)
+    for note in table.attrs["notes"]:
+        say(note)
+    _write_table(table, asked.out)
     if asked.covariance is not None:
         _write_table(study.forecast_covariance(panel, **draws), asked.covariance)
 

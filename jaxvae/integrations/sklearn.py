@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.data.panel import Scaler, fit_scaler
 from jaxvae.errors import DataError, OptionError
-from jaxvae.inference import evaluation
+from jaxvae.inference.evaluation import Evaluation, evaluate, posterior_means
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models.model import Variables, make_batch
 from jaxvae.study.presets import make_preset
 from jaxvae.training import member
@@ -95,7 +96,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means, (n_dates, n_components)."""
         batch = make_batch(self._standardise(X))
-        means = evaluation.posterior_means(self.model_, self.variables_, batch)
+        means = posterior_means(self.model_, self.variables_, batch)
         return np.asarray(means, np.float64)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -121,7 +122,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
         key = jax.random.key(random_state)
-        draws = evaluation.sample_scenarios(key, self.model_, self.variables_, batch)
+        draws = sample_scenarios(key, self.model_, self.variables_, batch)
         return self.scaler_.restore(np.asarray(draws, np.float64))
 
     def _standardise(self, X: Any) -> np.ndarray:
@@ -129,6 +130,6 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.scaler_.standardise(X)
 
-    def _evaluate(self, values: np.ndarray, n_samples: int) -> evaluation.Evaluation:
+    def _evaluate(self, values: np.ndarray, n_samples: int) -> Evaluation:
         key, batch = jax.random.key(self.random_state), make_batch(values)
-        return evaluation.evaluate(key, self.model_, self.variables_, batch, n_samples)
+        return evaluate(key, self.model_, self.variables_, batch, n_samples)

@@ -9,12 +9,14 @@ from jaxtyping import Array, Float, Key
 from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.risk import (
     FILTER_WINDOW,
+    LEAST_WINDOW,
     Coverage,
     autocorrelation,
     coverage,
     filtered_quantiles,
 )
-from jaxvae.inference import forecasting, members
+from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
+from jaxvae.inference.members import Fitted
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import metric_rows
@@ -26,18 +28,19 @@ LARGEST = 10.0  # squared returns in standard units are cut at its square: one c
 STREAM = 2**32 - 4
 
 
-def foresight(
-    prepared: Prepared, fitted: members.Fitted, comparisons: pd.DataFrame, config: StudyConfig
+def backtest(
+    prepared: Prepared, fitted: Fitted, comparisons: pd.DataFrame, config: StudyConfig
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows of the metrics table, and sentences for the report."""
     key = jax.random.fold_in(jax.random.key(config.root_seed), STREAM)
-    kept, filtered = value_at_risk(key, prepared, fitted)
+    key_risk, key_paths = jax.random.split(key)
+    kept, filtered = value_at_risk(key_risk, prepared, fitted)
     rows = [
         metric_rows("vae_ensemble", "test", _risk_scores(name, order, found))
         for name, by_order in (("var", kept), ("filtered_var", filtered))
         for order, found in by_order.items()
     ]
-    clusters = clustering(key, prepared, fitted)
+    clusters = clustering(key_paths, prepared, fitted)
     for model, lags in clusters.items():
         named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}
         rows.append(metric_rows(model, "fit", {name: float(v) for name, v in named.items()}))
@@ -46,15 +49,13 @@ def foresight(
 
 
 def value_at_risk(
-    key: Key[Array, ""], prepared: Prepared, fitted: members.Fitted
+    key: Key[Array, ""], prepared: Prepared, fitted: Fitted
 ) -> tuple[dict[float, Coverage], dict[float, Coverage]]:
     """How the equal-weighted portfolio's value at risk, forecast one step ahead, was kept on the
     test dates, by order: the model's own quantile, and the one of filtered historical simulation,
     empty where too few dates come before the test part."""
     split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
-    said = forecasting.forecast_portfolio(
-        key, prepared.model, fitted, prepared.batch, weights, DRAWS
-    )
+    said = forecast_portfolio(key, prepared.model, fitted, prepared.batch, weights, DRAWS)
     returns = prepared.values @ weights
     own = np.quantile(said.draws[:, split.test], ORDERS, axis=0)
     by_past = filtered_quantiles(returns, said.mean, np.sqrt(said.variance), ORDERS)[:, split.test]
@@ -70,12 +71,12 @@ def value_at_risk(
 
 
 def clustering(
-    key: Key[Array, ""], prepared: Prepared, fitted: members.Fitted
+    key: Key[Array, ""], prepared: Prepared, fitted: Fitted
 ) -> dict[str, Float[np.ndarray, " lag"]]:
     """Autocorrelation of squared standardised returns at lags 1 … 20, the mean over assets: of the
     data on `fit`, and of generated paths as long, the mean over them."""
     data = prepared.values[prepared.split.fit]
-    paths = forecasting.generate_paths(
+    paths = generate_paths(
         key,
         prepared.model,
         fitted,
@@ -133,6 +134,11 @@ def _risk_notes(kept: dict[float, Coverage], filtered: dict[float, Coverage]) ->
         notes.append(
             "By filtered historical simulation, which takes the volatility from the model and the "
             f"tails from the portfolio's last {FILTER_WINDOW} dates, {_breaches(filtered)}."
+        )
+    else:
+        notes.append(
+            "Filtered historical simulation is not judged: before the first test date it needs "
+            f"{LEAST_WINDOW} dates without a missing cell."
         )
     return notes
 

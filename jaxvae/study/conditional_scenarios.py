@@ -3,7 +3,6 @@
 import difflib
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from jaxvae.analysis.resampling import (
+    effective_sample_size,
+    normalised_weights,
+    systematic_resample,
+)
 from jaxvae.errors import OptionError, check_option
-from jaxvae.inference import members
-from jaxvae.inference.conditioning import Given
+from jaxvae.inference.conditioning import Given, draw_given
+from jaxvae.inference.members import ask
+from jaxvae.inference.scenarios import even_rows
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.questions import require_room
@@ -37,8 +42,8 @@ def scenarios_given(
     """Draws of all assets' returns where some are known, p(x | y), scenarios × assets.
 
     From the equal mixture of the refitted seeds at the chosen configuration, each counting by how
-    likely it finds what is given; by importance sampling (`given.draw_given`), and then picking
-    draws by their weights. The same seed gives the same scenarios.
+    likely it finds what is given; by importance sampling (`conditioning.draw_given`), and then
+    picking draws by their weights. The same seed gives the same scenarios.
 
     given: return by asset, or by sector for the plain mean of its assets, as fractions.
     covariates: as in `study.scenarios`; each date of `fit` counts by how likely what is given is
@@ -57,26 +62,24 @@ def scenarios_given(
     draws = DRAWS_A_SCENARIO * number
     require_room(number, draws * len(fitted.assets))
     n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
-    found = members.scenarios_given(
-        jax.random.key(seed),
-        model,
-        refits,
-        fitted.rows_under(covariates),
-        _standardised(fitted, portfolios, returns),
-        (SAMPLES, n_rows),
-    )
-    shares = _shares(np.asarray(found.log_weights, np.float64))
-    effective = float(1.0 / np.sum(shares**2))
+    shared = {
+        "key": jax.random.key(seed),
+        "batch": even_rows(fitted.rows_under(covariates), n_rows),
+        "given": _standardised(fitted, portfolios, returns),
+    }
+    found = ask(draw_given, refits, shared, own_draws=True, model=model, n_samples=SAMPLES)
+    weights = normalised_weights(np.asarray(found.log_weights, np.float64))
+    effective = effective_sample_size(weights)
     _warn_if_far(fitted, portfolios, returns, list(given))
-    _warn_if_few(effective, len(shares), number)
-    picked = _pick(np.random.default_rng(seed), shares, number)
+    _warn_if_few(effective, len(weights), number)
+    picked = systematic_resample(np.random.default_rng(seed), weights, number)
     values = np.asarray(found.values, np.float64)
     values = fitted.scaler.restore(values.reshape(-1, values.shape[-1])[picked])
     exact = portfolios.sum(axis=1) == 1.0
     values[:, portfolios[exact].argmax(axis=1)] = returns[exact]
     index = pd.RangeIndex(number, name="scenario")
     table = pd.DataFrame(values, index=index, columns=fitted.assets)
-    table.attrs = {"effective_samples": effective, "draws": len(shares)}
+    table.attrs = {"effective_samples": effective, "draws": len(weights)}
     return table
 
 
@@ -143,21 +146,6 @@ def _standardised(
     size = np.sqrt((weights**2).sum(axis=1))
     as_float = (weights / size[:, None], centred / size)
     return Given(*(jnp.asarray(part, jnp.float32) for part in as_float))
-
-
-def _shares(log_weights: Float[np.ndarray, "member sample row"]) -> Float[np.ndarray, " draw"]:
-    """Weights over all draws, summing to 1."""
-    flat = log_weights.ravel()
-    weights = np.exp(flat - flat.max())
-    return weights / weights.sum()
-
-
-def _pick(rng: np.random.Generator, shares: Float[np.ndarray, " draw"], number: int) -> Any:
-    """Systematic resampling (Kitagawa 1996), in random order: so many places, each draw in them as
-    often as its weight says, rounded up or down."""
-    points = (np.arange(number) + rng.uniform()) / number
-    picked = np.searchsorted(np.cumsum(shares)[:-1], points, side="right")
-    return rng.permutation(picked)
 
 
 def _warn_if_few(effective: float, draws: int, number: int) -> None:

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.inference import members as apply
-from jaxvae.inference.evaluation import Evaluation
+from jaxvae.inference.evaluation import Evaluation, evaluate
+from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import read_family
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch
@@ -222,9 +222,11 @@ def train_members(
     model, width = prepared.model, config.tile_width
 
     def evaluated(ensemble: Ensemble) -> Trained:
-        everyone, n_samples = apply.everyone(ensemble), config.likelihood_samples
-        said = apply.evaluate(key, model, everyone, prepared.batch, n_samples, tile_width=width)
-        return Trained(ensemble, said)
+        # All with the same draws, so that members are compared by what they learned alone.
+        shared = {"key": key, "batch": prepared.batch}
+        n_samples, fitted = config.likelihood_samples, fitted_members(ensemble)
+        outputs = ask(evaluate, fitted, shared, tile_width=width, model=model, n_samples=n_samples)
+        return Trained(ensemble, outputs)
 
     trained: Trained = train_ensemble(
         root,

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.risk import filtered_quantiles
+from jaxvae.analysis.risk import LEAST_WINDOW, filtered_quantiles
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError, check_option
-from jaxvae.inference import forecasting
+from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
@@ -46,7 +46,8 @@ def forecast(
     dates are known on which no asset held is missing, and the ones to trust from there on. A row
     says what was forecast for its date from the dates before it *in this panel*: give a panel that
     starts well before the dates of interest, as the memory starts blank. The last row, "next", is
-    for the date after the last.
+    for the date after the last. `attrs["notes"]` holds sentences on what may surprise: a model that
+    does not look at the past, cells that are empty.
 
     panel: or a DataFrame of returns, as `panel_from_frame` takes them.
     weights: by asset, 0 for those not named, or a number for each in the study's order; by default
@@ -62,7 +63,7 @@ def forecast(
     check_seed(seed)
     panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
-    said = forecasting.forecast_portfolio(
+    said = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
@@ -79,7 +80,33 @@ def forecast(
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
-    return pd.DataFrame(columns, index=pd.Index(dates, name="date"))
+    table = pd.DataFrame(columns, index=pd.Index(dates, name="date"))
+    table.attrs = {"notes": [*_past_notes(fitted), *_empty_notes(table)]}
+    return table
+
+
+def _past_notes(fitted: FittedStudy) -> list[str]:
+    """That rows are alike, where they must be."""
+    if fitted.model.ahead is not None or fitted.model.recurrence is not None:
+        return []
+    if fitted.covariates:
+        return [
+            "this model does not look at the past: its own forecasts differ between dates by their "
+            "covariates alone"
+        ]
+    return ["this model does not look at the past: its own forecast is the same for every date"]
+
+
+def _empty_notes(table: pd.DataFrame) -> list[str]:
+    """Why cells of filtered historical simulation are empty."""
+    filtered = [str(name) for name in table if str(name).startswith("filtered_")]
+    empty = int(table[filtered].isna().any(axis=1).sum())
+    if not empty:
+        return []
+    return [
+        f"{' and '.join(filtered)} are empty on {empty} of {len(table)} dates: they need "
+        f"{LEAST_WINDOW} earlier dates on which no asset held is missing"
+    ]
 
 
 def forecast_covariance(
@@ -96,7 +123,7 @@ def forecast_covariance(
     require_room(number, number * len(assets))
     batch = _rows_ahead(fitted, as_panel(panel))
     model, refits = fitted.model, fitted.refits
-    _, standard = forecasting.forecast_moments(jax.random.key(seed), model, refits, batch, number)
+    _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
     return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
 
@@ -119,7 +146,7 @@ def paths(
         raise OptionError("study", "nobody knows its covariates ahead; use scenarios")
     check_seed(seed)
     require_room(number, number * (n_dates + BURN_IN) * len(fitted.assets))
-    drawn = forecasting.generate_paths(
+    drawn = generate_paths(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,

@@ -11,7 +11,10 @@ from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError, check_option
-from jaxvae.inference import members as apply
+from jaxvae.inference.evaluation import posterior_means
+from jaxvae.inference.imputation import complete_by_mixture
+from jaxvae.inference.members import ask
+from jaxvae.inference.scenarios import sample_by_mixture
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
@@ -35,13 +38,13 @@ def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     ignored.
     """
     panel, model = as_panel(panel), fitted.model
-    members = fitted.members
     values = fitted.standardised(panel)
     conditions = fitted.conditions(panel, values)
     sees_gaps = model.facts.sees_gaps or "missing_cells" in fitted.config["panel"]
     if np.isnan(values).any() and not sees_gaps:
         values = _imputed(fitted, values, conditions, seed=0)
-    by_member = apply.encode(model, members, make_batch(values, conditions))
+    shared = {"batch": make_batch(values, conditions)}
+    by_member = np.asarray(ask(posterior_means, fitted.members, shared, model=model), np.float64)
     table = consensus.consensus_factors(fitted.consensus, by_member)
     index = pd.Index(panel.dates, name="date")
     return pd.DataFrame(table, index=index, columns=fitted.config["factor_names"])
@@ -82,7 +85,7 @@ def _imputed(
     model, refits = fitted.model, fitted.refits
     batch = make_batch(standard, conditions)
     key = jax.random.key(seed)
-    return apply.impute(key, model, refits, batch, n_samples)
+    return complete_by_mixture(key, model, refits, batch, n_samples)
 
 
 def scenarios(
@@ -105,7 +108,7 @@ def scenarios(
     model, assets = fitted.model, fitted.assets
     require_room(number, number * len(assets))
     refits, under = fitted.refits, fitted.rows_under(covariates)
-    draws = apply.scenarios(jax.random.key(seed), model, refits, under, number)
+    draws = sample_by_mixture(jax.random.key(seed), model, refits, under, number)
     values = fitted.scaler.restore(draws)
     index = pd.RangeIndex(number, name="scenario")
     return pd.DataFrame(values, index=index, columns=assets)

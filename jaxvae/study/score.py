@@ -13,7 +13,9 @@ from jaxvae.analysis import metrics
 from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
-from jaxvae.inference import members as apply
+from jaxvae.inference.evaluation import reconstruct
+from jaxvae.inference.members import Fitted, ask, fitted_members
+from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
 from jaxvae.models.model import Batch, take_rows
 from jaxvae.study.align import (
     Aligned,
@@ -24,7 +26,7 @@ from jaxvae.study.align import (
     factors_table,
     loadings_table,
 )
-from jaxvae.study.backtest import foresight
+from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
@@ -67,7 +69,7 @@ class Found(NamedTuple):
     grid: Trained
     refits: Trained
     chosen: int
-    fitted: apply.Fitted
+    fitted: Fitted
     best: int
 
 
@@ -86,11 +88,12 @@ def summarise(
     fewer factors. chosen: the member that validation chose, and its β with it. baselines: what
     `fit_baselines` gave.
     """
-    fitted, best = apply.everyone(refits.ensemble), likeliest(prepared, refits)
+    fitted, best = fitted_members(refits.ensemble), likeliest(prepared, refits)
     found = Found(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
     reported = as_reported(prepared, aligned, refits, best)
-    rebuilt = apply.reconstruct(prepared.model, fitted, prepared.batch)
+    shared = {"batch": prepared.batch}
+    rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
     drawn = completed(prepared.values, factor_analysis, config.root_seed)
@@ -101,7 +104,7 @@ def summarise(
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, scored, prepared.split, config.root_seed, of_seeds)
     key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
-    scenarios = apply.scenarios(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+    scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
     of_past, ahead = _of_the_past(found, compared)
     parts = [
@@ -140,7 +143,7 @@ def summarise(
             **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
             **_saved_arrays(prepared, refits, best, reported),
         },
-        parameters={"members": _saved(apply.everyone(grid.ensemble)), "refits": _saved(fitted)},
+        parameters={"members": _saved(fitted_members(grid.ensemble)), "refits": _saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
         spectrum=_spectrum(whole, grid, config),
         rankings=rankings_table(members),
@@ -241,7 +244,7 @@ def _of_the_past(found: Found, compared: pd.DataFrame) -> tuple[list[pd.DataFram
     """Rows and notes on what the past is worth, of a model that has a memory."""
     if found.prepared.model.recurrence is None:
         return [], []
-    return foresight(found.prepared, found.fitted, compared, found.config)
+    return backtest(found.prepared, found.fitted, compared, found.config)
 
 
 def _on_fit(
@@ -334,12 +337,11 @@ def _member_columns(
     }
 
 
-def _covariance_table(
-    prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
-) -> pd.DataFrame:
+def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:
     key = jax.random.fold_in(jax.random.key(config.root_seed), COVARIANCE_STREAM)
     scale = prepared.scaler.scale
-    standard = apply.covariance(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+    under = _under(prepared)
+    standard = covariance_of_mixture(key, prepared.model, fitted, under, SCENARIOS)
     assets = list(prepared.panel.assets)
     index = pd.Index(assets, name="asset")
     return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)
@@ -368,5 +370,5 @@ def _saved_arrays(
     }
 
 
-def _saved(fitted: apply.Fitted) -> dict[str, Any]:
+def _saved(fitted: Fitted) -> dict[str, Any]:
     return {**fitted.variables._asdict(), "seed": fitted.seed}

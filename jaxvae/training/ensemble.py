@@ -28,7 +28,6 @@ from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, Tr
 from jaxvae.training.store import InMemory, Store, TileState
 from jaxvae.training.tiles import (
     Devices,
-    Function,
     concatenate,
     pad,
     resolve_width,
@@ -205,8 +204,8 @@ def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], No
     size, shared = len(tile.seed), (run.root, run.data)
     padded = pad(tile, run.tile_width * len(run.devices))
     padded.hyperparameters.last_epoch[size:] = 0
-    advance = tile_program(_advancer(run.model, config), run.devices)
-    state = tile_program(_starter(run.model, config), run.devices)(padded, shared)
+    advance = tile_program(_advance, run.devices, run.model, config)
+    state = tile_program(_start, run.devices, run.model, config)(padded, shared)
     kept = stage.state(index)
     epoch, state, history = (0, state, []) if kept is None else _restored(kept, state)
     while epoch < config.epochs:
@@ -258,32 +257,29 @@ def _finish(members: Members, state: Any, history: list[Losses], config: TrainCo
     return Ensemble(members, state.best, state.ok, state.best_epoch, epochs, losses)
 
 
-@functools.cache
-def _starter(model: Model, config: TrainConfig) -> Function:
-    def start(member: Members, shared: tuple[Key[Array, ""], Data]) -> TrainState:
-        root, data = shared
-        key = member_key(root, member.seed, member.hyperparameters.beta)
-        key_init, _ = jax.random.split(key)
-        return train.init(key_init, data, member.hyperparameters, model, config)
-
-    return start
+def _start(
+    member: Members, shared: tuple[Key[Array, ""], Data], model: Model, config: TrainConfig
+) -> TrainState:
+    root, data = shared
+    key = member_key(root, member.seed, member.hyperparameters.beta)
+    key_init, _ = jax.random.split(key)
+    return train.init(key_init, data, member.hyperparameters, model, config)
 
 
-@functools.cache
-def _advancer(model: Model, config: TrainConfig) -> Function:
-    def advance(
-        of_member: tuple[Members, TrainState], shared: tuple[Key[Array, ""], Data]
-    ) -> tuple[TrainState, Losses, Bool[Array, ""]]:
-        (member, state), (root, data) = of_member, shared
-        key = member_key(root, member.seed, member.hyperparameters.beta)
-        _, key_train = jax.random.split(key)
-        hyperparameters = member.hyperparameters
-        state, losses = train.advance(
-            key_train, state, data, hyperparameters, model, config, CHUNK_EPOCHS
-        )
-        return state, losses, train.is_running(state, hyperparameters, config)
-
-    return advance
+def _advance(
+    of_member: tuple[Members, TrainState],
+    shared: tuple[Key[Array, ""], Data],
+    model: Model,
+    config: TrainConfig,
+) -> tuple[TrainState, Losses, Bool[Array, ""]]:
+    (member, state), (root, data) = of_member, shared
+    key = member_key(root, member.seed, member.hyperparameters.beta)
+    _, key_train = jax.random.split(key)
+    hyperparameters = member.hyperparameters
+    state, losses = train.advance(
+        key_train, state, data, hyperparameters, model, config, CHUNK_EPOCHS
+    )
+    return state, losses, train.is_running(state, hyperparameters, config)
 
 
 def _check_table(members: Members) -> None:

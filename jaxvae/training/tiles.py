@@ -5,7 +5,7 @@ that it takes is looked at before it runs.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -23,17 +23,23 @@ WIDE = 256
 # Programs kept: those of several studies. Each holds memory mappings, of which Linux gives a
 # process 65,530; a loop over many settings would use them up, and XLA would crash.
 MOST_PROGRAMS, MOST_SHAPES = 64, 8
-Function = Callable[[Any, Any], Any]
+Function = Callable[..., Any]
 Devices = tuple[jax.Device, ...]
 
 
 class TileProgram:
-    """`function(member, shared)` for every member of a tile, the tile cut over the devices."""
+    """`function(member, shared, *static)` for every member of a tile, the tile cut over the
+    devices."""
 
-    def __init__(self, function: Function, devices: Devices) -> None:
+    def __init__(self, function: Function, devices: Devices, static: tuple[Hashable, ...]) -> None:
+        # The function's name is the program's, in profiles and in the compilation cache.
+        @functools.wraps(function)
+        def of_member(member: Any, shared: Any) -> Any:
+            return function(member, shared, *static)
+
         mesh = Mesh(np.array(devices), ("member",))
         over_tile = jax.shard_map(
-            jax.vmap(function, in_axes=(0, None)),
+            jax.vmap(of_member, in_axes=(0, None)),
             mesh=mesh,
             in_specs=(P("member"), P()),
             out_specs=P("member"),
@@ -57,26 +63,36 @@ class TileProgram:
 
 
 @functools.lru_cache(MOST_PROGRAMS)
-def tile_program(function: Function, devices: Devices) -> TileProgram:
-    """The program of a function; the same object for equal arguments while it is among those used
-    last."""
-    return TileProgram(function, devices)
+def tile_program(function: Function, devices: Devices, *static: Hashable) -> TileProgram:
+    """The program of a function and its static arguments; the same object for equal arguments while
+    it is among those used last."""
+    return TileProgram(function, devices, static)
 
 
 def map_members(
     function: Function,
     by_member: Any,
     shared: Any,
-    *,
+    *static: Hashable,
     tile_width: int | None = None,
     devices: Devices | None = None,
 ) -> Any:
-    """`function(member's slice, shared)` for every member, tile by tile; host arrays come back.
+    """`function(member's slice, shared, *static)` for every member, tile by tile.
 
-    `function` must be one object from call to call (cache what makes it), or it compiles anew.
+    Args:
+        function: of one member; the same object from call to call, as a function of a module is, or
+            it compiles anew.
+        by_member: arrays with the member axis first.
+        shared: arrays that all members see.
+        static: what a program is compiled for, a model or a number; equal ones compile once.
+        tile_width: members at once on each device, by default what suits it.
+        devices: by default all of this process.
+
+    Returns:
+        Host arrays with the member axis first.
     """
     devices = tuple(jax.local_devices()) if devices is None else devices
-    program = tile_program(function, devices)
+    program = tile_program(function, devices, *static)
     width = resolve_width(tile_width, devices) * len(devices)
     parts = []
     for rows in tiles(_width(by_member), width):

@@ -17,14 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.inference import evaluation
+from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.importance import decoder_jacobians, log_likelihood
+from jaxvae.inference.scenarios import implied_covariance
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
 from jaxvae.training.state import Data, Hyperparameters, Window, view
 from jaxvae.training.store import Stages, in_memory
-from jaxvae.training.tiles import Function, concatenate, map_members
+from jaxvae.training.tiles import concatenate, map_members
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
 GROUPS = 8
@@ -123,12 +124,12 @@ def train_windows(
     stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
     """
     batch = make_batch(values)
-    ask = _asker(model, recent, step)
     shared = (jax.random.fold_in(root, EVALUATION_STREAM), batch)
 
     def finish(ensemble: Ensemble) -> Said:
-        everyone = ensemble.variables, ensemble.members
-        found: Said = map_members(ask, everyone, shared, tile_width=tile_width)
+        trained = ensemble.variables, ensemble.members
+        settings = (model, recent, step)
+        found: Said = map_members(_ask, trained, shared, *settings, tile_width=tile_width)
         ok: Any = ensemble.ok
         return found._replace(ok=ok)
 
@@ -202,22 +203,23 @@ def _in_all(
     on_progress(where._replace(done=first + where.done, members=members))
 
 
-@functools.cache
-def _asker(model: Model, recent: int, step: int) -> Function:
+def _ask(
+    of_member: tuple[Variables, Members],
+    shared: tuple[Key[Array, ""], Batch],
+    model: Model,
+    recent: int,
+    step: int,
+) -> Said:
     """What one member says of the dates around its window's end."""
-
-    def ask(of_member: tuple[Variables, Members], shared: tuple[Key[Array, ""], Batch]) -> Said:
-        (variables, member), (key, panel) = of_member, shared
-        hyperparameters = member.hyperparameters
-        assert hyperparameters.window is not None
-        rows, weights = hyperparameters.window.rows, hyperparameters.row_weights
-        stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
-        around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
-        window = hyperparameters.window._replace(rows=around)
-        batch = view(Data(panel, take_rows(panel, slice(0, 0)), jnp.int32(0)), window).training
-        return _said(key, model, variables, batch, recent)
-
-    return ask
+    (variables, member), (key, panel) = of_member, shared
+    hyperparameters = member.hyperparameters
+    assert hyperparameters.window is not None
+    rows, weights = hyperparameters.window.rows, hyperparameters.row_weights
+    stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
+    around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
+    window = hyperparameters.window._replace(rows=around)
+    batch = view(Data(panel, take_rows(panel, slice(0, 0)), jnp.int32(0)), window).training
+    return _said(key, model, variables, batch, recent)
 
 
 def _said(
@@ -225,10 +227,10 @@ def _said(
 ) -> Said:
     """Of a window's last dates and those after it: exact where the model knows, else simulated."""
     key_moments, key_likelihood = jax.random.split(key)
-    factors = evaluation.posterior_means(model, variables, batch)
+    factors = posterior_means(model, variables, batch)
     n_rows = MOMENT_DRAWS if model.moments is None else recent
     draws = take_rows(batch, jnp.arange(n_rows) % recent)
-    mean, covariance = evaluation.implied_covariance(key_moments, model, variables, draws)
+    mean, covariance = implied_covariance(key_moments, model, variables, draws)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
     bound = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)

@@ -11,8 +11,8 @@ from linear import linear_model, solution, train
 from scipy import stats
 
 from jaxvae.analysis.baselines import fit_gaussian, fit_multivariate_t
-from jaxvae.inference.evaluation import sample_scenarios
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import df_of, make_batch
 from jaxvae.training.state import TrainConfig
 

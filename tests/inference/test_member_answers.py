@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from small import DATA, N_ASSETS, linear_gaussian
 
-from jaxvae.inference.evaluation import evaluate, implied_covariance, reconstruct, sample_scenarios
+from jaxvae.inference.evaluation import evaluate, reconstruct
+from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models import make_batch
 
 EVALUATE = jax.jit(evaluate, static_argnames=("model", "n_samples"))

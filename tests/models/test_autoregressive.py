@@ -13,8 +13,9 @@ from scipy.linalg import block_diag
 from small import same_bits
 
 from jaxvae.errors import OptionError
-from jaxvae.inference.evaluation import evaluate, implied_covariance, sample_scenarios
-from jaxvae.inference.forecasting import sample_paths, sample_portfolio
+from jaxvae.inference.evaluation import evaluate
+from jaxvae.inference.forecasts import sample_paths, sample_portfolio
+from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models import (
     AutoregressiveConfig,
     kalman,

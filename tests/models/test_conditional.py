@@ -9,8 +9,8 @@ from scipy import stats
 
 from jaxvae.analysis.matching import match
 from jaxvae.errors import OptionError
-from jaxvae.inference.evaluation import implied_covariance, sample_scenarios
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models import ConditionalConfig, factors_used, make_batch
 from jaxvae.models.static import LARGEST_LOG_VARIANCE
 from jaxvae.training.state import TrainConfig

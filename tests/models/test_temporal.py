@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.errors import OptionError
-from jaxvae.inference.forecasting import sample_paths, sample_portfolio
+from jaxvae.inference.forecasts import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import TemporalConfig, make_batch, persistence_of

@@ -10,8 +10,8 @@ import pytest
 from linear import linear_model
 from scipy import stats
 
-from jaxvae.inference.evaluation import sample_scenarios
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import make_batch
 
 N_ROWS, N_ASSETS, N_DRAWS = 40, 3, 100_000

@@ -7,8 +7,8 @@ import pytest
 from linear import best_elbo, elbo, linear_model, log_density, solution, train
 from scipy import stats
 
-from jaxvae.inference.evaluation import sample_scenarios
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import make_batch
 
 N_ROWS, N_ASSETS, N_FACTORS, N_CONDITIONS = 400, 6, 2, 3

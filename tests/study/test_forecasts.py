@@ -12,11 +12,18 @@ from jaxvae.analysis.risk import coverage, coverage_of_breaches, filtered_quanti
 from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel, fit_scaler
 from jaxvae.errors import OptionError
-from jaxvae.inference import forecasting
+from jaxvae.inference import forecasts
 from jaxvae.inference.members import Fitted
 from jaxvae.models.distributions import Gaussian
-from jaxvae.models.model import Model, Variables, make_batch, standard_normal_prior
+from jaxvae.models.model import (
+    Model,
+    Variables,
+    make_batch,
+    standard_normal_prior,
+    take_rows,
+)
 from jaxvae.study import backtest
+from jaxvae.study import forecasts as asked_of_a_study
 from jaxvae.study.backtest import lead_note
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
@@ -91,8 +98,8 @@ def test_forecast_of_a_date_does_not_know_it(study, ahead):
 def test_table_is_in_fractions_of_the_portfolios_return(study, monkeypatch):
     rows, asked = LONG.n_dates + 1, []
     std, draws = np.linspace(0.5, 2.0, rows), np.outer(np.arange(101.0), np.ones(rows))
-    said = forecasting.Portfolio(np.full(rows, 0.1), std**2, draws)
-    monkeypatch.setattr(forecasting, "forecast_portfolio", lambda *a: asked.append(a) or said)
+    found = forecasts.Portfolio(np.full(rows, 0.1), std**2, draws)
+    monkeypatch.setattr(asked_of_a_study, "forecast_portfolio", lambda *a: asked.append(a) or found)
     share = np.array([0.5, 0.4, 0.3, -0.2, 0.0])
     table, centre = study.forecast(LONG, [*share], number=100), share @ SCALER.mean
     np.testing.assert_allclose(asked[0][4], share * SCALER.scale)
@@ -144,7 +151,7 @@ def test_paths_repeat_with_their_seed(study):
 
 def test_paths_are_fractions_after_the_burn_in(study, monkeypatch):
     drawn = np.random.default_rng(0).normal(size=(2, BURN_IN + 3, 5))
-    monkeypatch.setattr(forecasting, "generate_paths", lambda *_: drawn)
+    monkeypatch.setattr(asked_of_a_study, "generate_paths", lambda *_: drawn)
     expected = SCALER.mean + SCALER.scale * drawn[:, -3:]
     np.testing.assert_allclose(study.paths(3, number=2), expected)
 
@@ -166,8 +173,10 @@ def test_command_writes_forecasts(folder, tmp_path, capsys):
     table = pd.read_csv(out)
     of_risk = ["var_1", "var_5", "filtered_var_1", "filtered_var_5"]
     assert list(table.columns) == ["date", "mean", "std", *of_risk]
-    # Too few dates come before any for their own quantiles.
     assert table.filtered_var_5.isna().all()
+    told = capsys.readouterr().err
+    assert "filtered_var_1 and filtered_var_5 are empty on 201 of 201 dates: they need 250" in told
+    assert "look at the past" not in told
     assert table.date.iloc[-1] == NEXT
     assert pd.read_csv(matrix, index_col=0).shape == (5, 5)
     assert main(["forecast", str(folder), "--data", str(data), "--number", "5"]) == 2
@@ -198,18 +207,42 @@ def test_forecasts_of_several_members_are_their_mixtures():
     """Levels of -1 and 2 add their variance 2.25 to that of each member; conditions of 0 and 3 tell
     the rows apart, and moments are the last row's."""
     batch, weights = make_batch(np.zeros((2, 2)), np.array([[0.0], [3.0]])), np.array([1.0, 2.0])
-    said = forecasting.forecast_portfolio(jax.random.key(0), TOY, LEVELS, batch, weights, 8000)
-    np.testing.assert_allclose(said.mean, [1.5, 10.5], atol=0.15)
+    found = forecasts.forecast_portfolio(jax.random.key(0), TOY, LEVELS, batch, weights, 8000)
+    np.testing.assert_allclose(found.mean, [1.5, 10.5], atol=0.15)
     expected = 9 * (1 + 2.25) + 5 * 0.25
-    np.testing.assert_allclose(said.variance, expected, rtol=0.05)
-    np.testing.assert_allclose(said.draws.var(axis=0), expected, rtol=0.05)
-    mean, covariance = forecasting.forecast_moments(jax.random.key(0), TOY, LEVELS, batch, 4000)
+    np.testing.assert_allclose(found.variance, expected, rtol=0.05)
+    np.testing.assert_allclose(found.draws.var(axis=0), expected, rtol=0.05)
+    mean, covariance = forecasts.forecast_moments(jax.random.key(0), TOY, LEVELS, batch, 4000)
     np.testing.assert_allclose(mean, 3.5, atol=0.05)
     np.testing.assert_allclose(covariance, 3.25 + 0.25 * np.eye(2), rtol=0.05)
 
 
+def test_rows_that_a_model_knows_the_same_of_have_the_same_forecast():
+    """To the bit, and those that differ have draws of their own."""
+    conditions = np.array([[3.0], [0.0], [3.0], [1.0], [0.0]])
+    batch, weights = make_batch(np.zeros((5, 2)), conditions), np.array([1.0, 2.0])
+    found = forecasts.forecast_portfolio(jax.random.key(0), TOY, LEVELS, batch, weights, 100)
+    for part in found:
+        np.testing.assert_array_equal(part[..., 0], part[..., 2])
+        np.testing.assert_array_equal(part[..., 1], part[..., 4])
+    assert not np.allclose(found.draws[:, 0] - found.draws[:, 1], 9.0)
+    distinct = forecasts.forecast_portfolio(
+        jax.random.key(0), TOY, LEVELS, take_rows(batch, jnp.array([0, 1, 3])), weights, 100
+    )
+    np.testing.assert_array_equal(found.draws[:, [0, 1, 3]], distinct.draws)
+
+
+def test_a_model_without_a_past_says_so_and_forecasts_every_date_alike(unbroken, returns_csv):
+    table = load_study(unbroken).forecast(jaxvae.read_panel(returns_csv), number=100)
+    own = table[["mean", "std", "var_1", "var_5"]]
+    assert (own == own.iloc[0]).all(axis=None)
+    past, empty = table.attrs["notes"]
+    assert past.startswith("this model does not look at the past")
+    assert "250 earlier dates" in empty
+
+
 def test_members_take_turns_in_paths():
-    drawn = forecasting.generate_paths(jax.random.key(0), TOY, LEVELS, 2, 200, 3)
+    drawn = forecasts.generate_paths(jax.random.key(0), TOY, LEVELS, 2, 200, 3)
     assert drawn.shape == (3, 200, 2)
     np.testing.assert_allclose(drawn.mean(axis=1), np.outer([-1, 2, -1], [1, 1]), atol=0.4)
     assert not np.array_equal(drawn[0], drawn[2])
@@ -227,10 +260,10 @@ def test_value_at_risk_is_judged_on_the_test_dates(prepared, monkeypatch):
     breached = np.random.default_rng(0).random(n_dates) < 0.2
     std = np.exp(np.sin(np.arange(n_dates) / 9.0))
     draws = np.tile(returns + np.where(breached, 1e-4, -1e-4), (10, 1))
-    said = forecasting.Portfolio(np.zeros(n_dates), std**2, draws)
-    monkeypatch.setattr(forecasting, "forecast_portfolio", lambda *_: said)
+    found = forecasts.Portfolio(np.zeros(n_dates), std**2, draws)
+    monkeypatch.setattr(backtest, "forecast_portfolio", lambda *_: found)
     kept, filtered = backtest.value_at_risk(jax.random.key(0), prepared, NOBODY)
-    past = filtered_quantiles(returns, said.mean, std, (0.05, 0.01))[:, test]
+    past = filtered_quantiles(returns, found.mean, std, (0.05, 0.01))[:, test]
     for order, quantiles in zip((0.05, 0.01), past, strict=True):
         assert kept[order] == coverage_of_breaches(breached[test], order)
         assert filtered[order] == coverage(returns[test], quantiles, order)
@@ -240,7 +273,7 @@ def test_clustering_compares_paths_after_the_burn_in_with_the_data_on_fit(prepar
     data = prepared.values[prepared.split.fit]
     burnt = np.linspace(0.0, 9.0, BURN_IN)[:, None] * np.ones(5)
     drawn = np.tile(np.concatenate([burnt, data]), (4, 1, 1))
-    monkeypatch.setattr(forecasting, "generate_paths", lambda *_: drawn)
+    monkeypatch.setattr(backtest, "generate_paths", lambda *_: drawn)
     found = backtest.clustering(jax.random.key(0), prepared, NOBODY)
     np.testing.assert_allclose(found["vae_ensemble"], found["data"])
     np.testing.assert_allclose(found["data"], backtest.squares_autocorrelation(data))

@@ -16,11 +16,12 @@ from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError
-from jaxvae.inference import evaluation
+from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.importance import (
     log_likelihood,
     posterior_mean_of_returns,
 )
+from jaxvae.inference.imputation import complete_rows
 from jaxvae.models import AdditiveConfig, make_batch
 from jaxvae.study import gaps as missing
 from jaxvae.study.config import StudyConfig
@@ -42,8 +43,8 @@ BATCH = make_batch(VALUES)
 GAPS = np.isnan(VALUES)
 
 
-IMPUTE = jax.jit(evaluation.impute, static_argnums=(1, 4))
-ENCODE = jax.jit(evaluation.posterior_means, static_argnums=0)
+IMPUTE = jax.jit(complete_rows, static_argnums=(1, 4))
+ENCODE = jax.jit(posterior_means, static_argnums=0)
 TERMS = jax.jit(row_terms, static_argnums=(4, 5, 6))
 
 

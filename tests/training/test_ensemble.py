@@ -75,7 +75,7 @@ def test_four_devices_give_the_bits_of_two_and_the_cache_changes_nothing(
     for name in ("cold", "warm"):
         assert ended(launch(train_small, 4, tmp_path / name)) == 0
         assert same_bits(restore(Ensemble, load_tree(tmp_path / name).tree), four)
-        sizes.append(len(list(cache.glob("jit_advance-*-cache"))))
+        sizes.append(len(list(cache.glob("jit__advance-*-cache"))))
     assert sizes[0] == sizes[1] > 0
 
 
@@ -96,7 +96,7 @@ def test_a_diverging_member_leaves_the_others_alone(four):
 
 def test_one_program_serves_every_grid(four):
     """What varies over members is data: other grids, rows and rates do not compile again."""
-    program = tile_program(ensemble._advancer(MODEL, CONFIG), tuple(jax.local_devices()))
+    program = tile_program(ensemble._advance, tuple(jax.local_devices()), MODEL, CONFIG)
     before = len(program.compiled)
     weights = np.ones((2, DATA.training.values.shape[0]), np.float32)
     weights[:, 30:] = 0.0

@@ -33,8 +33,8 @@ def double(value, shared):
 
 def test_a_trained_tile_needs_no_word_from_another_device():
     trained(grid())
-    for function in (ensemble._starter(MODEL, CONFIG), ensemble._advancer(MODEL, CONFIG)):
-        programs = tile_program(function, DEVICES).compiled.values()
+    for function in (ensemble._start, ensemble._advance):
+        programs = tile_program(function, DEVICES, MODEL, CONFIG).compiled.values()
         assert programs
         for program in programs:
             text = program.as_text()
@@ -55,6 +55,32 @@ def test_a_collective_would_be_seen():
 def test_map_members_keeps_order_over_tiles(tile_width):
     found = map_members(double, VALUES, ONE, tile_width=tile_width)
     np.testing.assert_array_equal(found, 2 * VALUES + 1)
+
+
+class Setting(NamedTuple):
+    """Equal ones are not one object."""
+
+    factor: int
+
+
+TRACES = []
+
+
+def scale(value, shared, setting, power):
+    TRACES.append(setting)
+    return setting.factor * value**power + shared
+
+
+def test_equal_static_arguments_compile_once():
+    TRACES.clear()
+    for _ in range(3):
+        found = map_members(scale, VALUES, ONE, Setting(3), 2)
+        np.testing.assert_array_equal(found, 3 * VALUES**2 + 1)
+    assert len(TRACES) == 1
+    np.testing.assert_array_equal(map_members(scale, VALUES, ONE, Setting(2), 2), 2 * VALUES**2 + 1)
+    np.testing.assert_array_equal(map_members(scale, VALUES, ONE, Setting(3), 1), 3 * VALUES + 1)
+    map_members(scale, VALUES, ONE, Setting(3), 2)
+    assert len(TRACES) == 3
 
 
 def test_programs_no_longer_used_are_let_go():

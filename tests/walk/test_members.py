@@ -15,11 +15,11 @@ from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.matching import match
 from jaxvae.models import make_batch
 from jaxvae.study.presets import PRESETS, WINDOWS
-from jaxvae.training.ensemble import _advancer, train_ensemble
+from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.state import Window, make_data, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.members import (
-    _asker,
+    _ask,
     _said,
     cut_windows,
     for_windows,
@@ -94,8 +94,8 @@ def test_an_expanding_window_does_not_see_later_dates(expanding):
 def test_number_places_and_lengths_of_windows_do_not_compile(rolling, expanding):
     devices = tuple(jax.local_devices())
     programs = [
-        tile_program(_advancer(MODEL, PRESET.train), devices),
-        tile_program(_asker(MODEL, CONFIG.window, CONFIG.step), devices),
+        tile_program(_advance, devices, MODEL, PRESET.train),
+        tile_program(_ask, devices, MODEL, CONFIG.window, CONFIG.step),
     ]
     before = [len(program.compiled) for program in programs]
     trained(cut_windows(100, CONFIG.window, 7, False)[1:])

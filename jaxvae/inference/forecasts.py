@@ -1,23 +1,21 @@
-"""What fitted members say of a date before its returns are known, and paths that they generate.
+"""Forecasts of a date before its returns are known, and paths that fitted members generate.
 
 Everything here asks a model for its prior and its decoder under a row's conditions, which hold the
 past where a model is told of it, or for what it knows ahead of a row (`Model.ahead`); a model
 without either gives every date the same forecast.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.inference.evaluation import moments_over_draws
-from jaxvae.inference.members import Fitted
+from jaxvae.inference.members import Fitted, ask
+from jaxvae.inference.scenarios import mix_moments, moments_over_draws
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Recurrence, Variables, make_batch, take_rows
-from jaxvae.training.tiles import Function, map_members
 
 WITHOUT_PAST = Recurrence(
     start=tuple,
@@ -46,18 +44,39 @@ def forecast_portfolio(
     n_draws: int,
 ) -> Portfolio:
     """Forecasts of the equal mixture of the members for every row, under the row's conditions and,
-    where the model looks at them, the values of the rows before. The members share the draws
-    evenly, `n_draws` or a few more."""
+    where the model looks at them, the values of the rows before.
+
+    The members share the draws evenly, `n_draws` or a few more. Rows of which the model knows the
+    same have the same draws, so that they do not seem to differ.
+    """
     each = -(-n_draws // len(fitted.seed))
-    function = _forecaster(model, each)
-    shared = (key, batch, jnp.asarray(weights, jnp.float32))
-    means, variances, draws = (
-        np.asarray(part, np.float64) for part in map_members(function, fitted, shared)
-    )
+    rows, place = _distinct_rows(model, batch)
+    shared = {
+        "key": key,
+        "batch": take_rows(batch, jnp.asarray(rows)),
+        "weights": jnp.asarray(weights, jnp.float32),
+    }
+    found = ask(sample_portfolio, fitted, shared, own_draws=True, model=model, n_draws=each)
+    means, variances, draws = (np.asarray(part, np.float64)[..., place] for part in found)
     mean = means.mean(axis=0)
     between = ((means - mean) ** 2).mean(axis=0)
     pooled = draws.reshape(-1, draws.shape[-1])
     return Portfolio(mean, variances.mean(axis=0) + between, pooled)
+
+
+def _distinct_rows(
+    model: Model, batch: Batch
+) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " row"]]:
+    """The first row of each set that the model knows the same of beforehand, and each row's set."""
+    if model.ahead is not None:
+        # Every row has a past of its own.
+        every = np.arange(len(batch.values))
+        return every, every
+    conditions = np.asarray(batch.conditions)
+    _, first, found = np.unique(conditions, axis=0, return_index=True, return_inverse=True)
+    # In the order of the rows: distinct ones keep the draws that they have alone.
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[found.ravel()]
 
 
 def sample_portfolio(
@@ -97,12 +116,18 @@ def forecast_moments(
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
     """Mean and covariance of all returns of the last row before they are known, of the equal
     mixture: Cov_z E[x | z] + E_z Var(x | z) by draws of z."""
-    function = _moments(model, n_draws)
-    means, covariances = (
-        np.asarray(part, np.float64) for part in map_members(function, fitted, (key, batch))
-    )
-    between = means - means.mean(axis=0)
-    return means.mean(axis=0), covariances.mean(axis=0) + between.T @ between / len(between)
+    shared = {"key": key, "batch": batch}
+    return mix_moments(*ask(last_row_moments, fitted, shared, model=model, n_draws=n_draws))
+
+
+def last_row_moments(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_draws: int
+) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
+    """Mean and covariance of one member's returns of the last row before they are known."""
+    rows = jnp.full(n_draws, len(batch.values) - 1)
+    law = _beforehand(model, variables, batch)
+    factors = jax.tree.map(lambda leaf: leaf[rows], law).sample(key)
+    return moments_over_draws(model.decode(variables, factors, take_rows(batch, rows), False)[0])
 
 
 def generate_paths(
@@ -116,8 +141,9 @@ def generate_paths(
     """Paths of returns, each date drawn given those drawn before it; members take turns. They start
     without a past."""
     each = -(-number // len(fitted.seed))
-    function = _pather(model, n_assets, n_dates, each)
-    drawn = np.asarray(map_members(function, fitted, key), np.float64)
+    sizes = {"n_assets": n_assets, "n_dates": n_dates, "number": each}
+    drawn = ask(sample_paths, fitted, {"key": key}, own_draws=True, model=model, **sizes)
+    drawn = np.asarray(drawn, np.float64)
     return drawn.transpose(2, 0, 1, 3).reshape(-1, n_dates, n_assets)[:number]
 
 
@@ -172,35 +198,3 @@ def _following(
         return jax.tree.map(lambda leaf: leaf[0], law)
 
     return jax.vmap(of_one)(past)
-
-
-@functools.cache
-def _forecaster(model: Model, n_draws: int) -> Function:
-    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch, Array]) -> Any:
-        key, batch, weights = shared
-        key = jax.random.fold_in(key, member.seed)
-        return sample_portfolio(key, model, member.variables, batch, weights, n_draws)
-
-    return run
-
-
-@functools.cache
-def _moments(model: Model, n_draws: int) -> Function:
-    def run(member: Fitted, shared: tuple[Key[Array, ""], Batch]) -> Any:
-        key, batch = shared
-        rows = jnp.full(n_draws, len(batch.values) - 1)
-        law = _beforehand(model, member.variables, batch)
-        factors = jax.tree.map(lambda leaf: leaf[rows], law).sample(key)
-        observation, _ = model.decode(member.variables, factors, take_rows(batch, rows), False)
-        return moments_over_draws(observation)
-
-    return run
-
-
-@functools.cache
-def _pather(model: Model, n_assets: int, n_dates: int, number: int) -> Function:
-    def run(member: Fitted, key: Key[Array, ""]) -> Any:
-        key = jax.random.fold_in(key, member.seed)
-        return sample_paths(key, model, member.variables, n_assets, n_dates, number)
-
-    return run
