@@ -36,7 +36,7 @@ def main() -> None:
     preset = make_preset("notebook", n_factors=5, epochs=2 if arguments.quick else None)
     model = preset.model.build(panel.n_assets)
     batches = jaxvae.make_batch(values), jaxvae.make_batch(values[:0])
-    data = jaxvae.make_data(*batches, preset.train.batch_size)
+    data = jaxvae.Data(*batches)
     hyperparameters = jaxvae.make_hyperparameters(
         data, model, preset.train, beta=0.1, learning_rate=preset.learning_rate
     )

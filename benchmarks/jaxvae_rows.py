@@ -22,6 +22,7 @@ from jaxvae.models import Batch, Model, Variables, make_batch
 from jaxvae.runs.disk import OnDisk
 from jaxvae.study.presets import make_preset
 from jaxvae.study.progress import shown
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import (
     CHUNK_EPOCHS,
     Ensemble,
@@ -31,7 +32,7 @@ from jaxvae.training.ensemble import (
     train_ensemble,
 )
 from jaxvae.training.member import fit
-from jaxvae.training.state import Data, TrainConfig, make_data
+from jaxvae.training.state import Data
 from jaxvae.training.tiles import map_members, resolve_width
 from jaxvae.xla import compiler_options
 
@@ -51,7 +52,7 @@ def set_up(problem: Problem) -> Setup:
     preset = make_preset("notebook", n_factors=N_FACTORS, epochs=problem.epochs)
     model = preset.model.build(problem.values.shape[1])
     training, validation = make_batch(problem.values), make_batch(problem.values[:0])
-    data = make_data(training, validation, preset.train.batch_size)
+    data = Data(training, validation)
     fresh = make_batch(problem.fresh)
     return Setup(jax.random.key(0), data, fresh, model, preset.train, preset.learning_rate)
 

@@ -69,9 +69,10 @@ from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.report.draw import to_png
 from jaxvae.study.presets import PRESETS
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
-from jaxvae.training.terms import draw_noise, row_terms
+from jaxvae.training.objective import row_terms
+from jaxvae.training.state import Data
 
 DRAW = 42
 SEEDS = 8
@@ -147,7 +148,7 @@ def trained(panel, seeds, betas):
     split, config = panel.split, panel.config
     rows = split.fit if config.patience is None else split.train
     judges = panel.values[split.validation] if config.patience else panel.values[:0]
-    data = make_data(make_batch(panel.values[rows]), make_batch(judges), config.batch_size)
+    data = Data(make_batch(panel.values[rows]), make_batch(judges))
     model = panel.shape.build(panel.values.shape[1])
     grid = member_grid(range(seeds), betas, data, model, panel.learning_rate, config.epochs)
     ensemble = train_ensemble(jax.random.key(0), data, grid, model, config)
@@ -161,9 +162,8 @@ def distortion_of(key, model, variables, batch):
     config = TrainConfig()
 
     def drawn(key):
-        noise = draw_noise(key, len(batch.values), model, config)
         beta = jnp.float32(1.0)
-        terms, _ = row_terms(noise, variables, batch, beta, model, config, False)
+        terms, _ = row_terms(key, variables, batch, beta, model, config, False)
         return terms.reconstruction
 
     return jnp.mean(jax.lax.map(drawn, jax.random.split(key, DISTORTION_DRAWS)), axis=0)

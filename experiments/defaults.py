@@ -23,8 +23,9 @@ from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.evaluation import evaluate
 from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
+from jaxvae.training.state import Data
 
 LEARNING_RATES = (3e-3, 1e-2)
 BETAS = (0.5, 1.0, 2.0)
@@ -50,11 +51,11 @@ def panels(quick):
     yield "sp500", load_sp500()
 
 
-def prepare(panel, batch_size):
+def prepare(panel):
     split = split_dates(panel.n_dates)
     values = fit_scaler(panel.values[split.fit]).standardise(panel.values)
     training, validation = make_batch(values[split.train]), make_batch(values[split.validation])
-    return make_data(training, validation, batch_size)
+    return Data(training, validation)
 
 
 def swept(members):
@@ -68,7 +69,7 @@ def swept(members):
 def score(panel, network, decay, seeds, epochs, n_samples):
     """Mean validation log-likelihood over seeds, by learning rate and β."""
     config = TrainConfig(epochs=epochs, weight_decay=decay)
-    data = prepare(panel, config.batch_size)
+    data = prepare(panel)
     model = PerceptronConfig(**network).build(panel.n_assets)
     members = swept(member_grid(range(seeds), BETAS, data, model, 1e-3, epochs))
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)

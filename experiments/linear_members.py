@@ -9,8 +9,9 @@ import numpy as np
 from jaxvae.analysis import linear_gaussian
 from jaxvae.analysis.baselines import Elliptical
 from jaxvae.models import Model, PerceptronConfig, Variables, make_batch
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
+from jaxvae.training.state import Data
 
 N_FACTORS = 5
 
@@ -38,7 +39,7 @@ def members_on(values, epochs, *, conditions=None, betas=(1.0,), n_samples=1, **
     model = PerceptronConfig(**shape).build(values.shape[1])
     batch, none = make_batch(values, conditions), make_batch(values[:0], conditions[:0])
     config = TrainConfig(epochs, 250, warmup_epochs=0, patience=None, n_samples=n_samples)
-    data = make_data(batch, none, config.batch_size)
+    data = Data(batch, none)
     grid = member_grid((0,), betas, data, model, 2e-2, epochs)
     ensemble = train_ensemble(jax.random.key(0), data, grid, model, config, tile_width=len(betas))
     if not ensemble.ok.all():

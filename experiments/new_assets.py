@@ -47,7 +47,7 @@ from jaxvae.study.new_assets import designs, sector_prior
 from jaxvae.study.presets import make_preset
 from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import make_data
+from jaxvae.training.state import Data
 
 DRAWS = (42, 43, 44)
 HISTORIES = (5, 20, 60, 250)
@@ -124,7 +124,7 @@ def sparse(panel, truth, config, root=0):
         shape = replace(preset.model, sectors=of_assets)
         model = shape.build(panel.n_assets)
         parts = [make_batch(standard[rows]) for rows in (split.train, split.validation)]
-        data = make_data(*parts, preset.train.batch_size)
+        data = Data(*parts)
         members = member_grid((0,), (1.0,), data, model, preset.learning_rate, preset.train.epochs)
         trained = train_ensemble(jax.random.key(0), data, members, model, preset.train)
         variables = jax.tree.map(lambda leaf: leaf[0], trained.variables)

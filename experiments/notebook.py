@@ -38,7 +38,7 @@ from jaxvae.report import draw as style
 from jaxvae.report.text import counted, number, percent
 from jaxvae.study.presets import make_preset, notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import make_data
+from jaxvae.training.state import Data
 from jaxvae.training.tiles import map_members
 
 BETA, K, N_SCENARIOS = 0.1, 5, 500
@@ -86,7 +86,7 @@ def take_walk(seeds, epochs):
     values = fit_scaler(panel.values).standardise(panel.values)
     preset = make_preset("notebook", n_factors=K, epochs=epochs)
     model, batch = preset.model.build(panel.n_assets), make_batch(values)
-    data = make_data(batch, make_batch(values[:0]), preset.train.batch_size)
+    data = Data(batch, make_batch(values[:0]))
     members = member_grid(range(seeds), [BETA], data, model, preset.learning_rate, epochs)
     ensemble = train_ensemble(jax.random.key(0), data, members, model, preset.train)
     sizes = [leaf[0].size for leaf in jax.tree.leaves(ensemble.variables.parameters)]

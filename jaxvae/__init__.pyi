@@ -45,13 +45,12 @@ from jaxvae.study.new_assets import NewAsset as NewAsset
 from jaxvae.study.run import run_study as run_study
 from jaxvae.study.study import Study as Study
 from jaxvae.study.study import load_study as load_study
+from jaxvae.training.config import TrainConfig as TrainConfig
 from jaxvae.training.ensemble import member_grid as member_grid
 from jaxvae.training.ensemble import train_ensemble as train_ensemble
 from jaxvae.training.member import fit as fit
 from jaxvae.training.state import Data as Data
 from jaxvae.training.state import Hyperparameters as Hyperparameters
-from jaxvae.training.state import TrainConfig as TrainConfig
-from jaxvae.training.state import make_data as make_data
 from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
 from jaxvae.walk.folder import load_walk as load_walk

@@ -12,8 +12,9 @@ import numpy as np
 from scipy import stats
 
 from jaxvae.models import ConditionalConfig, PerceptronConfig, factors_used, make_batch
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
+from jaxvae.training.state import Data
 
 # One draw of z a row and step leaves the parameters about this far, relatively, from the optimum;
 # the ELBO, flat there, is off by its square.
@@ -62,7 +63,7 @@ def train(model, values, betas=(1.0,), config=FULL_BATCH, conditions=None, tile_
     """Variables of a member for each β, and the ensemble."""
     conditions = np.zeros((len(values), 0)) if conditions is None else conditions
     training, none = make_batch(values, conditions), make_batch(values[:0], conditions[:0])
-    data = make_data(training, none, config.batch_size)
+    data = Data(training, none)
     members = member_grid((0,), betas, data, model, 2e-2, config.epochs)
     one = tuple(jax.local_devices()[:1])
     ensemble = train_ensemble(

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.training import member
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import Members, member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
+from jaxvae.training.state import Data, make_hyperparameters
 
 N_ASSETS, N_TRAIN, N_VALIDATION = 6, 50, 20
 MODEL = PerceptronConfig(n_factors=2, widths=(8,), skip=True).build(N_ASSETS)
@@ -26,7 +27,7 @@ def returns(seed=0, n_rows=N_TRAIN + N_VALIDATION):
 
 
 VALUES = returns()
-DATA = make_data(make_batch(VALUES[:N_TRAIN]), make_batch(VALUES[N_TRAIN:]), CONFIG.batch_size)
+DATA = Data(make_batch(VALUES[:N_TRAIN]), make_batch(VALUES[N_TRAIN:]))
 HYPERPARAMETERS = make_hyperparameters(DATA, MODEL, CONFIG, learning_rate=1e-2)
 FIT = jax.jit(functools.partial(member.fit, model=MODEL, config=CONFIG))
 

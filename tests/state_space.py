@@ -68,3 +68,14 @@ def elbo(parameters, values, mean, covariance):
     spread = np.trace(precision(parameters, observed) @ covariance)
     log_determinants = np.linalg.slogdet(prior)[1] - np.linalg.slogdet(covariance)[1]
     return -0.5 * (misfit + distance + spread + log_determinants - size)
+
+
+def forecast(parameters, mean, covariance, n_steps):
+    """Means and covariances of the returns 1 … n_steps rows after one whose z is N(mean,
+    covariance)."""
+    loadings, bias, noise, phi = parameters
+    powers = phi ** np.arange(1, n_steps + 1)[:, None]
+    spread = powers[:, :, None] * covariance * powers[:, None, :]
+    spread = spread + (1 - powers**2)[:, :, None] * np.eye(len(phi))
+    means = (powers * mean) @ loadings.T + bias
+    return means, loadings @ spread @ loadings.T + np.diag(noise)

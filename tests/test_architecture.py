@@ -26,7 +26,6 @@ ANYWHERE = {"errors", "xla"}
 # Names that two rooms still share; the list may only get shorter.
 TWICE = {
     "Context",
-    "EVALUATION_STREAM",
     "Factors",
     "KINDS",
     "LAYOUT",
@@ -34,7 +33,6 @@ TWICE = {
     "MOST_MEMBERS",
     "Model",
     "NOISE_FLOOR",
-    "Noise",
     "PARTS",
     "ROUNDING",
     "SHARES",
@@ -44,7 +42,6 @@ TWICE = {
     "encode",
     "factor_names",
     "factors_table",
-    "forecast",
     "impute",
     "loadings_table",
     "model_name",

@@ -15,7 +15,7 @@ import pytest
 from jaxvae.models import make_batch
 from jaxvae.study.presets import make_preset
 from jaxvae.training import member
-from jaxvae.training.state import make_data, make_hyperparameters
+from jaxvae.training.state import Data, make_hyperparameters
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = ("throughput", "scaling", "accelerator")
@@ -203,7 +203,7 @@ def test_flops_are_those_of_a_compiled_step(load):
     values = np.zeros((64, 100))
     preset = make_preset("notebook", n_factors=5)
     model, batch = preset.model.build(100), make_batch(values)
-    data = make_data(batch, make_batch(values[:0]), 64)
+    data = Data(batch, make_batch(values[:0]))
     hyperparameters = make_hyperparameters(data, model, preset.train)
     key = jax.random.key(0)
     state = member.init(key, data, hyperparameters, model, preset.train)

@@ -19,7 +19,7 @@ from jaxvae.analysis.matching import assign, matched_totals, pick
 from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 
 ROUNDS = 10
-JUDGES = 128
+JUDGES, GOLDEN_RATIO = 128, 1.618034
 TRIM = 0.25  # of the members' weight, at either end
 SLOPE_ROUNDING = 1e-5  # of single precision, in which decoders are differentiated
 
@@ -308,8 +308,8 @@ def _medoid(
     linear."""
     if len(units) <= JUDGES:
         return int((quality * (matched_totals(units, units) @ quality)).argmax())
-    # A fixed draw, because an even stride could meet one beta of the grid alone.
-    judges = np.random.default_rng(0).choice(len(units), JUDGES, replace=False)
+    # Spread by the golden ratio, because an even stride could meet one beta of the grid alone.
+    judges = np.unique((len(units) * (np.arange(JUDGES) / GOLDEN_RATIO % 1.0)).astype(int))
     return int((quality * (matched_totals(units, units[judges]) @ quality[judges])).argmax())
 
 

@@ -83,6 +83,6 @@ def decoded_unit_vectors(
 ) -> Float[Array, "asset factor"]:
     """The notebook's loadings: column k is the decoder's mean at the k-th unit vector (under the
     first row's conditions). It holds the decoder's value at 0, which the mean Jacobian does not."""
-    unit = jnp.eye(model.n_factors)
+    unit = jnp.eye(model.n_factors, dtype=batch.values.dtype)
     first = take_rows(batch, jnp.zeros(model.n_factors, jnp.int32))
     return model.decode(variables, unit, first, False)[0].mean.T

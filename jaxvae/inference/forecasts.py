@@ -157,13 +157,13 @@ def sample_paths(
 ) -> Float[Array, "date path asset"]:
     """Returns of one member, a date at a time: z from its prior given what the date is told of the
     ones before, or the last date's z; x given z; and the state moved on by x."""
-    recurrence, zeros = model.recurrence or WITHOUT_PAST, jnp.zeros((number, n_assets))
+    recurrence, zeros = model.recurrence or WITHOUT_PAST, jnp.zeros((number, n_assets), jnp.float32)
     start = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), recurrence.start()
     )
     nothing = make_batch(np.zeros((number, n_assets)))
     key_start, key_dates = jax.random.split(key)
-    origin = jax.random.normal(key_start, (number, model.n_factors))
+    origin = jax.random.normal(key_start, (number, model.n_factors), jnp.float32)
 
     def step(
         carry: tuple[Any, Array, Array], key: Key[Array, ""]

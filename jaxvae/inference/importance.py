@@ -147,7 +147,7 @@ def _propose(model: Model, variables: Variables, batch: Batch, n_samples: int) -
         return joint - _log_mixture(modes, factors, model, variables, batch, n_samples)
 
     def around_a_mode(key: Key[Array, ""], mode: Array, spread: Array) -> Array:
-        noise = jax.random.normal(key, modes.mean.shape[1:])
+        noise = jax.random.normal(key, modes.mean.shape[1:], modes.mean.dtype)
         moved = spread * jnp.einsum("rji,rj->ri", roots[mode], noise)
         return in_use(modes.mean[mode] + moved)
 
@@ -207,7 +207,9 @@ def _climb(
     ) -> tuple[tuple[Array, Array, Array], None]:
         mean, height, damping = carry
         curvature = _gauss_newton(model, variables, batch, mean)
-        damped = curvature + damping[:, None, None] * jnp.eye(mean.shape[-1])[None]
+        damped = (
+            curvature + damping[:, None, None] * jnp.eye(mean.shape[-1], dtype=mean.dtype)[None]
+        )
         proposal = mean + solve(damped, slope(mean))
         proposal_height = _log_joint(model, variables, batch, proposal)
         climbs = proposal_height > height
@@ -251,7 +253,7 @@ def _gauss_newton(
     curvature = jnp.einsum("kra,ra,lra->rkl", jacobian, weights, jacobian)
     information = batch.observed * observation.scale_information
     curvature += jnp.einsum("kra,ra,lra->rkl", scale_jacobian, information, scale_jacobian)
-    return curvature + diagonal[..., None] * jnp.eye(factors.shape[-1])[None]
+    return curvature + diagonal[..., None] * jnp.eye(factors.shape[-1], dtype=factors.dtype)[None]
 
 
 def _log_joint(

@@ -1,6 +1,5 @@
 """A scikit-learn façade: one VAE as a transformer, beside `PCA` and `FactorAnalysis`."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,7 +17,8 @@ from jaxvae.models.model import Variables, make_batch
 from jaxvae.study.presets import make_preset
 from jaxvae.training import member
 from jaxvae.training.ensemble import check_grid
-from jaxvae.training.state import make_data, make_hyperparameters
+from jaxvae.training.state import Data, make_hyperparameters
+from jaxvae.training.streams import Stream
 
 CONSTANT = 1e-9
 
@@ -76,16 +76,15 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.scaler_: Scaler = fit_scaler(X)
         values = self.scaler_.standardise(X)
         n_train = int(0.8 * len(X))
-        config = replace(preset.train, batch_size=min(preset.train.batch_size, n_train))
         training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
-        data = make_data(training, validation, config.batch_size)
+        data = Data(training, validation)
         self.model_ = model
         hyperparameters = make_hyperparameters(
-            data, self.model_, config, beta=self.beta, learning_rate=preset.learning_rate
+            data, self.model_, preset.train, beta=self.beta, learning_rate=preset.learning_rate
         )
         key = jax.random.key(self.random_state)
         run = jax.jit(member.fit, static_argnames=("model", "config"))
-        state, _ = run(key, data, hyperparameters, model=self.model_, config=config)
+        state, _ = run(key, data, hyperparameters, model=self.model_, config=preset.train)
         if not state.ok:
             raise DataError("the training diverged: look for outliers in X, or lower beta")
         self.variables_: Variables = state.best
@@ -109,7 +108,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x) of each date in nats, by importance sampling, in the units of the data."""
-        batch, key = make_batch(self._standardise(X)), jax.random.key(self.random_state)
+        batch, key = make_batch(self._standardise(X)), Stream.EVALUATION.key(self.random_state)
         bound = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
         return np.asarray(bound.value, np.float64) - np.log(self.scaler_.scale).sum()
 
@@ -121,7 +120,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Draws from the model, observation noise included, (n_samples, n_features)."""
         check_is_fitted(self)
         batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
-        key = jax.random.key(random_state)
+        key = Stream.SCENARIOS.key(random_state)
         draws = sample_scenarios(key, self.model_, self.variables_, batch)
         return self.scaler_.restore(np.asarray(draws, np.float64))
 
@@ -131,5 +130,5 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.scaler_.standardise(X)
 
     def _evaluate(self, values: np.ndarray, n_samples: int) -> Evaluation:
-        key, batch = jax.random.key(self.random_state), make_batch(values)
+        key, batch = Stream.EVALUATION.key(self.random_state), make_batch(values)
         return evaluate(key, self.model_, self.variables_, batch, n_samples)

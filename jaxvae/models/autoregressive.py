@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.errors import check_options, option
 from jaxvae.models import kalman
-from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.cholesky import inverse
 from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
 from jaxvae.models.kalman import Chain
 from jaxvae.models.layers import draw_uniform
@@ -131,7 +131,7 @@ def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
 
     def ahead(variables: Variables, batch: Batch) -> CorrelatedGaussian:
         found = filtered(variables, batch)
-        return CorrelatedGaussian(found.predicted_mean, found.predicted_root)
+        return CorrelatedGaussian(found.predicted_means, found.predicted_roots)
 
     facts = Facts(
         linear=True,
@@ -217,8 +217,7 @@ def rotation(variables: Variables) -> Float[Array, "factor factor"]:
     upper = jnp.triu(variables.parameters["prior"]["rotation"], 1)
     skew, unit = upper - upper.T, jnp.eye(upper.shape[0], dtype=upper.dtype)
     # (I - S)⁻¹ = (I + S)(I + SSᵀ)⁻¹: a symmetric matrix to invert.
-    inverse = inverse_lower(cholesky(unit + skew @ skew.T))
-    return (unit + skew) @ (unit + skew) @ inverse.T @ inverse
+    return (unit + skew) @ (unit + skew) @ inverse(unit + skew @ skew.T)
 
 
 def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian:

@@ -99,3 +99,11 @@ def solve(
     inverse = inverse_lower(cholesky(matrices))
     forward = jnp.einsum("...ij,...j->...i", inverse, vectors)
     return jnp.einsum("...ji,...j->...i", inverse, forward)
+
+
+def inverse(
+    matrices: Float[Array, "*rows size size"],
+) -> Float[Array, "*rows size size"]:
+    """A⁻¹ of symmetric positive definite A."""
+    root = inverse_lower(cholesky(matrices))
+    return jnp.einsum("...ki,...kj->...ij", root, root)

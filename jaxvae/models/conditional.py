@@ -109,7 +109,9 @@ def _conditional_vae(config: ConditionalConfig, n_assets: int) -> Model:
 
 def first_prior(n_conditions: int, n_factors: int) -> Parameters:
     """The slopes of `conditional_prior`, all 0: N(0, I) on every date."""
-    return {name: jnp.zeros((n_conditions, n_factors)) for name in ("mean", "log_variance")}
+    return {
+        name: jnp.zeros((n_conditions, n_factors), jnp.float32) for name in ("mean", "log_variance")
+    }
 
 
 def conditional_prior(

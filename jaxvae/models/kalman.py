@@ -6,8 +6,7 @@
 Every row of z is N(0, I) by itself, so that φ = 0 is factor analysis. Parameters and arrays in,
 arrays out: no model in sight. All that is K × K and no more: D assets enter by WᵀΨ⁻¹W and WᵀΨ⁻¹x
 over the cells observed. Covariances are kept as products of square roots, and quadratic forms as
-sums of squares, so that float32 loses nothing to cancellation (Kailath, Sayed & Hassibi 2000,
-chapter 12); only matrices that are the unit matrix plus a square are ever inverted.
+sums of squares, so that float32 loses nothing to cancellation (see `linear_gaussian`).
 """
 
 from typing import NamedTuple
@@ -16,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.cholesky import cholesky
 from jaxvae.models.distributions import LOG_2PI, Distribution, Gaussian
+from jaxvae.models.linear_gaussian import condition, information
 
 
 class Chain(Distribution):
@@ -51,17 +51,17 @@ class LinearGaussian(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """What each row's past says of it, and what it says itself.
+    """The factors of each row given the returns up to it. A root L stands for a covariance LLᵀ.
 
-    predicted_mean, predicted_root: z_t given x of the rows before, of covariance root rootᵀ.
-    mean, root: z_t given these and x_t.
+    predicted_means, predicted_roots: of z_t given x of the rows before.
+    filtered_means, filtered_roots: of z_t given these and x_t.
     log_likelihood: ln p(x_t | x_{<t}) over the cells observed, in nats.
     """
 
-    predicted_mean: Float[Array, "row factor"]
-    predicted_root: Float[Array, "row factor factor"]
-    mean: Float[Array, "row factor"]
-    root: Float[Array, "row factor factor"]
+    predicted_means: Float[Array, "row factor"]
+    predicted_roots: Float[Array, "row factor factor"]
+    filtered_means: Float[Array, "row factor"]
+    filtered_roots: Float[Array, "row factor factor"]
     log_likelihood: Float[Array, " row"]
 
 
@@ -72,35 +72,43 @@ def kalman_filter(
 ) -> Filtered:
     """The Kalman filter (Kalman 1960) over consecutive rows, from the stationary law.
 
-    With P = LLᵀ predicted, Λ = WᵀΨ⁻¹W and M = I + LᵀΛL = NNᵀ, over the cells observed:
+    With m and P = LLᵀ predicted, Λ = WᵀΨ⁻¹W, h = WᵀΨ⁻¹(x - b) and M = I + LᵀΛL = NNᵀ, over the
+    cells observed:
 
-        a = M⁻¹Lᵀ WᵀΨ⁻¹(x - b - Wm),   m + La the filtered mean,   LN⁻ᵀ the filtered root
+        a = M⁻¹Lᵀ(h - Λm),   m + La the filtered mean,   LN⁻ᵀ the filtered root
         ln p(x_t | x_{<t}) = -½ [Σ ln 2πΨ + ln|M| + rᵀΨ⁻¹r + aᵀa],   r = x - b - W(m + La)
 
-    observed: 1 where a cell is observed, else 0; what `values` holds there does not matter.
+    Args:
+        parameters: of the model.
+        values: x; what stands in a missing cell does not matter.
+        observed: 1 where a cell is observed, else 0.
     """
     phi = parameters.persistence
-    weights, centred = _standardised(parameters, values, observed)
-    information = _information(parameters, weights)
-    pulls = (weights * centred) @ parameters.loadings
+    precision, centred = _precision_and_centred(parameters, values, observed)
+    scores = (precision * centred) @ parameters.loadings
     innovation = jnp.diag(1.0 - phi * phi)
 
     def advance(
-        before: tuple[Array, Array], row: tuple[Array, Array]
+        filtered: tuple[Array, Array], row: tuple[Array, Array]
     ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-        mean, root = phi * before[0], phi[:, None] * before[1]
-        known, pull = row
-        predicted = cholesky(root @ root.T + innovation)
-        step, filtered, log_determinant = _condition(predicted, known, pull - known @ mean)
-        here = (mean + predicted @ step, filtered)
-        return here, (mean, predicted, *here, log_determinant + step @ step)
+        (m, L), (Lambda, h) = filtered, row
+        # Predicted: φ m, and a triangular root of φ P φ + 1 - φ², which is never near singular.
+        m, L = phi * m, phi[:, None] * L
+        L = cholesky(L @ L.T + innovation)
+        a, root, log_determinant = condition(L, Lambda, h - Lambda @ m)
+        filtered = (m + L @ a, root)
+        return filtered, (m, L, *filtered, log_determinant + a @ a)
 
     start = (jnp.zeros_like(phi), jnp.eye(len(phi), dtype=phi.dtype))
-    _, (mean, root, *here, penalty) = jax.lax.scan(advance, start, (information, pulls))
-    residual = centred - here[0] @ parameters.loadings.T
-    misfit = jnp.sum(weights * residual * residual, axis=-1)
+    rows = (information(parameters.loadings, precision), scores)
+    _, steps = jax.lax.scan(advance, start, rows)
+    predicted_means, predicted_roots, means, roots, penalty = steps
+    # Against the filtered mean: the residual against the predicted one is far larger where the
+    # signal is strong, and what makes up for it would cancel.
+    residual = centred - means @ parameters.loadings.T
+    misfit = jnp.sum(precision * residual * residual, axis=-1)
     log_likelihood = -0.5 * (_log_noise(parameters, observed) + penalty + misfit)
-    return Filtered(mean, root, here[0], here[1], log_likelihood)
+    return Filtered(predicted_means, predicted_roots, means, roots, log_likelihood)
 
 
 def smoother(
@@ -113,20 +121,22 @@ def smoother(
     with m and P filtered. linked: 0 for a row that is to learn nothing from the rows after it, else
     1; by default all are 1. The last row has none after it.
     """
-    phi = _persistence_by_row(parameters, filtered.mean, linked)
+    m, L = filtered.filtered_means, filtered.filtered_roots
+    phi = _persistence_by_row(parameters, m, linked)
     variance = 1.0 - phi * phi
-    scaled = (phi * jax.lax.rsqrt(variance))[..., None] * filtered.root
-    inner = _unit_plus(jnp.einsum("rki,rkj->rij", scaled, scaled))
-    root = jnp.einsum("rij,rkj->rik", filtered.root, inverse_lower(cholesky(inner)))
-    covariance = jnp.einsum("rik,rjk->rij", root, root)
-    gain = covariance * (phi / variance)[:, None, :]
-    return Chain(_smoothed_means(filtered.mean, phi, gain), gain, cholesky(covariance))
+    # The next row's factors observe these ones, by φ with noise 1 - φ².
+    of_next = (phi * phi / variance)[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
+    root = condition(L, of_next, jnp.zeros_like(m)).root
+    C = jnp.einsum("rik,rjk->rij", root, root)
+    G = C * (phi / variance)[:, None, :]
+    return Chain(_smoothed_means(m, phi, G), G, cholesky(C))
 
 
 def filter_posterior(filtered: Filtered) -> Chain:
     """Every row's N(z_t; m, P) given its past and itself, rows independent."""
-    covariance = jnp.einsum("rik,rjk->rij", filtered.root, filtered.root)
-    return Chain(filtered.mean, jnp.zeros_like(covariance), cholesky(covariance))
+    L = filtered.filtered_roots
+    P = jnp.einsum("rik,rjk->rij", L, L)
+    return Chain(filtered.filtered_means, jnp.zeros_like(P), cholesky(P))
 
 
 def mean_field(
@@ -140,8 +150,7 @@ def mean_field(
     phi = _persistence_by_row(parameters, smoothed.mean, linked)
     strength = phi * phi / (1.0 - phi * phi)
     earlier = jnp.concatenate([jnp.zeros_like(strength[:1]), strength[:-1]])
-    information = _information(parameters, observed / parameters.noise[None, :])
-    own = jnp.diagonal(information, axis1=-2, axis2=-1)
+    own = (observed / parameters.noise[None, :]) @ parameters.loadings**2
     return Gaussian(smoothed.mean, -jnp.log(own + 1.0 + strength + earlier))
 
 
@@ -155,10 +164,10 @@ def independent_rows(posterior: Distribution) -> Chain:
 def covariances(chain: Chain) -> Float[Array, "row size size"]:
     """Covariance of each row by itself: gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ."""
 
-    def back(later: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+    def back(S: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
         gain, root = row
-        here = gain @ later @ gain.T + root @ root.T
-        return here, here
+        S = gain @ S @ gain.T + root @ root.T
+        return S, S
 
     start = jnp.zeros_like(chain.root[0])
     return jax.lax.scan(back, start, (chain.gain, chain.root), reverse=True)[1]
@@ -191,10 +200,10 @@ def expected_log_density(
     covariance: Float[Array, "row factor factor"],
 ) -> Float[Array, " row"]:
     """E ln p(x_t | z_t) over the cells observed, of factors with the moments given, in nats."""
-    weights, centred = _standardised(parameters, values, observed)
+    precision, centred = _precision_and_centred(parameters, values, observed)
     residual = centred - mean @ parameters.loadings.T
-    misfit = jnp.sum(weights * residual * residual, axis=-1)
-    spread = jnp.einsum("rij,rji->r", _information(parameters, weights), covariance)
+    misfit = jnp.sum(precision * residual * residual, axis=-1)
+    spread = jnp.einsum("rij,rji->r", information(parameters.loadings, precision), covariance)
     return -0.5 * (_log_noise(parameters, observed) + misfit + spread)
 
 
@@ -225,40 +234,19 @@ def expected_divergence(
     return 0.5 * (jnp.log(variance) - 2.0 * log_pivot + spread / variance - 1.0)
 
 
-def forecast(
-    parameters: LinearGaussian, filtered: Filtered, n_steps: int
-) -> tuple[Float[Array, "step asset"], Float[Array, "step asset asset"]]:
-    """Mean and covariance of the returns 1 … `n_steps` rows after the last one filtered."""
-    loadings, phi = parameters.loadings, parameters.persistence
-    powers = phi[None, :] ** jnp.arange(1, n_steps + 1, dtype=phi.dtype)[:, None]
-    roots = powers[..., None] * filtered.root[-1][None]
-    covariance = jnp.einsum("sik,sjk->sij", roots, roots)
-    covariance += (1.0 - powers**2)[..., None] * jnp.eye(powers.shape[-1], dtype=powers.dtype)[None]
-    returns = jnp.einsum("ai,sij,bj->sab", loadings, covariance, loadings)
-    mean = (powers * filtered.mean[-1][None, :]) @ loadings.T + parameters.bias[None, :]
-    return mean, returns + jnp.diag(parameters.noise)[None]
-
-
 def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
     """Every row's next one; zeros for the last."""
     return jnp.concatenate([rows[1:], jnp.zeros_like(rows[:1])])
 
 
-def _standardised(
+def _precision_and_centred(
     parameters: LinearGaussian,
     values: Float[Array, "row asset"],
     observed: Float[Array, "row asset"],
 ) -> tuple[Float[Array, "row asset"], Float[Array, "row asset"]]:
-    """1/Ψ of the cells observed, and x - b there, else 0."""
+    """Ψ⁻¹ and x - b of the cells observed; else 0."""
     centred = jnp.where(observed > 0.0, values - parameters.bias[None, :], 0.0)
     return observed / parameters.noise[None, :], centred
-
-
-def _information(
-    parameters: LinearGaussian, weights: Float[Array, "row asset"]
-) -> Float[Array, "row factor factor"]:
-    """WᵀΨ⁻¹W over the cells observed."""
-    return jnp.einsum("ra,ak,al->rkl", weights, parameters.loadings, parameters.loadings)
 
 
 def _log_noise(
@@ -266,24 +254,6 @@ def _log_noise(
 ) -> Float[Array, " row"]:
     """Σ ln 2πΨ over the cells observed."""
     return observed @ (LOG_2PI + jnp.log(parameters.noise))
-
-
-def _condition(
-    root: Float[Array, "factor factor"],
-    information: Float[Array, "factor factor"],
-    pull: Float[Array, " factor"],
-) -> tuple[Float[Array, " factor"], Float[Array, "factor factor"], Float[Array, ""]]:
-    """A Gaussian of the given root meets a likelihood exp(pullᵀd - ½ dᵀΛd) of the distance d from
-    its mean: the step a, by which the mean moves root a; the new root; ln|I + rootᵀΛ root|."""
-    factor = cholesky(_unit_plus(root.T @ information @ root))
-    inverse = inverse_lower(factor)
-    step = inverse.T @ (inverse @ (root.T @ pull))
-    return step, root @ inverse.T, 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
-
-
-def _unit_plus(matrices: Float[Array, "*rows size size"]) -> Float[Array, "*rows size size"]:
-    unit = jnp.eye(matrices.shape[-1], dtype=matrices.dtype)
-    return matrices + jnp.broadcast_to(unit, matrices.shape)
 
 
 def _persistence_by_row(
@@ -303,9 +273,9 @@ def _smoothed_means(
 ) -> Float[Array, "row factor"]:
     """m_t + G_t (s_{t+1} - φ m_t), from the last row, whose gain is 0, to the first."""
 
-    def back(later: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
-        mean, persistence, gain = row
-        here = mean + gain @ (later - persistence * mean)
-        return here, here
+    def back(s: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
+        m, phi, G = row
+        s = m + G @ (s - phi * m)
+        return s, s
 
     return jax.lax.scan(back, jnp.zeros_like(means[0]), (means, phi, gains), reverse=True)[1]

@@ -20,6 +20,8 @@ def draw_uniform(key: Key[Array, ""], parameters: Any) -> Any:
     Until then they hold w (a normalisation's bias holds 0): one draw for all compiles and runs in a
     fraction of the time of one for each.
     """
+    # Flax's constants have JAX's default dtype, which JAX_ENABLE_X64 makes double.
+    parameters = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), parameters)
     flat, unravel = ravel_pytree(parameters)
     draws = unravel(jax.random.uniform(key, flat.shape, flat.dtype, minval=-1.0, maxval=1.0))
 
@@ -79,8 +81,8 @@ class BatchNorm(nn.Module):
         size = inputs.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (size,))
         bias = self.param("bias", nn.initializers.zeros, (size,))
-        running_mean = self.variable("statistics", "mean", jnp.zeros, (size,))
-        running_variance = self.variable("statistics", "variance", jnp.ones, (size,))
+        running_mean = self.variable("statistics", "mean", jnp.zeros, size, jnp.float32)
+        running_variance = self.variable("statistics", "variance", jnp.ones, size, jnp.float32)
         mean, variance = running_mean.value, running_variance.value
         if training:
             # Sums over rows, not products with the weights: XLA fuses them on a CPU.

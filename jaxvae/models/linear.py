@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.models.cholesky import cholesky, inverse_lower
 from jaxvae.models.distributions import LOG_2PI, CorrelatedGaussian
+from jaxvae.models.linear_gaussian import condition, information
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.models.student_t import CorrelatedT, StudentT, log_student_t
 
@@ -101,26 +101,23 @@ def _read(model: Model, variables: Variables, batch: Batch) -> Rows:
 
 
 def _condition(rows: Rows, batch: Batch) -> Conditioned:
-    """With S = P^½ and M = I + S Wᵀ Ψ⁻¹ W S = N Nᵀ over the cells observed,
+    """With S = P^½ and M = I + S Wᵀ Ψ⁻¹ W S over the cells observed,
 
     a = M⁻¹ S Wᵀ Ψ⁻¹ (x - W m - b),   z | x ~ N(m + S a, S M⁻¹ S)
     ln|Σ| = Σ ln Ψ + ln|M|,   distance = rᵀ Ψ⁻¹ r + aᵀa,   r = x - W (m + S a) - b
     """
     loadings, deviation = rows.loadings, jnp.sqrt(rows.prior_variance)
-    weights = batch.observed / rows.noise
+    precision = batch.observed / rows.noise
     residual = batch.values - rows.bias - rows.prior_mean @ loadings
-    inner = jnp.einsum("ra,ka,la->rkl", weights, loadings, loadings)
-    inner *= deviation[:, :, None] * deviation[:, None, :]
-    factor = cholesky(inner + jnp.eye(len(loadings), dtype=inner.dtype)[None])
-    inverse = inverse_lower(factor)
-    slope = deviation * ((weights * residual) @ loadings.T)
-    step = jnp.einsum("rji,rj->ri", inverse, jnp.einsum("rij,rj->ri", inverse, slope))
-    left = residual - (deviation * step) @ loadings
-    log_root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
+    root = deviation[:, :, None] * jnp.eye(len(loadings), dtype=deviation.dtype)[None]
+    score = (precision * residual) @ loadings.T
+    found = condition(root, information(loadings.T, precision), score)
+    left = residual - (deviation * found.step) @ loadings
+    log_noise = jnp.sum(batch.observed * jnp.log(rows.noise), axis=-1)
     return Conditioned(
-        mean=rows.prior_mean + deviation * step,
-        root=deviation[:, :, None] * jnp.swapaxes(inverse, -1, -2),
-        distance=jnp.sum(weights * left * left, axis=-1) + jnp.sum(step * step, axis=-1),
-        log_determinant=jnp.sum(batch.observed * jnp.log(rows.noise), axis=-1) + 2.0 * log_root,
+        mean=rows.prior_mean + deviation * found.step,
+        root=found.root,
+        distance=jnp.sum(precision * left * left, axis=-1) + jnp.sum(found.step**2, axis=-1),
+        log_determinant=log_noise + found.log_determinant,
         n_seen=jnp.sum(batch.observed, axis=-1),
     )

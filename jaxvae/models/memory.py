@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxvae.models.cholesky import cholesky, inverse_lower
+from jaxvae.models.cholesky import inverse
 from jaxvae.models.model import Recurrence
 
 LEAST_SQUARE, LEAST_NOISE = 1e-3, 0.02
@@ -72,11 +72,11 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
     waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
     shape = (len(speeds.squares), n_assets)
     return Memory(
-        products=jnp.eye(n_assets),
+        products=jnp.eye(n_assets, dtype=jnp.float32),
         loadings=jnp.asarray(waves, jnp.float32),
-        noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY),
-        squares=jnp.ones(shape),
-        means=jnp.zeros(shape),
+        noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY, jnp.float32),
+        squares=jnp.ones(shape, jnp.float32),
+        means=jnp.zeros(shape, jnp.float32),
     )
 
 
@@ -184,20 +184,15 @@ def _em_step(
     """
     weighted = loadings / noise[..., None, :]
     information = jnp.einsum("...ka,...la->...kl", weighted, loadings)
-    unit = jnp.broadcast_to(jnp.eye(loadings.shape[-2]), information.shape)
-    spread = _inverse(unit + information)
+    unit = jnp.eye(loadings.shape[-2], dtype=loadings.dtype)
+    spread = inverse(information + jnp.broadcast_to(unit, information.shape))
     beta = jnp.einsum("...kl,...la->...ka", spread, weighted)
     cross = jnp.einsum("...ka,...ab->...kb", beta, products)
     moment = spread + jnp.einsum("...ka,...la->...kl", cross, beta)
-    loadings = jnp.einsum("...kl,...la->...ka", _inverse(moment), cross)
+    loadings = jnp.einsum("...kl,...la->...ka", inverse(moment), cross)
     explained = jnp.sum(loadings * cross, axis=-2)
     diagonal = jnp.diagonal(products, axis1=-2, axis2=-1)
     return loadings, jnp.maximum(diagonal - explained, LEAST_NOISE)
-
-
-def _inverse(matrices: Float[Array, "*rows size size"]) -> Float[Array, "*rows size size"]:
-    root = inverse_lower(cholesky(matrices))
-    return jnp.einsum("...ki,...kj->...ij", root, root)
 
 
 def _decay(half_lives: tuple[float, ...]) -> np.ndarray:

@@ -78,7 +78,11 @@ class StudentT(Distribution):
         portfolios = self.portfolios(weights)
         squares = scaled_squares(portfolios.mean, portfolios.log_scale, returns[None, :])
         shape = 0.5 * (self.df + len(returns))
-        mixing = 0.5 * (self.df + jnp.sum(squares, axis=-1)) / jax.random.gamma(key_mixing, shape)
+        mixing = (
+            0.5
+            * (self.df + jnp.sum(squares, axis=-1))
+            / jax.random.gamma(key_mixing, shape, dtype=shape.dtype)
+        )
         variances = mixing[:, None] * jnp.exp(self.log_scale)
         values = move_onto(key_noise, self.mean, variances, weights, returns)
         return values, jnp.zeros_like(mixing)
@@ -159,7 +163,9 @@ class IndependentT(Distribution):
         Gaussian once they are known: that density takes the place of the stand-in's."""
         key_noise, key_mixing = jax.random.split(key)
         half = jnp.broadcast_to(0.5 * self.df, self.mean.shape)
-        variances = jnp.exp(self.log_scale) * half / jax.random.gamma(key_mixing, half)
+        variances = (
+            jnp.exp(self.log_scale) * half / jax.random.gamma(key_mixing, half, dtype=half.dtype)
+        )
         portfolios = self.portfolios(weights)
         known = jnp.broadcast_to(returns[None, :], portfolios.mean.shape)
         several = jnp.sum(weights != 0.0, axis=-1) > 1

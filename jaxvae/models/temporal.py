@@ -121,7 +121,9 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         dtype = batch.values.dtype
-        variables = Variables(_first_parameters(key, starts), {}, jnp.ones(config.n_factors))
+        variables = Variables(
+            _first_parameters(key, starts), {}, jnp.ones(config.n_factors, jnp.float32)
+        )
         return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
 
     def settled(variables: Variables) -> Variables:
@@ -327,12 +329,12 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
 def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
     """No deviation from the start, but in the encoder's perceptron, which would else never move."""
     parameters = jax.tree.map(
-        lambda start: jnp.zeros((1, *start.value.shape)),
+        lambda start: jnp.zeros((1, *start.value.shape), jnp.float32),
         starts,
         is_leaf=lambda leaf: isinstance(leaf, Start),
     )
     encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
-    first = jax.random.normal(key, hidden.shape) * hidden.shape[1] ** -0.5
+    first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[1] ** -0.5
     return {**parameters, "encoder": {**encoder, "hidden": first}}
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
+from jaxvae.training.streams import Stream
 
 
 class Judged(NamedTuple):
@@ -93,7 +94,7 @@ def _judge(
 ) -> Judged:
     """of_seeds: factors, active and quality of the members at the chosen β."""
     presence = survival.presence(joint, seeds)
-    chance = survival.chance_stability(np.random.default_rng(config.root_seed), *of_seeds)
+    chance = survival.chance_stability(Stream.RESAMPLING.generator(config.root_seed), *of_seeds)
     return Judged(presence, stability, chance, survival.survives(presence, stability, chance))
 
 

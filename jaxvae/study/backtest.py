@@ -20,19 +20,19 @@ from jaxvae.inference.members import Fitted
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import metric_rows
+from jaxvae.training.streams import Stream
 
 ORDERS = (0.05, 0.01)
 DRAWS = 2000
 LAGS, PATHS, BURN_IN = 20, 4, 250
 LARGEST = 10.0  # squared returns in standard units are cut at its square: one crash is no cluster
-STREAM = 2**32 - 4
 
 
 def backtest(
     prepared: Prepared, fitted: Fitted, comparisons: pd.DataFrame, config: StudyConfig
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows of the metrics table, and sentences for the report."""
-    key = jax.random.fold_in(jax.random.key(config.root_seed), STREAM)
+    key = Stream.BACKTEST.key(config.root_seed)
     key_risk, key_paths = jax.random.split(key)
     kept, filtered = value_at_risk(key_risk, prepared, fitted)
     rows = [

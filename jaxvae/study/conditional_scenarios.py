@@ -22,6 +22,7 @@ from jaxvae.inference.scenarios import even_rows
 from jaxvae.study.config import check_seed
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.questions import require_room
+from jaxvae.training.streams import Stream
 
 SAMPLES = 64
 LEAST_ROWS = 256
@@ -72,7 +73,7 @@ def scenarios_given(
     effective = effective_sample_size(weights)
     _warn_if_far(fitted, portfolios, returns, list(given))
     _warn_if_few(effective, len(weights), number)
-    picked = systematic_resample(np.random.default_rng(seed), weights, number)
+    picked = systematic_resample(Stream.RESAMPLING.generator(seed), weights, number)
     values = np.asarray(found.values, np.float64)
     values = fitted.scaler.restore(values.reshape(-1, values.shape[-1])[picked])
     exact = portfolios.sum(axis=1) == 1.0

@@ -6,8 +6,8 @@ from typing import Any
 from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
 from jaxvae.models import describe_family
 from jaxvae.study.presets import MODELS, Preset, make_preset
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
-from jaxvae.training.state import TrainConfig
 
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000

@@ -9,6 +9,7 @@ from jaxvae.models import standard_normal_prior
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import metric_rows
+from jaxvae.training.streams import Stream
 
 CHANCE = "total_correlation_chance_mean"
 PARTS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
@@ -41,7 +42,7 @@ def kl_rows(parts: pd.DataFrame, n_factors: int) -> pd.DataFrame:
 
 
 def _of_member(grid: Trained, member: int, fit: slice, root_seed: int) -> tuple[float, ...]:
-    said, rng = grid.evaluation, np.random.default_rng(root_seed)
+    said, rng = grid.evaluation, Stream.RESAMPLING.generator(root_seed)
     arrays = (said.factors[member], said.log_variance[member])
     codes = Codes(*(np.asarray(array, np.float64)[fit] for array in arrays))
     return (*decompose(rng, codes), chance_correlation(rng, codes))

@@ -1,6 +1,5 @@
 """A study in words and settings: what `config.json` holds and what the report must say."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -142,7 +141,7 @@ def describe_study(
         "identity": study_identity(panel, config),
         "model_config": describe_family(preset.model),
         "model_facts": describe_facts(prepared.model),
-        "train_config": asdict(preset.train),
+        "train_config": preset.train.record(),
         "panel": _describe_panel(prepared),
         "chosen": {
             "member": chosen,

@@ -21,6 +21,7 @@ from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.fit import Prepared, Trained
+from jaxvae.training.streams import Stream
 
 CARRIED = 0.5
 RANKED_BY = ("log_likelihood_validation", "udr")
@@ -35,7 +36,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     log-likelihood of the validation dates over seeds (nats a date), its paired gain over members
     without factors with a 95 % interval, and the mean number of factors in use.
     """
-    rng = np.random.default_rng(config.root_seed)
+    rng = Stream.RESAMPLING.generator(config.root_seed)
     classical = _classical(prepared, rng)
     sound, scores = _scores_by_size(sweep)
     sizes = _sizes_table(rng, sweep, sound, scores)

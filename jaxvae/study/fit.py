@@ -38,11 +38,9 @@ from jaxvae.training.ensemble import (
     member_grid,
     train_ensemble,
 )
-from jaxvae.training.state import Data, make_data
+from jaxvae.training.state import Data
 from jaxvae.training.store import Store
-
-# The evaluation's key is folded out of the root by a number that is no member's seed.
-EVALUATION_STREAM = 2**32 - 1
+from jaxvae.training.streams import Stream
 
 
 class Prepared(NamedTuple):
@@ -155,8 +153,7 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     training, judged = (
         make_batch(prepared.values[rows], prepared.conditions[rows]) for rows in (fit, validation)
     )
-    data = make_data(training, judged, batch_size)
-    return data._replace(n_batches=jnp.int32(math.ceil(n_training_rows / batch_size)))
+    return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 
 def train_grid(
@@ -218,7 +215,7 @@ def train_members(
     """Train members on the data and evaluate them on all dates of the panel, tile by tile; stage:
     where finished tiles and the state of the one in work are kept, by default memory."""
     root = jax.random.key(config.root_seed)
-    key = jax.random.fold_in(root, EVALUATION_STREAM)
+    key = Stream.EVALUATION.fold_into(root)
     model, width = prepared.model, config.tile_width
 
     def evaluated(ensemble: Ensemble) -> Trained:

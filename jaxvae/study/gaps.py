@@ -12,13 +12,13 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines import Elliptical
 from jaxvae.analysis.incomplete import draw_missing
 from jaxvae.data.panel import Panel, Split
+from jaxvae.training.streams import Stream
 
 # Chosen on validation dates of draws of the synthetic panels that are not reported; see
 # experiments/missing.py.
 HIDDEN_CELLS = 0.25
 MOST_NAMED = 5
 LEAST_ABSENCE = 5  # dates at either end of the panel; an asset that lacks fewer has a gap there
-DRAW_STREAM = 7
 
 
 def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
@@ -33,7 +33,7 @@ def completed(
     the values themselves where none is missing."""
     if not is_incomplete(values):
         return values
-    rng = np.random.default_rng((root_seed, DRAW_STREAM))
+    rng = Stream.GAPS.generator(root_seed)
     return draw_missing(rng, values, factor_analysis.mean, factor_analysis.scatter)
 
 

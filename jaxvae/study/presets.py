@@ -16,7 +16,8 @@ from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
 from jaxvae.models.static import AdditiveConfig, PerceptronConfig
 from jaxvae.models.temporal import TemporalConfig
-from jaxvae.training.state import Losses, TrainConfig
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.state import Losses
 
 ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
 
@@ -62,7 +63,7 @@ PRESETS = {
     # Factors come into use one at a time.
     "additive": Preset(
         AdditiveConfig(degree=3),
-        TrainConfig(epochs=800, warmup_epochs=0, unfold_epochs=500, patience=None),
+        TrainConfig(epochs=800, warmup_epochs=0, curriculum_epochs=500, patience=None),
         learning_rate=1e-2,
         rank=4,
     ),
@@ -135,7 +136,7 @@ def make_preset(
             with a method `build`.
         n_factors: latent factors of a preset; a caller's own model has its own.
         epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
-            unfold in the same share of them.
+            come into use in the same share of them.
         warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
             place of the preset's; a capacity rises over half of the epochs, without warm-up unless
             asked for.
@@ -179,8 +180,8 @@ def _in_epochs(train: TrainConfig, epochs: int | None) -> TrainConfig:
     if epochs is None:
         return train
     warmup = min(train.warmup_epochs, epochs // 4)
-    unfold = train.unfold_epochs * epochs // train.epochs
-    return replace(train, epochs=epochs, warmup_epochs=warmup, unfold_epochs=unfold)
+    curriculum = train.curriculum_epochs * epochs // train.epochs
+    return replace(train, epochs=epochs, warmup_epochs=warmup, curriculum_epochs=curriculum)
 
 
 def _with_charges(

@@ -52,9 +52,9 @@ from jaxvae.study.tables import (
     score_baselines,
 )
 from jaxvae.training.objective import Bound
+from jaxvae.training.streams import Stream
 
 SCENARIOS = 8000
-SCENARIO_STREAM, COVARIANCE_STREAM = 2**32 - 2, 2**32 - 3
 
 
 class Found(NamedTuple):
@@ -103,7 +103,7 @@ def summarise(
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, scored, prepared.split, config.root_seed, of_seeds)
-    key = jax.random.fold_in(jax.random.key(config.root_seed), SCENARIO_STREAM)
+    key = Stream.SCENARIOS.key(config.root_seed)
     scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
     of_past, ahead = _of_the_past(found, compared)
@@ -338,7 +338,7 @@ def _member_columns(
 
 
 def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:
-    key = jax.random.fold_in(jax.random.key(config.root_seed), COVARIANCE_STREAM)
+    key = Stream.COVARIANCE.key(config.root_seed)
     scale = prepared.scaler.scale
     under = _under(prepared)
     standard = covariance_of_mixture(key, prepared.model, fitted, under, SCENARIOS)

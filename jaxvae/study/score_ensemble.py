@@ -22,6 +22,7 @@ from jaxvae.study.tables import (
     score_values,
     test_lead,
 )
+from jaxvae.training.streams import Stream
 
 OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AXES.names)
 UDR_DRAWS = 100
@@ -64,7 +65,7 @@ def udr_rows(
         if np.isfinite(value)
     ]
     if len(means) > 1:
-        scores, rng = udr(means, kl), np.random.default_rng(root_seed)
+        scores, rng = udr(means, kl), Stream.RESAMPLING.generator(root_seed)
         joint = {"udr": scores.mean()}
         nulls = {
             "chance": shifted_udr(rng, means, kl, UDR_DRAWS),
@@ -97,6 +98,6 @@ def best_seed_rows(
 
     strongest = max(baselines, key=on_test)
     leads = np.stack([test_lead(seed, strongest, split) for seed in seeds], axis=1)
-    p_value = best_of_many_p_value(np.random.default_rng(root_seed), leads)
+    p_value = best_of_many_p_value(Stream.RESAMPLING.generator(root_seed), leads)
     values = {"best_seed_lead": leads.mean(axis=0).max(), "best_seed_p_value": p_value}
     return metric_rows("vae_ensemble", "test", values, n_factors=seeds[0].n_factors)

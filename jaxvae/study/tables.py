@@ -34,6 +34,7 @@ from jaxvae.analysis.nulls import (
     shifted_scores,
 )
 from jaxvae.data.panel import Split
+from jaxvae.training.streams import Stream
 
 REFIT_SPLITS = ("fit", "test")
 MEMBER_SPLITS = ("train", "validation", "test")
@@ -181,10 +182,12 @@ def comparisons_table(
     """
     pairs = [(model, baseline) for model in models for baseline in baselines]
     gaps = np.stack([test_lead(*pair, split) for pair in pairs], axis=1)
-    alone = [block_bootstrap_interval(np.random.default_rng(root_seed), gap) for gap in gaps.T]
+    alone = [
+        block_bootstrap_interval(Stream.RESAMPLING.generator(root_seed), gap) for gap in gaps.T
+    ]
     half = np.array([over_seeds.get(model.model, np.nan) for model, _ in pairs])
     difference, *over_dates = np.array(alone).T
-    joint = simultaneous_intervals(np.random.default_rng(root_seed), gaps)
+    joint = simultaneous_intervals(Stream.RESAMPLING.generator(root_seed), gaps)
     ends = np.array([over_dates, joint, (difference - half, difference + half)])
     widest = np.nan_to_num(ends[:, 1] - ends[:, 0], nan=-1.0).argmax(axis=0)
     names = [
@@ -253,7 +256,7 @@ def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int)
     fit, rows = context.split.fit, getattr(context.split, split)
     levels: dict[str, Null] = {}
     for asked in _factor_scores(scored, split):
-        rng = np.random.default_rng(root_seed)
+        rng = Stream.RESAMPLING.generator(root_seed)
         draws = shifted_scores(rng, asked.score, learned, known, fit, rows, asked.n_shifts)
         levels |= dict(zip(asked.names, map(null_of, draws.T), strict=True))
     return levels
@@ -265,7 +268,7 @@ def _rotation_nulls(split: str, context: Context, root_seed: int) -> dict[str, N
     if known is None:
         return {}
     fit, rows = context.split.fit, getattr(context.split, split)
-    rng = np.random.default_rng(root_seed)
+    rng = Stream.RESAMPLING.generator(root_seed)
     levels: dict[str, Null] = {}
     for asked in (BY_MATCHING, BY_AXES) if split == "test" else (BY_MATCHING,):
         draws = rotated_scores(rng, asked.score, known, fit, rows, asked.n_rotations)

@@ -64,7 +64,7 @@ def _random_order(key: Key[Array, ""], used: Bool[Array, " row"]) -> Int[Array, 
     low = jnp.uint32((1 << n_low) - 1)
     unused = jnp.where(used, jnp.uint32(0), jnp.uint32(1 << 31))
     order = jnp.arange(n_rows, dtype=jnp.uint32)
-    for drawn in jax.random.bits(key, (-(-3 * n_low // (31 - n_low)), n_rows)):
+    for drawn in jax.random.bits(key, (-(-3 * n_low // (31 - n_low)), n_rows), jnp.uint32):
         rank = (drawn >> 1 & ~low) | unused[order]
         order = order[jnp.sort(rank | jnp.arange(n_rows, dtype=jnp.uint32)) & low]
     return order.astype(jnp.int32)

@@ -24,7 +24,8 @@ from jaxvae.errors import (
 )
 from jaxvae.models.model import Model, Variables
 from jaxvae.training import member as train
-from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, compact
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.state import Data, Hyperparameters, Losses, TrainState, compact
 from jaxvae.training.store import InMemory, Store, TileState
 from jaxvae.training.tiles import (
     Devices,

@@ -1,7 +1,7 @@
 """Training one member: pure functions `init`, `step`, `epoch` and `fit`; `vmap` comes from outside.
 
-`terms` says what is minimised. What may differ between members is an array in `Hyperparameters`;
-what shapes the program is in `TrainConfig`.
+`objective` says what is minimised. What may differ between members is an array in
+`Hyperparameters`; what shapes the program is in `TrainConfig`.
 """
 
 import math
@@ -10,14 +10,36 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.batches import blocks, shuffle, unobserve
-from jaxvae.training.objective import weighted_mean
-from jaxvae.training.state import Data, Hyperparameters, Losses, TrainConfig, TrainState, view
-from jaxvae.training.terms import Noise, draw_noise, row_terms
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.objective import row_terms, weighted_mean
+from jaxvae.training.optimiser import make_optimiser
+from jaxvae.training.state import Data, Hyperparameters, Losses, TrainState, view
+
+
+class EpochSettings(NamedTuple):
+    """What the steps of an epoch share.
+
+    beta: weight of the KL term. learning_rate: of the optimiser. capacity: nats a row at which the
+    KL is held; None where it is not. n_rows: the member's training rows by their weights, which
+    share a model's `complexity` evenly; β does not weigh it.
+    """
+
+    beta: Float[Array, ""]
+    learning_rate: Float[Array, ""]
+    capacity: Float[Array, ""] | None = None
+    n_rows: Float[Array, ""] | float = math.inf
+
+
+class StepInfo(NamedTuple):
+    """A batch's weighted sums of the objective and its parts, in nats."""
+
+    total: Float[Array, ""]
+    reconstruction: Float[Array, ""]
+    kl: Float[Array, ""]
 
 
 def init(
@@ -33,9 +55,7 @@ def init(
     variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
         variables=variables,
-        optimiser=_optimiser(variables.parameters, config, True).init(
-            ravel_pytree(variables.parameters)[0]
-        ),
+        optimiser=make_optimiser(config).init(variables.parameters),
         best=variables,
         best_validation=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(0),
@@ -44,60 +64,60 @@ def init(
     )
 
 
-class Moving(NamedTuple):
-    """What a step moves: the parameters as one flat vector, so that an update is a few large
-    operations instead of a few for every layer; running statistics; the optimiser's state."""
-
-    parameters: Float[Array, " parameter"]
-    statistics: Any
-    optimiser: Any
-
-
 def step(
-    noise: Noise,
-    moving: Moving,
+    key: Key[Array, ""],
+    state: TrainState,
     batch: Batch,
-    beta: Float[Array, ""],
-    learning_rate: Float[Array, ""],
-    variables: Variables,
+    settings: EpochSettings,
     model: Model,
     config: TrainConfig,
-    capacity: Float[Array, ""] | None = None,
-    n_rows: Float[Array, ""] | float = math.inf,
-) -> tuple[Moving, Float[Array, " 3"]]:
-    """One step of Adam (Kingma & Ba 2015) on one batch; none where its weights are all 0.
+) -> tuple[TrainState, StepInfo]:
+    """One step of the optimiser on one batch.
 
-    variables: the member's, for the shape of its parameters and its factor mask.
-    capacity: of the epoch, as `row_terms` takes it.
-    n_rows: the member's training rows by their weights, which share what a model's `complexity`
-        says evenly; β does not weigh it.
+    Args:
+        key: of the step's draws.
+        state: of the member, with the factors of the epoch in its mask.
+        batch: the rows. Where all weights are 0 nothing moves, the optimiser's count included.
+        settings: of the epoch.
+        model, config: what shapes the program.
 
-    Returns what has moved, and the batch's sums of total, reconstruction and KL in nats.
+    Returns:
+        The state with parameters, running statistics and optimiser moved, and the batch's sums.
     """
-    unravel = ravel_pytree(variables.parameters)[1]
-    now = variables._replace(statistics=moving.statistics)
-
-    def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Float[Array, " 3"]]]:
-        at = now._replace(parameters=parameters)
-        terms, moved = row_terms(noise, at, batch, beta, model, config, True, capacity)
-        if model.complexity is not None:
-            terms = terms._replace(total=terms.total + model.complexity(at) / n_rows)
-        sums = jnp.stack([batch.weights @ term for term in terms])
-        mean = config.reduction == "mean"
-        value = weighted_mean(terms.total, batch.weights) if mean else sums[0]
-        return value, (moved.statistics, sums)
-
-    gradients, (statistics, sums) = jax.grad(loss, has_aux=True)(unravel(moving.parameters))
     used = jnp.any(batch.weights > 0.0)
-    update = _optimiser(variables.parameters, config, used).update
+    # A batch without weight is worked out at full weight and then dropped: its own gradient is 0,
+    # whose norm has no derivative, and NaN times nothing is NaN where training is differentiated.
+    batch = batch._replace(weights=jnp.where(used, batch.weights, 1.0))
+    parameters = state.variables.parameters
+
+    def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, StepInfo]]:
+        at = state.variables._replace(parameters=parameters)
+        terms, moved = row_terms(
+            key, at, batch, settings.beta, model, config, True, settings.capacity
+        )
+        if model.complexity is not None:
+            terms = terms._replace(total=terms.total + model.complexity(at) / settings.n_rows)
+        info = StepInfo(*(batch.weights @ term for term in terms))
+        mean = config.reduction == "mean"
+        value = weighted_mean(terms.total, batch.weights) if mean else info.total
+        return value, (moved.statistics, info)
+
+    (value, (statistics, info)), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
     # Optax mixes integer counts with floats, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
-        direction, optimiser = update(
-            ravel_pytree(gradients)[0], moving.optimiser, moving.parameters
+        updates, optimiser = make_optimiser(config).update(
+            gradients,
+            state.optimiser,
+            parameters,
+            learning_rate=settings.learning_rate,
+            value=value,
         )
-    change = jnp.where(used, learning_rate * direction, 0.0)
-    statistics = _select(used, statistics, moving.statistics)
-    return Moving(moving.parameters - change, statistics, optimiser), sums
+    variables = state.variables._replace(
+        parameters=optax.apply_updates(parameters, updates), statistics=statistics
+    )
+    moved = state._replace(variables=variables, optimiser=optimiser)
+    nothing = jax.tree.map(jnp.zeros_like, info)
+    return _select(used, (moved, info), (state, nothing))
 
 
 def epoch(
@@ -113,19 +133,20 @@ def epoch(
     `key` is the member's; the epoch's own keys are folded out of it. A member that is stopped,
     frozen or at its last epoch comes back unchanged.
     """
-    variables, optimiser, sums = _pass_over_rows(key, state, data, hyperparameters, model, config)
+    moved, sums = _pass_over_rows(key, state, data, hyperparameters, model, config)
     key_validation = jax.random.fold_in(key, config.epochs)
     validation = _validation_objective(
-        key_validation, variables, data, hyperparameters, model, config
+        key_validation, moved.variables, data, hyperparameters, model, config
     )
     running = is_running(state, hyperparameters, config)
-    healthy = _all_finite((variables.parameters, sums))
-    moved = state._replace(variables=variables, optimiser=optimiser, epoch=state.epoch + 1)
+    healthy = _all_finite((moved.variables.parameters, sums))
+    moved = moved._replace(epoch=state.epoch + 1)
     moved = _keep_best(moved, validation, hyperparameters, config)
     state = _select(running & healthy, moved, state)._replace(ok=state.ok & (healthy | ~running))
-    n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
-    count = n_rows if config.reduction == "mean" else data.n_batches.astype(jnp.float32)
-    total, reconstruction, kl = sums / count
+    count: Any = _n_rows(data, hyperparameters)
+    if config.reduction == "sum":
+        count = jnp.asarray(_n_batches(data, config), jnp.float32)
+    total, reconstruction, kl = (one / count for one in sums)
     return state, Losses(total, reconstruction, kl, validation)
 
 
@@ -175,25 +196,6 @@ def is_running(
     return running & (state.epoch - state.best_epoch < config.patience)
 
 
-def _optimiser(
-    parameters: Any, config: TrainConfig, used: Bool[Array, ""] | bool
-) -> optax.GradientTransformation:
-    """Clipping, Adam's direction and weight decay, over a flat vector of parameters.
-
-    Where a batch is not used the moments decay by 1 and take in nothing, which costs no pass over
-    them; the direction is then undefined.
-    """
-    b1, b2 = jnp.where(used, 0.9, 1.0), jnp.where(used, 0.999, 1.0)
-    parts = [optax.scale_by_adam(b1, b2)]
-    if config.clip_norm is not None:
-        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    if config.weight_decay:
-        matrices = jax.tree.map(lambda leaf: jnp.full(leaf.shape, leaf.ndim > 1), parameters)
-        decayed = jnp.where(ravel_pytree(matrices)[0], config.weight_decay, 0.0)
-        parts.append(optax.stateless(lambda updates, flat: updates + decayed * flat))
-    return optax.chain(*parts)
-
-
 def _pass_over_rows(
     key: Key[Array, ""],
     state: TrainState,
@@ -201,51 +203,52 @@ def _pass_over_rows(
     hyperparameters: Hyperparameters,
     model: Model,
     config: TrainConfig,
-) -> tuple[Variables, Any, Float[Array, " 3"]]:
+) -> tuple[TrainState, StepInfo]:
+    """The state after a step on each batch, with the epoch's factors in its mask, and the sums over
+    all batches."""
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
     cut = blocks if model.facts.ordered else shuffle
-    rows, weights = cut(key_shuffle, hyperparameters.row_weights, config.batch_size)
+    rows, weights = cut(key_shuffle, hyperparameters.row_weights, _batch_size(data, config))
     beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
-    capacity = _capacity(state.epoch, config)
-    noise = _noise_by_batch(key_noise, len(rows), model, config)
-
-    n_rows = jnp.sum(hyperparameters.row_weights * data.training.weights)
+    capacity, n_rows = _capacity(state.epoch, config), _n_rows(data, hyperparameters)
+    settings = EpochSettings(beta, learning_rate, capacity, n_rows)
     mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
-    variables = state.variables._replace(factor_mask=mask)
 
-    def body(index: Int[Array, ""], carry: tuple[Moving, Array]) -> tuple[Moving, Array]:
-        moving, sums = carry
+    def body(
+        index: Int[Array, ""], carry: tuple[TrainState, StepInfo]
+    ) -> tuple[TrainState, StepInfo]:
+        state, sums = carry
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
         batch = unobserve(batch) if model.facts.ordered else batch
-        drawn = jax.tree.map(lambda leaf: leaf[index], noise)
-        moving, more = step(
-            drawn,
-            moving,
-            batch,
-            beta,
-            learning_rate,
-            variables,
-            model,
-            config,
-            capacity,
-            n_rows,
-        )
-        return moving, sums + more
+        key_step = jax.random.fold_in(key_noise, index)
+        state, info = step(key_step, state, batch, settings, model, config)
+        return state, jax.tree.map(jnp.add, sums, info)
 
-    flat, unravel = ravel_pytree(variables.parameters)
-    start = Moving(flat, variables.statistics, state.optimiser), jnp.zeros(3, jnp.float32)
-    moving, sums = jax.lax.fori_loop(0, data.n_batches, body, start)
-    variables = Variables(unravel(moving.parameters), moving.statistics, mask)
-    return variables, moving.optimiser, sums
+    start = state._replace(variables=state.variables._replace(factor_mask=mask))
+    none = StepInfo(*jnp.zeros(3, jnp.float32))
+    moved: tuple[TrainState, StepInfo] = jax.lax.fori_loop(
+        0, _n_batches(data, config), body, (start, none)
+    )
+    return moved
 
 
-def _noise_by_batch(
-    key: Key[Array, ""], n_batches: int, model: Model, config: TrainConfig
-) -> Noise:
-    """An epoch's noise, drawn at once: many small draws cost more than a large one."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n_batches))
-    return jax.vmap(lambda key: draw_noise(key, config.batch_size, model, config))(keys)
+def _batch_size(data: Data, config: TrainConfig) -> int:
+    """Rows a step: no more than there are."""
+    return min(config.batch_size, data.training.values.shape[0])
+
+
+def _n_batches(data: Data, config: TrainConfig) -> int | Int[Array, ""]:
+    """Batches an epoch: a number that the program knows, so that it can be differentiated backward,
+    unless the data hold another."""
+    if data.n_batches is not None:
+        return data.n_batches
+    return math.ceil(data.training.values.shape[0] / _batch_size(data, config))
+
+
+def _n_rows(data: Data, hyperparameters: Hyperparameters) -> Float[Array, ""]:
+    """The training rows by their weights."""
+    return jnp.sum(hyperparameters.row_weights * data.training.weights)
 
 
 def _schedules(
@@ -256,8 +259,6 @@ def _schedules(
     beta = hyperparameters.beta
     if config.warmup_epochs:
         beta *= jnp.minimum(1.0, done / config.warmup_epochs)
-    if config.schedule == "constant":
-        return beta, hyperparameters.learning_rate
     decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done / config.epochs))
     return beta, hyperparameters.learning_rate * decay
 
@@ -276,11 +277,11 @@ def _open_factors(
     epoch: Int[Array, ""], factor_mask: Float[Array, " factor"], config: TrainConfig
 ) -> Float[Array, " factor"]:
     """The factors of the mask that an epoch may use: one more after each equal part of the
-    unfolding, all of them from its end on."""
+    curriculum, all of them from its end on."""
     n_factors = factor_mask.shape[0]
-    if config.unfold_epochs == 0:
+    if config.curriculum_epochs == 0:
         return factor_mask
-    n_open = 1 + epoch * n_factors // config.unfold_epochs
+    n_open = 1 + epoch * n_factors // config.curriculum_epochs
     return jnp.where(jnp.arange(n_factors) < n_open, factor_mask, 0.0)
 
 
@@ -298,8 +299,7 @@ def _validation_objective(
     batch = take_rows(data.validation, slice(None))
     weights = data.validation.weights * hyperparameters.validation_weights
     batch = batch._replace(weights=weights)
-    noise = draw_noise(key, len(batch.values), model, config)
-    terms, _ = row_terms(noise, variables, batch, beta, model, config, training=False)
+    terms, _ = row_terms(key, variables, batch, beta, model, config, training=False)
     return weighted_mean(terms.total, weights)
 
 

@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float
 
 from jaxvae.analysis import consensus, metrics, nulls, tracking
 from jaxvae.data.panel import Panel
+from jaxvae.training.streams import Stream
 from jaxvae.walk.members import Said, Span
-
-TRACKING_STREAM = 11
 
 
 class Followed(NamedTuple):
@@ -51,7 +50,7 @@ def follow_factors(
     factors, loadings, ok = by_window
     found = [_consensus(factors[w], loadings[w], ok[w], recent, scale[w]) for w in range(n_windows)]
     factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
-    rng = np.random.default_rng([TRACKING_STREAM, seed])
+    rng = Stream.TRACKING.generator(seed)
     tracked = tracking.track_factors(rng, factors[:, :recent], step)
     in_use = int((factors[:, :recent].std(axis=1) > 0).sum(axis=1).max())
     white = rng.standard_normal((recent, max(in_use, 1)))

@@ -25,12 +25,11 @@ from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
 from jaxvae.training.state import Data, Hyperparameters, Window, view
 from jaxvae.training.store import Stages, in_memory
+from jaxvae.training.streams import Stream
 from jaxvae.training.tiles import concatenate, map_members
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
 GROUPS = 8
-# A member's draws are folded out of the root by a number that is no member's seed.
-EVALUATION_STREAM = 2**32 - 2
 # What is asked of models without closed forms: draws for moments, importance samples a date.
 MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
 
@@ -124,7 +123,7 @@ def train_windows(
     stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
     """
     batch = make_batch(values)
-    shared = (jax.random.fold_in(root, EVALUATION_STREAM), batch)
+    shared = (Stream.WINDOWS.fold_into(root), batch)
 
     def finish(ensemble: Ensemble) -> Said:
         trained = ensemble.variables, ensemble.members
@@ -218,7 +217,7 @@ def _ask(
     stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
     around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
     window = hyperparameters.window._replace(rows=around)
-    batch = view(Data(panel, take_rows(panel, slice(0, 0)), jnp.int32(0)), window).training
+    batch = view(Data(panel, take_rows(panel, slice(0, 0))), window).training
     return _said(key, model, variables, batch, recent)
 
 

@@ -25,6 +25,7 @@ from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
+from jaxvae.training.streams import Stream
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.factors import (
     Followed,
@@ -41,7 +42,6 @@ from jaxvae.walk.members import (
     walk_members,
 )
 
-BOOTSTRAP_STREAM = 12
 COMPARED_WITH = ("factor_analysis", BASELINE)
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
 # A spread below this share of the largest value is rounding: the asset does not vary.
@@ -238,7 +238,7 @@ def describe_strategies(
     other, rows = portfolio[BASELINE].to_numpy(), {}
     for name in portfolio.columns:
         series = portfolio[name].to_numpy()
-        rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
+        rng = Stream.STRATEGIES.generator(seed)
         gap = portfolios.variance_difference(rng, series, other)
         rows[name] = {
             "volatility": portfolios.annual_volatility(series, per_year),
@@ -350,7 +350,7 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
         "model_config": describe_family(preset.model),
-        "train_config": asdict(preset.train),
+        "train_config": preset.train.record(),
         "n_windows": len(spans),
         "dates_per_year": portfolios.dates_per_year(panel.dates),
         "judged_from": str(judged[0].date()),

@@ -14,8 +14,9 @@ from jaxvae.analysis.spectrum import (
     scalar_noise,
 )
 from jaxvae.models import PerceptronConfig, make_batch
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
+from jaxvae.training.state import Data
 
 N_DATES, N_ASSETS, N_FACTORS = 300, 10, 3
 BETAS = (0.25, 1.0, 2.0, 4.0, 12.0)
@@ -180,7 +181,7 @@ def test_trained_linear_members_lose_what_the_spectrum_says():
         epochs=1200, batch_size=N_DATES, warmup_epochs=0, clip_norm=None, patience=None
     )
     model = PerceptronConfig(N_FACTORS, widths=(), normalisation="none").build(N_ASSETS)
-    data = make_data(make_batch(VALUES), make_batch(VALUES[:0]), N_DATES)
+    data = Data(make_batch(VALUES), make_batch(VALUES[:0]))
     members = member_grid((0,), betas, data, model, 2e-2, config.epochs)
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)
     for index, (beta, active) in enumerate(zip(betas, (3, 2, 1, 0), strict=True)):

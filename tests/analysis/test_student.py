@@ -14,7 +14,7 @@ from jaxvae.analysis.baselines import fit_gaussian, fit_multivariate_t
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import df_of, make_batch
-from jaxvae.training.state import TrainConfig
+from jaxvae.training.config import TrainConfig
 
 N_ROWS, N_ASSETS, N_FACTORS, FREEDOM = 1000, 6, 2, 5.0
 MODEL = linear_model(N_FACTORS, N_ASSETS, likelihood="student")

@@ -28,8 +28,8 @@ from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import importance_weighted_bound
-from jaxvae.training.state import TrainConfig
 
 N_ROWS, N_ASSETS, N_FACTORS = 400, 6, 3
 BETAS, SMALL_BETA = (1.0, 2.0, 4.0, 10.0), 0.1

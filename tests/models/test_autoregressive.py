@@ -28,14 +28,16 @@ from jaxvae.study.align import Aligned
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Trained
 from jaxvae.study.persistence import persistence_arrays
-from jaxvae.training import batches, terms
+from jaxvae.training import batches
 from jaxvae.training import member as train
-from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.objective import row_terms
+from jaxvae.training.state import Data, make_hyperparameters
 
 N_ROWS, N_ASSETS, PERSISTENCE = 30, 6, (0.8, -0.3)
 VALUES, PARAMETERS = state_space.planted(1, PERSISTENCE, N_ROWS, N_ASSETS)
 HOLES = np.where(np.random.default_rng(2).random(VALUES.shape) < 0.2, np.nan, VALUES)
-BATCH = make_batch(VALUES)
+BATCH, KEY = make_batch(VALUES), jax.random.key(0)
 MODELS = {
     encoder: AutoregressiveConfig(2, encoder).build(N_ASSETS)
     for encoder in ("smoother", "filter", "perceptron")
@@ -130,9 +132,8 @@ def objective(encoder, values=VALUES, beta=1.0, temperature=1.0):
 
 @functools.partial(jax.jit, static_argnames="model")
 def OBJECTIVE(variables, batch, beta, model):
-    config = TrainConfig()
-    noise = terms.draw_noise(jax.random.key(0), N_ROWS, model, config)
-    return terms.row_terms(noise, variables, batch, beta, model, config, training=False)[0].total
+    terms, _ = row_terms(KEY, variables, batch, beta, model, TrainConfig(), training=False)
+    return terms.total
 
 
 @pytest.mark.parametrize("values", [VALUES, HOLES], ids=["whole", "incomplete"])
@@ -253,12 +254,10 @@ def test_rows_at_random_are_the_ones_they_always_were():
     assert digest.hexdigest()[:16] == "55b17c317a33d644"
 
 
-@pytest.mark.parametrize("setting", [{"n_samples": 2}, {"input_dropout": 0.1}])
-def test_draws_are_refused(setting):
-    model, config = MODELS["smoother"], TrainConfig(**setting)
-    noise = terms.draw_noise(jax.random.key(0), N_ROWS, model, config)
-    with pytest.raises(OptionError, match="draws no z"):
-        terms.row_terms(noise, member("smoother"), BATCH, jnp.float32(1.0), model, config, True)
+def test_draws_are_refused():
+    model, config = MODELS["smoother"], TrainConfig(n_samples=2)
+    with pytest.raises(OptionError, match="draws no factors"):
+        row_terms(KEY, member("smoother"), BATCH, jnp.float32(1.0), model, config, True)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +296,7 @@ def trained():
     @jax.vmap
     def run(beta, weights, shift):
         values = batches[0].values + shift * (1.0 - weights)[:, None]
-        data = make_data(batches[0]._replace(values=values), batches[1], FITTED.batch_size)
+        data = Data(batches[0]._replace(values=values), batches[1])
         one = make_hyperparameters(data, model, FITTED, learning_rate=5e-2)
         one = one._replace(beta=beta, row_weights=weights)
         return train.fit(jax.random.key(0), data, one, model, FITTED)[0].best
@@ -341,9 +340,12 @@ def test_forecasts_are_the_filters_on_every_date_and_the_next():
     run = jax.jit(sample_portfolio, static_argnames=("model", "n_draws"))
     means, variances, draws = run(jax.random.key(6), model, variables, ahead, weights, n_draws=8000)
     known = linear_gaussian(model, variables)
+    weights, parameters = np.asarray(weights), [np.asarray(part) for part in known]
     for last in (10, N_ROWS):
         filtered = kalman.kalman_filter(known, BATCH.values[:last], BATCH.observed[:last])
-        mean, covariance = kalman.forecast(known, filtered, 1)
+        root = np.asarray(filtered.filtered_roots[-1])
+        now = np.asarray(filtered.filtered_means[-1]), root @ root.T
+        mean, covariance = state_space.forecast(parameters, *now, 1)
         variance = float(weights @ covariance[0] @ weights)
         error = np.sqrt(variance / 8000)
         assert abs(float(means[last] - weights @ mean[0])) < 5 * error

@@ -98,12 +98,12 @@ def squared(roots):
 def test_filter_is_statsmodels(panel):
     found, expected = filtered_of(panel), statsmodels(panel)
     np.testing.assert_allclose(found.log_likelihood, expected.llf_obs, atol=1e-9)
-    np.testing.assert_allclose(found.mean, expected.filtered_state.T, atol=1e-9)
+    np.testing.assert_allclose(found.filtered_means, expected.filtered_state.T, atol=1e-9)
     spread = expected.filtered_state_cov.transpose(2, 0, 1)
-    np.testing.assert_allclose(squared(found.root), spread, atol=1e-9)
+    np.testing.assert_allclose(squared(found.filtered_roots), spread, atol=1e-9)
     predicted = expected.predicted_state.T[:-1], expected.predicted_state_cov.transpose(2, 0, 1)
-    np.testing.assert_allclose(found.predicted_mean, predicted[0], atol=1e-9)
-    np.testing.assert_allclose(squared(found.predicted_root), predicted[1][:-1], atol=1e-9)
+    np.testing.assert_allclose(found.predicted_means, predicted[0], atol=1e-9)
+    np.testing.assert_allclose(squared(found.predicted_roots), predicted[1][:-1], atol=1e-9)
 
 
 def test_smoother_is_statsmodels(panel):
@@ -169,7 +169,7 @@ def test_elbo_of_any_chain_is_the_dense_one_and_below_the_likelihood(panel, size
 def test_elbo_of_the_filter_is_below_the_likelihood(panel):
     filtered = filtered_of(panel)
     posterior = kalman.filter_posterior(filtered)
-    np.testing.assert_allclose(COVARIANCES(posterior), squared(filtered.root), atol=1e-12)
+    np.testing.assert_allclose(COVARIANCES(posterior), squared(filtered.filtered_roots), atol=1e-12)
     assert elbo_of(panel, posterior) < float(jnp.sum(filtered.log_likelihood)) - 0.1
 
 
@@ -215,8 +215,10 @@ def test_divergences_are_not_negative_and_0_at_the_prior():
     assert (divergence_of(chain) > 0.0).all()
 
 
-def test_forecasts_are_statsmodels():
-    mean, covariance = kalman.forecast(arrays(PARAMETERS), filtered_of(VALUES), 4)
+def test_forecasts_from_the_last_row_are_statsmodels():
+    filtered = filtered_of(VALUES)
+    last = np.asarray(filtered.filtered_means[-1]), squared(filtered.filtered_roots)[-1]
+    mean, covariance = state_space.forecast(PARAMETERS, *last, 4)
     expected = statsmodels(VALUES, n_ahead=4)
     np.testing.assert_allclose(mean, expected.forecasts.T[-4:], atol=1e-9)
     spread = expected.forecasts_error_cov.transpose(2, 0, 1)[-4:]
@@ -236,7 +238,7 @@ def test_single_precision_is_enough(strength):
     np.testing.assert_allclose(
         single.log_likelihood, double.log_likelihood, atol=3e-5 * max(scale, 1.0), rtol=3e-5
     )
-    chains = [SMOOTHER(arrays(parameters, one.mean.dtype), one) for one in (single, double)]
+    chains = [SMOOTHER(arrays(parameters, one[0].dtype), one) for one in (single, double)]
     np.testing.assert_allclose(chains[0].mean, chains[1].mean, atol=2e-3)
     spread = [np.asarray(COVARIANCES(chain), float) for chain in chains]
     np.testing.assert_allclose(*spread, atol=5e-3 * np.abs(spread[1]).max())

@@ -14,9 +14,10 @@ from jaxvae.models.distributions import (
     UncertainGaussian,
 )
 from jaxvae.models.sectors import SectorLoadings, loadings_divergence
-from jaxvae.training.member import Moving, init, step
-from jaxvae.training.state import TrainConfig, make_data, make_hyperparameters
-from jaxvae.training.terms import draw_noise, row_terms
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.member import EpochSettings, init, step
+from jaxvae.training.objective import row_terms
+from jaxvae.training.state import Data, make_hyperparameters
 
 SECTORS = (0, 0, 1, 1, 1, 2)
 MODEL = ConditionalConfig(2, widths=(), sectors=SECTORS).build(N_ASSETS)
@@ -186,18 +187,13 @@ def test_the_sparse_asset_borrows_most(known):
 
 def test_training_pays_for_loadings_once_a_data_set():
     """Each row's total carries KL(q ‖ p)/n, whatever the batch and β."""
-    config, rows = TrainConfig(batch_size=16), BATCH.values.shape[0]
-    data = make_data(BATCH, BATCH, config.batch_size)
+    config, key = TrainConfig(batch_size=16), jax.random.key(1)
+    data = Data(BATCH, BATCH)
     state = init(jax.random.key(0), data, make_hyperparameters(data, MODEL, config), MODEL, config)
-    flat, _ = jax.flatten_util.ravel_pytree(state.variables.parameters)
-    moving = Moving(flat, state.variables.statistics, state.optimiser)
-    noise = draw_noise(jax.random.key(1), rows, MODEL, config)
-    beta = jnp.float32(3.0)
-    rate = jnp.float32(0.01)
-    shared = (beta, rate, state.variables, MODEL, config)
-    _, sums = step(noise, moving, BATCH, *shared, n_rows=50.0)
-    terms, _ = row_terms(noise, state.variables, BATCH, beta, MODEL, config, True)
-    paid = (float(sums[0]) - float(np.sum(terms.total))) / rows
+    settings = EpochSettings(jnp.float32(3.0), jnp.float32(0.01), n_rows=50.0)
+    _, info = step(key, state, BATCH, settings, MODEL, config)
+    terms, _ = row_terms(key, state.variables, BATCH, settings.beta, MODEL, config, True)
+    paid = (float(info.total) - float(np.sum(terms.total))) / BATCH.values.shape[0]
     cost = float(MODEL.complexity(state.variables))
     assert cost > 1.0
     assert paid == pytest.approx(cost / 50.0, rel=1e-3)

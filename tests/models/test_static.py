@@ -207,7 +207,7 @@ def test_every_model_of_the_command_line_is_a_preset(model):
     preset = make_preset(model, n_factors=3, epochs=40)
     assert preset.model.n_factors == 3
     assert preset.train.epochs == 40
-    assert preset.train.unfold_epochs == (25 if model == "additive" else 0)
+    assert preset.train.curriculum_epochs == (25 if model == "additive" else 0)
 
 
 def test_the_notebook_has_its_own_network_only():

@@ -28,9 +28,10 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
-from jaxvae.training.state import TrainConfig, make_data
-from jaxvae.training.terms import _mask_cells, draw_noise, row_terms
+from jaxvae.training.objective import _hide_cells, row_terms
+from jaxvae.training.state import Data
 
 RNG = np.random.default_rng(8)
 MODEL, VARIABLES, LOADINGS, BIAS, NOISE = linear_gaussian()
@@ -133,10 +134,10 @@ def test_a_mask_of_ones_is_the_plain_model(likelihood):
     mean = encoder["mean"]
     encoder["mean"] = {**mean, "bias": mean["bias"] + ones.sum(axis=0)}
     same = variables._replace(parameters={**variables.parameters, "encoder": encoder})
-    noise = draw_noise(jax.random.key(1), len(WHOLE), plain, TrainConfig())
+    key = jax.random.key(1)
     beta, config = jnp.float32(1.0), TrainConfig()
-    found, _ = TERMS(noise, variables, batch, beta, masked, config, True)
-    expected, _ = TERMS(noise, same, batch, beta, plain, config, True)
+    found, _ = TERMS(key, variables, batch, beta, masked, config, True)
+    expected, _ = TERMS(key, same, batch, beta, plain, config, True)
     np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
 
 
@@ -157,7 +158,7 @@ def test_complete_panels_are_prepared_as_ever():
 
 def test_hidden_cells_are_a_uniform_share_of_each_row():
     batch = make_batch(np.where(np.arange(50) == 7, np.nan, RNG.normal(size=(4000, 50))))
-    fewer = _mask_cells(jax.random.key(0), batch, 0.5)
+    fewer = _hide_cells(jax.random.key(0), batch, 0.5)
     observed, values = np.asarray(fewer.observed), np.asarray(fewer.values)
     assert (observed <= np.asarray(batch.observed)).all()
     np.testing.assert_array_equal(values, np.where(observed > 0, np.asarray(batch.values), 0.0))
@@ -178,7 +179,7 @@ def amortised():
     values = np.where(rng.random(values.shape) < 0.3, np.nan, values)
     model = AdditiveConfig(N_FACTORS, widths=(32,), masked=True).build(N_ASSETS)
     config = TrainConfig(epochs=150, batch_size=100, warmup_epochs=0, patience=None)
-    data = make_data(make_batch(values[:600]), make_batch(values[600:]), config.batch_size)
+    data = Data(make_batch(values[:600]), make_batch(values[600:]))
     members = member_grid((0,), (1.0,), data, model, 1e-2, config.epochs)
     one = tuple(jax.local_devices()[:1])
     ensemble = train_ensemble(
@@ -198,8 +199,8 @@ def test_an_amortised_encoder_keeps_its_tolerance(amortised):
     assert np.sqrt((distance**2).mean()) < 0.35
     config, one, bound = TrainConfig(), jnp.float32(1.0), []
     for index in range(16):
-        noise = draw_noise(jax.random.key(index), len(batch.values), model, config)
-        bound.append(-TERMS(noise, variables, batch, one, model, config, False)[0].total)
+        key = jax.random.key(index)
+        bound.append(-TERMS(key, variables, batch, one, model, config, False)[0].total)
     gap = np.asarray(model.log_likelihood(variables, batch)).mean() - np.mean(bound)
     assert 0 < gap < 0.25
 

@@ -21,9 +21,8 @@ from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.decompose_kl import kl_parts, kl_rows
 from jaxvae.study.fit import Trained, prepare
 from jaxvae.training import member as training
-from jaxvae.training import terms
-from jaxvae.training.objective import capacity_charge, free_bits_charge
-from jaxvae.training.state import TrainConfig
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.objective import capacity_charge, free_bits_charge, row_terms
 
 CAPACITY, FREE = 2.0, 0.3
 # Above what a nat is worth at the capacity, 1.9; far above, Adam's steps are all for the KL.
@@ -133,8 +132,7 @@ def test_the_validation_objective_is_the_charged_one(charge):
     given = HYPERPARAMETERS._replace(validation_weights=weights)
     state = training.init(ROOT, DATA, given, MODEL, config)
     rows = DATA.validation._replace(weights=weights)
-    noise = terms.draw_noise(ROOT, len(weights), MODEL, config)
-    plain, _ = terms.row_terms(noise, state.variables, rows, given.beta, MODEL, CONFIG, False)
+    plain, _ = row_terms(ROOT, state.variables, rows, given.beta, MODEL, CONFIG, False)
     posterior, _ = MODEL.encode(state.variables, rows, False)
     none = Gaussian(jnp.zeros_like(posterior.mean), jnp.zeros_like(posterior.mean))
     used = jnp.ones_like(posterior.mean)

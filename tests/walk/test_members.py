@@ -16,7 +16,7 @@ from jaxvae.analysis.matching import match
 from jaxvae.models import make_batch
 from jaxvae.study.presets import PRESETS, WINDOWS
 from jaxvae.training.ensemble import _advance, train_ensemble
-from jaxvae.training.state import Window, make_data, view
+from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.members import (
     _ask,
@@ -108,7 +108,7 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
     span = SPANS[2]
     rows = PANEL.values[span.start : span.stop]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    data = make_data(make_batch(units), make_batch(units[:0]), PRESET.train.batch_size)
+    data = Data(make_batch(units), make_batch(units[:0]))
     members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET, MODEL.n_factors)
     plain = members._replace(hyperparameters=members.hyperparameters._replace(window=None))
     ensemble = train_ensemble(ROOT, data, plain, MODEL, PRESET.train)
@@ -119,7 +119,7 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
 
 def test_a_view_takes_rows_and_units_and_leaves_gaps_alone():
     values = np.array([[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]])
-    data = make_data(make_batch(values), make_batch(values[:1]), 2)
+    data = Data(make_batch(values), make_batch(values[:1]))
     window = Window(jnp.array([2, 1]), jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0]))
     seen = view(data, window)
     np.testing.assert_array_equal(seen.training.values, [[2.0, 1.0], [0.0, 0.5]])
