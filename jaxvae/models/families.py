@@ -45,7 +45,7 @@ def describe_family(family: Any) -> dict[str, Any]:
     for name, kind in FAMILIES.items():
         if type(family) is kind:
             return {"family": name, **dataclasses.asdict(family)}
-    make = family.make
+    make = getattr(family, "make", family)
     return {"family": OWN, "name": getattr(make, "__qualname__", type(make).__name__)}
 
 

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 class Variables(NamedTuple):
     """What a member is.
 
-    parameters: what the optimiser moves.
+    parameters: what the optimiser moves; a nested dict of arrays, so that a study can save it.
     statistics: running statistics, moved by `encode` and `decode` in training; an empty dict where
         a model has none.
     factor_mask: 1 for the factors in use, 0 for the rest, which stay at their prior and decode to

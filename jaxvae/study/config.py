@@ -68,7 +68,7 @@ class StudyConfig:
 
 def preset_of(config: StudyConfig) -> Preset:
     """The model and its training with what the configuration changes of them."""
-    if config.preset is not None and config.model != "static":
+    if config.preset is not None and config.model != type(config).model:
         raise OptionError(
             "model",
             f"{config.model!r} does not go with ",

@@ -6,12 +6,12 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
-from jaxvae.models import Model, describe_family
+from jaxvae.models import OWN, Model, describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
 from jaxvae.study.config import StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import model_name
 
@@ -39,6 +39,7 @@ def study_notes(
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.judged)
+    notes += _own_notes(prepared, config)
     notes += _charge_notes(prepared)
     notes += _told_notes(prepared)
     notes += [
@@ -58,6 +59,17 @@ def _stability_notes(aligned: Aligned) -> list[str]:
         return []
     named = [f"factor {k + 1} ({aligned.at_chosen[k]:.2f})" for k in unstable]
     return [f"Not stable over the seeds of the chosen β (below {STABLE:g}): {', '.join(named)}."]
+
+
+def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
+    """What a caller's own model is made of."""
+    if describe_family(prepared.preset.model)["family"] != OWN:
+        return []
+    prior, returns = (kind.__name__ for kind in distributions_of(prepared.model, prepared.batch))
+    return [
+        f"The model is the caller's own, `{model_name(config.model)}`: returns given the factors "
+        f"are {returns}, factors {prior}."
+    ]
 
 
 def _charge_notes(prepared: Prepared) -> list[str]:

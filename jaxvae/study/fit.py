@@ -18,7 +18,7 @@ from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate
 from jaxvae.inference.members import ask, fitted_members
-from jaxvae.models import read_family
+from jaxvae.models import OWN, Family, read_family
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch
 from jaxvae.study.conditions import (
@@ -239,6 +239,15 @@ def train_members(
     return trained
 
 
-def saved_model(config: dict[str, Any]) -> Model:
-    """The model of a saved study, from its `config.json`."""
-    return read_family(config["model_config"]).build(len(config["assets"]))
+def saved_family(config: dict[str, Any]) -> Family:
+    """The family of a saved study's model, from its `config.json`.
+
+    Raises:
+        OptionError: the model is a caller's own.
+    """
+    saved = config["model_config"]
+    if saved["family"] == OWN:
+        raise OptionError(
+            "study", f"{saved['name']!r} makes its model: give it to load_study, model=…"
+        )
+    return read_family(saved)

@@ -15,7 +15,7 @@ from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
-from jaxvae.models.model import Batch, Model, Variables, make_batch
+from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
 from jaxvae.study import fit
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
 
@@ -27,17 +27,19 @@ class FittedStudy:
     Attributes:
         config, arrays, parameters: as `Study` has them.
         covariance: of the returns, assets × assets.
+        family: of the model; None for the one that the configuration names.
     """
 
     config: dict[str, Any]
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
     covariance: pd.DataFrame
+    family: Family | None = None
 
     @cached_property
     def model(self) -> Model:
         """The model of all members."""
-        return fit.saved_model(self.config)
+        return (self.family or fit.saved_family(self.config)).build(len(self.assets))
 
     @property
     def assets(self) -> list[str]:

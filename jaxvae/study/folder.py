@@ -21,7 +21,7 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
-from jaxvae.study.fit import saved_model
+from jaxvae.study.fit import saved_family
 
 PARAMETERS = ("members", "refits")
 LAYOUT = Layout(
@@ -105,7 +105,7 @@ def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> N
     and of the assets of the tables."""
     try:
         if config["model_config"]["family"] != OWN:
-            saved_model(config)
+            saved_family(config).build(len(assets))
         of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import Option, OptionError, check_choice
-from jaxvae.models import FAMILIES, Family, Model, OwnModel
+from jaxvae.errors import Option, OptionError, check_choice, shown
+from jaxvae.models import Family, Model, OwnModel
 from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
 from jaxvae.models.static import AdditiveConfig, PerceptronConfig
@@ -159,12 +159,21 @@ def _preset_of(model: Any, n_factors: int, presets: Mapping[str, Preset]) -> Pre
         preset = presets[check_choice("model", model, presets)]
         family: Any = preset.model
         return preset._replace(model=replace(family, n_factors=n_factors))
-    if type(model) in FAMILIES.values():
-        return PRESETS["static"]._replace(model=model)
+    return PRESETS["static"]._replace(model=family_of(model))
+
+
+def family_of(model: Any) -> Family:
+    """The family of a model that is given as such, or as what makes it for a number of assets.
+
+    Raises:
+        OptionError: it makes no model.
+    """
+    if isinstance(model, Family):
+        return model
     make: Callable[[int], Model] = getattr(model, "build", model)
     if not callable(make):
-        raise OptionError("model", f"{model!r} makes no model; give a name, or what builds one")
-    return PRESETS["static"]._replace(model=OwnModel(make))
+        raise OptionError("model", f"{shown(model)} makes no model; give a name, or what makes one")
+    return OwnModel(make)
 
 
 def model_name(model: Any) -> str:

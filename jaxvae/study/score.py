@@ -146,6 +146,7 @@ def summarise(
         parameters={"members": _saved(fitted_members(grid.ensemble)), "refits": _saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
         spectrum=_spectrum(whole, grid, config),
+        family=prepared.preset.model,
         rankings=rankings_table(members),
     )
 

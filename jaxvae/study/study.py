@@ -11,10 +11,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.data.panel import Panel
+from jaxvae.models import Family
 from jaxvae.study import conditional_scenarios, forecasts, new_assets, questions
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.folder import read_study, write_report, write_study
 from jaxvae.study.forecasts import Weights
+from jaxvae.study.presets import family_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +35,7 @@ class Study:
     arrays: what plots draw and later commands need, by name (see `summary.py`).
     parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
         nested dict of arrays with the member axis first; kept in `checkpoints/`.
+    family: of a caller's own model; None for the one that `config` names.
     spectrum: which factors each β loses, in theory and among members; None where β KL is not the
         objective, which the theory is of. This and the last two tables: see `evidence.py`.
     """
@@ -50,6 +53,7 @@ class Study:
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
     spectrum: pd.DataFrame | None = None
+    family: Family | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none."""
@@ -75,7 +79,7 @@ class Study:
     @cached_property
     def fitted(self) -> FittedStudy:
         """The trained members, with the units and conditions that they speak in."""
-        return FittedStudy(self.config, self.arrays, self.parameters, self.covariance)
+        return FittedStudy(self.config, self.arrays, self.parameters, self.covariance, self.family)
 
     def encode(self, panel: Panel | pd.DataFrame) -> pd.DataFrame:
         """Consensus factors of a panel's dates, dates × factors; nothing is refitted.
@@ -184,18 +188,21 @@ class Study:
         write_study(self, folder)
 
 
-def load_study(folder: str | Path, drawings: bool = True) -> Study:
+def load_study(folder: str | Path, drawings: bool = True, model: Any = None) -> Study:
     """Read a study's folder back.
 
     Args:
         folder: of a study that is done.
         drawings: whether figures and report must be as they were written, too.
+        model: what `StudyConfig` was given, of a study of a caller's own model, which no folder
+            holds; without it the study can be read and not asked.
 
     Raises:
         FolderError: it names the file; the folder holds no study, or a file is missing, damaged or
             another than was written.
     """
-    return Study(**read_study(Path(folder), drawings))
+    family = None if model is None else family_of(model)
+    return Study(**read_study(Path(folder), drawings), family=family)
 
 
 def draw_report(folder: str | Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.study import conditional_scenarios
-from jaxvae.study.fit import saved_model
 from jaxvae.study.study import load_study
 
 
@@ -33,7 +32,7 @@ def found(study, given):
 
 def mixture(study, given):
     """Mean of the mixture of the refits' Gaussian conditionals, in the units of the returns."""
-    model = saved_model(study.config)
+    model = study.fitted.model
     refits = jax.tree.map(jnp.asarray, study.fitted.refits)
     assets, mean, scale = study.config["assets"], *scaler(study)
     seen = [assets.index(asset) for asset in given]
