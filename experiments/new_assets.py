@@ -10,7 +10,7 @@ dates of `fit` (`jaxvae.new_asset`), beside its sector's mean alone and least sq
 consensus factors with a constant (of least norm where dates are fewer than coefficients). Reported:
 the mean squared error, on the test dates, of what the factors do to the stock (r less its own
 shock, known here), given the other stocks' returns on those dates, as a share of its variance;
-the mean over the 60 stocks, and how many of the 60 stocks each rival beats ours on.
+the mean over the 60 stocks, and how many of the 60 stocks each baseline beats ours on.
 
 Sparse stocks: of 20 assets all but 20 of the training dates are missing; members with loadings
 around their sector's and members without (`linear`) are trained on the rest, one seed a draw, and
@@ -54,7 +54,7 @@ HISTORIES = (5, 20, 60, 250)
 EVERY = 5  # one asset in five is held out, or sparse
 SEEN = 20
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), model="conditional", likelihood_samples=32)
-RIVALS = ("sector_mean", "regression")
+BASELINES = ("sector_mean", "regression")
 
 
 def held_out(n_assets):
@@ -86,7 +86,7 @@ def new_assets(panel, truth, config, histories):
     design = designs(study.fitted, others)
     systematic = truth.factors @ truth.loadings.T
     consensus = np.column_stack([study.factors.to_numpy(), np.ones(panel.n_dates)])
-    scores = {n: {name: [] for name in ("new_asset", *RIVALS)} for n in histories}
+    scores = {n: {name: [] for name in ("new_asset", *BASELINES)} for n in histories}
     for n in histories:
         past = slice(split.fit.stop - n, split.fit.stop)
         for asset in np.flatnonzero(hidden):
@@ -142,11 +142,11 @@ def sparse(panel, truth, config, root=0):
 
 
 def summarise(scores):
-    """Over all stocks of all draws: means, and in how many a rival is better."""
+    """Over all stocks of all draws: means, and in how many a baseline is better."""
     ours = np.array(scores["new_asset"])
     rows = {name: float(np.mean(values)) for name, values in scores.items()}
-    beaten = {name: int((np.array(scores[name]) < ours).sum()) for name in RIVALS}
-    return {"unexplained": rows, "rival_better_on": beaten, "stocks": len(ours)}
+    beaten = {name: int((np.array(scores[name]) < ours).sum()) for name in BASELINES}
+    return {"unexplained": rows, "baseline_better_on": beaten, "stocks": len(ours)}
 
 
 def main():

@@ -76,14 +76,14 @@ def row(panel, truth, config, n_samples):
     begun = time.monotonic()
     study = run_study(panel, config)
     seconds = time.monotonic() - begun
-    rival, known = "factor_analysis_best", oracle(panel, truth, n_samples)
+    strongest, known = "factor_analysis_best", oracle(panel, truth, n_samples)
     ensemble, linear = (
-        study.metric(name, "log_likelihood", "test") for name in ("vae_ensemble", rival)
+        study.metric(name, "log_likelihood", "test") for name in ("vae_ensemble", strongest)
     )
-    lead = study.comparisons.query("model == 'vae_ensemble' and baseline == @rival").iloc[0]
+    lead = study.comparisons.query("model == 'vae_ensemble' and baseline == @strongest").iloc[0]
     gap = known["log_likelihood"] - linear
     names = ("mcc", "mcc_chance_95", "mcc_rotation_mean", "mcc_rotation_95", "subspace_r2")
-    factors = study.metrics[study.metrics.model == rival].factors.iloc[0]
+    factors = study.metrics[study.metrics.model == strongest].factors.iloc[0]
     return {
         "model": config.model,
         "chosen": study.config["chosen"],
@@ -96,7 +96,7 @@ def row(panel, truth, config, n_samples):
         "gap_closed": (ensemble - linear) / gap,
         "best_member": {name: study.metric("vae_best", name, "test") for name in names},
         "consensus": {name: study.metric("consensus", name, "test") for name in names},
-        "factor_analysis": {name: study.metric(rival, name, "test") for name in names},
+        "factor_analysis": {name: study.metric(strongest, name, "test") for name in names},
         "seconds": round(seconds, 1),
     }
 

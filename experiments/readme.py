@@ -86,10 +86,10 @@ def panels_table() -> str:
     rows = []
     for panel, by_model in results("panels")["panels"].items():
         for model, result in by_model.items():
-            rival, test = strongest(result), result["test"]
+            best, test = strongest(result), result["test"]
             scores = [number(test[one]["log_likelihood"]) for one in ("vae_ensemble", "vae_best")]
-            against = f"{NAMES.get(rival, rival)} {number(test[rival]['log_likelihood'])}"
-            lead = joint(lead_over(result, rival))
+            against = f"{NAMES.get(best, best)} {number(test[best]['log_likelihood'])}"
+            lead = joint(lead_over(result, best))
             rows.append((f"`{panel}`", f"`{model}`", *scores, against, lead))
     return table(heads, rows)
 

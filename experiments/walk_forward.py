@@ -115,7 +115,7 @@ def digest(walk, config):
     parts = {"all": slice(None), "early": slice(0, cut), "late": slice(cut, None)}
     return {
         "parts": {name: digest_part(walk, config, rows) for name, rows in parts.items()},
-        "steadiness": steadiness(walk),
+        "agreement": agreement(walk),
     }
 
 
@@ -146,10 +146,12 @@ def digest_part(walk, config, rows):
     }
 
 
-def steadiness(walk):
+def agreement(walk):
     """Means over windows; of each factor, with itself one window (and a year) earlier."""
     table = walk.windows.drop(columns=["first_date", "last_date", "judged_from", "judged_to"])
-    columns = [name for name in table if name.startswith(("stability", "persistence"))]
+    columns = [
+        name for name in table if name.startswith(("agreement", "correlation", "congruence"))
+    ]
     return table[columns].mean().round(3).to_dict()
 
 

@@ -27,10 +27,11 @@ SLOPE_ROUNDING = 1e-5  # of single precision, in which decoders are differentiat
 class Alignment(NamedTuple):
     """How each member's factors map to consensus factors, the second axis.
 
-    assignment: the member's factor for each consensus factor, −1 where it has none.
-    signs: −1 or 1; 0 where it has none.
-    weights: its share in the consensus factor, in proportion to |correlation|² times the member's
-        quality; over members they sum to 1, or to 0 where no member has the factor.
+    Attributes:
+        assignment: The member's factor for each consensus factor, −1 where it has none.
+        signs: −1 or 1; 0 where it has none.
+        weights: Its share in the consensus factor, in proportion to |correlation|² times the
+            member's quality; over members they sum to 1, or to 0 where no member has the factor.
     """
 
     assignment: Int[np.ndarray, "member consensus"]
@@ -41,13 +42,15 @@ class Alignment(NamedTuple):
 class Consensus(NamedTuple):
     """A fixed map from the members' factors on a date to consensus factors, for any dates.
 
-    alignment: assignment, signs and weights, in the order of the consensus factors.
-    location, scale: mean and standard deviation of each member's factors, in the member's own
-        order, on the rows aligned on; location moved so that consensus factors have mean 0 there.
-    spread: standard deviation of each average on those rows; 1 where no member has it.
-    stability: mean over members of `member_stability` on those rows.
-    medoid: the member whose order started the alignment and whose signs the consensus carries.
-    trim: share of the weight that the average leaves out at either end; 0 is the weighted mean.
+    Attributes:
+        alignment: Assignment, signs and weights, in the order of the consensus factors.
+        location, scale: Mean and standard deviation of each member's factors, in the member's own
+            order, on the rows aligned on; location moved so that consensus factors have mean 0
+            there.
+        spread: Standard deviation of each average on those rows; 1 where no member has it.
+        stability: Mean over members of `member_stability` on those rows.
+        medoid: The member whose order started the alignment and whose signs the consensus carries.
+        trim: Share of the weight that the average leaves out at either end; 0 is the weighted mean.
     """
 
     alignment: Alignment
@@ -130,7 +133,8 @@ def consensus_factors(
 
     Standardised so that they have mean 0 and variance 1 on the rows aligned on.
 
-    factors: of the members aligned, in their order.
+    Args:
+        factors: Of the members aligned, in their order.
     """
     aligned = aligned_factors(consensus, factors)
     average = trimmed_mean(aligned, consensus.alignment.weights, consensus.trim)
@@ -151,8 +155,9 @@ def trimmed_mean(
     The interquartile mean at ¼: against Gaussian disagreement about as precise as the mean (its
     variance is 1.2 times as large, a median's 1.6 times), and unmoved by a quarter of the members.
 
-    weights: not negative; by column they sum to 1, or to 0, where the mean is 0.
-    trim: from 0, the weighted mean, to below ½, towards the weighted median.
+    Args:
+        weights: Not negative; by column they sum to 1, or to 0, where the mean is 0.
+        trim: From 0, the weighted mean, to below ½, towards the weighted median.
 
     Source: Tukey (1960); Huber and Ronchetti (2009), "Robust statistics", chapter 3.
     """
@@ -183,9 +188,11 @@ def consensus_loadings(
     A member's loading is per unit of its own factor; times that factor's standard deviation it is
     per standard deviation, which is the consensus factor's unit.
 
-    loadings: returns per unit of each member's factor.
+    Args:
+        loadings: Returns per unit of each member's factor.
 
-    Returns loadings in units of the returns per standard deviation of a consensus factor.
+    Returns:
+        Loadings in units of the returns per standard deviation of a consensus factor.
     """
     per_deviation = _arranged(loadings * consensus.scale[:, None], consensus.alignment)
     return trimmed_mean(per_deviation, consensus.alignment.weights, consensus.trim)
@@ -274,9 +281,11 @@ def stability(
 ) -> tuple[Shaped[np.ndarray, " group"], Float[np.ndarray, "group consensus"]]:
     """Mean `member_stability` of each group of members, such as the seeds at one beta.
 
-    groups: a label a member.
+    Args:
+        groups: A label a member.
 
-    Returns the labels, sorted, and group × factor. Members without the factor count 0.
+    Returns:
+        The labels, sorted, and group × factor. Members without the factor count 0.
     """
     by_member = member_stability(consensus, factors)
     labels = np.unique(groups)

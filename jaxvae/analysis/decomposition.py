@@ -33,10 +33,11 @@ class Codes(NamedTuple):
 class Decomposition(NamedTuple):
     """The parts of the mean KL, nats a date; they sum to it.
 
-    index_code_information: what a code says of which date it is; at most ln N.
-    total_correlation: dependence between factors, 0 where q(z) is the product of its marginals.
-    dimension_kl: distance of single factors' aggregate posteriors from the prior.
-    ..._se: Monte-Carlo standard errors.
+    Attributes:
+        index_code_information: What a code says of which date it is; at most ln N.
+        total_correlation: Dependence between factors, 0 where q(z) is the product of its marginals.
+        dimension_kl: Distance of single factors' aggregate posteriors from the prior.
+        ..._se: Monte-Carlo standard errors.
     """
 
     index_code_information: float
@@ -58,7 +59,8 @@ def decompose(rng: np.random.Generator, codes: Codes, n_points: int = N_POINTS) 
     information stands at its ceiling ln N and the rest shows as total correlation, be the factors
     independent or not: compare `chance_correlation`.
 
-    n_points: draws of z, spread evenly over the dates.
+    Args:
+        n_points: Draws of z, spread evenly over the dates.
     """
     points = _draw(rng, codes, n_points)
     marginal = _log_marginals(codes, points)
@@ -88,7 +90,8 @@ def chance_correlation(
 
     Mean over `n_shifts` draws of circular shifts, nats. What is left is of the N bumps alone.
 
-    Raises DataError with fewer than 9 dates.
+    Raises:
+        DataError: There are fewer than 9 dates.
     """
     found = []
     for _ in range(n_shifts):

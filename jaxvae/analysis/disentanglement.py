@@ -170,7 +170,8 @@ def modularity(information: Float[np.ndarray, "code factor"]) -> float:
     1 where each code informs on one factor alone, however many codes share that factor; a code that
     knows all J factors alike, or none, counts 0. A single factor cannot be mixed.
 
-    information: from `mutual_information`.
+    Args:
+        information: From `mutual_information`.
 
     Source: Ridgeway and Mozer (2018), "Learning deep disentangled embeddings" (arXiv:1802.05312);
     the 0 of a code that knows nothing is that of Locatello et al. (2019).

@@ -16,9 +16,10 @@ from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_col
 class Matching(NamedTuple):
     """Which learned factor stands for each reference factor.
 
-    learned: its index, −1 where none does.
-    signs: of their correlation; 0 where none does.
-    correlations: |correlation| on the rows matched on; 0 where none does.
+    Attributes:
+        learned: Its index, −1 where none does.
+        signs: Of their correlation; 0 where none does.
+        correlations: |correlation| on the rows matched on; 0 where none does.
     """
 
     learned: Int[np.ndarray, " reference"]
@@ -29,9 +30,12 @@ class Matching(NamedTuple):
 def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, "pair other"]:
     """One-to-one assignments of largest total strength, one a matrix (the Hungarian method).
 
-    strength: not negative, such as |correlation|.
+    Args:
+        strength: Not negative, such as |correlation|.
 
-    Returns the factor assigned to each other factor; −1 where none is left or its strength is 0.
+    Returns:
+        The factor assigned to each other factor; −1 where none is left or its strength is 0.
+
     Source: Kuhn (1955), as `scipy.optimize.linear_sum_assignment` solves it (Crouse 2016).
     """
     chosen = np.full((strength.shape[0], strength.shape[2]), -1)

@@ -40,10 +40,12 @@ def r2(
 
         R² = 1 − Σ (x − x̂)² / Σ (x − mean)²
 
-    mean: of the *training* rows, so that out of sample it is what was known then. R² may
-        be negative there.
+    Args:
+        mean: Of the *training* rows, so that out of sample it is what was known then. R² may be
+            negative there.
 
-    Returns 0 where no cell differs from the mean.
+    Returns:
+        0 where no cell differs from the mean.
     """
     return r2_of_residual(float(np.nansum((values - reconstruction) ** 2)), values, mean)
 
@@ -84,7 +86,8 @@ def standardise_columns(
 
     A constant column becomes zeros, its scale 1.
 
-    Returns the standardised columns, locations and scales.
+    Returns:
+        The standardised columns, locations and scales.
     """
     location = columns.mean(axis=-2)
     centred = columns - location[..., None, :]
@@ -129,7 +132,8 @@ def active_units(
 ) -> Bool[np.ndarray, "*member factor"]:
     """Which factors a model uses: Var_x(E_q[z]) > 0.01 (Burda et al. 2016, arXiv:1509.00519).
 
-    means: posterior means of the factors, in units of the prior's standard deviation.
+    Args:
+        means: Posterior means of the factors, in units of the prior's standard deviation.
     """
     return means.var(axis=-2) > ACTIVE_VARIANCE
 

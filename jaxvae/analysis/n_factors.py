@@ -30,7 +30,8 @@ def bai_ng_ic1(values: Float[np.ndarray, "date asset"], most: int) -> int:
     with T dates and N assets. V(k) is the residual variance of k principal components, up to a
     constant factor that moves no minimum.
 
-    Raises OptionError where `most` is out of range.
+    Raises:
+        OptionError: `most` is out of range.
     """
     n_dates, n_assets = values.shape
     cells, ends = n_dates * n_assets, n_dates + n_assets
@@ -40,7 +41,10 @@ def bai_ng_ic1(values: Float[np.ndarray, "date asset"], most: int) -> int:
 def bai_ng_ic2(values: Float[np.ndarray, "date asset"], most: int) -> int:
     """As `bai_ng_ic1`, with g = (N + T) / (N T) · ln min(N, T): the heaviest penalty of the three.
 
-    Raises OptionError where `most` is out of range. Source: Bai and Ng (2002).
+    Raises:
+        OptionError: `most` is out of range.
+
+    Source: Bai and Ng (2002).
     """
     n_dates, n_assets = values.shape
     share = (n_dates + n_assets) / (n_dates * n_assets)
@@ -50,7 +54,10 @@ def bai_ng_ic2(values: Float[np.ndarray, "date asset"], most: int) -> int:
 def bai_ng_ic3(values: Float[np.ndarray, "date asset"], most: int) -> int:
     """As `bai_ng_ic1`, with g = ln(min(N, T)) / min(N, T): the lightest penalty of the three.
 
-    Raises OptionError where `most` is out of range. Source: Bai and Ng (2002).
+    Raises:
+        OptionError: `most` is out of range.
+
+    Source: Bai and Ng (2002).
     """
     smaller = min(values.shape)
     return _information_criterion(values, most, np.log(smaller) / smaller)
@@ -63,7 +70,8 @@ def eigenvalue_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
 
     One factor that dwarfs the others, such as a market, makes it answer 1.
 
-    Raises OptionError where `most` is out of range.
+    Raises:
+        OptionError: `most` is out of range.
     """
     eigenvalues = _checked_eigenvalues(values, most)
     return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
@@ -76,7 +84,8 @@ def growth_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
 
     Dividing by what remains makes it less of a captive of one dominant factor than ER.
 
-    Raises OptionError where `most` is out of range.
+    Raises:
+        OptionError: `most` is out of range.
     """
     eigenvalues = _checked_eigenvalues(values, most)
     growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
@@ -91,7 +100,8 @@ def edge_distribution(values: Float[np.ndarray, "date asset"], most: int) -> int
     squares line through five of them, μ_j..μ_{j+4} on (j−1)^⅔..(j+3)^⅔, first with j = most + 1,
     then with j = the last answer + 1, four rounds in all.
 
-    Raises OptionError where `most` is out of range.
+    Raises:
+        OptionError: `most` is out of range.
     """
     eigenvalues = _checked_eigenvalues(values, most)
     gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
@@ -116,8 +126,11 @@ def parallel_analysis(
     breaks autocorrelation and volatility that assets share; where noise has either, its
     eigenvalues spread more than permuted ones and the answer is too large.
 
-    Raises OptionError where `most` is out of range. Horn drew Gaussian noise and took the mean;
-    permutation and percentile follow Buja and Eyuboglu (1992).
+    Raises:
+        OptionError: `most` is out of range.
+
+    Horn drew Gaussian noise and took the mean; permutation and percentile follow Buja and Eyuboglu
+    (1992).
     """
     eigenvalues = _checked_eigenvalues(values, most)[:most]
     units, _, _ = standardise_columns(values)
@@ -141,9 +154,11 @@ def n_factors_table(
 ) -> dict[str, int]:
     """Every estimator's number of factors, 0 to `most`, by its name.
 
-    rng: for `parallel_analysis`.
+    Args:
+        rng: For `parallel_analysis`.
 
-    Raises OptionError where `most` is out of range: 1 to min(date − 1, asset) − 5.
+    Raises:
+        OptionError: `most` is out of range: 1 to min(date − 1, asset) − 5.
     """
     table = {name: estimate(values, most) for name, estimate in ESTIMATORS.items()}
     return table | {PARALLEL: parallel_analysis(values, most, rng)}
@@ -164,9 +179,10 @@ def held_out_gains(
 ) -> list[Interval]:
     """Mean gain in log-likelihood of 0, 1, … factors over none, paired by date, nats a date.
 
-    scores: log-likelihood of dates that the models were not fitted on, by number of factors.
-
     Intervals: 95 %, block bootstrap.
+
+    Args:
+        scores: Log-likelihood of dates that the models were not fitted on, by number of factors.
     """
     return [block_bootstrap_interval(rng, size - scores[0]) for size in scores]
 
@@ -182,9 +198,10 @@ def held_out_number(
     Its error: the 95 % interval of `held_out_gains`. Where the answer is the largest number tried,
     there may be more.
 
-    sizes: numbers of factors, ascending from 0. used: how many of them the models use on average; a
-        factor that is not used does not count, as what a model gains without one, by stopping
-        early perhaps, is none of its doing.
+    Args:
+        sizes: Numbers of factors, ascending from 0.
+        used: How many of them the models use on average; a factor that is not used does not count,
+            as what a model gains without one, by stopping early perhaps, is none of its doing.
     """
     best = int(scores.mean(axis=1).argmax())
     if not held_out_gains(rng, scores[[0, best]])[1].low > 0:
@@ -203,9 +220,10 @@ def verdict(table: dict[str, int], held_out: int | None = None) -> int:
     μ_k exceeds a share of about g of the variance that V(k−1) leaves: 5 % with 700 dates and 100
     assets. Weaker factors that `edge_distribution` and `parallel_analysis` agree on stay out of it.
 
-    table: empty where a panel has too few assets for them; then `held_out` alone speaks.
-    held_out: `held_out_number`; it may only say that there are none, since members come with a
-        largest number of factors. None where nobody asked.
+    Args:
+        table: Empty where a panel has too few assets for them; then `held_out` alone speaks.
+        held_out: `held_out_number`; it may only say that there are none, since members come with a
+            largest number of factors. None where nobody asked.
     """
     if held_out == 0 or (table and table[PARALLEL] == 0):
         return 0

@@ -16,8 +16,9 @@ LEAST_DF, MOST_DF = 1.0, 1e4  # of the noise's prior; beyond, all assets have th
 class Prior(NamedTuple):
     """What is known of an asset before its returns.
 
-    mean, variance: of its coefficients, independent and normal.
-    df, noise: the noise variance ~ InverseGamma(df/2, df·noise/2).
+    Attributes:
+        mean, variance: Of its coefficients, independent and normal.
+        df, noise: The noise variance ~ InverseGamma(df/2, df·noise/2).
     """
 
     mean: Float[np.ndarray, " column"]
@@ -29,8 +30,9 @@ class Prior(NamedTuple):
 class Design(NamedTuple):
     """The regressors of a history.
 
-    mean, covariance: of each date's regressors d_t; 0 covariance where they are known.
-    relative_noise: noise variance of each date over an average one's.
+    Attributes:
+        mean, covariance: Of each date's regressors d_t; 0 covariance where they are known.
+        relative_noise: Noise variance of each date over an average one's.
     """
 
     mean: Float[np.ndarray, "date column"]

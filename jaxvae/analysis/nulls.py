@@ -46,8 +46,10 @@ def shifted_scores(
     autocorrelation, cross-correlation and tails. All reference factors shift together, over all
     dates; each draw is learned on `fit` and scored on `rows`, as the score itself is.
 
-    Raises DataError with fewer than 9 dates. Source: the circular-shift surrogates of time-series
-    analysis (Lancaster et al. 2018).
+    Raises:
+        DataError: There are fewer than 9 dates.
+
+    Source: the circular-shift surrogates of time-series analysis (Lancaster et al. 2018).
     """
     shifts = random_shifts(rng, len(reference), n_draws)
     shifted = (np.roll(reference, shift, axis=0) for shift in shifts)
@@ -91,7 +93,8 @@ def rotation_null(
 def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[np.ndarray, " draw"]:
     """Circular shifts of at least √n of the n dates either way, drawn uniformly.
 
-    Raises DataError with fewer than 9 dates.
+    Raises:
+        DataError: There are fewer than 9 dates.
     """
     if n_dates < 9:
         raise DataError(f"{n_dates} dates are too few for circular shifts: give at least 9")

@@ -29,7 +29,10 @@ def minimum_variance(
 ) -> Float[np.ndarray, "*window asset"]:
     """Weights of the portfolio of least variance, w = Σ⁻¹1 / 1ᵀΣ⁻¹1; its variance is 1/(1ᵀΣ⁻¹1).
 
-    Raises DataError where a covariance is not positive definite. Source: Markowitz (1952).
+    Raises:
+        DataError: A covariance is not positive definite.
+
+    Source: Markowitz (1952).
     """
     try:
         np.linalg.cholesky(covariance)
@@ -49,8 +52,9 @@ def hold(
 ) -> Float[np.ndarray, " date"]:
     """A portfolio's return on each date, the windows' steps in a row.
 
-    returns: of the dates that a window's weights are held for. On each of them the portfolio is
-        brought back to its weights.
+    Args:
+        returns: Of the dates that a window's weights are held for. On each of them the portfolio is
+            brought back to its weights.
     """
     return np.einsum("wa,wsa->ws", weights, returns).reshape(-1)
 

@@ -28,7 +28,9 @@ class RateDistortion(NamedTuple):
 def linear_rate_distortion(optimum: LinearOptimum, beta: float) -> RateDistortion:
     """The point of the curve at β, on the rows that the optimum is of.
 
-    optimum: of that β, with noise of any kind. beta: above 0.
+    Args:
+        optimum: Of that β, with noise of any kind.
+        beta: Above 0.
     """
     strong, rest = np.split(optimum.signal_to_noise, [optimum.active])
     left_over = beta * len(strong) + rest.sum()

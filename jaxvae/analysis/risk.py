@@ -28,10 +28,12 @@ class Ratio(NamedTuple):
 class Coverage(NamedTuple):
     """How a value at risk was kept.
 
-    rate: share of dates that breached it; p is what it should be.
-    unconditional: Kupiec's test of the rate, 1 degree of freedom.
-    independence: Christoffersen's, whether a breach makes one on the next date likelier, 1 degree.
-    conditional: both at once, 2 degrees.
+    Attributes:
+        rate: Share of dates that breached it; p is what it should be.
+        unconditional: Kupiec's test of the rate, 1 degree of freedom.
+        independence: Christoffersen's, whether a breach makes one on the next date likelier, 1
+            degree.
+        conditional: Both at once, 2 degrees.
     """
 
     rate: float
@@ -47,7 +49,8 @@ def coverage(
 ) -> Coverage:
     """All three tests of quantiles that were forecast one step ahead, each date's before it.
 
-    order: p, 0.05 for a value at risk at 5 %. Returns and quantiles share their unit.
+    Args:
+        order: p, 0.05 for a value at risk at 5 %. Returns and quantiles share their unit.
     """
     return coverage_of_breaches(returns < quantiles, order)
 
@@ -64,9 +67,11 @@ def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> C
     π_·j is j's share in the n - 1 dates that have one before them. A state that never occurred
     adds nothing (0 ln 0 = 0).
 
-    Raises OptionError unless 0 < p < 1 and there are at least two dates. Source: Kupiec (1995),
-    "Techniques for verifying the accuracy of risk measurement models"; Christoffersen (1998),
-    "Evaluating interval forecasts". He conditions LR_uc on the first date too, which differs by one
+    Raises:
+        OptionError: p is no probability between 0 and 1, or there are fewer than two dates.
+
+    Source: Kupiec (1995), "Techniques for verifying the accuracy of risk measurement models";
+    Christoffersen (1998), "Evaluating interval forecasts". He conditions LR_uc on the first date too, which differs by one
     date in n; here the rate is that of all dates, as in Kupiec's test.
     """
     if not 0 < order < 1:

@@ -27,10 +27,11 @@ NOISE_TOLERANCE, NOISE_ROUNDS = 1e-7, 2000  # largest relative change of a varia
 class LinearOptimum(NamedTuple):
     """The linear VAE of the best objective at one β.
 
-    signal_to_noise: λ_1 … λ_D, largest first.
-    directions: asset × factor, of the first K; a factor's score is (x − mean) times its column.
-    active: how many factors are in use, the first ones.
-    noise: Ψ, the observation variance of each asset, in squared units of the values.
+    Attributes:
+        signal_to_noise: λ_1 … λ_D, largest first.
+        directions: Asset × factor, of the first K; a factor's score is (x − mean) times its column.
+        active: How many factors are in use, the first ones.
+        noise: Ψ, the observation variance of each asset, in squared units of the values.
     """
 
     signal_to_noise: Float[np.ndarray, " asset"]
@@ -48,9 +49,11 @@ def linear_optimum(
 ) -> LinearOptimum:
     """The optimum on the rows that members train on, for one of the models' kinds of noise.
 
-    n_factors: K, at most the number of assets. beta: weight of the KL term, not negative.
-    noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
-        (learned, one an asset).
+    Args:
+        n_factors: K, at most the number of assets.
+        beta: Weight of the KL term, not negative.
+        noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
+            (learned, one an asset).
     """
     covariance = np.cov(values.T, bias=True)
     if noise == "fixed":
@@ -109,7 +112,8 @@ def asset_noise(
     none, since a factor that copies one asset gains without end as that asset's noise goes to 0:
     there Ψ is held at factor analysis's.
 
-    start: variances, such as factor analysis's.
+    Args:
+        start: Variances, such as factor analysis's.
     """
     floor = NOISE_FLOOR * np.diag(covariance)
     floor = NOISE_FLOOR * np.diag(covariance)
@@ -132,8 +136,9 @@ def carried(
     Least squares with an intercept, on the rows given; rotation within the member costs nothing.
     1 is all of it, 0 nothing.
 
-    factors: the member's posterior means on the same dates; those that it does not use
-        (`metrics.active_units`) take no part.
+    Args:
+        factors: The member's posterior means on the same dates; those that it does not use
+            (`metrics.active_units`) take no part.
     """
     scores, _, _ = standardise_columns(values @ optimum.directions)
     units = standardise_columns(factors)[0] * active_units(factors)

@@ -25,11 +25,15 @@ def udr(
     it is settings that are ranked. Members with few informative factors are flattered: of two that
     share a single factor and nothing else, the pair score is 1.
 
-    means: posterior means, finite; leave out members that diverged.
-    kl: mean KL divergence of each factor's posterior from its prior, nats a date.
+    Args:
+        means: Posterior means, finite; leave out members that diverged.
+        kl: Mean KL divergence of each factor's posterior from its prior, nats per date.
 
-    Raises OptionError with fewer than two members. Source: Duan et al. (2020), "Unsupervised model
-    selection for variational disentangled representation learning" (arXiv:1905.12614).
+    Raises:
+        OptionError: There are fewer than two members.
+
+    Source: Duan et al. (2020), "Unsupervised model selection for variational disentangled
+    representation learning" (arXiv:1905.12614).
     """
     if len(means) < 2:
         raise OptionError("means", f"{len(means)} member has no other to compare with; at least 2")
@@ -46,7 +50,13 @@ def udr_by_group(
 ) -> Float[np.ndarray, " member"]:
     """`udr` of each member among the usable members of its own group, such as the seeds of its β.
 
-    NaN for a member that is not usable, and where fewer than two of its group are.
+    Args:
+        means, kl: As in `udr`.
+        groups: A label a member.
+        usable: False for a member to leave out.
+
+    Returns:
+        The scores; NaN for a member that is not usable, and where fewer than two of its group are.
     """
     scores = np.full(len(means), np.nan)
     for group in np.unique(groups):
@@ -65,15 +75,27 @@ def shifted_udr(
     """Chance level: draws of one member's score when all others are shifted in time against it.
 
     In each draw one member, taken at random, keeps its dates, and each of the others is shifted
-    circularly by its own number of them. Arguments are those of `udr`.
+    circularly by its own number of them; its row of pair scores is all that is computed.
+
+    Args:
+        rng: Source of members and shifts.
+        means, kl: As in `udr`.
+        n_draws: Number of draws.
+
+    Raises:
+        DataError: There are fewer than 9 dates.
     """
-    draws = np.empty(n_draws)
+    draws, (n_members, n_dates, _) = np.empty(n_draws), means.shape
+    # Ranks move with their dates, so that one ranking serves all draws.
+    units, counts = _informative_ranks(means, kl)
     for draw in range(n_draws):
-        judged = rng.integers(len(means))
-        shifts = random_shifts(rng, means.shape[1], len(means))
+        judged = rng.integers(n_members)
+        shifts = random_shifts(rng, n_dates, n_members)
         shifts[judged] = 0
-        rolled = [np.roll(mean, shift, axis=0) for mean, shift in zip(means, shifts, strict=True)]
-        draws[draw] = udr(np.stack(rolled), kl)[judged]
+        rows = (np.arange(n_dates) - shifts[:, None]) % n_dates
+        shifted = units[np.arange(n_members)[:, None], rows]
+        row = _tile_scores(units[[judged]], shifted, counts[[judged]], counts)[0]
+        draws[draw] = np.median(np.delete(row, judged))
     return draws
 
 
@@ -85,10 +107,15 @@ def rotated_udr(
 ) -> Float[np.ndarray, " draw"]:
     """Rotation null: scores of as many random rotations of one member's informative factors.
 
-    Whitened, then rotated: members that share a space and nothing of its axes. Empty where the
-    member has no informative factor.
+    Whitened, then rotated: members that share a space and nothing of its axes.
 
-    n_draws: two or more.
+    Args:
+        rng: Source of the rotations.
+        means, kl: One member's, as in `udr`.
+        n_draws: Two or more.
+
+    Returns:
+        The scores; none where the member has no informative factor.
     """
     units, _, _ = standardise_columns(means[:, kl > INFORMATIVE_KL])
     white = units @ whitening(units)
@@ -116,21 +143,22 @@ def pair_scores(
 
     Arguments and source are those of `udr`.
     """
-    informative = kl > INFORMATIVE_KL
-    units = _rank_units(means) * informative[:, None]
-    counts = np.maximum(informative.sum(axis=1), 1)
+    units, counts = _informative_ranks(means, kl)
     tiles = [slice(start, start + TILE) for start in range(0, len(units), TILE)]
     return np.concatenate(
         [_tile_scores(units[tile], units, counts[tile], counts) for tile in tiles]
     )
 
 
-def _rank_units(
-    means: Float[np.ndarray, "member date factor"],
-) -> Float[np.ndarray, "member date factor"]:
-    """Standardised ranks, so that a mean product is a Spearman correlation; constants become 0."""
+def _informative_ranks(
+    means: Float[np.ndarray, "member date factor"], kl: Float[np.ndarray, "member factor"]
+) -> tuple[Float[np.ndarray, "member date factor"], Int[np.ndarray, " member"]]:
+    """Standardised ranks, so that a mean product is a Spearman correlation, 0 for factors that are
+    constant or not informative; and how many are, at least 1."""
     values, _, _ = standardise_columns(means)
-    return standardise_columns(rankdata(values, axis=1))[0]
+    informative = kl > INFORMATIVE_KL
+    units = standardise_columns(rankdata(values, axis=1))[0] * informative[:, None]
+    return units, np.maximum(informative.sum(axis=1), 1)
 
 
 def _tile_scores(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from jaxvae.analysis.baselines import BASELINES
 from jaxvae.report.results import StudyResults
 
 Number = float | int | np.number
@@ -14,14 +15,7 @@ MODEL_NAMES = {
     "vae_ensemble": "VAE ensemble",
     "vae_best": "VAE, likeliest seed",
     "consensus": "consensus factors",
-    "factor_analysis_best": "factor analysis, best",
-    "factor_analysis": "factor analysis,",
-    "pca_best": "PCA, best",
-    "pca": "PCA,",
-    "ledoit_wolf": "Ledoit–Wolf Gaussian",
-    "multivariate_t": "multivariate t",
-    "multivariate_t_shrunk": "multivariate t, shrunk",
-    "ewma_t": "EWMA with t innovations",
+    **{name: baseline.label for name, baseline in BASELINES.items()},
 }
 
 

@@ -114,6 +114,8 @@ def compare(study: StudyResults) -> Comparison:
     leads = [Lead(*row) for row in columns.itertuples(index=False)]
     names = [lead.baseline for lead in leads]
     exploded = tuple(name for name in names if study.metric(name, "degenerate", "test") > 0)
+    if study.metric("vae_ensemble", "degenerate", "test") > 0:
+        leads, exploded = [], ("vae_ensemble", *exploded)
     return Comparison(
         tuple(lead for lead in leads if lead.baseline not in exploded),
         exploded,

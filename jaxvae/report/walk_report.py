@@ -42,10 +42,10 @@ CALM = {
 }
 SQUARED_PERCENT = 100.0**2
 # Columns of the table of windows, what they are called and how they are drawn.
-STABILITY = {
-    "stability": ("matched", draw.VAE, "-"),
-    "stability_rotation": ("a random rotation", draw.TRUTH, "--"),
-    "stability_chance": ("chance (shifted in time)", draw.MUTED, ":"),
+AGREEMENT = {
+    "agreement": ("matched", draw.VAE, "-"),
+    "agreement_rotation_95": ("random rotations, 95 %", draw.TRUTH, "--"),
+    "agreement_chance_95": ("chance, 95 %", draw.MUTED, ":"),
 }
 CAPTION = (
     "Top: volatility of each minimum-variance portfolio, and the ensemble’s lead in log-likelihood "
@@ -125,7 +125,7 @@ def _leads(walk: WalkResults) -> list[tuple[str, str, pd.Series]]:
 
 
 def _factor_answer(walk: WalkResults) -> Answer:
-    ours, rotation, chance = (float(walk.windows[name].mean()) for name in STABILITY)
+    ours, rotation, chance = (float(walk.windows[name].mean()) for name in AGREEMENT)
     verdict = f"Yes: they correlate {number(ours)}"
     if not np.isfinite(ours):
         verdict = "Cannot tell from one window"
@@ -135,8 +135,8 @@ def _factor_answer(walk: WalkResults) -> Answer:
         "Are they the same factors from window to window?",
         verdict,
         f"Matched one-to-one, factors of consecutive windows correlate {number(ours)} on average, "
-        f"on the dates they share; a random rotation would reach {number(rotation)}, chance "
-        f"{number(chance)}.",
+        f"on the dates they share; random rotations reach {number(rotation)}, chance "
+        f"{number(chance)} (95th percentiles).",
     )
 
 
@@ -161,10 +161,10 @@ def strategy_name(walk: WalkResults, strategy: str) -> str:
 
 
 def walk_figure(walk: WalkResults) -> Figure:
-    """Four panels: volatility by strategy, lead in likelihood, stability of all factors and of
+    """Four panels: volatility by strategy, lead in likelihood, agreement of all factors and of
     each."""
     figure = draw.new_figure(7.6)
-    (volatility, likelihood), (stability, each) = figure.subplots(2, 2, width_ratios=(1.0, 1.25))
+    (volatility, likelihood), (agreement, each) = figure.subplots(2, 2, width_ratios=(1.0, 1.25))
     table = 100 * walk.strategies.volatility.sort_values()
     names, texts = [str(name) for name in table.index], [number(value) for value in table]
     draw.tidy(volatility, "% a year", "", "Volatility of minimum-variance portfolios", grid="x")
@@ -172,13 +172,13 @@ def walk_figure(walk: WalkResults) -> Figure:
     draw.dots(volatility, [strategy_name(walk, name) for name in names], table, colours, texts)
     _draw_leads(likelihood, walk)
     dates = pd.DatetimeIndex(walk.windows.last_date)
-    draw.tidy(stability, "", "mean matched |correlation|", "Factors beside the last window’s")
-    for column, (words, colour, style) in STABILITY.items():
+    draw.tidy(agreement, "", "mean matched |correlation|", "Factors beside the last window’s")
+    for column, (words, colour, style) in AGREEMENT.items():
         words = f"{words}: {number(walk.windows[column].mean())}"
-        stability.plot(dates, walk.windows[column], style, color=colour, lw=1.4, label=words)
-    stability.set_ylim(0, 1.03)
-    stability.legend(frameon=False, fontsize=draw.SMALL, loc="lower right")
-    draw.date_axis(stability, dates)
+        agreement.plot(dates, walk.windows[column], style, color=colour, lw=1.4, label=words)
+    agreement.set_ylim(0, 1.03)
+    agreement.legend(frameon=False, fontsize=draw.SMALL, loc="lower right")
+    draw.date_axis(agreement, dates)
     _draw_each_factor(each, walk.windows, dates)
     answer = _portfolio_answer(walk)
     return draw.set_message(figure, f"{answer.question} {answer.verdict}. {answer.text}")
@@ -203,8 +203,8 @@ def _draw_leads(axes: Axes, walk: WalkResults) -> None:
 
 
 def _draw_each_factor(axes: Axes, windows: pd.DataFrame, dates: pd.DatetimeIndex) -> None:
-    columns = [c for c in map(str, windows) if c.startswith("stability, ")]
-    names = [column.removeprefix("stability, ") for column in columns]
+    columns = [c for c in map(str, windows) if c.startswith("correlation, ")]
+    names = [column.removeprefix("correlation, ") for column in columns]
     values = windows[columns].to_numpy(np.float64).T
     ends = date2num(dates.to_pydatetime())
     extent = (ends[0], max(ends[-1], ends[0] + 1), len(names) - 0.5, -0.5)

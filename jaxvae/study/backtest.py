@@ -103,6 +103,8 @@ def lead_note(comparisons: pd.DataFrame) -> str:
     without_memory = [name for name, baseline in BASELINES.items() if not baseline.temporal]
     of_ensemble = comparisons[comparisons.model == "vae_ensemble"]
     rows = of_ensemble[of_ensemble.baseline.isin(without_memory)]
+    if rows.empty:
+        return "No model without a memory can be compared with."
     closest = rows.iloc[int(rows.difference.argmin())]
     name = closest.baseline.replace("_", " ")
     low, high = closest.low_widest, closest.high_widest

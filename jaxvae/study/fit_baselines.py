@@ -40,5 +40,5 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], l
             except DataError as error:
                 if name in NEEDED:
                     raise
-                unfitted.append(f"{baseline.label} could not be fitted: {error}.")
+                unfitted.append(f"No {baseline.label} in comparisons: {error}.")
     return laws, unfitted

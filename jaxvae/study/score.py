@@ -34,6 +34,7 @@ from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
 from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
@@ -98,19 +99,21 @@ def summarise(
     factor_analysis: Any = laws["factor_analysis_best"]
     drawn = completed(prepared.values, factor_analysis, config.root_seed)
     whole = prepared._replace(values=drawn)
-    scored = score_baselines(laws, prepared.values)
+    scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
     vaes = [_score_mixture(found, rebuilt), _score_best(found)]
+    vaes, sound, doubts = doubt_likelihoods(prepared, config, fitted, best, vaes, scored)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, scored, prepared.split, config.root_seed, of_seeds)
     key = Stream.SCENARIOS.key(config.root_seed)
     scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
     of_kl = kl_parts(prepared, config, grid)
-    of_past, ahead = _of_the_past(found, compared)
+    with_sound = compared[compared.baseline.isin([one.model for one in sound])]
+    of_past, ahead = _of_the_past(found, with_sound)
     parts = [
         _score_rows(found, aligned, vaes, scored),
         kl_rows(of_kl, config.n_factors),
-        *_ensemble_rows(found, scored),
+        *_ensemble_rows(found, sound),
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
         *of_past,
@@ -126,7 +129,10 @@ def summarise(
     return Study(
         config={
             **_described(
-                found, aligned, unfitted, [*ahead, *missing_notes(prepared.panel), *filled]
+                found,
+                aligned,
+                [*doubts, *unfitted],
+                [*ahead, *missing_notes(prepared.panel), *filled],
             ),
             "refit_factors": reported.names,
         },

@@ -89,8 +89,10 @@ def best_seed_rows(
     Both were fitted on `fit`. `best_seed_lead`: mean lead of the seed that is best there, nats per
     date, hence flattered. `best_seed_p_value`: of "none beats it", which takes the picking into
     account (`bootstrap.best_of_many_p_value`). The baseline is the model of highest mean there,
-    which favours it.
+    which favours it. No rows where no baseline can be compared with.
     """
+    if not baselines:
+        return metric_rows("vae_ensemble", "test", {})
 
     def on_test(scored: Scored) -> float:
         assert scored.log_likelihood is not None

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
+from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate
 from jaxvae.analysis.factor_scores import (
     ROTATION_INVARIANT,
     AxisScores,
@@ -67,6 +68,8 @@ class Scored(NamedTuple):
     log_likelihood: of the cells observed, nats a date. standard_error, effective_samples: of its
         Monte-Carlo estimate.
     squared_error: of each date, summed over assets observed.
+    of_jittered: log_likelihood of returns moved at random (`degeneracy.jittered`), which finds
+        likelihoods that have no bound; None where there is no reason to ask.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Scored(NamedTuple):
     standard_error: Float[np.ndarray, " date"] | None = None
     effective_samples: Float[np.ndarray, " date"] | None = None
     squared_error: Float[np.ndarray, " date"] | None = None
+    of_jittered: Float[np.ndarray, " date"] | None = None
     factors: Float[np.ndarray, "date factor"] | None = None
     member: int | None = None
 
@@ -91,11 +95,31 @@ class Context(NamedTuple):
 
 
 def score_baselines(
-    laws: Mapping[str, Law], values: Float[np.ndarray, "date asset"]
+    laws: Mapping[str, Law],
+    values: Float[np.ndarray, "date asset"],
+    of_jittered: Float[np.ndarray, "date asset"] | None = None,
 ) -> list[Scored]:
-    """Classical models fitted on `fit`, by name, on all dates; on one BLAS thread."""
+    """Classical models fitted on `fit`, by name, on all dates; on one BLAS thread.
+
+    of_jittered: the values jittered, where degenerate likelihoods are to be found.
+    """
     with threadpool_limits(1):
-        return [_score_baseline(name, law, values) for name, law in laws.items()]
+        scored = [_score_baseline(name, law, values) for name, law in laws.items()]
+        if of_jittered is None:
+            return scored
+        return [
+            one._replace(of_jittered=law.log_likelihood(of_jittered))
+            for one, law in zip(scored, laws.values(), strict=True)
+        ]
+
+
+def has_degenerate_likelihood(scored: Scored, split: str, context: Context) -> bool:
+    """`degeneracy.is_degenerate` of a model on a split; false where nobody asked."""
+    if scored.log_likelihood is None or scored.of_jittered is None:
+        return False
+    rows, n_assets = getattr(context.split, split), context.values.shape[1]
+    cost = cost_of_jitter(scored.log_likelihood[rows], scored.of_jittered[rows])
+    return is_degenerate(cost, n_assets)
 
 
 def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]) -> Scored:
@@ -213,6 +237,8 @@ def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str,
         if np.isnan(context.values).any():
             n_cells = np.isfinite(context.values[rows]).sum()
             yield "log_likelihood_per_cell", float(scored.log_likelihood[rows].sum() / n_cells)
+        if has_degenerate_likelihood(scored, split, context):
+            yield "degenerate", 1.0
     if scored.standard_error is not None:
         error = scored.standard_error[rows]
         yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))

@@ -112,16 +112,17 @@ def loadings_table(
     )
 
 
-def steadiness_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
+def agreement_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
     """Columns of the table of windows: agreement of each with the one before it, beside the 95th
-    percentiles of chance and of random rotations; and each factor's."""
+    percentiles of chance and of random rotations; each factor's correlation with itself there, and
+    the congruence of its loadings `lag` windows earlier."""
     tracked = followed.tracking
-    columns = {"stability": tracked.agreement, "stability_chance": tracked.chance}
+    columns = {"agreement": tracked.agreement, "agreement_chance_95": tracked.chance}
     first = np.isnan(tracked.agreement)
-    columns["stability_rotation"] = np.where(first, np.nan, followed.rotation)
+    columns["agreement_rotation_95"] = np.where(first, np.nan, followed.rotation)
     congruence = tracking.congruence(followed.loadings, lag)
     for k, name in enumerate(factor_names(followed)):
-        columns[f"stability, {name}"] = tracked.correlations[:, k]
+        columns[f"correlation, {name}"] = tracked.correlations[:, k]
     for k, name in enumerate(factor_names(followed)):
-        columns[f"persistence, {name}"] = congruence[:, k]
+        columns[f"congruence, {name}"] = congruence[:, k]
     return columns

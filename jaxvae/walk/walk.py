@@ -32,7 +32,7 @@ from jaxvae.walk.factors import (
     factors_table,
     follow_factors,
     loadings_table,
-    steadiness_columns,
+    agreement_columns,
 )
 from jaxvae.walk.members import (
     Said,
@@ -54,7 +54,7 @@ class Walk:
 
     config: the settings, as `config.json` keeps them.
     windows: a row a window: its first and last date, the dates it is judged on, mean
-        log-likelihoods of those (nats a date), stability of its factors.
+        log-likelihoods of those (nats per date), agreement of its factors with the last window's.
     scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
     factors: judged dates × factors, each by the window that ended before.
     loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
@@ -334,7 +334,7 @@ def _windows(
         "judged_to": panel.dates[until - 1],
     }
     columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
-    columns |= steadiness_columns(followed, -(-config.window // config.step))
+    columns |= agreement_columns(followed, -(-config.window // config.step))
     return pd.DataFrame(columns).rename_axis("window")
 
 

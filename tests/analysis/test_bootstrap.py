@@ -81,7 +81,7 @@ def test_a_series_that_never_varies_has_no_width_and_takes_no_part(rng):
 
 @pytest.mark.parametrize("shared", [0.0, 0.8])
 def test_the_best_of_many_is_called_a_winner_once_in_twenty(rng, shared):
-    """Forty members, none better than the rival. The best one's own p-value knows no better."""
+    """Forty members, none better than the baseline. The best one's own p-value knows no better."""
     found, naive = [], []
     for world in null_worlds(rng, 40, shared):
         found.append(best_of_many_p_value(rng, world, BLOCK, n_draws=400))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group, rankdata, spearmanr
 
+from jaxvae.analysis.nulls import random_shifts
 from jaxvae.analysis.udr import pair_scores, rotated_udr, shifted_udr, udr, udr_by_group
 from jaxvae.errors import OptionError
 
@@ -152,6 +153,18 @@ def test_chance_is_the_score_of_members_that_share_nothing(rng):
     error = np.hypot(np.std(independent) / np.sqrt(200), np.std(shifted) / np.sqrt(60))
     assert np.mean(shifted) == pytest.approx(np.mean(independent), abs=4 * error)
     assert np.mean(independent) < 0.5
+
+
+def test_the_chance_level_is_that_of_whole_tables(rng):
+    """Shifts drawn again, all members rolled and all pairs scored."""
+    means, kl = ensemble(rng, n_members=6)
+    found, again = shifted_udr(np.random.default_rng(3), means, kl, 5), np.random.default_rng(3)
+    for one in found:
+        judged = again.integers(6)
+        shifts = random_shifts(again, 120, 6)
+        shifts[judged] = 0
+        rolled = [np.roll(mean, shift, axis=0) for mean, shift in zip(means, shifts, strict=True)]
+        assert one == pytest.approx(udr(np.stack(rolled), kl)[judged])
 
 
 def test_rotation_null_is_that_of_members_turned_at_random(rng):

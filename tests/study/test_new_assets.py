@@ -44,8 +44,8 @@ def test_a_history_helps_and_never_loses_to_the_sector_or_to_regression(study, d
         assert found.n_dates == n_dates
         rows = design.mean[N_FIT - n_dates : N_FIT]
         alone = np.linalg.lstsq(rows, past.to_numpy(), rcond=None)[0]
-        rivals = (found.mean, sector_prior(study.fitted, sector).mean, alone)
-        errors[:, place] = [later_error(mean, design, asset) for mean in rivals]
+        others = (found.mean, sector_prior(study.fitted, sector).mean, alone)
+        errors[:, place] = [later_error(mean, design, asset) for mean in others]
     ours, of_sector, of_regression = errors.mean(axis=1)
     assert ours < 1.1 * min(of_sector, of_regression)
     assert ours < (0.5 * of_regression if n_dates == 5 else 0.9 * of_sector)

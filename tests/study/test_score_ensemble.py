@@ -79,16 +79,16 @@ def lone(name, values, member=None):
     return Scored(name, None, "fit", ("test",), values, member=member)
 
 
-def test_the_best_seed_meets_the_strongest_rival_on_the_test_dates(rng):
-    """The rival of highest mean there, whatever it was on `fit`."""
+def test_the_best_seed_meets_the_strongest_baseline_on_the_test_dates(rng):
+    """The baseline of highest mean there, whatever it was on `fit`."""
     base = rng.normal(size=N)
     strong, weak = base.copy(), base - 5.0
     weak[SPLIT.fit] += 100.0
     seeds = [lone("vae_seed", base + lead + 0.1 * rng.normal(size=N), k)
              for k, lead in enumerate([-1.0, 0.5])]  # fmt: skip
-    rivals = [lone("weak", weak), lone("strong", strong)]
-    found = by_metric(best_seed_rows(seeds, rivals, SPLIT, 0), "vae_ensemble")
+    baselines = [lone("weak", weak), lone("strong", strong)]
+    found = by_metric(best_seed_rows(seeds, baselines, SPLIT, 0), "vae_ensemble")
     assert found["best_seed_lead"] == pytest.approx(0.5, abs=0.05)
     assert found["best_seed_p_value"] == pytest.approx(1 / 2001)
-    behind = by_metric(best_seed_rows(seeds[:1], rivals, SPLIT, 0), "vae_ensemble")
+    behind = by_metric(best_seed_rows(seeds[:1], baselines, SPLIT, 0), "vae_ensemble")
     assert behind["best_seed_p_value"] == 1

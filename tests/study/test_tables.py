@@ -116,11 +116,11 @@ def test_comparisons_are_paired_by_date():
     assert row.high == pytest.approx(1.0)
 
 
-def test_joint_intervals_hold_all_rivals_at_once():
-    """Wider than each alone, by what ten rivals with noise of their own cost."""
+def test_joint_intervals_hold_all_baselines_at_once():
+    """Wider than each alone, by what ten baselines with noise of their own cost."""
     ours = Scored("ours", 2, "fit", ("test",), RNG.normal(size=N))
-    rivals = [Scored(str(k), None, "fit", ("test",), RNG.normal(size=N)) for k in range(10)]
-    table = comparisons_table([ours], rivals, SPLIT, 0, {})
+    baselines = [Scored(str(k), None, "fit", ("test",), RNG.normal(size=N)) for k in range(10)]
+    table = comparisons_table([ours], baselines, SPLIT, 0, {})
     assert table.baseline.tolist() == [str(k) for k in range(10)]
     ratio = (table.high_joint - table.low_joint) / (table.high - table.low)
     assert 1.0 < ratio.mean() < 1.8
@@ -131,11 +131,11 @@ def test_joint_intervals_hold_all_rivals_at_once():
 def test_the_widest_interval_is_kept_whichever_it_is():
     """Over seeds it is of the ensemble alone, and as wide for each baseline."""
     names = ("vae_ensemble", "vae_best", *map(str, range(5)))
-    ours, alone, *rivals = (
+    ours, alone, *baselines = (
         Scored(name, None, "fit", ("test",), RNG.normal(size=N)) for name in names
     )
     for half in (0.001, 5.0):
-        table = comparisons_table([ours, alone], rivals, SPLIT, 0, {"vae_ensemble": half})
+        table = comparisons_table([ours, alone], baselines, SPLIT, 0, {"vae_ensemble": half})
         of_seeds = table.model == "vae_ensemble"
         assert table.low_seeds[~of_seeds].isna().all()
         np.testing.assert_allclose((table.high_seeds - table.low_seeds)[of_seeds], 2 * half)

@@ -131,10 +131,7 @@ def regular(moments: Moments, n_dates: int) -> Elliptical:
         )
     eigenvalues = np.linalg.eigvalsh(moments.covariance)
     if eigenvalues[0] <= SINGULAR_SHARE * eigenvalues[-1]:
-        raise DataError(
-            f"the covariance of the {n_assets} assets is singular: "
-            "drop assets that are sums or copies of others"
-        )
+        raise DataError(_singular(n_assets))
     return Elliptical.without_factors(*moments)
 
 
@@ -144,10 +141,20 @@ def regularly(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
     try:
         yield
     except np.linalg.LinAlgError:
+        n_assets = values.shape[1]
+        if np.isfinite(values).all():
+            raise DataError(_singular(n_assets)) from None
         raise DataError(
-            f"the covariance of the {values.shape[1]} assets is singular given the cells observed: "
+            f"the covariance of the {n_assets} assets is singular given the cells observed: "
             "drop assets that share few dates with others"
         ) from None
+
+
+def _singular(n_assets: int) -> str:
+    return (
+        f"the covariance of the {n_assets} assets is singular: "
+        "drop assets that are sums or copies of others"
+    )
 
 
 def noise_floor(values: Float[np.ndarray, "date asset"]) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import solve_triangular
 
+from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import OptionError
 
@@ -92,6 +93,7 @@ def fit_ewma_t(
 
     Raises:
         OptionError: A ν is not above 2, and has no covariance.
+        DataError: A covariance is singular.
 
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
@@ -100,7 +102,8 @@ def fit_ewma_t(
         raise OptionError("dfs", f"{list(dfs)} must each be above 2")
     start = values[:FIRST_DATES]
     gaussian = EwmaT(start.T @ start / len(start), np.cov(values.T, ddof=0))
-    distances, log_determinants = gaussian._distances(values)
+    with regularly(values):
+        distances, log_determinants = gaussian._distances(values)
     scores = [
         _log_density(values.shape[1], distances, log_determinants, df)[n_train:].mean()
         for df in dfs

@@ -102,7 +102,7 @@ def _maximum(
     floor: float,
     start: Float[np.ndarray, " asset"],
 ) -> Elliptical:
-    variances, n_assets = sample.variances, len(mean)
+    variances, n_assets = np.maximum(sample.variances, floor), len(mean)
 
     def objective(log_noise: Float[np.ndarray, " asset"]) -> tuple[float, np.ndarray]:
         """−log L a date and asset, up to a constant, and its slopes."""
@@ -118,7 +118,8 @@ def _maximum(
         np.log(np.maximum(start, floor)),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(np.log(floor), None)] * n_assets,
+        # At a maximum Ψ is no larger than the variances; without that line searches overflow.
+        bounds=[(np.log(floor), top) for top in np.log(variances)],
         options={
             "maxcor": MEMORY,
             "maxiter": ROUNDS,

@@ -66,7 +66,7 @@ class Baseline(NamedTuple):
     """A classical model.
 
     Attributes:
-        label: What a report calls it.
+        label: What a report calls it; " K = 5" follows where it has factors.
         fit: Makes a law of what is known; DataError where it cannot.
         temporal: Whether a date's law depends on the dates before it.
         complete: Whether it needs complete returns.
@@ -113,18 +113,16 @@ def _at_best(fit_sizes: SizesFitter) -> Callable[[Development], Law]:
 
 
 BASELINES = {
-    "factor_analysis_best": Baseline(
-        "Factor analysis, best K", _at_best(fit_factor_analysis_sizes)
-    ),
+    "factor_analysis_best": Baseline("factor analysis, best", _at_best(fit_factor_analysis_sizes)),
     "factor_analysis": Baseline(
-        "Factor analysis", lambda known: fit_factor_analysis(known.values, known.n_factors)
+        "factor analysis,", lambda known: fit_factor_analysis(known.values, known.n_factors)
     ),
-    "pca_best": Baseline("PCA, best K", _at_best(fit_pca_sizes)),
-    "pca": Baseline("PCA", lambda known: fit_pca(known.values, known.n_factors)),
+    "pca_best": Baseline("PCA, best", _at_best(fit_pca_sizes)),
+    "pca": Baseline("PCA,", lambda known: fit_pca(known.values, known.n_factors)),
     "ledoit_wolf": Baseline("Ledoit–Wolf Gaussian", lambda known: fit_ledoit_wolf(known.values)),
-    "multivariate_t": Baseline("Multivariate t", lambda known: fit_multivariate_t(known.values)),
+    "multivariate_t": Baseline("multivariate t", lambda known: fit_multivariate_t(known.values)),
     "multivariate_t_shrunk": Baseline(
-        "Multivariate t, shrunk",
+        "multivariate t, shrunk",
         lambda known: fit_multivariate_t_shrunk(known.values, known.n_train),
     ),
     "ewma_t": Baseline(

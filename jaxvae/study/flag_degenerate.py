@@ -1,0 +1,116 @@
+"""Which assets let a likelihood grow without end, and which models ride on them."""
+
+import itertools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logsumexp
+
+from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
+from jaxvae.inference import members as apply
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import EVALUATION_STREAM, Prepared
+from jaxvae.study.tables import Context, Scored, has_degenerate_likelihood
+
+MOST_NAMED = 5
+JITTER_STREAM = 8
+
+
+def doubt_likelihoods(
+    prepared: Prepared,
+    config: StudyConfig,
+    fitted: apply.Fitted,
+    best: int,
+    vaes: list[Scored],
+    baselines: list[Scored],
+) -> tuple[list[Scored], list[Scored], list[str]]:
+    """What speaks against the likelihoods of models.
+
+    The VAEs are asked anew, on jittered returns, where there is a reason to: assets whose returns
+    have no bounded density, or a baseline whose likelihood is degenerate.
+
+    Args:
+        fitted: The refits. best: The place of `vae_best` among them.
+        vaes: `vae_ensemble` and `vae_best`.
+        baselines: With the likelihoods of jittered returns.
+
+    Returns:
+        The VAEs, with those where they were asked; the baselines that can be compared with; notes
+        that name assets and models.
+    """
+    parts = {"the dates fitted on": prepared.split.fit, "test dates": prepared.split.test}
+    assets, context = prepared.panel.assets, Context(prepared.values, prepared.split, None)
+    causes = [cause_notes(prepared.values[rows], assets, name) for name, rows in parts.items()]
+    notes = list(itertools.chain(*causes))
+    sound = [one for one in baselines if not has_degenerate_likelihood(one, "test", context)]
+    if notes or len(sound) < len(baselines):
+        members = _jittered_likelihoods(prepared, fitted, config)
+        mixed = logsumexp(members, axis=0) - np.log(len(members))
+        moved = {"vae_ensemble": mixed, "vae_best": members[best]}
+        vaes = [one._replace(of_jittered=moved[one.model]) for one in vaes]
+    models = [*vaes, *baselines]
+    exploded = [one for one in models if has_degenerate_likelihood(one, "test", context)]
+    if exploded:
+        names = ", ".join(one.model.replace("_", " ") for one in exploded)
+        notes.append(
+            f"No comparison with {names}: returns moved by {100 * JITTER:g} % of a standard "
+            "deviation cost their likelihood more than any law of returns may lose."
+        )
+    return vaes, sound, notes
+
+
+def cause_notes(
+    values: Float[np.ndarray, "date asset"], assets: Sequence[str], dates: str
+) -> list[str]:
+    """A sentence that names the assets whose returns have no bounded density, with the cause; none
+    where there are none.
+
+    Args:
+        values: Returns; NaN marks a missing cell.
+        assets: Their names.
+        dates: What the rows are called.
+    """
+    causes = find_causes(values)
+    if not causes:
+        return []
+    named = [f"{assets[cause.asset]} ({_words(cause, assets)})" for cause in causes[:MOST_NAMED]]
+    more = f" and {len(causes) - MOST_NAMED} more" if len(causes) > MOST_NAMED else ""
+    return [
+        f"On {dates} likelihoods may grow without a bound by {', '.join(named)}{more}: correct or "
+        "drop them."
+    ]
+
+
+def jittered_values(prepared: Prepared, config: StudyConfig) -> Float[np.ndarray, "date asset"]:
+    """The panel's standardised returns, jittered."""
+    return jittered(np.random.default_rng((config.root_seed, JITTER_STREAM)), prepared.values)
+
+
+def _jittered_likelihoods(
+    prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
+) -> Float[np.ndarray, "member date"]:
+    """Log-likelihood of the jittered returns under every member, by the draws of its own."""
+    moved = np.nan_to_num(jittered_values(prepared, config)).astype(np.float32)
+    batch = prepared.batch._replace(values=jax.numpy.asarray(moved))
+    key = jax.random.fold_in(jax.random.key(config.root_seed), EVALUATION_STREAM)
+    found = apply.evaluate(
+        key,
+        prepared.model,
+        fitted,
+        batch,
+        config.likelihood_samples,
+        tile_width=config.tile_width,
+    )
+    return np.asarray(found.likelihood.value, np.float64)
+
+
+def _words(cause: Cause, assets: Sequence[str]) -> str:
+    return {
+        "repeated": f"{100 * cause.size:.0f} % of its returns are one value",
+        "few values": f"{cause.size:.0f} values only",
+        "still": "it hardly moves but on few dates",
+        "copy": f"a copy of {assets[cause.other]}",
+        "combination": "it follows from other assets",
+    }[cause.kind]
