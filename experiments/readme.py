@@ -352,8 +352,9 @@ def notebook_claim() -> str:
         f"**Over {found['seeds']} seeds the preset `notebook` explains "
         f"{number(scores['r2_sampled']['mean'], 3)} of the variance in sample, as the notebook did "
         f"(.7155); one-to-one its factors match the true ones at "
-        f"{number(scores['one_to_one_correlation']['mean'])}, a random rotation at "
-        f"{number(found['rotation_floor'])}.**"
+        f"{number(scores['one_to_one_correlation']['mean'])}, random rotations at "
+        f"{number(found['rotation']['mean'])} on average and 95 % of them below "
+        f"{number(found['rotation']['percentile_95'])}.**"
     )
 
 
