@@ -6,12 +6,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 from kept import train, train_and_tell
-from launch import STUDY, contents, ended, launch, launch_command, wait_until
+from launch import (
+    STUDY,
+    contents,
+    ended,
+    launch,
+    launch_command,
+    seconds_of_work,
+    wait_until,
+)
 from small import same_bits
 
 from jaxvae.cli.main import main
@@ -201,14 +208,6 @@ def test_a_study_stopped_at_every_stage_is_the_unbroken_one(unbroken, returns_cs
 
 
 N_SIGNALS = 6
-
-
-def seconds_of_work(process):
-    """Of the processor, that a process has had; the last seen where it has ended."""
-    with suppress(OSError, IndexError):
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def interrupted_after(seconds, log, words):
