@@ -20,8 +20,9 @@ identified up to order, sign and scale (Khemakhem et al. 2020); without moves no
 
 Found, means over the draws: where variances move, mcc .86 for `conditional`, .66 for `linear`, .65
 for factor analysis, .73 for random rotations (95 % of them below .82), .94 for the oracle; where
-they do not .66, .68, .68, .73 and .94. In likelihood `conditional` is .43 nats behind the true model where they move (`linear`
-1.15), and .32 where they do not (`linear` .23): slopes that are not needed cost a tenth of a nat.
+they do not .66, .68, .68, .73 and .94. In likelihood `conditional` is .43 nats behind the true
+model where they move (`linear` 1.15), and .32 where they do not (`linear` .23): slopes that are not
+needed cost a tenth of a nat.
 What bounds it: the learned slopes are a third too flat (±1.0 to 1.3 for ±1.5), and a diagonal
 posterior prefers axes on which it is exact (form 10), which are not the planted ones.
 

@@ -71,8 +71,8 @@ def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> C
         OptionError: p is no probability between 0 and 1, or there are fewer than two dates.
 
     Source: Kupiec (1995), "Techniques for verifying the accuracy of risk measurement models";
-    Christoffersen (1998), "Evaluating interval forecasts". He conditions LR_uc on the first date too, which differs by one
-    date in n; here the rate is that of all dates, as in Kupiec's test.
+    Christoffersen (1998), "Evaluating interval forecasts". He conditions LR_uc on the first date
+    too, which differs by one date in n; here the rate is that of all dates, as in Kupiec's test.
     """
     if not 0 < order < 1:
         raise OptionError("order", f"{order} is no probability between 0 and 1")

@@ -110,7 +110,8 @@ def _likelihood_answer(walk: WalkResults) -> Answer:
     ours = number(walk.windows["log_likelihood, vae"].mean())
     return Answer(
         "Is it likelier out of sample?",
-        f"{number(min(leads.values()), 2, True)} nats per date against the better of two models",
+        f"{number(min(leads.values()), 2, True)} nats per date against "
+        f"{'the better of two models' if len(leads) > 1 else next(iter(leads))}",
         f"The ensemble’s log-likelihood on judged dates is {ours} nats per date: "
         f"{' and '.join(each)}, fitted on the same windows.",
     )
@@ -120,8 +121,11 @@ def _leads(walk: WalkResults) -> list[tuple[str, str, pd.Series]]:
     """Each model beside the ensemble, its name, and the ensemble's lead over it by window."""
     with_k = f"factor analysis, K = {walk.config['n_factors']}"
     names, windows = {BASELINE: "Ledoit–Wolf", "factor_analysis": with_k}, walk.windows
-    ours = windows["log_likelihood, vae"]
-    return [(words, m, ours - windows[f"log_likelihood, {m}"]) for m, words in names.items()]
+    ours, columns = windows["log_likelihood, vae"], {m: f"log_likelihood, {m}" for m in names}
+    # A model whose likelihood is degenerate has no column.
+    return [
+        (names[m], m, ours - windows[column]) for m, column in columns.items() if column in windows
+    ]
 
 
 def _factor_answer(walk: WalkResults) -> Answer:

@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 
 from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import BASELINES, Development
+from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
 from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
@@ -23,16 +24,17 @@ from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
+from jaxvae.study.flag_degenerate import JITTER_STREAM, cause_notes
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.factors import (
     Followed,
+    agreement_columns,
     factors_table,
     follow_factors,
     loadings_table,
-    agreement_columns,
 )
 from jaxvae.walk.members import (
     Said,
@@ -195,11 +197,11 @@ def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
     scale = np.stack([scaler.scale for scaler in scalers])
     followed = follow_factors(said, scale, config.window, config.step, config.root_seed)
     covariances = mixture_covariances(said, scale)
-    scores = _scores(grounds, config, said)
+    scores, exploded = _scores(grounds, config, said)
     weights = _weights(grounds, covariances)
     portfolio = _portfolio(grounds, weights)
     return Walk(
-        config=_describe(grounds, config),
+        config=_describe(grounds, config, exploded),
         windows=_windows(grounds, config, scores, followed),
         scores=scores,
         factors=factors_table(panel, spans, followed, config.window),
@@ -257,26 +259,36 @@ def _shares(said: Said, n_windows: int) -> Float[np.ndarray, "window member"]:
     return ok / ok.sum(axis=1, keepdims=True)
 
 
-def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> pd.DataFrame:
-    """Judged dates × models: the mixture, and its baselines fitted on the same windows."""
+def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> tuple[pd.DataFrame, list[str]]:
+    """Judged dates × models: the mixture, and its baselines fitted on the same windows; and notes
+    on baselines left out, whose likelihoods are degenerate."""
     panel, spans, scalers, *_ = grounds
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
     shares = _shares(said, len(spans))
     members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
     members = np.where(shares[:, :, None] > 0, members, 0.0)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in (VAE, *COMPARED_WITH)}
+    costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
+    rng = np.random.default_rng((config.root_seed, JITTER_STREAM))
     for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
         window = scaler.standardise(panel.values[span.start : span.stop])
         judged = scaler.standardise(panel.values[span.stop : span.until])
         # Change of variables: from the window's standard deviations to those of `fit`.
         change = np.log(unit / scaler.scale).sum()
         known = Development(window, len(window), config.n_factors)
+        moved = jittered(rng, judged)
         columns[VAE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
         for name in COMPARED_WITH:
             law = BASELINES[name].fit(known)
-            columns[name].append(law.log_likelihood(judged) + change)
-    table = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return pd.DataFrame(table, index=_judged(panel, spans))
+            likelihood = law.log_likelihood(judged)
+            columns[name].append(likelihood + change)
+            costs[name].append(cost_of_jitter(likelihood, law.log_likelihood(moved)))
+    exploded = [
+        name for name, lost in costs.items() if is_degenerate(float(np.mean(lost)), panel.n_assets)
+    ]
+    table = {name: np.concatenate(p) for name, p in columns.items() if name not in exploded}
+    notes = [f"The likelihood of {BASELINES[name].label} is degenerate." for name in exploded]
+    return pd.DataFrame(table, index=_judged(panel, spans)), notes
 
 
 def _baseline_weights(
@@ -338,8 +350,8 @@ def _windows(
     return pd.DataFrame(columns).rename_axis("window")
 
 
-def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
-    """Everything that the numbers depend on."""
+def _describe(grounds: Grounds, config: WalkConfig, exploded: list[str]) -> dict[str, Any]:
+    """Everything that the numbers depend on; and notes, those on `exploded` baselines too."""
     panel, spans = grounds.panel, grounds.spans
     preset = config.preset()
     judged = _judged(panel, spans)
@@ -357,7 +369,13 @@ def _describe(grounds: Grounds, config: WalkConfig) -> dict[str, Any]:
         "judged_to": str(judged[-1].date()),
         "assets": list(panel.assets),
         "identity": walk_identity(panel, config),
-        "notes": [*panel.notes, *grounds.notes, *([ONE_DATE] if len(judged) == 1 else [])],
+        "notes": [
+            *panel.notes,
+            *cause_notes(panel.values, panel.assets, "the panel's dates"),
+            *exploded,
+            *grounds.notes,
+            *([ONE_DATE] if len(judged) == 1 else []),
+        ],
     }
 
 

@@ -13,7 +13,7 @@ from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import fit_ledoit_wolf
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
-from jaxvae.report.walk_report import walk_opening
+from jaxvae.report.walk_report import walk_opening, walk_report
 from jaxvae.walk.walk import (
     WalkConfig,
     _weights,
@@ -135,6 +135,19 @@ def test_one_judged_date_has_no_volatility_and_says_so():
     assert np.isfinite(one.config["dates_per_year"])
     assert any("One date is judged" in note for note in one.config["notes"])
     assert walk_opening(one).answers[0].verdict == "Cannot tell"
+
+
+def test_a_model_that_explodes_stands_beside_no_walk():
+    """A copied asset: factor analysis has no column, and the notes say why."""
+    values = PANEL.values.copy()
+    values[:, 3] = values[:, 1]
+    found = walk_forward(replace(PANEL, values=values), replace(CONFIG, seeds=1, epochs=1))
+    assert list(found.scores) == ["vae", "ledoit_wolf"]
+    assert "log_likelihood, factor_analysis" not in found.windows
+    notes = "\n".join(found.config["notes"])
+    assert f"{PANEL.assets[3]} (a copy of {PANEL.assets[1]})" in notes
+    assert "The likelihood of factor analysis" in notes
+    assert "against Ledoit–Wolf" in walk_report(found)["report.md"].decode("utf-8")
 
 
 def test_a_walk_is_public():
