@@ -3,25 +3,26 @@
 import itertools
 from collections.abc import Sequence
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
-from jaxvae.inference import members as apply
+from jaxvae.inference.evaluation import evaluate
+from jaxvae.inference.members import Fitted, ask
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import EVALUATION_STREAM, Prepared
+from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import Context, Scored, has_degenerate_likelihood
+from jaxvae.training.streams import Stream
 
 MOST_NAMED = 5
-JITTER_STREAM = 8
 
 
 def doubt_likelihoods(
     prepared: Prepared,
     config: StudyConfig,
-    fitted: apply.Fitted,
+    fitted: Fitted,
     best: int,
     vaes: list[Scored],
     baselines: list[Scored],
@@ -85,23 +86,23 @@ def cause_notes(
 
 def jittered_values(prepared: Prepared, config: StudyConfig) -> Float[np.ndarray, "date asset"]:
     """The panel's standardised returns, jittered."""
-    return jittered(np.random.default_rng((config.root_seed, JITTER_STREAM)), prepared.values)
+    return jittered(Stream.JITTER.generator(config.root_seed), prepared.values)
 
 
 def _jittered_likelihoods(
-    prepared: Prepared, fitted: apply.Fitted, config: StudyConfig
+    prepared: Prepared, fitted: Fitted, config: StudyConfig
 ) -> Float[np.ndarray, "member date"]:
     """Log-likelihood of the jittered returns under every member, by the draws of its own."""
     moved = np.nan_to_num(jittered_values(prepared, config)).astype(np.float32)
-    batch = prepared.batch._replace(values=jax.numpy.asarray(moved))
-    key = jax.random.fold_in(jax.random.key(config.root_seed), EVALUATION_STREAM)
-    found = apply.evaluate(
-        key,
-        prepared.model,
+    batch = prepared.batch._replace(values=jnp.asarray(moved))
+    shared = {"key": Stream.EVALUATION.key(config.root_seed), "batch": batch}
+    found = ask(
+        evaluate,
         fitted,
-        batch,
-        config.likelihood_samples,
+        shared,
         tile_width=config.tile_width,
+        model=prepared.model,
+        n_samples=config.likelihood_samples,
     )
     return np.asarray(found.likelihood.value, np.float64)
 

@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     WINDOWS = 2**32 - 5  # moments and importance samples of a walk's members
     RESAMPLING = 0  # bootstraps, shifts and rotations of an analysis; picks by weight
     GAPS = 7  # missing cells, for models that need whole rows
+    JITTER = 8  # what returns are moved by, to see what it costs a likelihood
     TRACKING = 11  # chance levels of factors followed over windows
     STRATEGIES = 12  # bootstraps of portfolios' variances
 

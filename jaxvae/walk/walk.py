@@ -24,7 +24,7 @@ from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
-from jaxvae.study.flag_degenerate import JITTER_STREAM, cause_notes
+from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
@@ -269,7 +269,7 @@ def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> tuple[pd.DataFr
     members = np.where(shares[:, :, None] > 0, members, 0.0)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in (VAE, *COMPARED_WITH)}
     costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
-    rng = np.random.default_rng((config.root_seed, JITTER_STREAM))
+    rng = Stream.JITTER.generator(config.root_seed)
     for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
         window = scaler.standardise(panel.values[span.start : span.stop])
         judged = scaler.standardise(panel.values[span.stop : span.until])
