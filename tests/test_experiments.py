@@ -28,7 +28,7 @@ def test_scripts_are_found():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_quick_run_writes_its_json(script, tmp_path):
     command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / f"{script.stem}.json").read_text("utf-8"))
     assert results["quick"] is True

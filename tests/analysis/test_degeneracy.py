@@ -98,9 +98,13 @@ EXPLODES = {
     "rounded to few values": set(),
     "a third of zeros": set(),
 }
+QUICK = ("a copy", "sound")
 
 
-@pytest.mark.parametrize("name", EXPLODES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXPLODES],
+)
 def test_likelihoods_that_explode_are_found_and_no_others(name):
     values = stale(0.6, together=True) if "same dates" in name else CAUSES[name][0]
     costs = {one: cost(one, values) for one in BASELINES if not BASELINES[one].temporal}

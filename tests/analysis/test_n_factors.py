@@ -65,7 +65,10 @@ DEPENDENT_NOISES = {
 }
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+SEEDS = (1, pytest.param(2, marks=pytest.mark.slow))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_has_no_factors(noise, seed):
     table = table_of(NOISES[noise](np.random.default_rng(seed)))
@@ -80,7 +83,7 @@ def test_the_verdict_withstands_noise_that_misleads_parallel_analysis(noise):
     assert verdict(table) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_strong_factors_are_counted_by_all(seed):
     """Strength 32: each factor explains 9 % of the variance."""
     table = table_of(planted(seed, 32))
@@ -88,7 +91,7 @@ def test_strong_factors_are_counted_by_all(seed):
     assert verdict(table) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     """Strength 16: each factor explains 5 % of the variance; ER no longer sees it."""
     table = table_of(planted(seed, 16))
@@ -97,7 +100,7 @@ def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     assert verdict(table) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
     """Strength 6: each factor explains 2 % of the variance, and the cautious verdict is 0."""
     table = table_of(planted(seed, 6))
@@ -106,7 +109,7 @@ def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
     assert verdict(table) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_factors_below_the_threshold_are_seen_by_none(seed):
     assert set(table_of(planted(seed, 0.5)).values()) == {0}
 

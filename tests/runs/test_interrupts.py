@@ -109,6 +109,7 @@ def test_work_that_comes_to_its_end_all_the_same_is_done(number, interrupts):
     interrupts.call(work)
 
 
+@pytest.mark.slow
 def test_a_command_leaves_the_signals_as_they_were(unbroken):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert main(["report", str(unbroken)]) == 0
@@ -148,6 +149,7 @@ def kill(folder, delays):
     return left, found(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_a_dozen_kills_at_random_moments_change_no_bit(tmp_path):
     """Two runs at a time, each of twelve tiles of five chunks, with a state after each."""
@@ -187,6 +189,7 @@ def stop(moment, number, folder, words):
     return log.read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_a_study_stopped_at_every_stage_is_the_unbroken_one(unbroken, returns_csv, tmp_path):
     """Every table, array, checkpoint and figure, and the report, byte for byte."""
@@ -224,6 +227,7 @@ def interrupted_after(seconds, log, words):
     return ended(process), after - before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_a_signal_at_any_moment_ends_a_study(unbroken, returns_csv, tmp_path):
     """While it compiles, trains, scores or draws: within two seconds of both cores, since others

@@ -168,6 +168,7 @@ def array(compilation_cache, returns_csv, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_process_of_an_array_does_its_share(array):
     tiles = {path.name for path in (array / "work" / "train").glob("tile-?????.safetensors")}
     assert tiles == {"tile-00000.safetensors", "tile-00002.safetensors"}
@@ -175,12 +176,14 @@ def test_each_process_of_an_array_does_its_share(array):
     assert f"share 1 of 3 is done;\nonce all are: jaxvae gather {array}\n" in said
 
 
+@pytest.mark.slow
 def test_a_missing_share_is_not_gathered(array, capsys):
     assert main(["gather", str(array)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "lacks 1 of 3 tiles, number 1 first; run the processes that own them again" in line
 
 
+@pytest.mark.slow
 def test_an_array_gathered_is_the_unbroken_study(array, returns_csv, unbroken, tmp_path):
     """Once the one that was killed has run again, byte for byte."""
     folder, log = tmp_path / "study", tmp_path / "log"
@@ -192,6 +195,7 @@ def test_an_array_gathered_is_the_unbroken_study(array, returns_csv, unbroken, t
     assert log.read_text() == f"jaxvae: {folder} is finished already\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["unbroken", "no run"])
 def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
     if folder == "unbroken":
@@ -203,6 +207,7 @@ def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [said]
 
 
+@pytest.mark.slow
 def test_an_interrupted_gathering_says_how_to_go_on(array, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["jaxvae", "gather", "a run"])
     folder = tmp_path / "a run"
@@ -232,6 +237,7 @@ def coordinated(address, folder, csv, *words):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_two_processes_on_loopback_make_the_unbroken_study(
     address, returns_csv, unbroken, tmp_path

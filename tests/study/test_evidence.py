@@ -50,7 +50,9 @@ def noise(seed):
     return replace(PANEL, values=values, reference=None)
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(
+    scope="module", params=[0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def unplanted(request):
     return fitted(noise(request.param))
 

@@ -46,6 +46,7 @@ def run(x64):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_members_are_those_of_single_precision():
     single, double = run(False), run(True)

@@ -237,6 +237,7 @@ def test_an_optimiser_of_the_users_own_is_added_as_it_is():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_default_chain_is_optaxs_own_leaf_by_leaf():
     """Clipping, Adam and decay of matrices at the epoch's rate, handed in as a chain of one's own
     and trained by tiles."""
@@ -257,7 +258,7 @@ def test_the_default_chain_is_optaxs_own_leaf_by_leaf():
     assert np.abs(one - undecayed).max() > 1e-3
 
 
-@pytest.mark.parametrize("rows", [N_TRAIN, 20])
+@pytest.mark.parametrize("rows", [pytest.param(N_TRAIN, marks=pytest.mark.slow), 20])
 def test_training_can_be_differentiated(rows):
     """In β and the learning rate, against differences; of 20 rows two batches of four have none."""
     config = replace(CONFIG, epochs=3, patience=None, warmup_epochs=0)
@@ -281,6 +282,7 @@ def test_training_can_be_differentiated(rows):
         assert float(found[index]) == pytest.approx(float(slope), rel=2e-2)
 
 
+@pytest.mark.slow
 def test_training_of_the_default_shape_can_be_differentiated():
     """Adam's root has no derivative where a parameter's gradient is 0."""
     preset = make_preset("static", n_factors=5, epochs=2)

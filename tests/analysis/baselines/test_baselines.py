@@ -267,6 +267,7 @@ def test_the_share_is_chosen_on_validation_and_the_law_fitted_on_all(student):
     np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_shrunk_scale_matrix_needs_no_more_dates_than_assets():
     values = np.random.default_rng(10).standard_t(5, size=(30, 40))
     law = fit_multivariate_t_shrunk(values, 24)
