@@ -1,6 +1,7 @@
 """Commands whose options are the fields of dataclasses, and the dataclasses that several share."""
 
 import argparse
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields
@@ -18,6 +19,7 @@ from jaxvae.errors import (
     option,
 )
 
+LONGEST_MESSAGE = 1000
 METAVARS = {int: "N", float: "X", Path: "FILE"}
 
 
@@ -31,7 +33,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises its errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+        raise UsageError(f"{textwrap.shorten(message, LONGEST_MESSAGE)}; see {self.prog} --help")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
         return []
     prior, returns = (kind.__name__ for kind in distributions_of(prepared.model, prepared.batch))
     return [
-        f"The model is the caller's own, `{model_name(config.model)}`: returns given the factors "
+        f"The model is the caller’s own, “{model_name(config.model)}”: returns given the factors "
         f"are {returns}, factors {prior}."
     ]
 
