@@ -10,6 +10,8 @@ from jaxtyping import install_import_hook
 install_import_hook("jaxvae", "beartype.beartype")
 # Here, so that processes which the tests start have two as well.
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+# A test compiles what it runs, unless it says otherwise.
+os.environ["JAXVAE_COMPILATION_CACHE"] = "off"
 # Most programs run for a moment only, and are compiled the quick way: LLVM's level 0 where the
 # package does not set its own, and before jaxlib 0.12, which has no choice, XLA's older emitters.
 QUICK = "--xla_backend_optimization_level=0"

@@ -76,6 +76,7 @@ def run(interrupts: Interrupts, name: str, words: Sequence[str]) -> None:
     command = find_command(name)
     options = make_parser(name, command).parse_args(words)
     if command is not None:
+        importlib.import_module("jaxvae.cli.compilation").keep_programs()
         command.run(interrupts, *command.read(options))
 
 

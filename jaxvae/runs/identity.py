@@ -43,7 +43,7 @@ def identify(
         "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
         "chunk_epochs": CHUNK_EPOCHS,
         "device": _describe_device(),
-        "cpu": _cpu_features(),
+        "cpu": cpu_features(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "jax": {name: getattr(jax.config, f"jax_{name}", None) for name in JAX_OPTIONS},
@@ -84,7 +84,7 @@ def _xla_flags() -> dict[str, str]:
     return {name: value for name, _, value in (word.lstrip("-").partition("=") for word in words)}
 
 
-def _cpu_features() -> dict[str, bool]:
+def cpu_features() -> dict[str, bool]:
     """The instruction sets that compilers and BLAS choose among, those that are there."""
     try:
         from numpy._core._multiarray_umath import __cpu_features__ as features
