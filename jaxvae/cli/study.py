@@ -15,7 +15,7 @@ from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.describe import study_identity
-from jaxvae.study.folder import LAYOUT, study_files
+from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.run import run_study
 from jaxvae.training.tiles import resolve_width
 
@@ -56,7 +56,7 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     """Finish a study whose grid a job array has trained."""
     folder = gathered.folder
     if is_finished(folder):
-        say_is_done(folder, LAYOUT)
+        say_is_done(folder, STUDY_LAYOUT)
         return
     saved = saved_options(folder)
     try:
@@ -80,7 +80,7 @@ def _task(source: ToldSource, config: StudyConfig) -> Task:
         load=functools.partial(load_told_panel, source, config.n_factors, str(config.model)),
         identity=study_identity,
         compute=run_study,
-        layout=LAYOUT,
+        layout=STUDY_LAYOUT,
         files=study_files,
         opening=study_opening,
     )

@@ -80,7 +80,7 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
     )
 
 
-def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds) -> Memory:
+def update(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds) -> Memory:
     """The memory once a date's returns are known.
 
     Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life). The factor analysis takes two steps
@@ -116,7 +116,7 @@ def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
         return blank(speeds, n_factors, n_assets)
 
     def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
-        return advance(memory, returns, speeds)
+        return update(memory, returns, speeds)
 
     return Recurrence(start, moved, flat)
 

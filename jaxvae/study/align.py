@@ -98,15 +98,24 @@ def _judge(
     return Judged(presence, stability, chance, survival.survives(presence, stability, chance))
 
 
-def factor_names(aligned: Aligned) -> list[str]:
-    """factor 1, factor 2, … of those kept."""
-    return [f"factor {k + 1}" for k in range(aligned.factors.shape[1])]
+def factor_names(n_factors: int) -> list[str]:
+    """factor 1, factor 2, …"""
+    return [f"factor {k + 1}" for k in range(n_factors)]
+
+
+def tabulate_factors(values: Float[np.ndarray, "row factor"], index: pd.Index) -> pd.DataFrame:
+    """A column a factor, under its name.
+
+    Args:
+        values: Factors of dates, or loadings of assets.
+        index: Of the rows.
+    """
+    return pd.DataFrame(values, index=index, columns=factor_names(values.shape[1]))
 
 
 def factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
     """Dates × consensus factors, in standard deviations on `fit`."""
-    dates = pd.Index(prepared.panel.dates, name="date")
-    return pd.DataFrame(aligned.factors, index=dates, columns=factor_names(aligned))
+    return tabulate_factors(aligned.factors, pd.Index(prepared.panel.dates, name="date"))
 
 
 def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
@@ -114,8 +123,7 @@ def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.Da
     jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
     loadings = consensus.consensus_loadings(aligned.map, jacobians)
     assets = pd.Index(prepared.panel.assets, name="asset")
-    in_returns = loadings * prepared.scaler.scale[:, None]
-    return pd.DataFrame(in_returns, index=assets, columns=factor_names(aligned))
+    return tabulate_factors(loadings * prepared.scaler.scale[:, None], assets)
 
 
 class Reported(NamedTuple):
@@ -141,11 +149,11 @@ def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: i
     rest = np.setdiff1d(np.arange(factors.shape[1]), found.learned)
     of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
     order, signs = consensus.convention(of_rest, prepared.scaler.scale)
-    matched = [name for name, is_here in zip(factor_names(aligned), here, strict=True) if is_here]
+    names = factor_names(len(here))
     return Reported(
         np.concatenate([found.learned[here], rest[order]]),
         np.concatenate([found.signs[here], signs]),
-        [*matched, *(f"other {k + 1}" for k in range(len(rest)))],
+        [*np.array(names)[here].tolist(), *(f"other {k + 1}" for k in range(len(rest)))],
     )
 
 

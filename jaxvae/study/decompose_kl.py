@@ -12,7 +12,7 @@ from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
 CHANCE = "total_correlation_chance_mean"
-PARTS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
+KL_TERMS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
 
 
 def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from jaxvae.study.presets import model_name
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
-MOST_MEMBERS = 0.5
+MAJORITY = 0.5
 
 
 def study_notes(
@@ -109,7 +109,7 @@ def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
     if factor is None:
         return []
     shares = (aligned.map.alignment.assignment == factor).mean(axis=0)
-    return [int(k) for k in np.flatnonzero(shares > MOST_MEMBERS)]
+    return [int(k) for k in np.flatnonzero(shares > MAJORITY)]
 
 
 def _dropped_notes(judged: Judged) -> list[str]:
@@ -168,7 +168,7 @@ def describe_study(
         "covariates": prepared.covariates,
         "assets": list(panel.assets),
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
-        "factor_names": factor_names(aligned),
+        "factor_names": factor_names(aligned.factors.shape[1]),
         "consensus": describe_consensus(aligned),
         "volatility_factors": _volatility_factors(prepared, aligned),
     }

@@ -29,7 +29,7 @@ from jaxvae.study.align import (
 from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
-from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
+from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import drawn_arrays
@@ -44,8 +44,8 @@ from jaxvae.study.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,
     SEED_MODEL,
-    Context,
     Scored,
+    ScoringData,
     comparisons_table,
     describe_rows,
     members_table,
@@ -180,10 +180,10 @@ def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
 
 
-def _context(prepared: Prepared) -> Context:
+def _context(prepared: Prepared) -> ScoringData:
     reference = prepared.panel.reference
     known = None if reference is None else reference.factors.to_numpy(np.float64)
-    return Context(prepared.values, prepared.split, known)
+    return ScoringData(prepared.values, prepared.split, known)
 
 
 def likeliest(prepared: Prepared, refits: Trained) -> int:
@@ -337,7 +337,7 @@ def _member_columns(
         "ok": grid.ensemble.ok,
         "best_epoch": grid.ensemble.best_epoch,
         "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
-        **{name: parts[name].to_numpy() for name in PARTS if name in parts},
+        **{name: parts[name].to_numpy() for name in KL_TERMS if name in parts},
         "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
         "noise_variance": noise,
         "beta_noise": betas * noise,

@@ -16,7 +16,7 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare, refit, train_grid
-from jaxvae.study.folder import LAYOUT
+from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
 from jaxvae.study.score import mix_bounds
 from jaxvae.study.study import load_study
@@ -230,7 +230,7 @@ def test_a_study_comes_back_whole(study, folder):
     config = json.loads(json.dumps(study.config))
     assert {name: again.config[name] for name in config} == config
     assert again.config.keys() - config.keys() == {"schema", "command", "checksums", "sizes"}
-    for name in LAYOUT.tables:
+    for name in STUDY_LAYOUT.tables:
         pd.testing.assert_frame_equal(
             *(getattr(one, name) for one in (again, study)),
             check_dtype=False,
