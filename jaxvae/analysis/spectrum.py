@@ -119,7 +119,7 @@ def asset_noise(
     floor = LEAST_NOISE_SHARE * np.diag(covariance)
     noise = np.maximum(start, floor)
     for _ in range(NOISE_ROUNDS):
-        left = _left_over(covariance, n_factors, max(beta, 1.0), noise)
+        left = _unexplained(covariance, n_factors, max(beta, 1.0), noise)
         last, noise = noise, np.maximum(left, floor)
         if np.abs(noise / last - 1).max() < NOISE_TOLERANCE:
             break
@@ -146,7 +146,7 @@ def carried(
     return fitted.var(axis=0)
 
 
-def _left_over(
+def _unexplained(
     covariance: Float[np.ndarray, "asset asset"],
     n_factors: int,
     beta: float,

@@ -42,7 +42,7 @@ def kl_rows(parts: pd.DataFrame, n_factors: int) -> pd.DataFrame:
 
 
 def _of_member(grid: Trained, member: int, fit: slice, root_seed: int) -> tuple[float, ...]:
-    said, rng = grid.evaluation, Stream.RESAMPLING.generator(root_seed)
-    arrays = (said.factors[member], said.log_variance[member])
+    outputs, rng = grid.evaluation, Stream.RESAMPLING.generator(root_seed)
+    arrays = (outputs.factors[member], outputs.log_variance[member])
     codes = Codes(*(np.asarray(array, np.float64)[fit] for array in arrays))
     return (*decompose(rng, codes), chance_correlation(rng, codes))

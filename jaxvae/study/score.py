@@ -32,7 +32,7 @@ from jaxvae.study.count_factors import Sweep
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.study.figure_data import drawn_arrays
+from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes
@@ -52,7 +52,7 @@ from jaxvae.study.tables import (
     metrics_table,
     score_baselines,
 )
-from jaxvae.training.objective import Bound
+from jaxvae.training.objective import LikelihoodEstimate
 from jaxvae.training.streams import Stream
 
 SCENARIOS = 8000
@@ -146,7 +146,7 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen, config),
-            **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
+            **figure_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
             **_saved_arrays(prepared, refits, best, reported),
         },
         parameters={"members": _saved(fitted_members(grid.ensemble)), "refits": _saved(fitted)},
@@ -285,7 +285,7 @@ def _score(
     )
 
 
-def mix_bounds(bounds: Bound) -> Bound:
+def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from bounds of shape
     (member, date).
 
@@ -293,7 +293,7 @@ def mix_bounds(bounds: Bound) -> Bound:
     both weighted by responsibilities.
     """
     shares = softmax(bounds.value, axis=0)
-    return Bound(
+    return LikelihoodEstimate(
         value=logsumexp(bounds.value, axis=0) - np.log(len(shares)),
         standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
         effective_samples=(shares * bounds.effective_samples).sum(axis=0),
@@ -308,7 +308,7 @@ def _score_mixture(found: Found, rebuilt: Float[np.ndarray, "member date asset"]
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
     prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
-    mixed: Any = mix_bounds(bounds)
+    mixed: Any = mix_estimates(bounds)
     return Scored(
         model="vae_ensemble",
         n_factors=found.config.n_factors,

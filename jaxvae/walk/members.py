@@ -120,7 +120,7 @@ def train_windows(
     values: returns in any units; what a member sees is in those of its window.
     recent: how many of a window's last dates factors are given for, before the `step` it is judged
         on.
-    stage: gives, by name and kind, where the outputs of the tiles are kept while the walk is in work.
+    stage: gives, by name and kind, where the outputs of the tiles are kept while it is in work.
     """
     batch = make_batch(values)
     shared = (Stream.WINDOWS.fold_into(root), batch)
@@ -232,12 +232,12 @@ def _outputs(
     mean, covariance = implied_covariance(key_moments, model, variables, draws)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
-    bound = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
+    estimate = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
     return Outputs(
         ok=jnp.bool_(True),
         mean=mean,
         covariance=covariance,
         loadings=jnp.mean(jacobian[:, :recent], axis=1).T,
         factors=factors,
-        log_likelihood=bound.value,
+        log_likelihood=estimate.value,
     )

@@ -18,9 +18,9 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
-from jaxvae.study.score import mix_bounds
+from jaxvae.study.score import mix_estimates
 from jaxvae.study.study import load_study
-from jaxvae.training.objective import Bound
+from jaxvae.training.objective import LikelihoodEstimate
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
 PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
@@ -110,8 +110,8 @@ def test_a_vae_beats_no_information(study):
 def test_a_mixture_is_the_mean_of_densities():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(3, 50))
-    bounds = Bound(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
-    mixed = mix_bounds(bounds)
+    bounds = LikelihoodEstimate(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
+    mixed = mix_estimates(bounds)
     np.testing.assert_allclose(mixed.value, np.log(np.exp(values).mean(axis=0)))
     noise = 0.1 * rng.normal(size=(4000, 3, 50))
     spread = np.log(np.exp(values + noise).mean(axis=1)).std(axis=0)
@@ -361,7 +361,7 @@ def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
     prepared, trained = refits
     scores = np.zeros((3, PANEL.n_dates), np.float32)
     scores[1, :N_FIT], scores[2, N_FIT:] = 1.0, 9.0
-    evaluation = trained.evaluation._replace(likelihood=Bound(scores, scores, scores))
+    evaluation = trained.evaluation._replace(likelihood=LikelihoodEstimate(scores, scores, scores))
     assert summary.likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
 
 
