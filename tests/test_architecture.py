@@ -97,3 +97,44 @@ def test_a_name_has_one_home():
             if not name.startswith("_"):
                 homes[name].add(module_name(path).split(".")[0])
     assert {name for name, rooms in homes.items() if len(rooms) > 1} <= SHARED
+
+
+def names_in(node):
+    """Names and attributes in an expression, and its texts."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name | ast.Attribute):
+            yield part.id if isinstance(part, ast.Name) else part.attr
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def kinds_asked(path):
+    """What a file checks instances against, and the texts that it compares with."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and {*names_in(node.func)} & {"isinstance", "issubclass"}:
+            yield from names_in(node.args[-1])
+        if isinstance(node, ast.Compare):
+            yield from (name for side in (node.left, *node.comparators) for name in names_in(side))
+        if isinstance(node, ast.MatchValue):
+            yield from names_in(node.value)
+
+
+def test_nobody_asks_of_what_kind_a_model_is():
+    """Neither by an instance nor by a name, outside of where the kinds are."""
+    from jaxvae.models import FAMILIES, distributions, kalman, student_t
+    from jaxvae.models.autoregressive import ENCODERS
+    from jaxvae.models.likelihoods import LIKELIHOODS
+    from jaxvae.study.presets import PRESETS
+
+    classes = {
+        name
+        for module in (distributions, kalman, student_t)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and issubclass(kind, distributions.Distribution)
+    }
+    texts = {*FAMILIES, *LIKELIHOODS, *ENCODERS, *PRESETS}
+    families = {kind.__name__ for kind in FAMILIES.values()}
+    kinds = classes | texts | families | {"Model", "Family", "OwnModel"}
+    for path in FILES:
+        if not module_name(path).startswith(("models", "study.presets")):
+            assert not {*kinds_asked(path)} & kinds, path

@@ -153,7 +153,7 @@ def training_figure(study: StudyResults) -> Figure:
     beta_of, betas = members.set_index("member").beta, sorted(members.beta.unique())
     colours = colormaps["YlGnBu"](np.linspace(0.35, 1.0, len(betas)) if betas[1:] else [0.8])
     named = set(betas[:: -(-len(betas) // MOST_BETAS)])
-    unit = "mean sum of a batch" if study.config["preset"] == "notebook" else PER_DATE
+    unit = "mean sum of a batch" if study.config["train_config"]["reduction"] == "sum" else PER_DATE
     figure, panels = draw.small_multiples(len(LOSSES), 2, 2.8, sharex=True)
     for axes, (loss, title) in zip(panels, LOSSES.items(), strict=True):
         draw.tidy(axes, "epoch" if axes in panels[2:] else "", unit, title)

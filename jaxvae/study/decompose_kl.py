@@ -5,7 +5,6 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
-from jaxvae.models import standard_normal_prior
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import metric_rows
@@ -23,7 +22,7 @@ def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataF
     thread: on many small matrices several cost far more than they give.
     """
     members = range(len(grid.ensemble.ok))
-    if prepared.model.prior is not standard_normal_prior:
+    if not prepared.model.has_standard_prior:
         return pd.DataFrame(index=members)
     fit = prepared.split.fit
     with threadpool_limits(1):

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
-from jaxvae.models import OWN, Model, describe_family
+from jaxvae.models import Model, describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import StudyConfig, recorded
@@ -63,11 +63,11 @@ def _stability_notes(aligned: Aligned) -> list[str]:
 
 def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
     """What a caller's own model is made of."""
-    if describe_family(prepared.preset.model)["family"] != OWN:
+    if not prepared.preset.model.own:
         return []
     prior, returns = (kind.__name__ for kind in distributions_of(prepared.model, prepared.batch))
     return [
-        f"The model is the caller's own, `{model_name(config.model)}`: returns given the factors "
+        f"The model is the caller's own, “{model_name(config.model)}”: returns given the factors "
         f"are {returns}, factors {prior}."
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError
-from jaxvae.models.families import OWN
+from jaxvae.models import read_family
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
     CONFIG,
@@ -21,7 +21,6 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
-from jaxvae.study.fit import saved_family
 
 PARAMETERS = ("members", "refits")
 STUDY_LAYOUT = Layout(
@@ -104,8 +103,9 @@ def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> N
     """FolderError unless the settings are of a model, or of a user's own, which only the user has,
     and of the assets of the tables."""
     try:
-        if config["model_config"]["family"] != OWN:
-            saved_family(config).build(len(assets))
+        family = read_family(config["model_config"])
+        if not family.own:
+            family.build(len(assets))
         of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error
