@@ -43,7 +43,7 @@ from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import volatility_index_panel
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import likeliest, mix_bounds
+from jaxvae.study.score import likeliest, mix_estimates
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}
@@ -96,7 +96,7 @@ def planted_row(panel, truth, config):
         prepared, refits = fitted(panel, replace(config, model=model))
         factors = np.asarray(refits.evaluation.factors, np.float64)
         by_seed = [scored(one, known, split) for one in factors]
-        mixed = mix_bounds(refits.evaluation.likelihood).value[split.test]
+        mixed = mix_estimates(refits.evaluation.likelihood).value[split.test]
         row[model] = {
             **by_seed[likeliest(prepared, refits)],
             "mcc_over_seeds": float(np.mean([one["mcc"] for one in by_seed])),

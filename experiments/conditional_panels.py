@@ -34,7 +34,7 @@ from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.score import mix_bounds
+from jaxvae.study.score import mix_estimates
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 REAL = StudyConfig(seeds=2, betas=(1.0,), likelihood_samples=64)
@@ -63,7 +63,7 @@ def row(panel, config):
     """Test log-likelihoods of the mixture of refits and of the baselines, and its leads."""
     begun = time.monotonic()
     prepared, refits = fitted(panel, config)
-    mixed = np.asarray(mix_bounds(refits.evaluation.likelihood).value, np.float64)
+    mixed = np.asarray(mix_estimates(refits.evaluation.likelihood).value, np.float64)
     ours = Scored("vae_ensemble", config.n_factors, "fit", REFIT_SPLITS, log_likelihood=mixed)
     laws, _ = fit_baselines(prepared, config.n_factors)
     others = score_baselines(laws, prepared.values)

@@ -65,7 +65,7 @@ from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import mix_bounds
+from jaxvae.study.score import mix_estimates
 
 SEED = 7
 N_FACTORS = 3
@@ -123,7 +123,7 @@ def vae_figures(panel, values, config, standard, whole, split):
         in_units = make_batch(units.standardise(back.restore(cells)))
         shared = {"key": key, "batch": in_units}
         said = ask(evaluate, fitted, shared, model=prepared.model, n_samples=n_samples)
-        bound = mix_bounds(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
+        bound = mix_estimates(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
         return bound.value - np.isfinite(cells) @ between
 
     batch = make_batch(units.standardise(back.restore(standard)))

@@ -104,7 +104,7 @@ def fitted(panel, config):
 
 def mixture(refits, name):
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
-    value = score.mix_bounds(bounds).value
+    value = score.mix_estimates(bounds).value
     return Scored(name, None, "fit", REFIT_SPLITS, log_likelihood=value)
 
 

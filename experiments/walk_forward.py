@@ -48,15 +48,15 @@ from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.report.draw import to_png
 from jaxvae.report.walk_report import walk_figure
-from jaxvae.walk.members import Said
+from jaxvae.walk.members import Outputs
 from jaxvae.walk.walk import (
     BASELINE,
     VAE,
     WalkConfig,
     describe_strategies,
     mixture_covariances,
-    prepare,
-    summarise,
+    prepare_walk,
+    summarise_walk,
     train_walk,
 )
 
@@ -77,7 +77,7 @@ BESIDE = (
 QUICK = WalkConfig(window=60, step=15, seeds=1, betas=(1.0, 2.0), n_factors=2, epochs=10)
 
 
-def of_betas(said, config, n_windows, betas):
+def of_betas(outputs, config, n_windows, betas):
     """The members at some of the betas."""
     kept = [config.betas.index(beta) for beta in betas]
 
@@ -86,16 +86,16 @@ def of_betas(said, config, n_windows, betas):
         by_beta = part.reshape(n_windows, len(config.betas), config.seeds, *part.shape[1:])
         return by_beta[:, kept].reshape(-1, *part.shape[1:])
 
-    return Said(*(some(part) for part in said))
+    return Outputs(*(some(part) for part in outputs))
 
 
-def early_volatilities(grounds, config, said):
+def early_volatilities(prepared, config, outputs):
     """Volatility in % a year over the early windows, for every set of betas."""
-    panel, spans, scalers = grounds[:3]
+    panel, spans, scalers = prepared[:3]
     n_early = int(EARLY * len(spans))
     scale = np.stack([scaler.scale for scaler in scalers])
     by_beta = {
-        beta: mixture_covariances(of_betas(said, config, len(spans), (beta,)), scale)[:n_early]
+        beta: mixture_covariances(of_betas(outputs, config, len(spans), (beta,)), scale)[:n_early]
         for beta in config.betas
     }
     held = np.stack([panel.values[span.stop : span.until] for span in spans[:n_early]])
@@ -166,19 +166,19 @@ def volatility_lines(result):
 def run(panel, config, choose):
     """A walk's figures; with `choose`, of the betas that the early part chooses."""
     begun = time.process_time()
-    grounds = prepare(panel, config)
-    said, result = train_walk(grounds, config), {}
+    prepared = prepare_walk(panel, config)
+    outputs, result = train_walk(prepared, config), {}
     if choose:
-        early = early_volatilities(grounds, config, said)
+        early = early_volatilities(prepared, config, outputs)
         result["early_volatility"] = {
             " ".join(f"{beta:g}" for beta in betas): round(value, 3)
             for betas, value in early.items()
         }
         chosen = next(iter(early))
-        said = of_betas(said, config, len(grounds.spans), chosen)
+        outputs = of_betas(outputs, config, len(prepared.spans), chosen)
         config = replace(config, betas=chosen)
-    walk = summarise(grounds, config, said)
-    result |= {"config": asdict(config), "windows": len(grounds.spans), **digest(walk, config)}
+    walk = summarise_walk(prepared, config, outputs)
+    result |= {"config": asdict(config), "windows": len(prepared.spans), **digest(walk, config)}
     result["cpu_seconds"] = round(time.process_time() - begun, 1)
     print(config.model, config.betas, result["cpu_seconds"], "s of processor time", flush=True)
     print("\n".join(volatility_lines(result)), flush=True)

@@ -257,7 +257,7 @@ def _config(size, grid, members, reference, diverged):
         },
         "model_config": {"family": "perceptron", "widths": [64, 32]},
         "model_facts": {"exact_likelihood": False, "ordered": False},
-        "train_config": {"batch_size": 64},
+        "train_config": {"batch_size": 64, "reduction": "mean"},
         "panel": {
             "n_dates": size.dates,
             "n_assets": len(size.assets),

@@ -23,33 +23,8 @@ ALLOWED = {
     "analysis": set(),
 }
 ANYWHERE = {"errors", "xla"}
-# Names that two rooms still share; the list may only get shorter.
-TWICE = {
-    "Context",
-    "Factors",
-    "KINDS",
-    "LAYOUT",
-    "LOG_2PI",
-    "MOST_MEMBERS",
-    "Model",
-    "NOISE_FLOOR",
-    "PARTS",
-    "ROUNDING",
-    "SHARES",
-    "Weights",
-    "advance",
-    "covariance",
-    "encode",
-    "factor_names",
-    "factors_table",
-    "impute",
-    "loadings_table",
-    "model_name",
-    "prepare",
-    "scenarios",
-    "scenarios_given",
-    "summarise",
-}
+# Every level of training has these.
+SHARED = {"init", "step", "fit"}
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
 
 
@@ -116,11 +91,50 @@ def public_names(path):
 
 
 def test_a_name_has_one_home():
-    """Those that every level of training has aside."""
     homes = defaultdict(set)
     for path in FILES:
         for name in public_names(path):
             if not name.startswith("_"):
                 homes[name].add(module_name(path).split(".")[0])
-    shared = {name for name, rooms in homes.items() if len(rooms) > 1}
-    assert shared == {"init", "step", "fit"} & shared | TWICE
+    assert {name for name, rooms in homes.items() if len(rooms) > 1} <= SHARED
+
+
+def names_in(node):
+    """Names and attributes in an expression, and its texts."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name | ast.Attribute):
+            yield part.id if isinstance(part, ast.Name) else part.attr
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def kinds_asked(path):
+    """What a file checks instances against, and the texts that it compares with."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and {*names_in(node.func)} & {"isinstance", "issubclass"}:
+            yield from names_in(node.args[-1])
+        if isinstance(node, ast.Compare):
+            yield from (name for side in (node.left, *node.comparators) for name in names_in(side))
+        if isinstance(node, ast.MatchValue):
+            yield from names_in(node.value)
+
+
+def test_nobody_asks_of_what_kind_a_model_is():
+    """Neither by an instance nor by a name, outside of where the kinds are."""
+    from jaxvae.models import FAMILIES, distributions, kalman, student_t
+    from jaxvae.models.autoregressive import ENCODERS
+    from jaxvae.models.likelihoods import LIKELIHOODS
+    from jaxvae.study.presets import PRESETS
+
+    classes = {
+        name
+        for module in (distributions, kalman, student_t)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and issubclass(kind, distributions.Distribution)
+    }
+    texts = {*FAMILIES, *LIKELIHOODS, *ENCODERS, *PRESETS}
+    families = {kind.__name__ for kind in FAMILIES.values()}
+    kinds = classes | texts | families | {"Model", "Family", "OwnModel"}
+    for path in FILES:
+        if not module_name(path).startswith(("models", "study.presets")):
+            assert not {*kinds_asked(path)} & kinds, path

@@ -20,7 +20,7 @@ from jaxvae.analysis.nulls import random_shifts
 
 N_POINTS, N_SHIFTS = 512, 1
 BLOCK_CELLS = 250_000  # point × date at once, so that they stay in a cache
-LOG_2PI = float(np.log(2 * np.pi))
+_LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Codes(NamedTuple):
@@ -67,7 +67,7 @@ def decompose(rng: np.random.Generator, codes: Codes, n_points: int = N_POINTS) 
     ratios = np.stack(
         [
             _log_joint(codes, points) - marginal.sum(axis=1),
-            (marginal + 0.5 * (LOG_2PI + points**2)).sum(axis=1),
+            (marginal + 0.5 * (_LOG_2PI + points**2)).sum(axis=1),
         ]
     )
     correlation, dimension = ratios.mean(axis=1).tolist()
@@ -130,7 +130,7 @@ def _log_joint(
     """ln q(z) at each point. The squares are multiplied out, so that a matrix product does it."""
     mean, log_variance = codes
     precision = np.exp(-log_variance)
-    constant = -0.5 * (LOG_2PI + log_variance + mean**2 * precision).sum(axis=1)
+    constant = -0.5 * (_LOG_2PI + log_variance + mean**2 * precision).sum(axis=1)
     terms = np.concatenate([(mean * precision).T, -0.5 * precision.T, constant[None]])
     powers = np.concatenate([points, points**2, np.ones_like(points[:, :1])], axis=1)
     return np.concatenate([_log_mean_exp(block @ terms) for block in _blocks(powers, len(mean))])

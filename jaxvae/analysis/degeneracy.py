@@ -18,7 +18,7 @@ JITTER = 0.01  # standard deviations: finer than anything a return's law should 
 LARGEST_COST, LARGEST_COST_AN_ASSET = 1.0, 0.01  # nats per date
 REPEATED_SHARE = 0.5
 FEWEST_VALUES, LEAST_CELLS = 10, 50
-ROUNDING = 1e-12  # of eigenvalues of a correlation matrix
+EIGENVALUE_ROUNDING = 1e-12  # of eigenvalues of a correlation matrix
 
 
 class Cause(NamedTuple):
@@ -130,7 +130,7 @@ def _combinations(
         return
     units, _, _ = standardise_columns(rows)
     eigenvalues, vectors = np.linalg.eigh(units.T @ units / len(units))
-    inverse = vectors**2 @ (1 / np.maximum(eigenvalues, ROUNDING))
+    inverse = vectors**2 @ (1 / np.maximum(eigenvalues, EIGENVALUE_ROUNDING))
     unexplained = len(rows) / (len(rows) - len(names)) / inverse
     for place in np.flatnonzero(unexplained <= JITTER**2):
         yield Cause(int(names[place]), "combination", float(unexplained[place]))

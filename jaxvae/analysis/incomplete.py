@@ -17,7 +17,7 @@ from jaxvae.analysis.linear_gaussian import posterior_precision
 
 TOLERANCE, ROUNDS = 1e-5, 500  # nats a date; rounds
 PATTERNS = 256  # so many at once, to bound memory
-Model = TypeVar("Model")
+_Estimate = TypeVar("_Estimate")
 
 
 class Conditional(NamedTuple):
@@ -186,9 +186,9 @@ def expected_moments(given: Conditional) -> Moments:
 
 def maximise(
     values: Float[np.ndarray, "date asset"],
-    expect: Callable[[Model], Conditional],
-    refit: Callable[[Conditional], Model],
-) -> Model:
+    expect: Callable[[_Estimate], Conditional],
+    refit: Callable[[Conditional], _Estimate],
+) -> _Estimate:
     """A model by EM over the missing cells (Dempster, Laird and Rubin 1977).
 
     A round fills the cells by their expectation under the model (`expect`) and fits the model to

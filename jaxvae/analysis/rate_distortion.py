@@ -33,10 +33,10 @@ def linear_rate_distortion(optimum: LinearOptimum, beta: float) -> RateDistortio
         beta: Above 0.
     """
     strong, rest = np.split(optimum.signal_to_noise, [optimum.active])
-    left_over = beta * len(strong) + rest.sum()
+    unexplained = beta * len(strong) + rest.sum()
     constant = np.log(2 * np.pi * optimum.noise).sum()
     rate = 0.5 * np.log(strong / beta).sum()
-    return RateDistortion(float(rate), float(0.5 * (constant + left_over)))
+    return RateDistortion(float(rate), float(0.5 * (constant + unexplained)))
 
 
 def beta_at_rate(optimum: LinearOptimum, n_factors: int, rate: float) -> float:

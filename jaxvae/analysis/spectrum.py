@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.analysis.baselines.elliptical import NOISE_FLOOR
+from jaxvae.analysis.baselines.elliptical import LEAST_NOISE_SHARE
 from jaxvae.analysis.metrics import active_units, standardise_columns
 
 NOISE_TOLERANCE, NOISE_ROUNDS = 1e-7, 2000  # largest relative change of a variance; rounds
@@ -90,7 +90,7 @@ def scalar_noise(
     σ² = l_j / β, Σ_{i≤K} min(β, l_i / σ²) + Σ_{i>K} l_i / σ² < D.
     """
     eigenvalues = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
-    n_assets, floor = len(eigenvalues), NOISE_FLOOR * eigenvalues.mean()
+    n_assets, floor = len(eigenvalues), LEAST_NOISE_SHARE * eigenvalues.mean()
     shares = beta * eigenvalues / np.maximum(eigenvalues[:n_factors, None], floor)
     shares[:, :n_factors] = np.minimum(shares[:, :n_factors], beta)
     active = int((shares.sum(axis=1) < n_assets).sum())
@@ -115,11 +115,11 @@ def asset_noise(
     Args:
         start: Variances, such as factor analysis's.
     """
-    floor = NOISE_FLOOR * np.diag(covariance)
-    floor = NOISE_FLOOR * np.diag(covariance)
+    floor = LEAST_NOISE_SHARE * np.diag(covariance)
+    floor = LEAST_NOISE_SHARE * np.diag(covariance)
     noise = np.maximum(start, floor)
     for _ in range(NOISE_ROUNDS):
-        left = _left_over(covariance, n_factors, max(beta, 1.0), noise)
+        left = _unexplained(covariance, n_factors, max(beta, 1.0), noise)
         last, noise = noise, np.maximum(left, floor)
         if np.abs(noise / last - 1).max() < NOISE_TOLERANCE:
             break
@@ -146,7 +146,7 @@ def carried(
     return fitted.var(axis=0)
 
 
-def _left_over(
+def _unexplained(
     covariance: Float[np.ndarray, "asset asset"],
     n_factors: int,
     beta: float,

@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 from jaxvae.runs.identity import cpu_features
 
 SWITCH = "JAXVAE_COMPILATION_CACHE"
-MOST_BYTES = 2**30
+MOST_KEPT = 2**30
 LEAST_SECONDS = 0.1  # of compiling: less is as fast as reading
 
 
@@ -39,7 +39,7 @@ def keep_programs() -> Path | None:
     if not trusted:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    jax.config.update("jax_compilation_cache_max_size", MOST_KEPT)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     return folder
 

@@ -47,7 +47,7 @@ class Source(Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToldSource(Source):
+class ContextSource(Source):
     """Which panel, and what is known of its dates and assets."""
 
     missing: str | None = like(Source, "missing", None, choices=tuple(MISSING_POLICIES))
@@ -81,7 +81,7 @@ def load_panel(source: Source, n_factors: int) -> Panel:
     return read_panel(data, n_factors=n_factors, **choices)
 
 
-def load_told_panel(source: ToldSource, n_factors: int, model: str) -> Panel:
+def load_panel_with_context(source: ContextSource, n_factors: int, model: str) -> Panel:
     """The panel that the options name, with what they know of it."""
     informed = [name for name, preset in PRESETS.items() if preset.informed]
     if source.covariates and model not in informed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
-from jaxvae.cli.panel import ToldSource, load_told_panel
+from jaxvae.cli.panel import ContextSource, load_panel_with_context
 from jaxvae.cli.run import Task, carry_out, say_is_done, use_all_cores
 from jaxvae.errors import FolderError, OptionError, option
 from jaxvae.report.study_report import study_opening
@@ -15,7 +15,7 @@ from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.describe import study_identity
-from jaxvae.study.folder import LAYOUT, study_files
+from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.run import run_study
 from jaxvae.training.tiles import resolve_width
 
@@ -42,7 +42,7 @@ class Gathered(InFolder):
 
 def study(
     interrupts: Interrupts,
-    source: ToldSource,
+    source: ContextSource,
     config: StudyConfig,
     sharing: Sharing,
     output: Output,
@@ -56,11 +56,11 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     """Finish a study whose grid a job array has trained."""
     folder = gathered.folder
     if is_finished(folder):
-        say_is_done(folder, LAYOUT)
+        say_is_done(folder, STUDY_LAYOUT)
         return
     saved = saved_options(folder)
     try:
-        source = make_group(ToldSource, saved["source"])
+        source = make_group(ContextSource, saved["source"])
         config = make_group(StudyConfig, saved["config"])
     except (AttributeError, KeyError, OptionError) as error:
         raise FolderError(f"{folder} holds no study that can be gone on with: {error}") from error
@@ -72,15 +72,17 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     carry_out(interrupts, _task(source, config), output)
 
 
-def _task(source: ToldSource, config: StudyConfig) -> Task:
+def _task(source: ContextSource, config: StudyConfig) -> Task:
     return Task(
         source,
         config,
         label=source.label,
-        load=functools.partial(load_told_panel, source, config.n_factors, str(config.model)),
+        load=functools.partial(
+            load_panel_with_context, source, config.n_factors, str(config.model)
+        ),
         identity=study_identity,
         compute=run_study,
-        layout=LAYOUT,
+        layout=STUDY_LAYOUT,
         files=study_files,
         opening=study_opening,
     )
@@ -89,7 +91,7 @@ def _task(source: ToldSource, config: StudyConfig) -> Task:
 COMMANDS = {
     "study": Command(
         study,
-        {"data": ToldSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
+        {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
         "Train seeds × betas on a panel of returns and write a study's folder: tables, figures, "
         "report. Without options: the synthetic linear panel.",
     ),

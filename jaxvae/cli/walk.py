@@ -8,7 +8,7 @@ from jaxvae.cli.run import Task, carry_out
 from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import LAYOUT, walk_files
+from jaxvae.walk.folder import WALK_LAYOUT, walk_files
 from jaxvae.walk.walk import walk_forward, walk_identity
 
 
@@ -21,7 +21,7 @@ def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Out
         load=functools.partial(load_panel, source, config.n_factors),
         identity=walk_identity,
         compute=walk_forward,
-        layout=LAYOUT,
+        layout=WALK_LAYOUT,
         files=walk_files,
         opening=walk_opening,
     )

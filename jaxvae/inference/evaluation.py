@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.inference.importance import decoder_jacobians, log_likelihood
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
-from jaxvae.training.objective import Bound
+from jaxvae.training.objective import LikelihoodEstimate
 
 
 class Evaluation(NamedTuple):
@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     log_variance: Float[Array, "*members row factor"]
     kl: Float[Array, "*members row factor"]
     squared_error: Float[Array, "*members row"]
-    likelihood: Bound
+    likelihood: LikelihoodEstimate
     loadings: Float[Array, "*members asset factor"]
     unit_loadings: Float[Array, "*members asset factor"]
     noise_variance: Float[Array, "*members asset"]

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.models.cholesky import cholesky, inverse_lower, solve
 from jaxvae.models.distributions import LOG_2PI
 from jaxvae.models.model import Batch, Model, Variables, factors_used
-from jaxvae.training.objective import Bound, importance_weighted_bound
+from jaxvae.training.objective import LikelihoodEstimate, importance_weighted_bound
 
 NEWTON_STEPS = 6
 # Share of the samples from N(mode, C), from N(mode, 4C), half from either mode, and from the prior.
@@ -45,7 +45,7 @@ class Draws(NamedTuple):
 
 def log_likelihood(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
-) -> Bound:
+) -> LikelihoodEstimate:
     """Each row's log p(x) over its observed cells, in nats, from `n_samples` importance samples.
 
     The mixture is stratified: every component gives its share of the samples, and every sample is
@@ -56,7 +56,7 @@ def log_likelihood(
     """
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)
-        return Bound(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
+        return LikelihoodEstimate(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
     weights = _each_draw(key, model, variables, batch, n_samples, lambda factors, weight: weight)
     return importance_weighted_bound(weights)
 

@@ -88,8 +88,8 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not state.ok:
             raise DataError("the training diverged: look for outliers in X, or lower beta")
         self.variables_: Variables = state.best
-        said = self._evaluate(values, n_samples=8)
-        self.loadings_ = np.asarray(said.loadings, np.float64) * self.scaler_.scale[:, None]
+        outputs = self._evaluate(values, n_samples=8)
+        self.loadings_ = np.asarray(outputs.loadings, np.float64) * self.scaler_.scale[:, None]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -109,8 +109,8 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x) of each date in nats, by importance sampling, in the units of the data."""
         batch, key = make_batch(self._standardise(X)), Stream.EVALUATION.key(self.random_state)
-        bound = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
-        return np.asarray(bound.value, np.float64) - np.log(self.scaler_.scale).sum()
+        estimate = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
+        return np.asarray(estimate.value, np.float64) - np.log(self.scaler_.scale).sum()
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`."""

@@ -2,7 +2,7 @@
 
 from jaxvae.models.autoregressive import AutoregressiveConfig, linear_gaussian, persistence
 from jaxvae.models.conditional import ConditionalConfig
-from jaxvae.models.families import FAMILIES, OWN, OwnModel, describe_family, read_family
+from jaxvae.models.families import FAMILIES, OwnModel, describe_family, read_family
 from jaxvae.models.likelihoods import df_of, standard_t_prior
 from jaxvae.models.model import (
     Batch,
@@ -23,7 +23,6 @@ from jaxvae.models.temporal import TemporalConfig, persistence_of
 
 __all__ = [
     "FAMILIES",
-    "OWN",
     "AdditiveConfig",
     "AutoregressiveConfig",
     "Batch",

@@ -80,7 +80,7 @@ def _conditional_vae(config: ConditionalConfig, n_assets: int) -> Model:
         normalisation="none",
         skip=bool(config.widths),
         masked=config.masked,
-        told="encoder" in config.conditioned,
+        conditioned="encoder" in config.conditioned,
     )
     noise = ("gaussian", config.noise, config.noise_variance, config.conditioned)
     facts = Facts(
@@ -89,15 +89,15 @@ def _conditional_vae(config: ConditionalConfig, n_assets: int) -> Model:
         n_sectors=config.n_sectors,
         noise=Noise(config.noise, config.noise_variance),
     )
-    told_prior = "prior" in config.conditioned and config.n_conditions > 0
+    conditional = "prior" in config.conditioned and config.n_conditions > 0
     first = functools.partial(first_prior, config.n_conditions, config.n_factors)
     decoder = (
         SectorDecoder(n_assets, *noise, sectors=config.sectors)
         if config.sectors
         else AdditiveDecoder(n_assets, *noise)
     )
-    model = assemble(encoder, decoder, first if told_prior else None)._replace(facts=facts)
-    model = model._replace(prior=conditional_prior) if told_prior else model
+    model = assemble(encoder, decoder, first if conditional else None)._replace(facts=facts)
+    model = model._replace(prior=conditional_prior) if conditional else model
     if not config.sectors:
         return with_exact_answers(model)
 

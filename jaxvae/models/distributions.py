@@ -19,7 +19,7 @@ Values = Float[Array, "*rows size"]
 PerRow = Float[Array, "*rows"]
 RowValues = Float[Array, "row size"]
 Row = Float[Array, " row"]
-Weights = Float[Array, "portfolio size"]
+PortfolioWeights = Float[Array, "portfolio size"]
 Returns = Float[Array, " portfolio"]
 RandomKey = Key[Array, ""]
 
@@ -105,7 +105,7 @@ class Distribution(struct.PyTreeNode):
         at_reach = self.mean + jnp.sqrt(reach * reach + spread * spread)
         return Gaussian(self.mean, -jnp.log(self.precision(at_reach, used)))
 
-    def portfolios(self, weights: Weights) -> "Distribution":
+    def portfolios(self, weights: PortfolioWeights) -> "Distribution":
         """The distribution of portfolios A x that share no asset: mean A μ, squared scale A² σ².
 
         Independent given what they depend on; where A x has another shape than normal, a stand-in
@@ -114,7 +114,9 @@ class Distribution(struct.PyTreeNode):
         variance = self.variance @ (weights**2).T
         return Gaussian(self.mean @ weights.T, jnp.log(variance))
 
-    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+    def complete(
+        self, key: RandomKey, weights: PortfolioWeights, returns: Returns
+    ) -> tuple[RowValues, Row]:
         """A draw of x given the returns y = A x of portfolios that share no asset.
 
         One asset of each portfolio, the one that moves it most, takes the place x_j that the draws
@@ -193,7 +195,9 @@ class Gaussian(Distribution):
         del posterior, used
         return self
 
-    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+    def complete(
+        self, key: RandomKey, weights: PortfolioWeights, returns: Returns
+    ) -> tuple[RowValues, Row]:
         """Exact, by Matheron's rule (Hoffman & Ribak 1991)."""
         key_noise, _ = jax.random.split(key)
         values = move_onto(key_noise, self.mean, self.variance, weights, returns)
@@ -280,7 +284,11 @@ def mahalanobis(
 
 
 def move_onto(
-    key: RandomKey, mean: RowValues, variances: RowValues, weights: Weights, returns: Returns
+    key: RandomKey,
+    mean: RowValues,
+    variances: RowValues,
+    weights: PortfolioWeights,
+    returns: Returns,
 ) -> RowValues:
     """A draw x̃ of N(mean, Ψ) moved onto y = A x: x̃ + Ψ Aᵀ (A Ψ Aᵀ)⁻¹ (y - A x̃)."""
     values = mean + jnp.sqrt(variances) * jax.random.normal(key, mean.shape, mean.dtype)

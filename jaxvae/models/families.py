@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxvae.errors import OptionError, either, shown
 from jaxvae.models.autoregressive import AutoregressiveConfig
@@ -18,6 +18,7 @@ from jaxvae.models.temporal import TemporalConfig
 class OwnModel(Family):
     """A model of a caller's own, by the function that makes it for a number of assets."""
 
+    own: ClassVar[bool] = True
     make: Callable[[int], Model]
 
     def build(self, n_assets: int) -> Model:
@@ -50,13 +51,18 @@ def describe_family(family: Any) -> dict[str, Any]:
 
 
 def read_family(saved: Mapping[str, Any]) -> Family:
-    """What `describe_family` has described.
+    """What `describe_family` has described; a model of a caller's own cannot be built from it.
+
+    Args:
+        saved: The name of the family, and its settings.
 
     Raises:
         OptionError: no such family, or settings that it does not have.
     """
+    if saved["family"] == OWN:
+        return OwnModel(functools.partial(_refuse_to_build, saved["name"]))
     settings = {key: tuple(x) if isinstance(x, list) else x for key, x in saved.items()}
-    name = settings.pop("family", None)
+    name = settings.pop("family")
     if name not in FAMILIES:
         raise OptionError("family", f"{shown(name)} is not {either(FAMILIES)}")
     known = {field.name for field in dataclasses.fields(FAMILIES[name])}
@@ -64,3 +70,8 @@ def read_family(saved: Mapping[str, Any]) -> Family:
         raise OptionError(unknown[0], f"the family {name} has no such setting")
     family: Family = FAMILIES[name](**settings)
     return family
+
+
+def _refuse_to_build(name: str, n_assets: int) -> Model:
+    del n_assets
+    raise OptionError("study", f"{name!r} makes its model: give it to load_study, model=…")

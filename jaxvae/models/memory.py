@@ -80,7 +80,7 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
     )
 
 
-def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds) -> Memory:
+def update(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds) -> Memory:
     """The memory once a date's returns are known.
 
     Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life). The factor analysis takes two steps
@@ -110,15 +110,15 @@ def advance(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds
 
 
 def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
-    """The memory as what a date is told of those before it: a `Past`, flat."""
+    """The memory as what a date is told of those before it: a `Past`, flatten."""
 
     def start() -> Memory:
         return blank(speeds, n_factors, n_assets)
 
     def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
-        return advance(memory, returns, speeds)
+        return update(memory, returns, speeds)
 
-    return Recurrence(start, moved, flat)
+    return Recurrence(start, moved, flatten)
 
 
 def recall(
@@ -143,17 +143,17 @@ def _recall(values: Float[Array, "date asset"], past: Recurrence) -> Float[Array
     return jnp.concatenate([past.conditions(first, jnp.zeros_like(values[0]))[None], later])
 
 
-def flat(memory: Memory, last: Float[Array, "*rows asset"]) -> Float[Array, "*rows condition"]:
+def flatten(memory: Memory, last: Float[Array, "*rows asset"]) -> Float[Array, "*rows condition"]:
     """A row's conditions as one vector."""
     *rows, _ = last.shape
     parts = (memory.loadings, memory.noise, memory.squares, memory.means, last)
     return jnp.concatenate([part.reshape(*rows, -1) for part in parts], axis=-1)
 
 
-def unfold(
+def unflatten(
     conditions: Float[Array, "row condition"], speeds: Speeds, n_factors: int, n_assets: int
 ) -> Past:
-    """What `flat` has put together."""
+    """What `flatten` has put together."""
     n_rows, n_speeds = conditions.shape[0], len(speeds.squares)
     counts = (n_factors, 1, n_speeds, n_speeds, 1)
     ends = np.cumsum(counts)[:-1] * n_assets
@@ -166,7 +166,7 @@ def unfold(
 
 
 def size(speeds: Speeds, n_factors: int, n_assets: int) -> int:
-    """Numbers that `flat` gives a row."""
+    """Numbers that `flatten` gives a row."""
     return (n_factors + 2 * len(speeds.squares) + 2) * n_assets
 
 

@@ -5,7 +5,7 @@ whose functions keep the shapes below; what it leaves out is estimated, or not r
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -157,9 +157,20 @@ class Model(NamedTuple):
     persistence: Callable[[Variables], Float[Array, "*members factor"]] | None = None
     recurrence: Recurrence | None = None
 
+    @property
+    def has_standard_prior(self) -> bool:
+        """Whether p(z) is N(0, I) for every row, whatever the other rows and the parameters are."""
+        return self.prior is standard_normal_prior
+
 
 class Family:
-    """The base of configurations: what a model is before the number of assets is known."""
+    """The base of configurations: what a model is before the number of assets is known.
+
+    Attributes:
+        own: Whether it is a caller's own, whose code no folder holds.
+    """
+
+    own: ClassVar[bool] = False
 
     def for_panel(self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool) -> "Family":
         """The configuration for a panel with covariates, sectors or missing cells: the same, for a

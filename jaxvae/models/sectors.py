@@ -63,7 +63,7 @@ class SectorDecoder(AdditiveDecoder):
         n_used: Float[Array, ""],
     ) -> Distribution:
         del n_used
-        conditions = seen("decoder" in self.told, batch)
+        conditions = seen("decoder" in self.conditioned, batch)
         mean, spread = SectorLoadings(self.sectors, name="curves")(factors)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         mean += dense(self.n_assets, fan_in, "mean")(conditions)

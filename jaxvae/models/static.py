@@ -145,7 +145,7 @@ class Encoder(nn.Module):
     skip: bool
     masked: bool
     likelihood: str = "gaussian"
-    told: bool = True
+    conditioned: bool = True
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
@@ -154,7 +154,7 @@ class Encoder(nn.Module):
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
         if self.masked:
             inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
-        inputs = jnp.concatenate([inputs, seen(self.told, batch)], axis=-1)
+        inputs = jnp.concatenate([inputs, seen(self.conditioned, batch)], axis=-1)
         hidden = Perceptron(self.widths, self.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
@@ -174,14 +174,14 @@ class Decoder(nn.Module):
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
-    told: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
+    conditioned: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
     """
 
     n_assets: int
     likelihood: str
     noise: str
     noise_variance: float
-    told: tuple[str, ...] = ("decoder",)
+    conditioned: tuple[str, ...] = ("decoder",)
 
     @nn.compact
     def __call__(
@@ -205,7 +205,7 @@ class Decoder(nn.Module):
             return start[None, None]
         size = self.n_assets if self.noise == "asset" else 1
         raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
-        conditions = seen("noise" in self.told, batch)
+        conditions = seen("noise" in self.conditioned, batch)
         if n_conditions := conditions.shape[-1]:
             slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
             raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
@@ -220,7 +220,7 @@ class PerceptronDecoder(Decoder):
     skip: bool = False
 
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
-        inputs = jnp.concatenate([factors, seen("decoder" in self.told, batch)], axis=-1)
+        inputs = jnp.concatenate([factors, seen("decoder" in self.conditioned, batch)], axis=-1)
         hidden = Perceptron(
             self.widths[::-1], self.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
@@ -237,7 +237,7 @@ class AdditiveDecoder(Decoder):
 
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         del training
-        conditions = seen("decoder" in self.told, batch)
+        conditions = seen("decoder" in self.conditioned, batch)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         curves = Curves(self.degree, self.n_assets, name="curves")(factors)
         return curves + dense(self.n_assets, fan_in, "mean")(conditions)
@@ -340,9 +340,9 @@ def apply_module(
     return output, variables._replace(statistics=statistics)
 
 
-def seen(told: bool, batch: Batch) -> Float[Array, "row condition"]:
+def seen(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
     """The covariates of the rows, none for a part that is not told of them."""
-    return batch.conditions if told else batch.conditions[:, :0]
+    return batch.conditions if conditioned else batch.conditions[:, :0]
 
 
 def _row_scale(batch: Batch) -> Float[Array, "row 1"]:

@@ -8,12 +8,12 @@ from jaxvae.models.distributions import (
     Distribution,
     Gaussian,
     PerRow,
+    PortfolioWeights,
     RandomKey,
     Returns,
     Row,
     RowValues,
     Values,
-    Weights,
     mahalanobis,
     move_onto,
     scaled_squares,
@@ -68,11 +68,13 @@ class StudentT(Distribution):
         weight = weight / (self.df + jnp.sum(used * squares, axis=-1))
         return jnp.exp(-self.log_scale) * weight[..., None]
 
-    def portfolios(self, weights: Weights) -> "StudentT":
+    def portfolios(self, weights: PortfolioWeights) -> "StudentT":
         log_scale = jnp.log(jnp.exp(self.log_scale) @ (weights**2).T)
         return StudentT(self.mean @ weights.T, log_scale, self.df)
 
-    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+    def complete(
+        self, key: RandomKey, weights: PortfolioWeights, returns: Returns
+    ) -> tuple[RowValues, Row]:
         """Exact: s | y ~ InverseGamma((ν+n)/2, (ν+δ)/2) scales the row, then Matheron's rule."""
         key_noise, key_mixing = jax.random.split(key)
         portfolios = self.portfolios(weights)
@@ -151,14 +153,16 @@ class IndependentT(Distribution):
         squares = scaled_squares(self.mean, self.log_scale, values)
         return jnp.exp(-self.log_scale) * ((self.df + 1.0) / (self.df + squares))
 
-    def portfolios(self, weights: Weights) -> "IndependentT":
+    def portfolios(self, weights: PortfolioWeights) -> "IndependentT":
         """Exact for one asset alone; several are stood in for by the heaviest of them, at the sum
         of their squared scales."""
         log_scale = jnp.log(jnp.exp(self.log_scale) @ (weights**2).T)
         held = jnp.where(weights[None] != 0.0, self.df[:, None, :], jnp.inf)
         return IndependentT(self.mean @ weights.T, log_scale, jnp.min(held, axis=-1))
 
-    def complete(self, key: RandomKey, weights: Weights, returns: Returns) -> tuple[RowValues, Row]:
+    def complete(
+        self, key: RandomKey, weights: PortfolioWeights, returns: Returns
+    ) -> tuple[RowValues, Row]:
         """Mixing variables from their prior, then Matheron's rule. A portfolio of several assets is
         Gaussian once they are known: that density takes the place of the stand-in's."""
         key_noise, key_mixing = jax.random.split(key)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.errors import OptionError, check_options, option
 from jaxvae.models.distributions import Gaussian
 from jaxvae.models.likelihoods import FIRST_DF, FIRST_VOLATILITY, degrees_of_freedom
-from jaxvae.models.memory import LEAST_SQUARE, Past, Speeds, recurrence, size, unfold
+from jaxvae.models.memory import LEAST_SQUARE, Past, Speeds, recurrence, size, unflatten
 from jaxvae.models.model import Batch, Facts, Family, Model, Variables, factors_used, in_use
 from jaxvae.models.student_t import IndependentT
 
@@ -129,16 +129,16 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
     def settled(variables: Variables) -> Variables:
         return variables._replace(parameters=values_of(variables.parameters, starts))
 
-    def context(variables: Variables, batch: Batch) -> Context:
+    def read_context(variables: Variables, batch: Batch) -> Context:
         conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
-        return _context(variables, unfold(conditions, speeds, n_returns, n_assets))
+        return _context(variables, unflatten(conditions, speeds, n_returns, n_assets))
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
         del training
         values = settled(variables)
-        posterior = _posterior(values, batch.values, context(values, batch))
+        posterior = _posterior(values, batch.values, read_context(values, batch))
         return in_use(variables, posterior), variables
 
     def decode(
@@ -149,18 +149,18 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
     ) -> tuple[IndependentT, Variables]:
         del training
         values = settled(variables)
-        return _observation(values, factors, context(values, batch)), variables
+        return _observation(values, factors, read_context(values, batch)), variables
 
     def prior(variables: Variables, factors: Float[Array, "row factor"], batch: Batch) -> Gaussian:
         del factors
         values = settled(variables)
-        known = context(values, batch)
-        last = _posterior(values, known.last, known).mean
+        context = read_context(values, batch)
+        last = _posterior(values, context.last, context).mean
         last *= factors_used(variables, last)
         persistence = jnp.tanh(values.parameters["prior"]["persistence"])
-        unit = jnp.zeros_like(known.log_variance[:, :1])
+        unit = jnp.zeros_like(context.log_variance[:, :1])
         return Gaussian(
-            persistence[None, :] * last, jnp.concatenate([unit, known.log_variance], axis=-1)
+            persistence[None, :] * last, jnp.concatenate([unit, context.log_variance], axis=-1)
         )
 
     return Model(
@@ -210,20 +210,22 @@ def _log_scale(
 
 
 def _posterior(
-    variables: Variables, returns: Float[Array, "row asset"], known: Context
+    variables: Variables, returns: Float[Array, "row asset"], context: Context
 ) -> Gaussian:
     """q(z | x, the past): the surprise in volatility from a small perceptron on how large factors
     and residuals are, the return factors from a least-squares fit of the scaled returns."""
     parameters = variables.parameters["encoder"]
-    scaled = returns * jnp.exp(-0.5 * known.log_scale)
-    mean, information = _least_squares(scaled, known)
-    residual = scaled - jnp.einsum("rk,rka->ra", mean, known.loadings)
+    scaled = returns * jnp.exp(-0.5 * context.log_scale)
+    mean, information = _least_squares(scaled, context)
+    residual = scaled - jnp.einsum("rk,rka->ra", mean, context.loadings)
     sizes = [
-        jnp.mean(residual**2 / known.noise, axis=-1),
-        jnp.mean(jnp.abs(residual) / jnp.sqrt(known.noise), axis=-1) ** 2,
+        jnp.mean(residual**2 / context.noise, axis=-1),
+        jnp.mean(jnp.abs(residual) / jnp.sqrt(context.noise), axis=-1) ** 2,
         jnp.mean(mean**2, axis=-1),
     ]
-    inputs = jnp.concatenate([jnp.log(jnp.stack(sizes, axis=-1) + SMALL), known.features], axis=-1)
+    inputs = jnp.concatenate(
+        [jnp.log(jnp.stack(sizes, axis=-1) + SMALL), context.features], axis=-1
+    )
     hidden = jnp.tanh(inputs @ parameters["hidden"] + parameters["hidden_bias"][None, :])
     surprise = inputs @ parameters["skip"] + hidden @ parameters["out"]
     surprise += parameters["out_bias"][None, :]
@@ -237,19 +239,19 @@ def _posterior(
 
 
 def _least_squares(
-    scaled: Float[Array, "row asset"], known: Context
+    scaled: Float[Array, "row asset"], context: Context
 ) -> tuple[Float[Array, "row factor"], Float[Array, "row factor"]]:
     """(P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ y with P the prior's precision, and the matrix's diagonal.
 
     By conjugate gradients scaled by that diagonal (Hestenes & Stiefel 1952), a few steps: near
     orthogonal loadings need few, and no matrix of a row is formed.
     """
-    weighted = known.loadings / known.noise[:, None, :]
-    precision = jnp.exp(-known.log_variance)
-    diagonal = precision + jnp.sum(weighted * known.loadings, axis=-1)
+    weighted = context.loadings / context.noise[:, None, :]
+    precision = jnp.exp(-context.log_variance)
+    diagonal = precision + jnp.sum(weighted * context.loadings, axis=-1)
 
     def curvature(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
-        fitted = jnp.einsum("rk,rka->ra", factors, known.loadings)
+        fitted = jnp.einsum("rk,rka->ra", factors, context.loadings)
         return precision * factors + jnp.einsum("rka,ra->rk", weighted, fitted)
 
     residual = jnp.einsum("rka,ra->rk", weighted, scaled)
@@ -269,15 +271,15 @@ def _least_squares(
 
 
 def _observation(
-    variables: Variables, factors: Float[Array, "row factor"], known: Context
+    variables: Variables, factors: Float[Array, "row factor"], context: Context
 ) -> IndependentT:
     parameters = variables.parameters["decoder"]
     factors = factors * variables.factor_mask[None, :]
-    log_scale = known.log_scale + factors[:, :1] * parameters["volatility"][None, :]
-    mean = jnp.einsum("rk,rka->ra", factors[:, 1:], known.loadings)
+    log_scale = context.log_scale + factors[:, :1] * parameters["volatility"][None, :]
+    mean = jnp.einsum("rk,rka->ra", factors[:, 1:], context.loadings)
     mean = jnp.exp(0.5 * log_scale) * mean + parameters["bias"][None, :]
     df = degrees_of_freedom(parameters["log_df"])[None, :]
-    return IndependentT(mean, log_scale + jnp.log(known.noise), df)
+    return IndependentT(mean, log_scale + jnp.log(context.noise), df)
 
 
 def _starts(config: TemporalConfig, n_assets: int) -> Any:
@@ -290,11 +292,11 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
     base = np.eye(n_features)[speeds.base]
     # Fisher information of n residuals on the first factor, and what their fit leaves of them.
     information = 0.5 * n_assets * FIRST_VOLATILITY**2
-    pull = information / (1.0 + information) / FIRST_VOLATILITY
+    slope = information / (1.0 + information) / FIRST_VOLATILITY
     left = max(n_assets - n_returns, 1) / n_assets
     surprise = np.zeros((n_inputs, 2))
-    surprise[0, 0] = pull
-    bias = np.array([-pull * np.log(left), -np.log(1.0 + information)])
+    surprise[0, 0] = slope
+    bias = np.array([-slope * np.log(left), -np.log(1.0 + information)])
     return {
         "scale": {
             "level": Start(np.zeros(()), SHARED),

@@ -9,17 +9,17 @@ from jaxvae.report.text import (
     beta_label,
     counted,
     interval,
-    model_name,
     number,
     percent,
     reference_kind,
+    row_label,
 )
 from jaxvae.report.verdicts import (
     BEHIND,
     LEVEL,
     MATERIAL,
     Comparison,
-    Factors,
+    FactorVerdict,
     Lead,
     compare,
     judge,
@@ -38,7 +38,7 @@ def answers(study: StudyResults) -> list[Answer]:
     ]
 
 
-def which_verdict(found: Factors) -> str:
+def which_verdict(found: FactorVerdict) -> str:
     """How many factors the study keeps, and how many the estimators find where that differs."""
     kept = counted(found.kept, "factor") if found.kept else "None that holds"
     if found.estimated == found.kept:
@@ -46,7 +46,7 @@ def which_verdict(found: Factors) -> str:
     return f"{kept}; estimators of their number find {found.estimated or 'none'}"
 
 
-def which_words(study: StudyResults, found: Factors, beside: Comparison) -> str:
+def which_words(study: StudyResults, found: FactorVerdict, beside: Comparison) -> str:
     """What the factors rebuild, and how many were kept."""
     ours, pca = (percent(share, 1) for share in beside.rebuilt)
     kept = {0: "None", found.asked: "All"}.get(found.kept, str(found.kept))
@@ -59,7 +59,7 @@ def which_words(study: StudyResults, found: Factors, beside: Comparison) -> str:
     )
 
 
-def real_verdict(found: Factors) -> str:
+def real_verdict(found: FactorVerdict) -> str:
     """Yes, in part, not shown, or cannot tell."""
     if found.estimated == 0:
         return "Not shown: the estimators find nothing beyond noise"
@@ -76,7 +76,7 @@ def real_verdict(found: Factors) -> str:
     return f"Yes: {share}" if real == found.kept else f"In part: {share}"
 
 
-def real_words(study: StudyResults, found: Factors) -> str:
+def real_words(study: StudyResults, found: FactorVerdict) -> str:
     """Stability over seeds, and the match with known factors beside what a rotation reaches."""
     words = "With one seed nobody can say whether another would find the same factors."
     if found.stable is not None:
@@ -106,12 +106,12 @@ def more_verdict(study: StudyResults, beside: Comparison) -> str:
         return "Cannot tell: no classical model can be compared with"
     strongest = beside.leads[0]
     if strongest.word == BEHIND:
-        return f"No: behind {model_name(study, strongest.baseline)}"
+        return f"No: behind {row_label(study, strongest.baseline)}"
     pairs = ((beside.rebuilt, "rebuilds more"), (beside.matched, "is nearer to the known factors"))
     better = [words for (ours, pca), words in pairs if pca - ours >= MATERIAL]
     but = f", but PCA {' and '.join(better)}" if better else ""
     if strongest.word == LEVEL:
-        return f"Not shown: level with {model_name(study, strongest.baseline)}{but}"
+        return f"Not shown: level with {row_label(study, strongest.baseline)}{but}"
     return f"Yes: likelier than all {counted(len(beside.leads), 'classical model')}{but}"
 
 
@@ -131,7 +131,7 @@ def more_words(study: StudyResults, beside: Comparison) -> str:
         consensus, of_pca = (number(r) for r in beside.matched)
         match = f" and is matched with the known factors at {of_pca} against {consensus}"
     words.append(f"PCA with as many factors rebuilds {theirs} against {ours}{match}.")
-    exploded = [model_name(study, name, start=True) for name in beside.degenerate]
+    exploded = [row_label(study, name, start=True) for name in beside.degenerate]
     words += [f"{name} is left out: its likelihood is degenerate." for name in exploded]
     return " ".join(words)
 
@@ -139,4 +139,4 @@ def more_words(study: StudyResults, beside: Comparison) -> str:
 def lead_words(study: StudyResults, lead: Lead) -> str:
     """Ahead of, level with or behind a model, with the numbers."""
     size = f"{number(lead.difference, 2, True)} nats per date {interval(lead.low, lead.high)}"
-    return f"{lead.word} {model_name(study, lead.baseline)} ({size})"
+    return f"{lead.word} {row_label(study, lead.baseline)} ({size})"

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from jaxvae.report import draw
 from jaxvae.report.results import StudyResults
 from jaxvae.report.tables import classical
-from jaxvae.report.text import as_label, beta_label, counted, interval, model_name, number, percent
+from jaxvae.report.text import as_label, beta_label, counted, interval, number, percent, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, compare
 
 PER_DATE = "nats per date"
@@ -62,7 +62,7 @@ def draw_scores(study: StudyResults) -> dict[str, Figure]:
 def comparison_figure(study: StudyResults) -> Figure:
     """Paired differences in test log-likelihood with their intervals: the headline."""
     leads = compare(study).leads[::-1]
-    names = [model_name(study, lead.baseline, start=True) for lead in leads]
+    names = [row_label(study, lead.baseline, start=True) for lead in leads]
     texts = [f"{number(x.difference, 2, True)} {interval(x.low, x.high)}" for x in leads]
     figure = draw.new_figure(1.7 + 0.42 * len(leads))
     words = f"←  baseline better     VAE ensemble minus baseline, {PER_DATE}     VAE better  →"
@@ -81,7 +81,7 @@ def comparison_figure(study: StudyResults) -> Figure:
         text.set(color=draw.model_colour(lead.baseline), fontsize=draw.TEXT + 0.5)
     axes.margins(x=0.08)
     ahead, behind = (compare(study).count(word) for word in (AHEAD, BEHIND))
-    strongest = f"{model_name(study, leads[-1].baseline)} ({texts[-1]} {PER_DATE})"
+    strongest = f"{row_label(study, leads[-1].baseline)} ({texts[-1]} {PER_DATE})"
     return draw.set_message(
         figure,
         f"On test dates the VAE ensemble is ahead of {ahead} of "
@@ -135,7 +135,7 @@ def _draw_levels(study: StudyResults, axes: Axes, metric: str, split: str) -> No
     levels = []
     if found:
         best = max(found, key=lambda model: found[model])
-        words = model_name(study, best, start=True)
+        words = row_label(study, best, start=True)
         levels = [(found[best], words, draw.model_colour(best), "--", 0.99, "right")]
     rotation = study.metric("consensus", f"{metric}_rotation_95", split)
     if metric == "mcc" and np.isfinite(rotation):
@@ -153,7 +153,7 @@ def training_figure(study: StudyResults) -> Figure:
     beta_of, betas = members.set_index("member").beta, sorted(members.beta.unique())
     colours = colormaps["YlGnBu"](np.linspace(0.35, 1.0, len(betas)) if betas[1:] else [0.8])
     named = set(betas[:: -(-len(betas) // MOST_BETAS)])
-    unit = "mean sum of a batch" if study.config["preset"] == "notebook" else PER_DATE
+    unit = "mean sum of a batch" if study.config["train_config"]["reduction"] == "sum" else PER_DATE
     figure, panels = draw.small_multiples(len(LOSSES), 2, 2.8, sharex=True)
     for axes, (loss, title) in zip(panels, LOSSES.items(), strict=True):
         draw.tidy(axes, "epoch" if axes in panels[2:] else "", unit, title)

@@ -12,10 +12,10 @@ from jaxvae.report.text import (
     NONE,
     factors_of,
     interval,
-    model_name,
     number,
     percent,
     reference_names,
+    row_label,
 )
 from jaxvae.report.verdicts import judge, match_of, stabilities
 
@@ -23,7 +23,7 @@ OURS = ("vae_ensemble", "vae_best")
 MATCHED_MODELS = ("consensus", "vae_best", "pca", "factor_analysis")
 BEST_MEMBERS = 10
 EXTREMES = 3
-KINDS = ("", "_joint", "_seeds")  # of intervals: over dates, jointly, over seeds
+INTERVALS = ("", "_joint", "_seeds")  # of intervals: over dates, jointly, over seeds
 LOST = 0.5
 
 
@@ -60,10 +60,10 @@ def _score_row(study: StudyResults, table: pd.DataFrame, model: str) -> list[str
     names = ("log_likelihood", "log_likelihood_se", "log_likelihood_per_cell", "r2")
     value, error, per_cell, r2 = (study.metric(model, name, "test") for name in names)
     row: Any = table.loc[model] if model in table.index else {}
-    ends = [(row.get(f"low{x}", np.nan), row.get(f"high{x}", np.nan)) for x in KINDS]
+    ends = [(row.get(f"low{x}", np.nan), row.get(f"high{x}", np.nan)) for x in INTERVALS]
     alone, joint, seeds = (interval(*pair) for pair in ends)
     return [
-        model_name(study, model, start=True),
+        row_label(study, model, start=True),
         f"{number(value)} ± {number(error, 3)}" if error > 0 else number(value),
         number(per_cell, 3),
         NONE if alone == NONE else f"{number(row['difference'], 2, True)} {alone}",
@@ -115,7 +115,7 @@ def known_factor_table(study: StudyResults) -> Grid | None:
         return None
     models = [m for m in MATCHED_MODELS if np.isfinite(study.metric(m, "mcc", "test"))]
     # No line break within "K = 5".
-    titles = [model_name(study, m, start=True).replace(" = ", "\u00a0=\u00a0") for m in models]
+    titles = [row_label(study, m, start=True).replace(" = ", "\u00a0=\u00a0") for m in models]
     header = ["Score", *titles, "VAE, mean over seeds [95 %]", "By chance", "By rotation"]
     return without_blanks(header, [_known_row(study, name, models) for name in names], "")
 

@@ -62,7 +62,7 @@ def beta_label(beta: float) -> str:
     return f"β = {beta:.3g}"
 
 
-def model_name(study: StudyResults, model: str, start: bool = False) -> str:
+def row_label(study: StudyResults, model: str, start: bool = False) -> str:
     """What a model is called, with its number of factors where it has one of its own; with a
     capital at the start of a line."""
     name, factors = MODEL_NAMES.get(model, model.replace("_", " ")), factors_of(study, model)

@@ -67,7 +67,7 @@ class Comparison(NamedTuple):
         return sum(lead.word == word for lead in self.leads)
 
 
-class Factors(NamedTuple):
+class FactorVerdict(NamedTuple):
     """Are the factors real?
 
     asked: how many the VAEs were given. kept: how many of the consensus survive, 0 too.
@@ -124,12 +124,12 @@ def compare(study: StudyResults) -> Comparison:
     )
 
 
-def judge(study: StudyResults) -> Factors:
+def judge(study: StudyResults) -> FactorVerdict:
     """The factors that are shown, and what speaks for them."""
     reference = study.config["reference"]
     names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, rotation = (study.metric("consensus", name, "test") for name in names)
-    found = Factors(
+    found = FactorVerdict(
         asked=study.config["n_factors"],
         kept=study.config["consensus"]["survive"],
         estimated=int(study.n_factors.set_index("name").factors["verdict"]),
@@ -143,7 +143,7 @@ def judge(study: StudyResults) -> Factors:
     return found._replace(matched=_matched(study, found)) if reference else found
 
 
-def _matched(study: StudyResults, found: Factors) -> Bool[np.ndarray, " factor"]:
+def _matched(study: StudyResults, found: FactorVerdict) -> Bool[np.ndarray, " factor"]:
     """Where the axes are identified at all, the factors whose own match exceeds the bar. A factor
     that matches no reference factor may be one that the literature has no name for; a planted
     truth is whole."""

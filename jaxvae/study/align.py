@@ -13,7 +13,7 @@ from jaxvae.study.fit import Prepared, Trained
 from jaxvae.training.streams import Stream
 
 
-class Judged(NamedTuple):
+class Verdict(NamedTuple):
     """Every consensus factor before any is dropped, and the rule's verdict on it.
 
     presence: share of the members at the chosen β that have it. stability: of these over seeds.
@@ -30,7 +30,7 @@ class Aligned(NamedTuple):
     """The consensus over the members in `used`, of the factors kept, and what it rests on.
 
     Kept are the factors that survive (`survival.survives`); where none does, the steadiest alone,
-    so that there is something to look at: `judged` and the study's notes say so.
+    so that there is something to look at: `verdict` and the study's notes say so.
 
     stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
     presence: share of the members at the chosen β that have the factor at all.
@@ -43,7 +43,7 @@ class Aligned(NamedTuple):
     at_chosen: Float[np.ndarray, " consensus"]
     agreement: Float[np.ndarray, "member member"]
     presence: Float[np.ndarray, " consensus"]
-    judged: Judged
+    verdict: Verdict
 
 
 def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -> Aligned:
@@ -61,8 +61,10 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     labels, stability = consensus.stability(joint, in_fit, betas)
     chosen_beta = np.float32(config.betas[chosen // config.seeds])
     at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
-    judged = _judge(joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config)
-    survives = judged.survives
+    verdict = _judge(
+        joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config
+    )
+    survives = verdict.survives
     kept = np.flatnonzero(survives) if survives.any() else at_chosen.argmax(keepdims=True)
     few = consensus.keep(joint, kept)
     return Aligned(
@@ -72,8 +74,8 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
         stability=stability[:, kept],
         at_chosen=at_chosen[kept],
         agreement=matching.agreement(units, units),
-        presence=judged.presence[kept],
-        judged=judged,
+        presence=verdict.presence[kept],
+        verdict=verdict,
     )
 
 
@@ -91,22 +93,31 @@ def _judge(
     of_seeds: tuple[np.ndarray, np.ndarray, np.ndarray],
     seeds: Bool[np.ndarray, " member"],
     config: StudyConfig,
-) -> Judged:
+) -> Verdict:
     """of_seeds: factors, active and quality of the members at the chosen β."""
     presence = survival.presence(joint, seeds)
     chance = survival.chance_stability(Stream.RESAMPLING.generator(config.root_seed), *of_seeds)
-    return Judged(presence, stability, chance, survival.survives(presence, stability, chance))
+    return Verdict(presence, stability, chance, survival.survives(presence, stability, chance))
 
 
-def factor_names(aligned: Aligned) -> list[str]:
-    """factor 1, factor 2, … of those kept."""
-    return [f"factor {k + 1}" for k in range(aligned.factors.shape[1])]
+def factor_names(n_factors: int) -> list[str]:
+    """factor 1, factor 2, …"""
+    return [f"factor {k + 1}" for k in range(n_factors)]
+
+
+def tabulate_factors(values: Float[np.ndarray, "row factor"], index: pd.Index) -> pd.DataFrame:
+    """A column a factor, under its name.
+
+    Args:
+        values: Factors of dates, or loadings of assets.
+        index: Of the rows.
+    """
+    return pd.DataFrame(values, index=index, columns=factor_names(values.shape[1]))
 
 
 def factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
     """Dates × consensus factors, in standard deviations on `fit`."""
-    dates = pd.Index(prepared.panel.dates, name="date")
-    return pd.DataFrame(aligned.factors, index=dates, columns=factor_names(aligned))
+    return tabulate_factors(aligned.factors, pd.Index(prepared.panel.dates, name="date"))
 
 
 def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
@@ -114,8 +125,7 @@ def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.Da
     jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
     loadings = consensus.consensus_loadings(aligned.map, jacobians)
     assets = pd.Index(prepared.panel.assets, name="asset")
-    in_returns = loadings * prepared.scaler.scale[:, None]
-    return pd.DataFrame(in_returns, index=assets, columns=factor_names(aligned))
+    return tabulate_factors(loadings * prepared.scaler.scale[:, None], assets)
 
 
 class Reported(NamedTuple):
@@ -132,20 +142,20 @@ class Reported(NamedTuple):
 
 def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: int) -> Reported:
     """Line up the factors of one member of `trained` with the consensus, on `fit`."""
-    fit, said = prepared.split.fit, trained.evaluation
+    fit, evaluation = prepared.split.fit, trained.evaluation
     factors, loadings = (
-        np.asarray(part[index], np.float64) for part in (said.factors, said.loadings)
+        np.asarray(part[index], np.float64) for part in (evaluation.factors, evaluation.loadings)
     )
     found = matching.match(factors[fit], aligned.factors[fit])
     here = found.learned >= 0
     rest = np.setdiff1d(np.arange(factors.shape[1]), found.learned)
     of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
     order, signs = consensus.convention(of_rest, prepared.scaler.scale)
-    matched = [name for name, is_here in zip(factor_names(aligned), here, strict=True) if is_here]
+    names = factor_names(len(here))
     return Reported(
         np.concatenate([found.learned[here], rest[order]]),
         np.concatenate([found.signs[here], signs]),
-        [*matched, *(f"other {k + 1}" for k in range(len(rest)))],
+        [*np.array(names)[here].tolist(), *(f"other {k + 1}" for k in range(len(rest)))],
     )
 
 
@@ -171,11 +181,11 @@ def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
 
 def describe_consensus(aligned: Aligned) -> dict[str, Any]:
     """What `config.json` says of the rule: factors before and after it, and its two bars."""
-    judged = aligned.judged
+    verdict = aligned.verdict
     return {
-        "factors": len(judged.survives),
-        "survive": int(judged.survives.sum()),
+        "factors": len(verdict.survives),
+        "survive": int(verdict.survives.sum()),
         "least_presence": survival.LEAST_PRESENCE,
-        "chance_stability": judged.chance,
+        "chance_stability": verdict.chance,
         "trim": aligned.map.trim,
     }

@@ -55,10 +55,12 @@ def value_at_risk(
     test dates, by order: the model's own quantile, and the one of filtered historical simulation,
     empty where too few dates come before the test part."""
     split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
-    said = forecast_portfolio(key, prepared.model, fitted, prepared.batch, weights, DRAWS)
+    forecast = forecast_portfolio(key, prepared.model, fitted, prepared.batch, weights, DRAWS)
     returns = prepared.values @ weights
-    own = np.quantile(said.draws[:, split.test], ORDERS, axis=0)
-    by_past = filtered_quantiles(returns, said.mean, np.sqrt(said.variance), ORDERS)[:, split.test]
+    own = np.quantile(forecast.draws[:, split.test], ORDERS, axis=0)
+    by_past = filtered_quantiles(returns, forecast.mean, np.sqrt(forecast.variance), ORDERS)[
+        :, split.test
+    ]
     kept, filtered = (
         {
             order: coverage(returns[split.test], quantile, order)
@@ -156,11 +158,11 @@ def _breaches(kept: dict[float, Coverage]) -> str:
 
 
 def _cluster_note(clusters: dict[str, Float[np.ndarray, " lag"]]) -> str:
-    said = {
+    values = {
         model: f"{lags[0]:.2f} at lag 1 and {lags.mean():.2f} on average over {len(lags)} lags"
         for model, lags in clusters.items()
     }
     return (
-        f"Squared returns of generated paths have an autocorrelation of {said['vae_ensemble']}; "
-        f"the data's is {said['data']}."
+        f"Squared returns of generated paths have an autocorrelation of {values['vae_ensemble']}; "
+        f"the data's is {values['data']}."
     )

@@ -5,14 +5,13 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
-from jaxvae.models import standard_normal_prior
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
 CHANCE = "total_correlation_chance_mean"
-PARTS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
+KL_TERMS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
 
 
 def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataFrame:
@@ -23,7 +22,7 @@ def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataF
     thread: on many small matrices several cost far more than they give.
     """
     members = range(len(grid.ensemble.ok))
-    if prepared.model.prior is not standard_normal_prior:
+    if not prepared.model.has_standard_prior:
         return pd.DataFrame(index=members)
     fit = prepared.split.fit
     with threadpool_limits(1):
@@ -42,7 +41,7 @@ def kl_rows(parts: pd.DataFrame, n_factors: int) -> pd.DataFrame:
 
 
 def _of_member(grid: Trained, member: int, fit: slice, root_seed: int) -> tuple[float, ...]:
-    said, rng = grid.evaluation, Stream.RESAMPLING.generator(root_seed)
-    arrays = (said.factors[member], said.log_variance[member])
+    outputs, rng = grid.evaluation, Stream.RESAMPLING.generator(root_seed)
+    arrays = (outputs.factors[member], outputs.log_variance[member])
     codes = Codes(*(np.asarray(array, np.float64)[fit] for array in arrays))
     return (*decompose(rng, codes), chance_correlation(rng, codes))

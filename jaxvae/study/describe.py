@@ -6,9 +6,9 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
-from jaxvae.models import OWN, Model, describe_family
+from jaxvae.models import Model, describe_family
 from jaxvae.runs.identity import identify
-from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
+from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained, distributions_of
@@ -17,7 +17,7 @@ from jaxvae.study.presets import model_name
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
-MOST_MEMBERS = 0.5
+MAJORITY = 0.5
 
 
 def study_notes(
@@ -38,10 +38,10 @@ def study_notes(
         notes.append("With one seed, stability over seeds cannot be judged.")
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
-    notes += _dropped_notes(aligned.judged)
+    notes += _dropped_notes(aligned.verdict)
     notes += _own_notes(prepared, config)
     notes += _charge_notes(prepared)
-    notes += _told_notes(prepared)
+    notes += _context_notes(prepared)
     notes += [
         f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
         "nothing."
@@ -63,7 +63,7 @@ def _stability_notes(aligned: Aligned) -> list[str]:
 
 def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
     """What a caller's own model is made of."""
-    if describe_family(prepared.preset.model)["family"] != OWN:
+    if not prepared.preset.model.own:
         return []
     prior, returns = (kind.__name__ for kind in distributions_of(prepared.model, prepared.batch))
     return [
@@ -85,7 +85,7 @@ def _charge_notes(prepared: Prepared) -> list[str]:
     return []
 
 
-def _told_notes(prepared: Prepared) -> list[str]:
+def _context_notes(prepared: Prepared) -> list[str]:
     """What the model was told beside returns, and what that changes in reading the report."""
     facts, notes, names = prepared.model.facts, [], prepared.covariates
     if names:
@@ -109,24 +109,24 @@ def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
     if factor is None:
         return []
     shares = (aligned.map.alignment.assignment == factor).mean(axis=0)
-    return [int(k) for k in np.flatnonzero(shares > MOST_MEMBERS)]
+    return [int(k) for k in np.flatnonzero(shares > MAJORITY)]
 
 
-def _dropped_notes(judged: Judged) -> list[str]:
+def _dropped_notes(verdict: Verdict) -> list[str]:
     """How many consensus factors were dropped, and why."""
-    every, notes = len(judged.survives), []
-    unused = judged.presence < LEAST_PRESENCE
+    every, notes = len(verdict.survives), []
+    unused = verdict.presence < LEAST_PRESENCE
     if lost := int(unused.sum()):
         notes.append(
             f"{lost} of {every} consensus factors dropped: collapsed or unused in over half of the "
             "members."
         )
-    if lost := int((~judged.survives & ~unused).sum()):
+    if lost := int((~verdict.survives & ~unused).sum()):
         notes.append(
             f"{lost} of {every} consensus factors dropped: seeds agree on them no more than "
-            f"independent members would by accident (stability {judged.chance:.2f})."
+            f"independent members would by accident (stability {verdict.chance:.2f})."
         )
-    if not judged.survives.any():
+    if not verdict.survives.any():
         notes.append(
             "No consensus factor survives; the steadiest is shown all the same and proves nothing."
         )
@@ -168,7 +168,7 @@ def describe_study(
         "covariates": prepared.covariates,
         "assets": list(panel.assets),
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
-        "factor_names": factor_names(aligned),
+        "factor_names": factor_names(aligned.factors.shape[1]),
         "consensus": describe_consensus(aligned),
         "volatility_factors": _volatility_factors(prepared, aligned),
     }

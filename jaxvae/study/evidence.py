@@ -138,6 +138,6 @@ def _ranking(members: pd.DataFrame, criterion: str) -> tuple[int, int, float, fl
     if TRUE_SCORE not in members:
         return len(members), int(best.member), np.nan, np.nan, np.nan
     truth = members[TRUE_SCORE]
-    told_apart = min(np.ptp(members[criterion]), np.ptp(truth)) > 0
-    correlation = float(spearmanr(members[criterion], truth).statistic) if told_apart else np.nan
+    distinct = min(np.ptp(members[criterion]), np.ptp(truth)) > 0
+    correlation = float(spearmanr(members[criterion], truth).statistic) if distinct else np.nan
     return len(members), int(best.member), correlation, float(best[TRUE_SCORE]), truth.median()

@@ -11,7 +11,7 @@ MOST_DATES, MOST_ASSETS = 100, 4
 BINS = 120
 
 
-def drawn_arrays(
+def figure_arrays(
     prepared: Prepared,
     whole: Float[np.ndarray, "date asset"],
     factors: Float[np.ndarray, "date factor"],

@@ -6,7 +6,7 @@ Everything here sees `fit` only; what members say of later dates is evaluated, n
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate
 from jaxvae.inference.members import ask, fitted_members
-from jaxvae.models import OWN, Family, read_family
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch
 from jaxvae.study.conditions import (
@@ -237,17 +236,3 @@ def train_members(
         stage=stage,
     )
     return trained
-
-
-def saved_family(config: dict[str, Any]) -> Family:
-    """The family of a saved study's model, from its `config.json`.
-
-    Raises:
-        OptionError: the model is a caller's own.
-    """
-    saved = config["model_config"]
-    if saved["family"] == OWN:
-        raise OptionError(
-            "study", f"{saved['name']!r} makes its model: give it to load_study, model=…"
-        )
-    return read_family(saved)

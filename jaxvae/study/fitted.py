@@ -15,8 +15,8 @@ from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
+from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
-from jaxvae.study import fit
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
 
 
@@ -39,7 +39,7 @@ class FittedStudy:
     @cached_property
     def model(self) -> Model:
         """The model of all members."""
-        return (self.family or fit.saved_family(self.config)).build(len(self.assets))
+        return (self.family or read_family(self.config["model_config"])).build(len(self.assets))
 
     @property
     def assets(self) -> list[str]:

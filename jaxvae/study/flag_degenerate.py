@@ -13,7 +13,7 @@ from jaxvae.inference.evaluation import evaluate
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
-from jaxvae.study.tables import Context, Scored, has_degenerate_likelihood
+from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
 from jaxvae.training.streams import Stream
 
 MOST_NAMED = 5
@@ -42,7 +42,7 @@ def doubt_likelihoods(
         that name assets and models.
     """
     parts = {"the dates fitted on": prepared.split.fit, "test dates": prepared.split.test}
-    assets, context = prepared.panel.assets, Context(prepared.values, prepared.split, None)
+    assets, context = prepared.panel.assets, ScoringData(prepared.values, prepared.split, None)
     causes = [cause_notes(prepared.values[rows], assets, name) for name, rows in parts.items()]
     notes = list(itertools.chain(*causes))
     sound = [one for one in baselines if not has_degenerate_likelihood(one, "test", context)]

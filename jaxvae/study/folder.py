@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError
-from jaxvae.models.families import OWN
+from jaxvae.models import read_family
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
     CONFIG,
@@ -21,10 +21,9 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
-from jaxvae.study.fit import saved_family
 
 PARAMETERS = ("members", "refits")
-LAYOUT = Layout(
+STUDY_LAYOUT = Layout(
     command="study",
     tables={
         "members": TableLayout(),
@@ -60,14 +59,14 @@ def study_files(study: Any) -> dict[str, bytes]:
     """
     from jaxvae.report.study_report import study_report
 
-    data = pack(LAYOUT, _as_results(study))
-    again = type(study)(**_as_parts(unpack(LAYOUT, study.config, data), Path()))
-    return vouched(LAYOUT, study.config, {**data, **study_report(again)})
+    data = pack(STUDY_LAYOUT, _as_results(study))
+    again = type(study)(**_as_parts(unpack(STUDY_LAYOUT, study.config, data), Path()))
+    return vouched(STUDY_LAYOUT, study.config, {**data, **study_report(again)})
 
 
 def read_study(folder: Path, drawings: bool = True) -> dict[str, Any]:
     """The fields of the `Study` in a folder; arguments and errors are those of `load_study`."""
-    parts = _as_parts(read_results(folder, LAYOUT, drawings), folder)
+    parts = _as_parts(read_results(folder, STUDY_LAYOUT, drawings), folder)
     _require_model(parts["config"], list(parts["loadings"].index), folder)
     return parts
 
@@ -79,11 +78,11 @@ def write_report(study: Any, folder: Path) -> None:
     """
     from jaxvae.report.study_report import study_report
 
-    write_drawings(folder, LAYOUT, study_report(study))
+    write_drawings(folder, STUDY_LAYOUT, study_report(study))
 
 
 def _as_results(study: Any) -> Results:
-    tables = {name: getattr(study, name) for name in LAYOUT.tables}
+    tables = {name: getattr(study, name) for name in STUDY_LAYOUT.tables}
     trees = {f"parameters of {name}": study.parameters[name] for name in PARAMETERS}
     there = {name: table for name, table in tables.items() if table is not None}
     return Results(study.config, there, {"arrays": study.arrays, **trees})
@@ -93,7 +92,7 @@ def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
     config, tables, trees = results
     try:
         parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
-        needed = {name: tables[name] for name in LAYOUT.tables if name != "spectrum"}
+        needed = {name: tables[name] for name in STUDY_LAYOUT.tables if name != "spectrum"}
         known = {"spectrum": tables.get("spectrum"), **needed}
         return {"config": config, "arrays": trees["arrays"], "parameters": parameters, **known}
     except KeyError as error:
@@ -104,8 +103,9 @@ def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> N
     """FolderError unless the settings are of a model, or of a user's own, which only the user has,
     and of the assets of the tables."""
     try:
-        if config["model_config"]["family"] != OWN:
-            saved_family(config).build(len(assets))
+        family = read_family(config["model_config"])
+        if not family.own:
+            family.build(len(assets))
         of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{folder / CONFIG} is damaged: it names no model") from error

@@ -63,7 +63,7 @@ def forecast(
     check_seed(seed)
     panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
-    said = forecast_portfolio(
+    outputs = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
@@ -72,8 +72,8 @@ def forecast(
         number,
     )
     centre = float(share @ scaler.mean)
-    quantiles = centre + np.quantile(said.draws, ORDERS, axis=0)
-    columns = {"mean": centre + said.mean, "std": np.sqrt(said.variance)}
+    quantiles = centre + np.quantile(outputs.draws, ORDERS, axis=0)
+    columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     held = share != 0.0
     returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]

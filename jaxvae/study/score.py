@@ -29,10 +29,10 @@ from jaxvae.study.align import (
 from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
-from jaxvae.study.decompose_kl import PARTS, kl_parts, kl_rows
+from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.study.figure_data import drawn_arrays
+from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes
@@ -44,15 +44,15 @@ from jaxvae.study.tables import (
     MEMBER_SPLITS,
     REFIT_SPLITS,
     SEED_MODEL,
-    Context,
     Scored,
+    ScoringData,
     comparisons_table,
     describe_rows,
     members_table,
     metrics_table,
     score_baselines,
 )
-from jaxvae.training.objective import Bound
+from jaxvae.training.objective import LikelihoodEstimate
 from jaxvae.training.streams import Stream
 
 SCENARIOS = 8000
@@ -146,7 +146,7 @@ def summarise(
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen, config),
-            **drawn_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
+            **figure_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
             **_saved_arrays(prepared, refits, best, reported),
         },
         parameters={"members": _saved(fitted_members(grid.ensemble)), "refits": _saved(fitted)},
@@ -180,10 +180,10 @@ def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
 
 
-def _context(prepared: Prepared) -> Context:
+def _context(prepared: Prepared) -> ScoringData:
     reference = prepared.panel.reference
     known = None if reference is None else reference.factors.to_numpy(np.float64)
-    return Context(prepared.values, prepared.split, known)
+    return ScoringData(prepared.values, prepared.split, known)
 
 
 def likeliest(prepared: Prepared, refits: Trained) -> int:
@@ -285,7 +285,7 @@ def _score(
     )
 
 
-def mix_bounds(bounds: Bound) -> Bound:
+def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from bounds of shape
     (member, date).
 
@@ -293,7 +293,7 @@ def mix_bounds(bounds: Bound) -> Bound:
     both weighted by responsibilities.
     """
     shares = softmax(bounds.value, axis=0)
-    return Bound(
+    return LikelihoodEstimate(
         value=logsumexp(bounds.value, axis=0) - np.log(len(shares)),
         standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
         effective_samples=(shares * bounds.effective_samples).sum(axis=0),
@@ -308,7 +308,7 @@ def _score_mixture(found: Found, rebuilt: Float[np.ndarray, "member date asset"]
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
     prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
-    mixed: Any = mix_bounds(bounds)
+    mixed: Any = mix_estimates(bounds)
     return Scored(
         model="vae_ensemble",
         n_factors=found.config.n_factors,
@@ -337,7 +337,7 @@ def _member_columns(
         "ok": grid.ensemble.ok,
         "best_epoch": grid.ensemble.best_epoch,
         "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
-        **{name: parts[name].to_numpy() for name in PARTS if name in parts},
+        **{name: parts[name].to_numpy() for name in KL_TERMS if name in parts},
         "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
         "noise_variance": noise,
         "beta_noise": betas * noise,

@@ -16,8 +16,8 @@ from jaxvae.data.panel import Split
 from jaxvae.study.tables import (
     BY_AXES,
     BY_MATCHING,
-    Context,
     Scored,
+    ScoringData,
     metric_rows,
     score_values,
     test_lead,
@@ -28,7 +28,7 @@ OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AX
 UDR_DRAWS = 100
 
 
-def seed_rows(seeds: Sequence[Scored], context: Context) -> pd.DataFrame:
+def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> pd.DataFrame:
     """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
 
     Of one seed's own score, never the mixture's. Mean and 95 % Student interval

@@ -85,7 +85,7 @@ class Scored(NamedTuple):
     member: int | None = None
 
 
-class Context(NamedTuple):
+class ScoringData(NamedTuple):
     """What scoring needs of the panel: returns in standard units (NaN where missing), the split,
     known factors."""
 
@@ -113,7 +113,7 @@ def score_baselines(
         ]
 
 
-def has_degenerate_likelihood(scored: Scored, split: str, context: Context) -> bool:
+def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) -> bool:
     """`degeneracy.is_degenerate` of a model on a split; false where nobody asked."""
     if scored.log_likelihood is None or scored.of_jittered is None:
         return False
@@ -136,7 +136,7 @@ def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]
     return scored._replace(squared_error=error, factors=law.factors(values))
 
 
-def metrics_table(models: Sequence[Scored], context: Context, root_seed: int) -> pd.DataFrame:
+def metrics_table(models: Sequence[Scored], context: ScoringData, root_seed: int) -> pd.DataFrame:
     """model, member, factors, split, metric, value: a row a number.
 
     Beside the factor scores of every model that is no single member's stand their nulls, each with
@@ -162,7 +162,7 @@ def metrics_table(models: Sequence[Scored], context: Context, root_seed: int) ->
     return pd.concat(tables, ignore_index=True)
 
 
-def score_values(scored: Scored, split: str, context: Context) -> dict[str, float]:
+def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
     """All scores of a model on a split, by metric, without nulls."""
     return dict(_scores(scored, split, context))
 
@@ -230,7 +230,7 @@ def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray
     return (model.log_likelihood - baseline.log_likelihood)[split.test]
 
 
-def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str, float]]:
+def _scores(scored: Scored, split: str, context: ScoringData) -> Iterator[tuple[str, float]]:
     rows = getattr(context.split, split)
     if scored.log_likelihood is not None:
         yield "log_likelihood", float(scored.log_likelihood[rows].mean())
@@ -258,7 +258,7 @@ def _scores(scored: Scored, split: str, context: Context) -> Iterator[tuple[str,
 
 
 def _reconstruction_scores(
-    scored: Scored, rows: slice, context: Context
+    scored: Scored, rows: slice, context: ScoringData
 ) -> Iterator[tuple[str, float]]:
     assert scored.squared_error is not None
     values = context.values[rows]
@@ -274,7 +274,9 @@ def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:
         yield BY_AXES
 
 
-def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int) -> dict[str, Null]:
+def _chance_levels(
+    scored: Scored, split: str, context: ScoringData, root_seed: int
+) -> dict[str, Null]:
     """By metric: each score against a reference shifted in time."""
     learned, known = scored.factors, context.reference
     if learned is None or known is None:
@@ -288,7 +290,7 @@ def _chance_levels(scored: Scored, split: str, context: Context, root_seed: int)
     return levels
 
 
-def _rotation_nulls(split: str, context: Context, root_seed: int) -> dict[str, Null]:
+def _rotation_nulls(split: str, context: ScoringData, root_seed: int) -> dict[str, Null]:
     """By metric: the scores of random rotations of the reference, whatever the model."""
     known = context.reference
     if known is None:

@@ -24,7 +24,7 @@ class Terms(NamedTuple):
     kl: Float[Array, " row"]
 
 
-class Bound(NamedTuple):
+class LikelihoodEstimate(NamedTuple):
     """A Monte-Carlo estimate of log p(x) for each row.
 
     value: log of the mean importance weight, in nats.
@@ -122,7 +122,7 @@ def free_bits_charge(
     return jnp.sum(mask * jnp.maximum(share @ by_factor, free))
 
 
-def importance_weighted_bound(log_weights: Float[Array, "sample row"]) -> Bound:
+def importance_weighted_bound(log_weights: Float[Array, "sample row"]) -> LikelihoodEstimate:
     """log (1/k) Σ w over k importance weights w = p(x, z)/q(z) (Burda et al. 2016).
 
     Its expectation does not fall with k and never lies above log p(x).
@@ -133,7 +133,7 @@ def importance_weighted_bound(log_weights: Float[Array, "sample row"]) -> Bound:
     mean = jnp.mean(weights, axis=0)
     squares = jnp.mean(weights * weights, axis=0)
     relative_variance = jnp.maximum(squares / (mean * mean) - 1.0, 0.0)
-    return Bound(
+    return LikelihoodEstimate(
         value=top + jnp.log(mean),
         standard_error=jnp.sqrt(relative_variance / n_samples),
         effective_samples=n_samples * mean * mean / squares,

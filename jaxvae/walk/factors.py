@@ -8,12 +8,12 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from jaxvae.analysis import consensus, metrics, nulls, tracking
-from jaxvae.data.panel import Panel
+from jaxvae.study.align import factor_names, tabulate_factors
 from jaxvae.training.streams import Stream
-from jaxvae.walk.members import Said, Span
+from jaxvae.walk.members import Outputs
 
 
-class Followed(NamedTuple):
+class TrackedFactors(NamedTuple):
     """Tracked factors of every window, in the window's units.
 
     factors: of the window's last dates and of those it is judged on; standard deviation 1 on the
@@ -29,23 +29,23 @@ class Followed(NamedTuple):
     rotation: float
 
 
-def follow_factors(
-    said: Said, scale: Float[np.ndarray, "window asset"], recent: int, step: int, seed: int
-) -> Followed:
+def track_consensus(
+    outputs: Outputs, scale: Float[np.ndarray, "window asset"], recent: int, step: int, seed: int
+) -> TrackedFactors:
     """Line up the members of each window, then the windows.
 
     The first window has the order and the signs of `consensus.convention`; each later one is lined
     up with the one before it, so that no later date turns an earlier factor.
 
     Args:
-        said: The members window by window, equally many in each.
+        outputs: The members window by window, equally many in each.
         scale: Standard deviations of the returns of each window.
         recent: Dates of a window that factors are given for, as in `train_windows`.
         step: Dates from a window's end to the next one's.
         seed: Of the chance levels.
     """
     n_windows = len(scale)
-    parts = (np.asarray(part) for part in (said.factors, said.loadings, said.ok))
+    parts = (np.asarray(part) for part in (outputs.factors, outputs.loadings, outputs.ok))
     by_window = [part.reshape(n_windows, -1, *part.shape[1:]) for part in parts]
     factors, loadings, ok = by_window
     found = [_consensus(factors[w], loadings[w], ok[w], recent, scale[w]) for w in range(n_windows)]
@@ -54,7 +54,7 @@ def follow_factors(
     tracked = tracking.track_factors(rng, factors[:, :recent], step)
     in_use = int((factors[:, :recent].std(axis=1) > 0).sum(axis=1).max())
     white = rng.standard_normal((recent, max(in_use, 1)))
-    return Followed(
+    return TrackedFactors(
         tracking.rearrange(factors, tracked),
         tracking.rearrange(loadings, tracked),
         tracked,
@@ -80,49 +80,55 @@ def _consensus(
     )
 
 
-def factor_names(followed: Followed) -> list[str]:
-    """factor 1, factor 2, …"""
-    return [f"factor {k + 1}" for k in range(followed.factors.shape[2])]
-
-
-def factors_table(
-    panel: Panel, spans: Sequence[Span], followed: Followed, recent: int
+def tracked_factors_table(
+    tracked: TrackedFactors, dates: pd.DatetimeIndex, recent: int
 ) -> pd.DataFrame:
-    """Dates × tracked factors of the dates judged, each by the window that ended before it."""
-    dates = np.concatenate([panel.dates[span.stop : span.until] for span in spans])
-    ahead = followed.factors[:, recent:].reshape(len(dates), -1)
-    return pd.DataFrame(
-        ahead, index=pd.DatetimeIndex(dates, name="date"), columns=factor_names(followed)
-    )
+    """Dates × tracked factors of the dates judged, each by the window that ended before it.
+
+    Args:
+        tracked: Factors of every window.
+        dates: Those judged, window by window.
+        recent: Dates of a window that factors are given for before those judged.
+    """
+    ahead = tracked.factors[:, recent:].reshape(len(dates), -1)
+    return tabulate_factors(ahead, dates)
 
 
-def loadings_table(
-    panel: Panel,
-    spans: Sequence[Span],
-    followed: Followed,
+def tracked_loadings_table(
+    tracked: TrackedFactors,
+    ends: pd.DatetimeIndex,
+    assets: Sequence[str],
     scale: Float[np.ndarray, "window asset"],
 ) -> pd.DataFrame:
     """(last date of the window, asset) × tracked factors, returns per standard deviation of a
-    factor."""
-    ends = panel.dates[[span.stop - 1 for span in spans]]
-    index = pd.MultiIndex.from_product([ends, panel.assets], names=["date", "asset"])
-    in_returns = followed.loadings * scale[:, :, None]
-    return pd.DataFrame(
-        in_returns.reshape(len(index), -1), index=index, columns=factor_names(followed)
-    )
+    factor.
+
+    Args:
+        tracked: Factors of every window.
+        ends: The last date of each window.
+        assets: Their names.
+        scale: Standard deviations of the returns of each window.
+    """
+    index = pd.MultiIndex.from_product([ends, assets], names=["date", "asset"])
+    in_returns = tracked.loadings * scale[:, :, None]
+    return tabulate_factors(in_returns.reshape(len(index), -1), index)
 
 
-def agreement_columns(followed: Followed, lag: int) -> dict[str, np.ndarray]:
+def agreement_columns(tracked: TrackedFactors, lag: int) -> dict[str, np.ndarray]:
     """Columns of the table of windows: agreement of each with the one before it, beside the 95th
     percentiles of chance and of random rotations; each factor's correlation with itself there, and
-    the congruence of its loadings `lag` windows earlier."""
-    tracked = followed.tracking
-    columns = {"agreement": tracked.agreement, "agreement_chance_95": tracked.chance}
-    first = np.isnan(tracked.agreement)
-    columns["agreement_rotation_95"] = np.where(first, np.nan, followed.rotation)
-    congruence = tracking.congruence(followed.loadings, lag)
-    for k, name in enumerate(factor_names(followed)):
-        columns[f"correlation, {name}"] = tracked.correlations[:, k]
-    for k, name in enumerate(factor_names(followed)):
-        columns[f"congruence, {name}"] = congruence[:, k]
+    the congruence of its loadings `lag` windows earlier.
+
+    Args:
+        tracked: Factors of every window.
+        lag: Windows, so many that the two share no date.
+    """
+    found = tracked.tracking
+    names = factor_names(tracked.factors.shape[2])
+    columns = {"agreement": found.agreement, "agreement_chance_95": found.chance}
+    first = np.isnan(found.agreement)
+    columns["agreement_rotation_95"] = np.where(first, np.nan, tracked.rotation)
+    congruence = tracking.congruence(tracked.loadings, lag)
+    for measure, values in (("correlation", found.correlations), ("congruence", congruence)):
+        columns |= {f"{measure}, {name}": values[:, k] for k, name in enumerate(names)}
     return columns

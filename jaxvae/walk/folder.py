@@ -18,7 +18,7 @@ from jaxvae.runs.results import (
 from jaxvae.walk.walk import Walk
 
 ARRAYS = "arrays"
-LAYOUT = Layout(
+WALK_LAYOUT = Layout(
     command="walk",
     tables={
         "windows": TableLayout(
@@ -48,11 +48,11 @@ def walk_files(walk: Walk) -> dict[str, bytes]:
 
     The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
     """
-    tables = {name: getattr(walk, name) for name in LAYOUT.tables}
+    tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
     trees = {ARRAYS: {"covariances": walk.covariances}}
-    data = pack(LAYOUT, Results(walk.config, tables, trees))
-    again = _as_walk(unpack(LAYOUT, walk.config, data), Path())
-    return vouched(LAYOUT, walk.config, {**data, **walk_report(again)})
+    data = pack(WALK_LAYOUT, Results(walk.config, tables, trees))
+    again = _as_walk(unpack(WALK_LAYOUT, walk.config, data), Path())
+    return vouched(WALK_LAYOUT, walk.config, {**data, **walk_report(again)})
 
 
 def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
@@ -64,7 +64,7 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
     damaged or another than was written.
     """
     folder = Path(folder)
-    return _as_walk(read_results(folder, LAYOUT, drawings), folder)
+    return _as_walk(read_results(folder, WALK_LAYOUT, drawings), folder)
 
 
 def draw_walk_report(folder: str | Path) -> None:
@@ -72,7 +72,7 @@ def draw_walk_report(folder: str | Path) -> None:
 
     Raises FolderError as `load_walk` does, and where a file that is not the walk's is in the way.
     """
-    write_drawings(Path(folder), LAYOUT, walk_report(load_walk(folder, drawings=False)))
+    write_drawings(Path(folder), WALK_LAYOUT, walk_report(load_walk(folder, drawings=False)))
 
 
 def _as_walk(results: Results, folder: Path) -> Walk:

@@ -42,8 +42,8 @@ class Span(NamedTuple):
     until: int
 
 
-class Said(NamedTuple):
-    """What trained members say; in the units of their windows, the member axis first.
+class Outputs(NamedTuple):
+    """Outputs of trained members; in the units of their windows, the member axis first.
 
     ok: false for a member that diverged.
     mean, covariance: of the returns under the model, factor part and noise.
@@ -61,7 +61,7 @@ class Said(NamedTuple):
 
 
 def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:
-    """Windows that end every `step` dates and are followed by a whole step: what is left over at
+    """Windows that end every `step` dates and are tracked by a whole step: what is left over at
     the end is not judged. Expanding ones all begin with the first date."""
     stops = range(window, n_dates - step + 1, step)
     return [Span(0 if expanding else stop - window, stop, stop + step) for stop in stops]
@@ -114,23 +114,23 @@ def train_windows(
     tile_width: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stage: Stages = in_memory,
-) -> Said:
+) -> Outputs:
     """Train the table on a panel and ask each member of its own dates.
 
     values: returns in any units; what a member sees is in those of its window.
     recent: how many of a window's last dates factors are given for, before the `step` it is judged
         on.
-    stage: gives, by name and kind, where what the tiles said is kept while the walk is in work.
+    stage: gives, by name and kind, where the outputs of the tiles are kept while it is in work.
     """
     batch = make_batch(values)
     shared = (Stream.WINDOWS.fold_into(root), batch)
 
-    def finish(ensemble: Ensemble) -> Said:
+    def finish(ensemble: Ensemble) -> Outputs:
         trained = ensemble.variables, ensemble.members
         settings = (model, recent, step)
-        found: Said = map_members(_ask, trained, shared, *settings, tile_width=tile_width)
+        outputs: Outputs = map_members(_ask, trained, shared, *settings, tile_width=tile_width)
         ok: Any = ensemble.ok
-        return found._replace(ok=ok)
+        return outputs._replace(ok=ok)
 
     parts = []
     for number, group in enumerate(_groups(members)):
@@ -147,11 +147,11 @@ def train_windows(
                 tile_width=tile_width,
                 on_progress=report,
                 finish=finish,
-                stage=stage(f"windows-{number}", Said),
+                stage=stage(f"windows-{number}", Outputs),
             )
         )
-    said: Said = concatenate(parts)
-    return said
+    outputs: Outputs = concatenate(parts)
+    return outputs
 
 
 def for_windows(preset: Preset, window: int) -> Preset:
@@ -208,8 +208,8 @@ def _ask(
     model: Model,
     recent: int,
     step: int,
-) -> Said:
-    """What one member says of the dates around its window's end."""
+) -> Outputs:
+    """Outputs of one member on the dates around its window's end."""
     (variables, member), (key, panel) = of_member, shared
     hyperparameters = member.hyperparameters
     assert hyperparameters.window is not None
@@ -218,13 +218,13 @@ def _ask(
     around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
     window = hyperparameters.window._replace(rows=around)
     batch = view(Data(panel, take_rows(panel, slice(0, 0))), window).training
-    return _said(key, model, variables, batch, recent)
+    return _outputs(key, model, variables, batch, recent)
 
 
-def _said(
+def _outputs(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, recent: int
-) -> Said:
-    """Of a window's last dates and those after it: exact where the model knows, else simulated."""
+) -> Outputs:
+    """Of a window's last dates and those after it: exact where the model has it, else simulated."""
     key_moments, key_likelihood = jax.random.split(key)
     factors = posterior_means(model, variables, batch)
     n_rows = MOMENT_DRAWS if model.moments is None else recent
@@ -232,12 +232,12 @@ def _said(
     mean, covariance = implied_covariance(key_moments, model, variables, draws)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
-    bound = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
-    return Said(
+    estimate = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)
+    return Outputs(
         ok=jnp.bool_(True),
         mean=mean,
         covariance=covariance,
         loadings=jnp.mean(jacobian[:, :recent], axis=1).T,
         factors=factors,
-        log_likelihood=bound.value,
+        log_likelihood=estimate.value,
     )

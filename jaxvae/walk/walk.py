@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
+from jaxvae.analysis.metrics import ROUNDING
 from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
@@ -30,14 +31,14 @@ from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.factors import (
-    Followed,
+    TrackedFactors,
     agreement_columns,
-    factors_table,
-    follow_factors,
-    loadings_table,
+    track_consensus,
+    tracked_factors_table,
+    tracked_loadings_table,
 )
 from jaxvae.walk.members import (
-    Said,
+    Outputs,
     Span,
     cut_windows,
     train_windows,
@@ -46,13 +47,11 @@ from jaxvae.walk.members import (
 
 COMPARED_WITH = ("factor_analysis", BASELINE)
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
-# A spread below this share of the largest value is rounding: the asset does not vary.
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What a walk found.
+    """The results of a walk.
 
     config: the settings, as `config.json` keeps them.
     windows: a row a window: its first and last date, the dates it is judged on, mean
@@ -78,7 +77,7 @@ class Walk:
     covariances: Float[np.ndarray, "window asset asset"]
 
 
-class Grounds(NamedTuple):
+class PreparedWalk(NamedTuple):
     """A panel cut into windows. scalers: mean and standard deviation of each window's dates.
     weights: of the portfolios that need no training, by strategy. notes: which of these are left
     out, and why."""
@@ -107,11 +106,11 @@ def walk_forward(
     or an asset that stands still in a window; OptionError on a bad setting.
     """
     config = config or WalkConfig()
-    grounds = prepare(as_panel(panel, for_fitting=True), config)
+    prepared = prepare_walk(as_panel(panel, for_fitting=True), config)
     on_progress("train", None)
-    said = train_walk(grounds, config, lambda where: on_progress("train", where), stage)
+    outputs = train_walk(prepared, config, lambda where: on_progress("train", where), stage)
     on_progress("score", None)
-    return summarise(grounds, config, said)
+    return summarise_walk(prepared, config, outputs)
 
 
 def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:
     return identify("walk", asdict(config), {"returns": panel_hash(panel)}, config.tile_width)
 
 
-def prepare(panel: Panel, config: WalkConfig) -> Grounds:
+def prepare_walk(panel: Panel, config: WalkConfig) -> PreparedWalk:
     """Check the panel and cut it."""
     check_panel(panel.to_frame(), config.n_factors)
     gaps = np.isnan(panel.values)
@@ -142,6 +141,7 @@ def prepare(panel: Panel, config: WalkConfig) -> Grounds:
     parts = [panel.values[span.start : span.stop] for span in spans]
     scalers = [fit_scaler(part) for part in parts]
     for part, scaler, span in zip(parts, scalers, spans, strict=True):
+        # A spread below this share of the largest value is rounding.
         still = scaler.scale <= ROUNDING * np.abs(part).max(axis=0)
         if still.any():
             raise DataError(
@@ -149,31 +149,31 @@ def prepare(panel: Panel, config: WalkConfig) -> Grounds:
                 f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer ",
                 Option("window"),
             )
-    return Grounds(panel, spans, scalers, *_baseline_weights(panel, spans, config))
+    return PreparedWalk(panel, spans, scalers, *_baseline_weights(panel, spans, config))
 
 
 def train_walk(
-    grounds: Grounds,
+    prepared: PreparedWalk,
     config: WalkConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stage: Stages = in_memory,
-) -> Said:
+) -> Outputs:
     """All members, windows × betas × seeds, trained and asked."""
     preset = config.preset()
     members = walk_members(
-        grounds.panel.values,
-        grounds.spans,
+        prepared.panel.values,
+        prepared.spans,
         config.betas,
         range(config.seeds),
         preset,
         config.n_factors,
         config.expanding,
     )
-    said = train_windows(
+    outputs = train_windows(
         jax.random.key(config.root_seed),
-        grounds.panel.values,
+        prepared.panel.values,
         members,
-        preset.model.build(grounds.panel.n_assets),
+        preset.model.build(prepared.panel.n_assets),
         preset,
         config.window,
         config.step,
@@ -181,31 +181,31 @@ def train_walk(
         on_progress=on_progress,
         stage=stage,
     )
-    sound = np.asarray(said.ok).reshape(len(grounds.spans), -1).any(axis=1)
+    sound = np.asarray(outputs.ok).reshape(len(prepared.spans), -1).any(axis=1)
     if not sound.all():
-        stop = grounds.spans[int(sound.argmin())].stop
+        stop = prepared.spans[int(sound.argmin())].stop
         raise DataError(
-            f"every member of the window that ends {grounds.panel.dates[stop - 1].date()} "
+            f"every member of the window that ends {prepared.panel.dates[stop - 1].date()} "
             "diverged: look for outliers in the data"
         )
-    return said
+    return outputs
 
 
-def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
+def summarise_walk(prepared: PreparedWalk, config: WalkConfig, outputs: Outputs) -> Walk:
     """Scores, factors and portfolios of trained windows."""
-    panel, spans, scalers, *_ = grounds
+    panel, spans, scalers, *_ = prepared
     scale = np.stack([scaler.scale for scaler in scalers])
-    followed = follow_factors(said, scale, config.window, config.step, config.root_seed)
-    covariances = mixture_covariances(said, scale)
-    scores, exploded = _scores(grounds, config, said)
-    weights = _weights(grounds, covariances)
-    portfolio = _portfolio(grounds, weights)
+    tracked = track_consensus(outputs, scale, config.window, config.step, config.root_seed)
+    covariances = mixture_covariances(outputs, scale)
+    scores, exploded = _scores(prepared, config, outputs)
+    weights = _weights(prepared, covariances)
+    portfolio = _portfolio(prepared, weights)
     return Walk(
-        config=_describe(grounds, config, exploded),
-        windows=_windows(grounds, config, scores, followed),
+        config=_describe(prepared, config, exploded),
+        windows=_windows(prepared, config, scores, tracked),
         scores=scores,
-        factors=factors_table(panel, spans, followed, config.window),
-        loadings=loadings_table(panel, spans, followed, scale),
+        factors=tracked_factors_table(tracked, _judged(panel, spans), config.window),
+        loadings=tracked_loadings_table(tracked, _ends(panel, spans), panel.assets, scale),
         portfolio=portfolio,
         weights=weights,
         strategies=describe_strategies(
@@ -216,14 +216,14 @@ def summarise(grounds: Grounds, config: WalkConfig, said: Said) -> Walk:
 
 
 def mixture_covariances(
-    said: Said, scale: Float[np.ndarray, "window asset"]
+    outputs: Outputs, scale: Float[np.ndarray, "window asset"]
 ) -> Float[np.ndarray, "window asset asset"]:
     """Covariance of the equal mixture of each window's sound members, in squared returns: the mean
     of their covariances plus the covariance of their means."""
     n_windows = len(scale)
-    share = _shares(said, n_windows)
-    mean = np.asarray(said.mean, np.float64).reshape(n_windows, -1, scale.shape[1])
-    within = np.asarray(said.covariance, np.float64).reshape(*mean.shape, -1)
+    share = _shares(outputs, n_windows)
+    mean = np.asarray(outputs.mean, np.float64).reshape(n_windows, -1, scale.shape[1])
+    within = np.asarray(outputs.covariance, np.float64).reshape(*mean.shape, -1)
     off = mean - np.einsum("wm,wma->wa", share, mean)[:, None]
     mixed = np.einsum("wm,wmab->wab", share, within)
     mixed += np.einsum("wm,wma,wmb->wab", share, off, off)
@@ -253,19 +253,21 @@ def describe_strategies(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
 
 
-def _shares(said: Said, n_windows: int) -> Float[np.ndarray, "window member"]:
+def _shares(outputs: Outputs, n_windows: int) -> Float[np.ndarray, "window member"]:
     """What each member counts in its window's mixture; a diverged one nothing."""
-    ok = np.asarray(said.ok, np.float64).reshape(n_windows, -1)
+    ok = np.asarray(outputs.ok, np.float64).reshape(n_windows, -1)
     return ok / ok.sum(axis=1, keepdims=True)
 
 
-def _scores(grounds: Grounds, config: WalkConfig, said: Said) -> tuple[pd.DataFrame, list[str]]:
+def _scores(
+    prepared: PreparedWalk, config: WalkConfig, outputs: Outputs
+) -> tuple[pd.DataFrame, list[str]]:
     """Judged dates × models: the mixture, and its baselines fitted on the same windows; and notes
     on baselines left out, whose likelihoods are degenerate."""
-    panel, spans, scalers, *_ = grounds
+    panel, spans, scalers, *_ = prepared
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
-    shares = _shares(said, len(spans))
-    members = np.asarray(said.log_likelihood, np.float64).reshape(*shares.shape, -1)
+    shares = _shares(outputs, len(spans))
+    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape, -1)
     members = np.where(shares[:, :, None] > 0, members, 0.0)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in (VAE, *COMPARED_WITH)}
     costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
@@ -312,20 +314,20 @@ def _baseline_weights(
 
 
 def _weights(
-    grounds: Grounds, covariances: Float[np.ndarray, "window asset asset"]
+    prepared: PreparedWalk, covariances: Float[np.ndarray, "window asset asset"]
 ) -> pd.DataFrame:
     """Minimum-variance weights of every strategy at every window's end."""
-    panel, spans = grounds.panel, grounds.spans
-    by_strategy = {VAE: portfolios.minimum_variance(covariances), **grounds.weights}
-    ends = panel.dates[[span.stop - 1 for span in spans]]
+    panel, spans = prepared.panel, prepared.spans
+    by_strategy = {VAE: portfolios.minimum_variance(covariances), **prepared.weights}
+    ends = _ends(panel, spans)
     index = pd.MultiIndex.from_product([by_strategy, ends], names=["strategy", "date"])
     stacked = np.concatenate(list(by_strategy.values()))
     return pd.DataFrame(stacked, index=index, columns=list(panel.assets))
 
 
-def _portfolio(grounds: Grounds, weights: pd.DataFrame) -> pd.DataFrame:
+def _portfolio(prepared: PreparedWalk, weights: pd.DataFrame) -> pd.DataFrame:
     """What each strategy returned on each judged date."""
-    panel, spans = grounds.panel, grounds.spans
+    panel, spans = prepared.panel, prepared.spans
     held = np.stack([panel.values[span.stop : span.until] for span in spans])
     names = weights.index.unique("strategy")
     table = {name: portfolios.hold(weights.loc[name].to_numpy(), held) for name in names}
@@ -333,10 +335,10 @@ def _portfolio(grounds: Grounds, weights: pd.DataFrame) -> pd.DataFrame:
 
 
 def _windows(
-    grounds: Grounds, config: WalkConfig, scores: pd.DataFrame, followed: Followed
+    prepared: PreparedWalk, config: WalkConfig, scores: pd.DataFrame, tracked: TrackedFactors
 ) -> pd.DataFrame:
     """A row a window."""
-    panel, spans = grounds.panel, grounds.spans
+    panel, spans = prepared.panel, prepared.spans
     start, stop, until = np.array(spans).T
     by_window = scores.to_numpy().reshape(len(spans), config.step, -1).mean(axis=1)
     columns: dict[str, Any] = {
@@ -346,13 +348,13 @@ def _windows(
         "judged_to": panel.dates[until - 1],
     }
     columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
-    columns |= agreement_columns(followed, -(-config.window // config.step))
+    columns |= agreement_columns(tracked, -(-config.window // config.step))
     return pd.DataFrame(columns).rename_axis("window")
 
 
-def _describe(grounds: Grounds, config: WalkConfig, exploded: list[str]) -> dict[str, Any]:
+def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -> dict[str, Any]:
     """Everything that the numbers depend on; and notes, those on `exploded` baselines too."""
-    panel, spans = grounds.panel, grounds.spans
+    panel, spans = prepared.panel, prepared.spans
     preset = config.preset()
     judged = _judged(panel, spans)
     return {
@@ -373,10 +375,15 @@ def _describe(grounds: Grounds, config: WalkConfig, exploded: list[str]) -> dict
             *panel.notes,
             *cause_notes(panel.values, panel.assets, "the panel's dates"),
             *exploded,
-            *grounds.notes,
+            *prepared.notes,
             *([ONE_DATE] if len(judged) == 1 else []),
         ],
     }
+
+
+def _ends(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:
+    """The last date of each window."""
+    return panel.dates[[span.stop - 1 for span in spans]]
 
 
 def _judged(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:

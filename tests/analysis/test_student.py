@@ -82,11 +82,11 @@ def test_log_likelihood_is_scipys_multivariate_t(heavy, mask):
     values = values[np.isfinite(values).any(axis=1)]
     variables = heavy[0]._replace(factor_mask=jnp.array(mask))
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
-    bound = run(jax.random.key(0), MODEL, variables, make_batch(values), n_samples=1024)
-    error = np.asarray(bound.value) - exact(variables, values)
-    assert (np.abs(error) < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    estimate = run(jax.random.key(0), MODEL, variables, make_batch(values), n_samples=1024)
+    error = np.asarray(estimate.value) - exact(variables, values)
+    assert (np.abs(error) < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert abs(error.mean()) < 0.01
-    assert np.min(bound.effective_samples) > 128
+    assert np.min(estimate.effective_samples) > 128
 
 
 def test_trained_on_a_multivariate_t_it_is_its_maximum_likelihood(heavy):

@@ -236,7 +236,7 @@ def test_likelihood_at_a_small_beta_does_not_trust_the_encoder(with_fixed_noise)
     key = jax.random.key(0)
     sound = run(key, sampled(model), variables, batch, n_samples=512)
     plain = importance_weighted_bound(encoder_weights(key, model, variables, batch, 512))
-    error, plain_error = (np.asarray(bound.value) - exact for bound in (sound, plain))
+    error, plain_error = (np.asarray(estimate.value) - exact for estimate in (sound, plain))
     assert (np.abs(error) < 5 * np.asarray(sound.standard_error)).all()
     assert abs(error.mean()) < 0.01
     assert np.min(sound.effective_samples) > 256

@@ -105,13 +105,13 @@ def test_the_likelihood_of_observed_cells_is_exact(incomplete):
     """And 0 where nothing was observed."""
     values, _, variables = incomplete
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
-    bound = run(jax.random.key(0), MODEL, variables, make_batch(values), n_samples=512)
+    estimate = run(jax.random.key(0), MODEL, variables, make_batch(values), n_samples=512)
     some = np.isfinite(values).any(axis=1)
     expected = np.zeros(N_ROWS)
     whole = solution(MODEL, variables, BATCH)
     whole = whole._replace(bias=whole.bias[some])
     expected[some] = log_density(whole, values[some])
-    error = np.abs(np.asarray(bound.value) - expected)
-    assert (error < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    error = np.abs(np.asarray(estimate.value) - expected)
+    assert (error < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert error.mean() < 0.02
-    assert np.min(bound.effective_samples) > 200
+    assert np.min(estimate.effective_samples) > 200

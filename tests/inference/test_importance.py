@@ -37,11 +37,11 @@ def exact(linear, values):
 
 def test_linear_decoder_gives_the_gaussian_likelihood(linear):
     model, variables, *_ = linear
-    bound = RUN(jax.random.key(0), model, variables, make_batch(VALUES), n_samples=512)
-    error = np.asarray(bound.value) - exact(linear, VALUES)
+    estimate = RUN(jax.random.key(0), model, variables, make_batch(VALUES), n_samples=512)
+    error = np.asarray(estimate.value) - exact(linear, VALUES)
     assert abs(error.mean()) < 0.01
-    assert (np.abs(error) < 6 * np.asarray(bound.standard_error) + 0.01).all()
-    assert np.min(bound.effective_samples) > 200
+    assert (np.abs(error) < 6 * np.asarray(estimate.standard_error) + 0.01).all()
+    assert np.min(estimate.effective_samples) > 200
 
 
 def test_missing_cells_are_integrated_out(linear):
@@ -49,16 +49,16 @@ def test_missing_cells_are_integrated_out(linear):
     values = VALUES.copy()
     values[np.random.default_rng(0).random(values.shape) < 0.3] = np.nan
     values = values[np.isfinite(values).any(axis=1)]
-    bound = RUN(jax.random.key(0), model, variables, make_batch(values), n_samples=512)
-    assert abs(np.mean(bound.value - exact(linear, values))) < 0.01
+    estimate = RUN(jax.random.key(0), model, variables, make_batch(values), n_samples=512)
+    assert abs(np.mean(estimate.value - exact(linear, values))) < 0.01
 
 
 def test_a_masked_factor_is_gone(linear):
     model, variables, loadings, bias, variance = linear
     one = (model, variables, loadings * [1.0, 0.0], bias, variance)
     variables = variables._replace(factor_mask=jnp.array([1.0, 0.0]))
-    bound = RUN(jax.random.key(0), model, variables, make_batch(VALUES), n_samples=512)
-    assert abs(np.mean(bound.value - exact(one, VALUES))) < 0.01
+    estimate = RUN(jax.random.key(0), model, variables, make_batch(VALUES), n_samples=512)
+    assert abs(np.mean(estimate.value - exact(one, VALUES))) < 0.01
 
 
 def test_both_modes_are_the_exact_posterior(linear):
@@ -101,9 +101,9 @@ def test_a_nonlinear_decoder_agrees_with_quadrature():
     density = density + stats.norm.logpdf(points[:, 0])
     truth = np.log(np.exp(density).sum(axis=1) * (points[1, 0] - points[0, 0]))
     variables = Variables({}, {}, ALL)
-    bound = RUN(jax.random.key(0), model, variables, make_batch(values), n_samples=4000)
-    gap = np.abs(np.asarray(bound.value) - truth)
-    assert (gap < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    estimate = RUN(jax.random.key(0), model, variables, make_batch(values), n_samples=4000)
+    gap = np.abs(np.asarray(estimate.value) - truth)
+    assert (gap < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert np.median(gap) < 0.05
 
 

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.models.memory import Speeds, _em_step, blank, flat, recall, recurrence, size, unfold
+from jaxvae.models.memory import (
+    Speeds,
+    _em_step,
+    blank,
+    flatten,
+    recall,
+    recurrence,
+    size,
+    unflatten,
+)
 
 SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 2, 5
 PAST = recurrence(SPEEDS, N_FACTORS, N_ASSETS)
@@ -66,13 +75,13 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     still[-2, 2] = 1.0
     found, expected = recall(still, PAST), by_hand(still)[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    noise = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS).noise[:, 2]
+    noise = unflatten(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS).noise[:, 2]
     assert noise[-2] == jnp.float32(0.02)
     assert noise[-1] > 1.0
 
 
 def test_first_date_is_told_nothing():
-    first = unfold(jnp.asarray(recall(VALUES, PAST)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
+    first = unflatten(jnp.asarray(recall(VALUES, PAST)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
     assert (np.asarray(first.squares) == 1.0).all()
     assert (np.asarray(first.means) == 0.0).all()
     assert (np.asarray(first.last) == 0.0).all()
@@ -82,7 +91,7 @@ def test_first_date_is_told_nothing():
 
 def test_flat_and_unfold_are_inverse():
     memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
-    again = unfold(flat(memory, jnp.arange(5.0))[None], SPEEDS, N_FACTORS, N_ASSETS)
+    again = unflatten(flatten(memory, jnp.arange(5.0))[None], SPEEDS, N_FACTORS, N_ASSETS)
     for part, known in zip(again, (*memory[1:], jnp.arange(5.0)), strict=True):
         np.testing.assert_array_equal(part[0], known)
 
@@ -121,8 +130,8 @@ def test_a_missing_return_moves_nothing_of_its_asset():
     holed[10, 1] = np.nan
     found = recall(holed, PAST)
     assert np.isfinite(found).all()
-    said = unfold(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
-    whole = unfold(jnp.asarray(recall(VALUES, PAST), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
+    said = unflatten(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
+    whole = unflatten(jnp.asarray(recall(VALUES, PAST), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
     others = [asset for asset in range(N_ASSETS) if asset != 1]
     np.testing.assert_array_equal(said.squares[11, :, 1], said.squares[10, :, 1])
     np.testing.assert_array_equal(said.means[11, :, 1], said.means[10, :, 1])

@@ -45,9 +45,9 @@ def test_on_the_linear_panel_the_likelihood_is_the_exact_gaussian(linear):
     covariance = loadings @ loadings.T + np.diag(noise)
     expected = stats.multivariate_normal.logpdf(rows, location, covariance)
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
-    bound = run(jax.random.key(0), model, variables, make_batch(rows), n_samples=256)
-    error = np.asarray(bound.value) - expected
-    assert (np.abs(error) < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    estimate = run(jax.random.key(0), model, variables, make_batch(rows), n_samples=256)
+    error = np.asarray(estimate.value) - expected
+    assert (np.abs(error) < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert abs(error.mean()) < 0.01
 
 

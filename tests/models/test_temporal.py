@@ -12,7 +12,7 @@ from jaxvae.inference.forecasts import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import TemporalConfig, make_batch, persistence_of
-from jaxvae.models.memory import _recall, recall, unfold
+from jaxvae.models.memory import _recall, recall, unflatten
 from jaxvae.models.temporal import _starts
 
 N_ASSETS, N_ROWS = 5, 40
@@ -68,13 +68,13 @@ def gaussian():
 def test_one_step_likelihood_is_the_normals(gaussian):
     variables, *_, mean, covariance = gaussian
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
-    bound = run(jax.random.key(0), MODEL, variables, BATCH, n_samples=200)
+    estimate = run(jax.random.key(0), MODEL, variables, BATCH, n_samples=200)
     expected = [
         multivariate_normal(m, c).logpdf(x)
         for m, c, x in zip(mean, covariance, VALUES, strict=True)
     ]
-    error = np.asarray(bound.value) - expected
-    assert (np.abs(error) < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    error = np.asarray(estimate.value) - expected
+    assert (np.abs(error) < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert abs(error.mean()) < 0.02
 
 
@@ -107,7 +107,7 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
 def test_prior_is_an_autoregression_of_the_encoders_last_mean():
     """Its mean is φ times what the encoder says of the last returns, under today's conditions."""
     variables = member(persistence=0.5)
-    last = unfold(BATCH.conditions, SPEEDS, 2, N_ASSETS).last
+    last = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS).last
     said = MODEL.encode(variables, BATCH._replace(values=last), False)[0].mean
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
     np.testing.assert_allclose(persistence_of(variables), 0.5, rtol=1e-5)
@@ -195,7 +195,7 @@ def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
     variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
     units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
     one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
-    known = unfold(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    known = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS)
     analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
     expected = (known.squares[:, SPEEDS.base] + 1e-3) * analysed
     found = one.mean**2 + other.mean**2 + jnp.exp(one.log_scale)

@@ -61,11 +61,11 @@ def test_log_likelihood_agrees_with_quadrature(scenarios):
     """On draws of the model, the first of them three times as large."""
     values = scenarios[:N_ROWS] * np.where(np.arange(N_ROWS) < 5, 3.0, 1.0)[:, None]
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
-    bound = run(jax.random.key(1), MODEL, member(), make_batch(values), n_samples=4000)
-    error = np.asarray(bound.value) - by_quadrature(values)
-    assert (np.abs(error) < 5 * np.asarray(bound.standard_error) + 1e-3).all()
+    estimate = run(jax.random.key(1), MODEL, member(), make_batch(values), n_samples=4000)
+    error = np.asarray(estimate.value) - by_quadrature(values)
+    assert (np.abs(error) < 5 * np.asarray(estimate.standard_error) + 1e-3).all()
     assert np.abs(error).mean() < 0.02
-    assert np.min(bound.effective_samples) > 500
+    assert np.min(estimate.effective_samples) > 500
 
 
 def test_scenarios_have_the_models_moments(scenarios):

@@ -100,8 +100,8 @@ def test_likelihood_is_given_the_conditions(conditional):
     variables, found = conditional
     run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
     batch = make_batch(VALUES, CONDITIONS)
-    bound = run(jax.random.key(0), MODEL, variables, batch, n_samples=256)
-    assert abs(np.mean(bound.value - log_density(found, VALUES))) < 0.01
+    estimate = run(jax.random.key(0), MODEL, variables, batch, n_samples=256)
+    assert abs(np.mean(estimate.value - log_density(found, VALUES))) < 0.01
 
 
 def test_scenarios_are_drawn_under_the_conditions(conditional):

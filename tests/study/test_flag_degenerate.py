@@ -12,7 +12,7 @@ from jaxvae.report.verdicts import compare
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.run import run_study
-from jaxvae.study.tables import Context, Scored, has_degenerate_likelihood, metrics_table
+from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood, metrics_table
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, epochs=6, likelihood_samples=32)
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
@@ -72,7 +72,7 @@ def test_an_ensemble_that_explodes_is_compared_with_nobody(copied):
 def test_a_flag_is_a_row_of_its_split():
     likelihood, moved = np.zeros(10), np.where(np.arange(10) < 7, -0.01, -50.0)
     scored = Scored("m", None, "fit", ("fit", "test"), likelihood, of_jittered=moved)
-    context = Context(np.zeros((10, 4)), split_dates(10), None)
+    context = ScoringData(np.zeros((10, 4)), split_dates(10), None)
     assert not has_degenerate_likelihood(scored, "fit", context)
     table = metrics_table([scored], context, 0)
     assert table.query("metric == 'degenerate'").split.tolist() == ["test"]

@@ -93,9 +93,9 @@ def test_sampled_imputation_agrees_with_the_exact():
     run = jax.jit(posterior_mean_of_returns, static_argnums=(1, 4))
     filled, likelihood = run(jax.random.key(1), MODEL, VARIABLES, BATCH, 512)
     run = jax.jit(log_likelihood, static_argnums=(1, 4))
-    bound = run(jax.random.key(1), sampled(MODEL), VARIABLES, BATCH, 512)
-    np.testing.assert_allclose(likelihood, bound.value, atol=1e-4)
-    for found, row, effective in zip(filled, VALUES, bound.effective_samples, strict=True):
+    estimate = run(jax.random.key(1), sampled(MODEL), VARIABLES, BATCH, 512)
+    np.testing.assert_allclose(likelihood, estimate.value, atol=1e-4)
+    for found, row, effective in zip(filled, VALUES, estimate.effective_samples, strict=True):
         _, covariance, expected = closed_form(row)
         spread = np.sqrt(np.diag(LOADINGS @ covariance @ LOADINGS.T) / float(effective))
         gaps = np.isnan(row)

@@ -7,7 +7,7 @@ from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.udr import udr
 from jaxvae.data.panel import split_dates
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
-from jaxvae.study.tables import SEED_MODEL, Context, Scored, score_values
+from jaxvae.study.tables import SEED_MODEL, Scored, ScoringData, score_values
 
 N = 200
 SPLIT = split_dates(N)
@@ -33,7 +33,7 @@ def seeds(rng, reference, number=6):
 
 
 def test_intervals_over_seeds_are_of_each_seeds_own_score(rng):
-    context = Context(rng.normal(size=(N, 4)), SPLIT, rng.normal(size=(N, 2)))
+    context = ScoringData(rng.normal(size=(N, 4)), SPLIT, rng.normal(size=(N, 2)))
     scored = seeds(rng, context.reference)
     table = seed_rows(scored, context)
     assert set(table.split) == {"test"}
@@ -51,7 +51,7 @@ def test_intervals_over_seeds_are_of_each_seeds_own_score(rng):
 
 
 def test_one_seed_has_no_interval_and_no_udr(rng):
-    context = Context(rng.normal(size=(N, 4)), SPLIT, rng.normal(size=(N, 2)))
+    context = ScoringData(rng.normal(size=(N, 4)), SPLIT, rng.normal(size=(N, 2)))
     assert not len(seed_rows(seeds(rng, context.reference, 1), context))
     means = rng.normal(size=(1, 140, 2))
     assert not len(udr_rows(np.full(1, np.nan), means, np.ones((1, 2)), 0, 0))

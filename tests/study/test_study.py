@@ -16,11 +16,11 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare, refit, train_grid
-from jaxvae.study.folder import LAYOUT
+from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
-from jaxvae.study.score import mix_bounds
+from jaxvae.study.score import mix_estimates
 from jaxvae.study.study import load_study
-from jaxvae.training.objective import Bound
+from jaxvae.training.objective import LikelihoodEstimate
 
 CONFIG = StudyConfig(seeds=3, betas=(0.5, 1.0), n_factors=2, epochs=40, likelihood_samples=32)
 PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
@@ -110,8 +110,8 @@ def test_a_vae_beats_no_information(study):
 def test_a_mixture_is_the_mean_of_densities():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(3, 50))
-    bounds = Bound(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
-    mixed = mix_bounds(bounds)
+    bounds = LikelihoodEstimate(values, np.full((3, 50), 0.1), np.full((3, 50), 20.0))
+    mixed = mix_estimates(bounds)
     np.testing.assert_allclose(mixed.value, np.log(np.exp(values).mean(axis=0)))
     noise = 0.1 * rng.normal(size=(4000, 3, 50))
     spread = np.log(np.exp(values + noise).mean(axis=1)).std(axis=0)
@@ -230,7 +230,7 @@ def test_a_study_comes_back_whole(study, folder):
     config = json.loads(json.dumps(study.config))
     assert {name: again.config[name] for name in config} == config
     assert again.config.keys() - config.keys() == {"schema", "command", "checksums", "sizes"}
-    for name in LAYOUT.tables:
+    for name in STUDY_LAYOUT.tables:
         pd.testing.assert_frame_equal(
             *(getattr(one, name) for one in (again, study)),
             check_dtype=False,
@@ -361,7 +361,7 @@ def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
     prepared, trained = refits
     scores = np.zeros((3, PANEL.n_dates), np.float32)
     scores[1, :N_FIT], scores[2, N_FIT:] = 1.0, 9.0
-    evaluation = trained.evaluation._replace(likelihood=Bound(scores, scores, scores))
+    evaluation = trained.evaluation._replace(likelihood=LikelihoodEstimate(scores, scores, scores))
     assert summary.likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
 
 

@@ -8,8 +8,8 @@ from jaxvae.analysis.factor_scores import ROTATION_INVARIANT, AxisScores
 from jaxvae.analysis.nulls import random_rotations
 from jaxvae.data.panel import split_dates
 from jaxvae.study.tables import (
-    Context,
     Scored,
+    ScoringData,
     _rotation_nulls,
     comparisons_table,
     members_table,
@@ -24,7 +24,7 @@ SPLIT = split_dates(N)
 # The mean drifts, so that it matters whose mean a reconstruction is held against.
 VALUES = RNG.normal(size=(N, 4)) + np.linspace(0, 3, N)[:, None]
 FACTORS = RNG.normal(size=(N, 2))
-CONTEXT = Context(VALUES, SPLIT, FACTORS @ [[0.0, -1.0], [1.0, 0.0]])
+CONTEXT = ScoringData(VALUES, SPLIT, FACTORS @ [[0.0, -1.0], [1.0, 0.0]])
 
 
 def value(table, metric, split):

@@ -20,7 +20,7 @@ from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.members import (
     _ask,
-    _said,
+    _outputs,
     cut_windows,
     for_windows,
     train_windows,
@@ -51,8 +51,8 @@ def expanding():
     return trained(GROWING, expanding=True)
 
 
-def member(said, index):
-    return jax.tree.map(lambda leaf: leaf[index], said)
+def member(outputs, index):
+    return jax.tree.map(lambda leaf: leaf[index], outputs)
 
 
 def test_windows_end_every_step_and_are_judged_on_whole_ones():
@@ -74,7 +74,7 @@ def test_an_expanding_window_alone_has_its_bits_too(expanding):
 
 def test_the_first_expanding_window_sees_what_the_first_rolling_one_does(rolling, expanding):
     """Other draws, since more rows are shuffled; the same data and so nearly the same optimum."""
-    one, two = (np.asarray(said.factors[0], float) for said in (rolling, expanding))
+    one, two = (np.asarray(outputs.factors[0], float) for outputs in (rolling, expanding))
     assert (match(one, two).correlations > 0.9).all()
     np.testing.assert_allclose(expanding.covariance[0], rolling.covariance[0], atol=0.1)
     assert rolling.ok.all()
@@ -136,7 +136,7 @@ def test_sampling_agrees_with_closed_forms(likelihood):
     variables = model.initialise(jax.random.key(1), batch)
     key = jax.random.key(2)
     exact, other = (
-        jax.jit(functools.partial(_said, key, one, recent=100))(variables=variables, batch=batch)
+        jax.jit(functools.partial(_outputs, key, one, recent=100))(variables=variables, batch=batch)
         for one in (model, sampled(model))
     )
     np.testing.assert_allclose(other.log_likelihood, exact.log_likelihood, atol=0.5)

@@ -18,7 +18,7 @@ from jaxvae.walk.walk import (
     WalkConfig,
     _weights,
     mixture_covariances,
-    prepare,
+    prepare_walk,
     train_walk,
     walk_forward,
 )
@@ -66,17 +66,17 @@ def test_weights_are_those_of_the_covariances(walk):
 
 
 def test_covariances_are_of_the_mixture_in_squared_returns(walk):
-    grounds = prepare(PANEL, CONFIG)
-    said = train_walk(grounds, CONFIG)
-    scale = grounds.scalers[3].scale
-    seeds = [np.asarray(said.covariance[6 + seed], float) for seed in (0, 1)]
-    means = np.asarray(said.mean[6:8], float)
+    prepared = prepare_walk(PANEL, CONFIG)
+    outputs = train_walk(prepared, CONFIG)
+    scale = prepared.scalers[3].scale
+    seeds = [np.asarray(outputs.covariance[6 + seed], float) for seed in (0, 1)]
+    means = np.asarray(outputs.mean[6:8], float)
     mixed = np.mean(seeds, axis=0) + np.cov(means, rowvar=False, bias=True)
     expected = mixed * np.outer(scale, scale)
     np.testing.assert_allclose(walk.covariances[3], expected)
-    scales = np.stack([scaler.scale for scaler in grounds.scalers])
-    said = said._replace(ok=np.arange(10) != 7)
-    alone = mixture_covariances(said, scales)[3]
+    scales = np.stack([scaler.scale for scaler in prepared.scalers])
+    outputs = outputs._replace(ok=np.arange(10) != 7)
+    alone = mixture_covariances(outputs, scales)[3]
     np.testing.assert_allclose(alone, seeds[0] * np.outer(scale, scale))
 
 
@@ -95,12 +95,12 @@ def test_scores_are_in_the_units_of_fit(walk):
 
 
 def test_the_ensembles_score_is_its_mixtures(walk):
-    grounds = prepare(PANEL, CONFIG)
-    said = train_walk(grounds, CONFIG)
+    prepared = prepare_walk(PANEL, CONFIG)
+    outputs = train_walk(prepared, CONFIG)
     unit = fit_scaler(PANEL.values[split_dates(120).fit]).scale
     for w in (0, 4):
-        densities = np.exp(np.asarray(said.log_likelihood[2 * w : 2 * w + 2], float))
-        change = np.log(unit / grounds.scalers[w].scale).sum()
+        densities = np.exp(np.asarray(outputs.log_likelihood[2 * w : 2 * w + 2], float))
+        change = np.log(unit / prepared.scalers[w].scale).sum()
         expected = np.log(densities.mean(axis=0)) + change
         np.testing.assert_allclose(walk.scores.vae[w * STEP : (w + 1) * STEP], expected, rtol=1e-5)
 
@@ -177,25 +177,27 @@ def test_wrong_settings_are_refused(setting, words):
 
 def test_a_panel_that_cannot_be_walked_is_refused():
     with pytest.raises(DataError, match="120 dates, too few for window=110 and one step=12"):
-        prepare(PANEL, replace(CONFIG, window=110))
+        prepare_walk(PANEL, replace(CONFIG, window=110))
     with pytest.raises(OptionError, match=r"n_factors: .* pass 7 or less"):
-        prepare(PANEL, replace(CONFIG, n_factors=8))
+        prepare_walk(PANEL, replace(CONFIG, n_factors=8))
     values = PANEL.values.copy()
     values[20:85, 3] = 0.001
     words = f"'{PANEL.assets[3]}' does not vary in the window that ends {PANEL.dates[83].date()}"
     with pytest.raises(DataError, match=words):
-        prepare(replace(PANEL, values=values), CONFIG)
+        prepare_walk(replace(PANEL, values=values), CONFIG)
 
 
 def test_more_assets_than_dates_leave_the_sample_covariance_out():
     config, rng = replace(CONFIG, window=20, step=10), np.random.default_rng(0)
     assets = tuple(f"A{i}" for i in range(30))
-    grounds = prepare(replace(PANEL, values=rng.normal(size=(120, 30)), assets=assets), config)
-    covariances = np.broadcast_to(np.eye(30), (len(grounds.spans), 30, 30))
-    names = _weights(grounds, covariances).index.unique(0)
+    prepared = prepare_walk(
+        replace(PANEL, values=rng.normal(size=(120, 30)), assets=assets), config
+    )
+    covariances = np.broadcast_to(np.eye(30), (len(prepared.spans), 30, 30))
+    names = _weights(prepared, covariances).index.unique(0)
     assert "sample" not in names
     assert "ledoit_wolf" in names
-    assert "portfolio sample is left out: 20 dates are too few for 30 assets." in grounds.notes[0]
+    assert "portfolio sample is left out: 20 dates are too few for 30 assets." in prepared.notes[0]
 
 
 def test_what_cannot_be_held_is_known_before_training(monkeypatch):
@@ -203,10 +205,10 @@ def test_what_cannot_be_held_is_known_before_training(monkeypatch):
     values = PANEL.values.copy()
     values[:, 7] = values[:, 0] + values[:, 1]
     panel = replace(PANEL, values=values)
-    grounds = prepare(panel, CONFIG)
-    assert "sample" not in grounds.weights
-    assert {"equal", "ledoit_wolf", "oas"} <= grounds.weights.keys()
-    (note,) = (note for note in grounds.notes if "sample" in note)
+    prepared = prepare_walk(panel, CONFIG)
+    assert "sample" not in prepared.weights
+    assert {"equal", "ledoit_wolf", "oas"} <= prepared.weights.keys()
+    (note,) = (note for note in prepared.notes if "sample" in note)
     assert note.startswith("The portfolio sample is left out: a covariance is singular")
     walked = walk_forward(panel, replace(CONFIG, epochs=2))
     assert note in walked.config["notes"]
@@ -214,4 +216,4 @@ def test_what_cannot_be_held_is_known_before_training(monkeypatch):
     singular = {"ledoit_wolf": lambda returns, n_factors: np.ones((8, 8))}
     monkeypatch.setattr(portfolios, "ESTIMATORS", singular)
     with pytest.raises(DataError, match="a covariance is singular"):
-        prepare(panel, CONFIG)
+        prepare_walk(panel, CONFIG)

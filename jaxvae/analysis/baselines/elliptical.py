@@ -19,7 +19,7 @@ from jaxvae.analysis.incomplete import (
 from jaxvae.errors import DataError, OptionError
 
 # Noise variance never falls below this share of the returns': noiseless data keeps a density.
-NOISE_FLOOR = 1e-6
+LEAST_NOISE_SHARE = 1e-6
 SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 
 
@@ -159,7 +159,7 @@ def _singular(n_assets: int) -> str:
 
 def noise_floor(values: Float[np.ndarray, "date asset"]) -> float:
     """The smallest noise variance that a fit to these returns may have."""
-    return NOISE_FLOOR * float(np.nanvar(values, axis=0).mean())
+    return LEAST_NOISE_SHARE * float(np.nanvar(values, axis=0).mean())
 
 
 def check_n_factors(n_factors: int, values: Float[np.ndarray, "date asset"]) -> None:

@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize
 
 from jaxvae.analysis.baselines.elliptical import (
-    NOISE_FLOOR,
+    LEAST_NOISE_SHARE,
     Elliptical,
     check_n_factors,
     noise_floor,
@@ -158,4 +158,4 @@ def _leading(
 def _own_noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
     """Ψ of a factor analysis: what the diagonal of the scatter has beyond the loadings."""
     variances = np.diag(law.scatter)
-    return np.maximum(variances - (law.loadings**2).sum(axis=1), NOISE_FLOOR * variances)
+    return np.maximum(variances - (law.loadings**2).sum(axis=1), LEAST_NOISE_SHARE * variances)

@@ -9,11 +9,11 @@ from jaxvae.analysis.baselines.elliptical import Elliptical, regularly
 from jaxvae.analysis.baselines.multivariate_t import fit_t_from
 from jaxvae.analysis.incomplete import expected_moments, independent
 
-SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+SHRINKAGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def fit_multivariate_t_shrunk(
-    values: Float[np.ndarray, "date asset"], n_train: int, shares: Sequence[float] = SHARES
+    values: Float[np.ndarray, "date asset"], n_train: int, shares: Sequence[float] = SHRINKAGES
 ) -> Elliptical:
     """Multivariate Student-t whose scale matrix is shrunk towards the identity; no factors.
 

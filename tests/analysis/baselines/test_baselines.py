@@ -20,7 +20,7 @@ from jaxvae.analysis.baselines import (
     fit_pca_sizes,
 )
 from jaxvae.analysis.baselines import factor_analysis as factor_analysis_file
-from jaxvae.analysis.baselines.multivariate_t_shrunk import SHARES
+from jaxvae.analysis.baselines.multivariate_t_shrunk import SHRINKAGES
 from jaxvae.analysis.matching import match, mcc, subspace_r2
 from jaxvae.analysis.metrics import r2
 from jaxvae.data.named import load_french, load_sp500
@@ -385,7 +385,7 @@ def test_real_panel_figures_of_the_shrunk_t():
     panel = load_french()
     n_train = split_dates(panel.n_dates).train.stop
     fit, test = parts(panel.values)
-    for shares in ((0.02,), SHARES):
+    for shares in ((0.02,), SHRINKAGES):
         law = fit_multivariate_t_shrunk(fit, n_train, shares)
         assert score(law, test) == pytest.approx(-22.17, abs=0.005)
 
