@@ -1,6 +1,6 @@
 """The settings of a study: a frozen, validated set."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
@@ -93,7 +93,7 @@ def recorded(config: StudyConfig) -> dict[str, Any]:
     if settings["model"] not in MODELS:
         settings["model"] = describe_family(preset_of(config).model)
     if config.train is not None:
-        settings["train"] = asdict(config.train)
+        settings["train"] = config.train.record()
     return settings
 
 

@@ -62,14 +62,17 @@ def _stability_notes(aligned: Aligned) -> list[str]:
 
 
 def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
-    """What a caller's own model is made of."""
-    if not prepared.preset.model.own:
-        return []
-    prior, returns = (kind.__name__ for kind in distributions_of(prepared.model, prepared.batch))
-    return [
-        f"The model is the caller’s own, “{model_name(config.model)}”: returns given the factors "
-        f"are {returns}, factors {prior}."
-    ]
+    """What a caller's own model is made of, and their own optimiser."""
+    notes, optimiser = [], prepared.preset.train.optimiser_name
+    if prepared.preset.model.own:
+        kinds = distributions_of(prepared.model, prepared.batch)
+        notes.append(
+            f"The model is the caller’s own, “{model_name(config.model)}”: returns given the "
+            f"factors are {kinds.observation.__name__}, factors {kinds.prior.__name__}."
+        )
+    if optimiser is not None:
+        notes.append(f"The optimiser is the caller’s own, “{optimiser}”.")
+    return notes
 
 
 def _charge_notes(prepared: Prepared) -> list[str]:

@@ -92,5 +92,10 @@ class TrainConfig:
         return min(max(self.warmup_epochs, self.curriculum_epochs, rising), self.epochs)
 
     def record(self) -> dict[str, Any]:
-        """The settings as plain values, to be saved; an optimiser of your own as "own"."""
-        return {**asdict(self), "optimiser": None if self.optimiser is None else "own"}
+        """The settings as plain values, to be saved; an optimiser of your own by its name."""
+        return {**asdict(self), "optimiser": self.optimiser_name}
+
+    @property
+    def optimiser_name(self) -> str | None:
+        """The function that made an optimiser of your own; None for the package's."""
+        return self.optimiser and self.optimiser.init.__qualname__.partition(".")[0]

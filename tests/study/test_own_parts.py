@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 
@@ -13,6 +14,7 @@ from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
+from jaxvae.training.config import TrainConfig
 
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=6, n_factors=2, n_sectors=2)
 GRID = {"seeds": 2, "betas": (1.0,), "epochs": 12, "likelihood_samples": 64}
@@ -125,3 +127,27 @@ def test_a_study_that_was_read_back_is_asked_with_its_model(studies, tmp_path):
 def test_another_number_of_factors_is_refused():
     with pytest.raises(OptionError, match="n_factors: 5, but the model has 2"):
         run_study(PANEL, StudyConfig(model=principal_components, **GRID))
+
+
+@pytest.fixture(scope="module")
+def with_own_chain():
+    """A linear model, trained by a chain of one's own at its own rates."""
+    chain = optax.chain(optax.clip(1.0), optax.nadam(optax.cosine_decay_schedule(0.03, 480)))
+    train = TrainConfig(epochs=240, warmup_epochs=0, patience=None, optimiser=chain)
+    grid = {**GRID, "epochs": None}
+    return run_study(PANEL, StudyConfig(model="linear", n_factors=2, train=train, **grid))
+
+
+def test_an_optimiser_of_ones_own_reaches_factor_analysis(with_own_chain):
+    """Which is the likeliest linear model of the dates that both were fitted on."""
+    vae, likeliest = (
+        with_own_chain.metric(model, "log_likelihood", "fit")
+        for model in ("vae_best", "factor_analysis")
+    )
+    assert likeliest - 0.1 < vae < likeliest + 1e-3
+
+
+def test_the_report_names_the_optimiser(with_own_chain, tmp_path):
+    with_own_chain.save(tmp_path / "study")
+    report = (tmp_path / "study" / "report.md").read_text("utf-8")
+    assert "The optimiser is the caller’s own, “chain”." in report
