@@ -45,7 +45,8 @@ from jaxvae.analysis.n_factors import parallel_analysis
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference.importance import log_likelihood, posterior_modes
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import df_of, make_batch
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import row_terms

@@ -40,7 +40,7 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.inference.importance import posterior_modes
+from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.new_assets import designs, sector_prior

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxvae.inference.importance import decoder_jacobians, log_likelihood
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
 from jaxvae.training.objective import LikelihoodEstimate

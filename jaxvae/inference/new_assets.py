@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.new_assets import Design
-from jaxvae.inference.importance import posterior_modes
+from jaxvae.inference.modes import posterior_modes
 from jaxvae.models.model import Batch, Model, Variables
 
 

@@ -80,7 +80,7 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
     if preset.informed:
         require_knowledge(panel, model_name(config.model))
     known = fit_conditions(panel, split.fit, preset.model.build(panel.n_assets).facts)
-    preset, model = _for_panel(panel, preset, len(known[0]), split.train.stop)
+    preset, model = _for_panel(panel, preset, len(known[0]), split)
     if model.n_factors != config.n_factors:
         raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
     conditions = with_past(row_conditions(panel, *known), values, model.recurrence)
@@ -98,17 +98,18 @@ def prepare(panel: Panel, config: StudyConfig) -> Prepared:
 
 
 def _for_panel(
-    panel: Panel, preset: Preset, n_conditions: int, n_training_rows: int
+    panel: Panel, preset: Preset, n_conditions: int, split: Split
 ) -> tuple[Preset, Model]:
     """The preset for a panel, and its model: told of covariates and sectors, of missing cells.
 
-    Where cells are missing training hides further ones, so that an encoder has met an asset's
-    absence before the first delisting; which cells of the panel are missing plays no other part.
+    Where cells of `fit` are missing training hides further ones, so that an encoder has met an
+    asset's absence before the first delisting; which cells are missing plays no other part. What
+    the test part lacks changes nothing: this too is a choice.
     """
-    incomplete = is_incomplete(panel.values)
+    incomplete = is_incomplete(panel.values[split.fit])
     family = preset.model.for_panel(n_conditions, sector_numbers(panel), incomplete)
     model = family.build(panel.n_assets)
-    train = replace(preset.train, batch_size=min(preset.train.batch_size, n_training_rows))
+    train = replace(preset.train, batch_size=min(preset.train.batch_size, split.train.stop))
     if incomplete and not model.facts.sees_gaps:
         train = replace(train, hidden_cells=train.hidden_cells or HIDDEN_CELLS)
     return preset._replace(model=family, train=train), model

@@ -27,14 +27,20 @@ def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
 
 
 def completed(
-    values: Float[np.ndarray, "date asset"], factor_analysis: Elliptical, root_seed: int
+    values: Float[np.ndarray, "date asset"],
+    split: Split,
+    factor_analysis: Elliptical,
+    root_seed: int,
 ) -> Float[np.ndarray, "date asset"]:
     """The values, missing cells drawn from a factor analysis given what is observed of the date;
-    the values themselves where none is missing."""
+    the values themselves where none is missing. The draws on `fit` come first, whatever the test
+    part lacks."""
     if not is_incomplete(values):
         return values
     rng = Stream.GAPS.generator(root_seed)
-    return draw_missing(rng, values, factor_analysis.mean, factor_analysis.scatter)
+    mean, scatter = factor_analysis.mean, factor_analysis.scatter
+    parts = (values[split.fit], values[split.test])
+    return np.concatenate([draw_missing(rng, part, mean, scatter) for part in parts])
 
 
 def missing_notes(panel: Panel) -> list[str]:
@@ -66,6 +72,18 @@ def missing_notes(panel: Panel) -> list[str]:
     if missing:
         notes.append(f"{missing:,} missing cells are gaps in the histories of assets.")
     return notes
+
+
+def unforeseen_note(values: Float[np.ndarray, "date asset"], split: Split) -> list[str]:
+    """What the report must say of an encoder that was trained on complete returns alone, where the
+    test part lacks cells."""
+    if is_incomplete(values[split.fit]) or not is_incomplete(values[split.test]):
+        return []
+    return [
+        "Cells are missing in the test part alone, so that the encoder was not trained to do "
+        "without any: it takes a missing return for the mean, and factors on those dates are less "
+        "certain. Likelihoods rest on the cells observed."
+    ]
 
 
 def completion_note(

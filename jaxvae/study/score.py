@@ -35,7 +35,7 @@ from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
-from jaxvae.study.gaps import completed, completion_note, missing_notes
+from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
@@ -97,7 +97,7 @@ def summarise(
     rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
-    drawn = completed(prepared.values, factor_analysis, config.root_seed)
+    drawn = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=drawn)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
     vaes = [_score_mixture(found, rebuilt), _score_best(found)]
@@ -132,7 +132,7 @@ def summarise(
                 found,
                 aligned,
                 [*doubts, *unfitted],
-                [*ahead, *missing_notes(prepared.panel), *filled],
+                [*ahead, *_gap_notes(prepared), *filled],
             ),
             "refit_factors": reported.names,
         },
@@ -155,6 +155,14 @@ def summarise(
         family=prepared.preset.model,
         rankings=rankings_table(members),
     )
+
+
+def _gap_notes(prepared: Prepared) -> list[str]:
+    """What is missing, and what that means for the model."""
+    notes = missing_notes(prepared.panel)
+    if not prepared.model.facts.sees_gaps:
+        notes += unforeseen_note(prepared.values, prepared.split)
+    return notes
 
 
 def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:

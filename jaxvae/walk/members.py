@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.evaluation import posterior_means
-from jaxvae.inference.importance import decoder_jacobians, log_likelihood
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.inference.scenarios import implied_covariance
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from linear import elbo, encoder_weights, linear_model, log_density, solution, with_exact_encoder
 
-from jaxvae.inference.importance import log_likelihood, posterior_modes
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import make_batch
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import importance_weighted_bound, row_terms

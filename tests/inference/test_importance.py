@@ -8,7 +8,8 @@ from linear import sampled
 from scipy import stats
 from small import DATA, VALUES, linear_gaussian
 
-from jaxvae.inference.importance import log_likelihood, posterior_modes
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior
 from jaxvae.models.distributions import Gaussian
 

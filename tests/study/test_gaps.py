@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from linear import log_density, sampled, solution, with_exact_encoder
-from small import linear_gaussian
+from small import linear_gaussian, same_bits
 
 from jaxvae.analysis import baselines
 from jaxvae.cli.main import main
-from jaxvae.data.panel import Panel
+from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError
 from jaxvae.inference.evaluation import posterior_means
@@ -147,12 +147,12 @@ def test_complete_panels_are_prepared_as_ever():
     assert prepare(panel, config).preset.model.masked is False
     assert prepare(panel, config).preset.train.hidden_cells == 0
     values = panel.values.copy()
-    values[70, 2] = np.nan
+    values[50, 2] = np.nan
     preset = prepare(replace(panel, values=values), config).preset
     assert preset.model.masked
     assert preset.train.hidden_cells == missing.HIDDEN_CELLS
     model = baselines.fit_pca(panel.values, 1)
-    assert missing.completed(panel.values, model, 0) is panel.values
+    assert missing.completed(panel.values, split_dates(panel.n_dates), model, 0) is panel.values
     assert missing.completion_note(panel.values, model) == missing.missing_notes(panel) == []
 
 
@@ -203,6 +203,58 @@ def test_an_amortised_encoder_keeps_its_tolerance(amortised):
         bound.append(-TERMS(key, variables, batch, one, model, config, False)[0].total)
     gap = np.asarray(model.log_likelihood(variables, batch)).mean() - np.mean(bound)
     assert 0 < gap < 0.25
+
+
+# What the test part lacks is no ground for a choice
+
+
+@pytest.fixture(scope="module", params=["complete", "gaps in fit"])
+def blanked(request):
+    """Studies of panels that are equal up to the test part: as it was, with other returns there,
+    and with the cells of one asset and of the last date blank."""
+    panel = linear_panel(4, n_dates=100, n_assets=5, n_factors=2)[0]
+    if request.param == "gaps in fit":
+        values = panel.values.copy()
+        values[3:9, 1] = values[20:30, 2] = np.nan
+        panel = replace(panel, values=values)
+    other, blank = panel.values.copy(), panel.values.copy()
+    other[70:] = -2.0 * other[70:]
+    blank[80:, 0] = blank[-1] = np.nan
+    config = StudyConfig(
+        seeds=2, betas=(0.5, 1.0), n_factors=2, epochs=4, model="static", likelihood_samples=8
+    )
+    return [
+        run_study(replace(panel, values=values), config) for values in (panel.values, other, blank)
+    ]
+
+
+def test_test_rows_change_neither_what_is_learned_nor_what_is_chosen(blanked):
+    """Neither their values nor which of them are missing: bit by bit."""
+    first, *others = blanked
+    before = ("chosen", "model_config", "train_config", "learning_rate")
+    for study in others:
+        assert same_bits(study.parameters, first.parameters)
+        assert {name: study.config.get(name) for name in before} == {
+            name: first.config.get(name) for name in before
+        }
+        on_fit = [_before_the_test_part(one.metrics) for one in (study, first)]
+        pd.testing.assert_frame_equal(*on_fit)
+        pd.testing.assert_frame_equal(study.n_factors, first.n_factors)
+
+
+def _before_the_test_part(metrics):
+    """Scores there; those a cell are told wherever a cell of the panel is missing."""
+    early = metrics[metrics.split.isin(["validation", "fit"])]
+    return early[early.metric != "log_likelihood_per_cell"].reset_index(drop=True)
+
+
+def test_cells_missing_in_the_test_part_alone_are_left_out_of_its_likelihood(blanked):
+    _, _, blank = blanked
+    test = blank.metrics[blank.metrics.split == "test"]
+    assert "vae_ensemble" in set(test[test.metric == "log_likelihood_per_cell"].model)
+    assert test.value.notna().all()
+    told = any("test part alone" in note for note in blank.config["notes"])
+    assert told is not blank.config["model_config"]["masked"]
 
 
 # A study from end to end
