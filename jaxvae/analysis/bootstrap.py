@@ -14,6 +14,8 @@ from scipy.special import logsumexp
 
 from jaxvae.errors import OptionError
 
+CONFIDENCE = 0.95  # the coverage of an interval
+
 
 class Interval(NamedTuple):
     """A mean and the two ends of its interval, in the units of what was averaged."""
@@ -79,7 +81,7 @@ def block_bootstrap_interval(
     differences: Float[np.ndarray, " date"],
     block_length: int | None = None,
     n_draws: int = 2000,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
 ) -> Interval:
     """Mean of a series and its percentile interval by the circular block bootstrap.
 
@@ -104,7 +106,7 @@ def block_bootstrap_interval(
 
 
 def percentile_interval(
-    mean: float, draws: Float[np.ndarray, "..."], level: float = 0.95
+    mean: float, draws: Float[np.ndarray, "..."], level: float = CONFIDENCE
 ) -> Interval:
     """A mean between the quantiles of its bootstrap draws that hold `level` of them."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
@@ -116,11 +118,10 @@ def simultaneous_intervals(
     differences: Float[np.ndarray, "date comparison"],
     block_length: int | None = None,
     n_draws: int = 2000,
-    level: float = 0.95,
 ) -> tuple[Float[np.ndarray, " comparison"], Float[np.ndarray, " comparison"]]:
     """Intervals for the means of several series that hold all of them at once.
 
-        d̄_k ± c σ_k,   c the `level` quantile over draws of max_k |d̄*_k − d̄_k| / σ_k
+        d̄_k ± c σ_k,   c the 95 % quantile over draws of max_k |d̄*_k − d̄_k| / σ_k
 
     with d̄* the means of block resamples and σ_k the standard deviation over dates. Correlated
     comparisons, such as two models against one baseline, widen them less than Bonferroni's
@@ -131,7 +132,6 @@ def simultaneous_intervals(
         differences: A column a comparison.
         block_length: As in `block_means`.
         n_draws: Number of resamples.
-        level: The probability that no interval misses, between 0 and 1.
 
     Returns:
         The lower and the upper ends.
@@ -147,7 +147,7 @@ def simultaneous_intervals(
     mean, scale = differences.mean(axis=0), differences.std(axis=0)
     errors = block_means(rng, differences, block_length, n_draws) - mean
     largest = np.abs(_in_units(errors, scale)).max(axis=1)
-    half = np.quantile(largest, level) * scale
+    half = np.quantile(largest, CONFIDENCE) * scale
     return mean - half, mean + half
 
 
@@ -190,7 +190,7 @@ def best_of_many_p_value(
     return float((1 + (np.maximum(resampled, 0.0) >= best).sum()) / (1 + n_draws))
 
 
-def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) -> Interval:
+def student_interval(values: Float[np.ndarray, " seed"]) -> Interval:
     """Mean over seeds and Student's interval for it, m̄ ± t s / √n, s with divisor n − 1.
 
     It covers the mean over all seeds that might have been drawn, on these data: how far the average
@@ -199,7 +199,6 @@ def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) ->
 
     Args:
         values: One score a seed, two or more.
-        level: The interval's nominal coverage, between 0 and 1.
 
     Returns:
         Mean, lower and upper end.
@@ -212,11 +211,11 @@ def student_interval(values: Float[np.ndarray, " seed"], level: float = 0.95) ->
     if len(values) < 2:
         raise OptionError("values", f"{len(values)} seed gives no interval; at least 2")
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)
 
 
-def mixture_half_width(log_densities: Float[np.ndarray, "seed date"], level: float = 0.95) -> float:
+def mixture_half_width(log_densities: Float[np.ndarray, "seed date"]) -> float:
     """How far an equal mixture's mean log-density hangs on which seeds were run, by the jackknife.
 
         L_i = mean over dates of ln 1/(n − 1) Σ_{j≠i} p_j,   h = t √((n − 1)/n Σ_i (L_i − L̄)²)
@@ -225,7 +224,6 @@ def mixture_half_width(log_densities: Float[np.ndarray, "seed date"], level: flo
 
     Args:
         log_densities: ln p_i of each seed's own model.
-        level: The interval's nominal coverage, between 0 and 1.
 
     Returns:
         Half the width of the interval, nats per date; NaN for fewer than two seeds.
@@ -237,7 +235,7 @@ def mixture_half_width(log_densities: Float[np.ndarray, "seed date"], level: flo
         return float("nan")
     without = [logsumexp(np.delete(log_densities, i, axis=0), axis=0).mean() for i in range(n)]
     error = np.sqrt((n - 1) * np.var(without))
-    return float(stats.t.ppf((1 + level) / 2, n - 1) * error)
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error)
 
 
 def _in_units(

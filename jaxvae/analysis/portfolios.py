@@ -75,9 +75,7 @@ def variance_difference(
     rng: np.random.Generator,
     returns: Float[np.ndarray, " date"],
     baseline: Float[np.ndarray, " date"],
-    block_length: int | None = None,
     n_draws: int = 2000,
-    level: float = 0.95,
 ) -> Interval:
     """Variance of a portfolio less a baseline's on the same dates, with a percentile interval.
 
@@ -88,9 +86,7 @@ def variance_difference(
         rng: Source of the blocks' starts.
         returns: The portfolio's.
         baseline: The other portfolio's, on the same dates.
-        block_length: As in `bootstrap.block_means`.
         n_draws: Number of resamples.
-        level: The interval's nominal coverage, between 0 and 1.
 
     Returns:
         The difference and its interval, a date: multiply by the dates a year for annual variances.
@@ -104,9 +100,9 @@ def variance_difference(
         mean, square, other, other_square = means.T
         return (square - mean**2) - (other_square - other**2)
 
-    draws = difference(block_means(rng, series, block_length, n_draws))
+    draws = difference(block_means(rng, series, n_draws=n_draws))
     found = difference(series.mean(axis=0)[None])
-    return percentile_interval(float(found[0]), draws, level)
+    return percentile_interval(float(found[0]), draws)
 
 
 def dates_per_year(dates: pd.DatetimeIndex) -> float:

@@ -19,7 +19,7 @@ from jaxvae.models.model import (
     take_rows,
 )
 from jaxvae.models.static import AdditiveConfig, PerceptronConfig
-from jaxvae.models.temporal import TemporalConfig, persistence_of
+from jaxvae.models.temporal import TemporalConfig
 
 __all__ = [
     "FAMILIES",
@@ -43,7 +43,6 @@ __all__ = [
     "linear_gaussian",
     "make_batch",
     "persistence",
-    "persistence_of",
     "read_family",
     "standard_normal_prior",
     "standard_t_prior",

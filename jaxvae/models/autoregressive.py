@@ -85,10 +85,6 @@ def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         return _start(key, batch, config.n_factors, decoder, encoder if amortised else None)
 
-    def filtered(variables: Variables, batch: Batch) -> kalman.Filtered:
-        parameters = linear_gaussian(model, variables)
-        return kalman.kalman_filter(parameters, batch.values, batch.observed)
-
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Distribution, Variables]:
@@ -112,27 +108,6 @@ def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
         n_used = jnp.sum(variables.factor_mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
-    def log_likelihood(variables: Variables, batch: Batch) -> Float[Array, " row"]:
-        return filtered(variables, batch).log_likelihood
-
-    def posterior(variables: Variables, batch: Batch) -> Chain:
-        return _kalman_posterior("smoother", linear_gaussian(model, variables), batch)
-
-    def objective(variables: Variables, batch: Batch) -> Objective:
-        found, _ = encode(variables, batch)
-        return _objective(linear_gaussian(model, variables), variables, batch, found)
-
-    def moments(
-        variables: Variables, batch: Batch
-    ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
-        del batch
-        loadings, bias, noise, _ = linear_gaussian(model, variables)
-        return bias, loadings @ loadings.T + jnp.diag(noise)
-
-    def ahead(variables: Variables, batch: Batch) -> CorrelatedGaussian:
-        found = filtered(variables, batch)
-        return CorrelatedGaussian(found.predicted_means, found.predicted_roots)
-
     facts = Facts(
         linear=True,
         ordered=True,
@@ -146,15 +121,47 @@ def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
         decode,
         prior_given_next,
         facts,
+        marginal=standard_normal_prior,
+        persistence=persistence,
+    )
+    return _with_kalman_answers(model)
+
+
+def _with_kalman_answers(model: Model) -> Model:
+    """The model with what the Kalman filter and smoother say exactly of its decoder."""
+
+    def filtered(variables: Variables, batch: Batch) -> kalman.Filtered:
+        parameters = linear_gaussian(model, variables)
+        return kalman.kalman_filter(parameters, batch.values, batch.observed)
+
+    def log_likelihood(variables: Variables, batch: Batch) -> Float[Array, " row"]:
+        return filtered(variables, batch).log_likelihood
+
+    def posterior(variables: Variables, batch: Batch) -> Chain:
+        return _kalman_posterior("smoother", linear_gaussian(model, variables), batch)
+
+    def objective(variables: Variables, batch: Batch) -> Objective:
+        found, _ = model.encode(variables, batch, False)
+        return _objective(linear_gaussian(model, variables), variables, batch, found)
+
+    def moments(
+        variables: Variables, batch: Batch
+    ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
+        del batch
+        loadings, bias, noise, _ = linear_gaussian(model, variables)
+        return bias, loadings @ loadings.T + jnp.diag(noise)
+
+    def ahead(variables: Variables, batch: Batch) -> CorrelatedGaussian:
+        found = filtered(variables, batch)
+        return CorrelatedGaussian(found.predicted_means, found.predicted_roots)
+
+    return model._replace(
         log_likelihood=log_likelihood,
         posterior=posterior,
         moments=moments,
         objective=objective,
-        marginal=standard_normal_prior,
         ahead=ahead,
-        persistence=persistence,
     )
-    return model
 
 
 def _start(

@@ -107,7 +107,7 @@ def degrees_of_freedom(log_excess: Float[Array, "*sizes"]) -> Float[Array, "*siz
     return 2.0 + jnp.clip(jnp.exp(log_excess), low, high)
 
 
-def log_first_df(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def log_first_df(key: Array, shape: tuple[int, ...]) -> Array:
     """An initialiser of a `degrees_of_freedom`'s parameter."""
     del key
-    return jnp.full(shape, jnp.log(FIRST_DF - 2.0), dtype)
+    return jnp.full(shape, jnp.log(FIRST_DF - 2.0), jnp.float32)

@@ -174,11 +174,6 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
     )
 
 
-def persistence_of(variables: Variables) -> Float[Array, "*members factor"]:
-    """φ of a member, the first-order autoregression of each factor."""
-    return jnp.tanh(SHARED * variables.parameters["prior"]["persistence"][..., 0, :])
-
-
 def _context(variables: Variables, past: Past) -> Context:
     parameters, decoder = variables.parameters, variables.parameters["decoder"]
     features, log_scale = _log_scale(parameters["scale"], past)

@@ -17,7 +17,9 @@ from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
+from jaxvae.study.align import Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
+from jaxvae.study.fit import Prepared, Trained
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,3 +143,26 @@ class FittedStudy:
         statistics = {"encoder": {}, "decoder": {}, **tree.get("statistics", {})}
         variables = Variables(tree["parameters"], statistics, tree["factor_mask"])
         return Fitted(variables, tree["seed"])
+
+
+def saved_arrays(
+    prepared: Prepared, refits: Trained, best: int, reported: Reported
+) -> dict[str, np.ndarray]:
+    """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
+    evaluation, order, signs = refits.evaluation, reported.order, reported.signs
+    return {
+        "refit_order": order,
+        "refit_signs": signs,
+        "unit_loadings": np.asarray(evaluation.unit_loadings[best], np.float64)[:, order] * signs,
+        "mean_loadings": np.asarray(evaluation.loadings[best], np.float64)[:, order] * signs,
+        "scaler_mean": prepared.scaler.mean,
+        "scaler_scale": prepared.scaler.scale,
+        "conditions": prepared.conditions[prepared.split.fit],
+        "covariate_mean": prepared.covariate_scaler.mean,
+        "covariate_scale": prepared.covariate_scaler.scale,
+    }
+
+
+def as_saved(fitted: Fitted) -> dict[str, Any]:
+    """Members as a nested dict of arrays, which a folder holds."""
+    return {**fitted.variables._asdict(), "seed": fitted.seed}

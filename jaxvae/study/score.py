@@ -19,7 +19,6 @@ from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
 from jaxvae.models.model import Batch, take_rows
 from jaxvae.study.align import (
     Aligned,
-    Reported,
     align,
     as_reported,
     consensus_arrays,
@@ -34,6 +33,7 @@ from jaxvae.study.describe import describe_study, study_notes
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fitted import as_saved, saved_arrays
 from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
@@ -58,8 +58,8 @@ from jaxvae.training.streams import Stream
 SCENARIOS = 8000
 
 
-class Found(NamedTuple):
-    """What training left of a study.
+class TrainedStudy(NamedTuple):
+    """The members of a study.
 
     grid: all members. refits: those of the chosen β that did not diverge; fitted: the same, to be
     asked; best: the place of the likeliest among them. chosen: the member that validation chose.
@@ -90,38 +90,22 @@ def summarise(
     `fit_baselines` gave.
     """
     fitted, best = fitted_members(refits.ensemble), likeliest(prepared, refits)
-    found = Found(prepared, config, grid, refits, chosen, fitted, best)
+    found = TrainedStudy(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
     reported = as_reported(prepared, aligned, refits, best)
     shared = {"batch": prepared.batch}
     rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
-    drawn = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
-    whole = prepared._replace(values=drawn)
+    filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
+    whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
-    vaes, sound, doubts = doubt_likelihoods(prepared, config, fitted, best, vaes, scored)
-    on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
-    of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
-    compared = comparisons_table(vaes, scored, prepared.split, config.root_seed, of_seeds)
     key = Stream.SCENARIOS.key(config.root_seed)
     scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
-    of_kl = kl_parts(prepared, config, grid)
-    with_sound = compared[compared.baseline.isin([one.model for one in sound])]
-    of_past, ahead = _of_the_past(found, with_sound)
-    parts = [
-        _score_rows(found, aligned, vaes, scored),
-        kl_rows(of_kl, config.n_factors),
-        *_ensemble_rows(found, sound),
-        describe_rows("data", "fit", prepared.values[prepared.split.fit]),
-        describe_rows("vae_ensemble", "fit", scenarios),
-        *of_past,
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    columns = _member_columns(prepared, config, grid, of_kl)
-    members = members_table(table, columns, prepared.panel.reference is not None)
-    filled = completion_note(prepared.values, factor_analysis)
+    scores = _score_study(found, aligned, scored, rebuilt, scenarios)
+    columns = _member_columns(prepared, config, grid, scores.kl)
+    members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
+    completion = completion_note(prepared.values, factor_analysis)
     rebuilds = {
         "vae": rebuilt[best],
         "pca": laws["pca"].reconstruct(prepared.values),
@@ -131,25 +115,25 @@ def summarise(
             **_described(
                 found,
                 aligned,
-                [*doubts, *unfitted],
-                [*ahead, *_gap_notes(prepared), *filled],
+                [*scores.doubts, *unfitted],
+                [*scores.of_past, *_gap_notes(prepared), *completion],
             ),
             "refit_factors": reported.names,
         },
         members=members,
-        metrics=table,
+        metrics=scores.metrics,
         history=history_table(prepared, grid),
-        comparisons=compared,
+        comparisons=scores.comparisons,
         factors=factors_table(prepared, aligned),
         loadings=loadings_table(prepared, grid, aligned),
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen, config),
-            **figure_arrays(prepared, drawn, aligned.factors, rebuilds, scenarios),
-            **_saved_arrays(prepared, refits, best, reported),
+            **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
+            **saved_arrays(prepared, refits, best, reported),
         },
-        parameters={"members": _saved(fitted_members(grid.ensemble)), "refits": _saved(fitted)},
+        parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
         spectrum=_spectrum(whole, grid, config),
         family=prepared.preset.model,
@@ -163,6 +147,53 @@ def _gap_notes(prepared: Prepared) -> list[str]:
     if not prepared.model.facts.sees_gaps:
         notes += unforeseen_note(prepared.values, prepared.split)
     return notes
+
+
+class Scores(NamedTuple):
+    """The scores of a study's models.
+
+    Attributes:
+        metrics, comparisons: As `Study` has them.
+        kl: Of each member (`kl_parts`).
+        doubts: Notes on likelihoods that should not be trusted.
+        of_past: Notes on what the past is worth.
+    """
+
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    kl: pd.DataFrame
+    doubts: list[str]
+    of_past: list[str]
+
+
+def _score_study(
+    found: TrainedStudy,
+    aligned: Aligned,
+    baselines: list[Scored],
+    rebuilt: Float[np.ndarray, "member date asset"],
+    scenarios: Float[np.ndarray, "scenario asset"],
+) -> Scores:
+    """All models' scores, and the ensemble beside the baselines."""
+    prepared, config, grid, refits = found[:4]
+    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
+    vaes, sound, doubts = doubt_likelihoods(
+        prepared, config, found.fitted, found.best, vaes, baselines
+    )
+    on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
+    of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
+    compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
+    with_sound = compared[compared.baseline.isin([one.model for one in sound])]
+    of_past, ahead = _of_the_past(found, with_sound)
+    of_kl = kl_parts(prepared, config, grid)
+    parts = [
+        _score_rows(found, aligned, vaes, baselines),
+        kl_rows(of_kl, prepared.model.n_factors),
+        *_ensemble_rows(found, sound),
+        describe_rows("data", "fit", prepared.values[prepared.split.fit]),
+        describe_rows("vae_ensemble", "fit", scenarios),
+        *of_past,
+    ]
+    return Scores(pd.concat(parts, ignore_index=True), compared, of_kl, doubts, ahead)
 
 
 def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
@@ -205,7 +236,7 @@ def likeliest(prepared: Prepared, refits: Trained) -> int:
 
 
 def _described(
-    found: Found, aligned: Aligned, unfitted: list[str], more: list[str]
+    found: TrainedStudy, aligned: Aligned, unfitted: list[str], more: list[str]
 ) -> dict[str, Any]:
     """The settings and what was chosen, with the notes."""
     prepared, config, grid = found.prepared, found.config, found.grid
@@ -229,7 +260,7 @@ def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
 
 
 def _score_rows(
-    found: Found, aligned: Aligned, vaes: list[Scored], baselines: list[Scored]
+    found: TrainedStudy, aligned: Aligned, vaes: list[Scored], baselines: list[Scored]
 ) -> pd.DataFrame:
     """Scores of every member, the ensemble, the consensus and the baselines."""
     n_kept, factors = aligned.factors.shape[1], aligned.factors
@@ -238,7 +269,7 @@ def _score_rows(
     return metrics_table(scored, _context(found.prepared), found.config.root_seed)
 
 
-def _ensemble_rows(found: Found, baselines: list[Scored]) -> list[pd.DataFrame]:
+def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.DataFrame]:
     """Rows of the metrics table that only an ensemble can have."""
     prepared, config, grid, refits = found[:4]
     seeds = [
@@ -255,7 +286,9 @@ def _ensemble_rows(found: Found, baselines: list[Scored]) -> list[pd.DataFrame]:
         ]
 
 
-def _of_the_past(found: Found, compared: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+def _of_the_past(
+    found: TrainedStudy, compared: pd.DataFrame
+) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows and notes on what the past is worth, of a model that has a memory."""
     if found.prepared.model.recurrence is None:
         return [], []
@@ -266,8 +299,10 @@ def _on_fit(
     prepared: Prepared, trained: Trained
 ) -> tuple[Float[np.ndarray, "member date factor"], Float[np.ndarray, "member factor"]]:
     """The members' posterior means on `fit`, and each factor's mean KL there, nats a date."""
-    fit, said = prepared.split.fit, trained.evaluation
-    factors, kl = (np.asarray(array, np.float64)[:, fit] for array in (said.factors, said.kl))
+    fit, evaluation = prepared.split.fit, trained.evaluation
+    factors, kl = (
+        np.asarray(array, np.float64)[:, fit] for array in (evaluation.factors, evaluation.kl)
+    )
     return factors, kl.mean(axis=1)
 
 
@@ -279,17 +314,17 @@ def _score(
     splits: tuple[str, ...],
     config: StudyConfig,
 ) -> Scored:
-    said = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
+    evaluation = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
     return Scored(
         model=name,
         n_factors=config.n_factors,
         fitted_on=fitted_on,
         splits=splits,
-        log_likelihood=said.likelihood.value,
-        standard_error=said.likelihood.standard_error,
-        effective_samples=said.likelihood.effective_samples,
-        squared_error=said.squared_error,
-        factors=said.factors,
+        log_likelihood=evaluation.likelihood.value,
+        standard_error=evaluation.likelihood.standard_error,
+        effective_samples=evaluation.likelihood.effective_samples,
+        squared_error=evaluation.squared_error,
+        factors=evaluation.factors,
     )
 
 
@@ -308,11 +343,11 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     )
 
 
-def _score_best(found: Found) -> Scored:
+def _score_best(found: TrainedStudy) -> Scored:
     return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS, found.config)
 
 
-def _score_mixture(found: Found, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
+def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
     prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
@@ -365,25 +400,3 @@ def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -
 def _under(prepared: Prepared) -> Batch:
     """The dates whose conditions scenarios and the covariance are averaged over: those of `fit`."""
     return take_rows(prepared.batch, prepared.split.fit)
-
-
-def _saved_arrays(
-    prepared: Prepared, refits: Trained, best: int, reported: Reported
-) -> dict[str, np.ndarray]:
-    """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
-    said, order, signs = refits.evaluation, reported.order, reported.signs
-    return {
-        "refit_order": order,
-        "refit_signs": signs,
-        "unit_loadings": np.asarray(said.unit_loadings[best], np.float64)[:, order] * signs,
-        "mean_loadings": np.asarray(said.loadings[best], np.float64)[:, order] * signs,
-        "scaler_mean": prepared.scaler.mean,
-        "scaler_scale": prepared.scaler.scale,
-        "conditions": prepared.conditions[prepared.split.fit],
-        "covariate_mean": prepared.covariate_scaler.mean,
-        "covariate_scale": prepared.covariate_scaler.scale,
-    }
-
-
-def _saved(fitted: Fitted) -> dict[str, Any]:
-    return {**fitted.variables._asdict(), "seed": fitted.seed}
