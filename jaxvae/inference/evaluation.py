@@ -1,11 +1,14 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.importance import LARGEST_ERROR, log_likelihood
+from jaxvae.inference.members import Fitted, ask
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
@@ -38,7 +41,10 @@ def evaluate(
     batch: Batch,
     n_samples: int,
 ) -> Evaluation:
-    """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
+    """Everything that the analysis needs of one member; rows weigh in loadings by their weights.
+
+    Its likelihood is that of the first draws (`log_likelihood` without `redraw`).
+    """
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
     observation, _ = model.decode(variables, factors, batch, False)
@@ -50,11 +56,35 @@ def evaluate(
         log_variance=jnp.log(posterior.variance),
         kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
-        likelihood=log_likelihood(key, model, variables, batch, n_samples),
+        likelihood=log_likelihood(key, model, variables, batch, n_samples, redraw=False),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
         noise_variance=share @ observation.variance,
     )
+
+
+def evaluate_members(
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    batch: Batch,
+    n_samples: int,
+    tile_width: int | None = None,
+) -> Evaluation:
+    """`evaluate` of all members, with the same draws, so that they differ by what they learned.
+
+    Rows whose likelihood is hard to estimate are drawn again (`log_likelihood`), by a program that
+    is compiled where there are such rows. Which of a member's they are depends on nothing else.
+    """
+    shared = {"key": key, "batch": batch}
+    settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
+    found: Evaluation = ask(evaluate, fitted, shared, **settings)
+    hard = np.asarray(found.likelihood.standard_error) > LARGEST_ERROR
+    if model.facts.ordered or not hard.any():
+        return found
+    again = ask(log_likelihood, fitted, shared, **settings)
+    better = jax.tree.map(lambda new, old: np.where(hard, new, old), again, found.likelihood)
+    return found._replace(likelihood=better)
 
 
 def _divergence(

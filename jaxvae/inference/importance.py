@@ -49,19 +49,21 @@ def log_likelihood(
     variables: Variables,
     batch: Batch,
     n_samples: int,
+    redraw: bool = True,
 ) -> LikelihoodEstimate:
     """Each row's log p(x) over its observed cells, in nats, from `n_samples` importance samples.
 
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward; it
     is infinite for one sample. A row whose standard error exceeds ¼ nat, by which it would err
-    downward by .03 nats, is drawn again: 1,792 samples adapt its mixture, as many come from that.
-    Of a model that knows its likelihood no sample is drawn: the error is 0, every sample effective.
+    downward by .03 nats, is drawn again unless `redraw` is false, which compiles in half the time:
+    1,792 samples adapt its mixture, as many come from that. Of a model that knows its likelihood no
+    sample is drawn: the error is 0, every sample effective.
     """
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)
         return LikelihoodEstimate(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
-    return _posterior_mean(key, model, variables, batch, n_samples, _nothing).likelihood
+    return _posterior_mean(key, model, variables, batch, n_samples, _nothing, redraw).likelihood
 
 
 def _nothing(
@@ -119,6 +121,7 @@ def _posterior_mean(
     batch: Batch,
     n_samples: int,
     statistic: Statistic,
+    redraw: bool = True,
 ) -> Mean:
     """Means of a statistic under each row's posterior; hard rows are drawn again, one by one.
 
@@ -128,7 +131,7 @@ def _posterior_mean(
     key_first, key_again = jax.random.split(key)
     proposal = propose(model, variables, batch, n_samples)
     found = _weigh(key_first, model, variables, batch, proposal, strata(n_samples), 1, statistic)
-    if model.facts.ordered:
+    if model.facts.ordered or not redraw:
         return found
 
     def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:

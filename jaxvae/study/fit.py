@@ -16,8 +16,8 @@ from jaxtyping import Float
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.inference.evaluation import Evaluation, evaluate
-from jaxvae.inference.members import ask, fitted_members
+from jaxvae.inference.evaluation import Evaluation, evaluate_members
+from jaxvae.inference.members import fitted_members
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch
 from jaxvae.study.conditions import (
@@ -219,10 +219,14 @@ def train_members(
     model, width = prepared.model, config.tile_width
 
     def evaluated(ensemble: Ensemble) -> Trained:
-        # All with the same draws, so that members are compared by what they learned alone.
-        shared = {"key": key, "batch": prepared.batch}
-        n_samples, fitted = config.likelihood_samples, fitted_members(ensemble)
-        outputs = ask(evaluate, fitted, shared, tile_width=width, model=model, n_samples=n_samples)
+        outputs = evaluate_members(
+            key,
+            model,
+            fitted_members(ensemble),
+            prepared.batch,
+            config.likelihood_samples,
+            tile_width=width,
+        )
         return Trained(ensemble, outputs)
 
     trained: Trained = train_ensemble(

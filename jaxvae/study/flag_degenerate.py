@@ -9,8 +9,8 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
-from jaxvae.inference.evaluation import evaluate
-from jaxvae.inference.members import Fitted, ask
+from jaxvae.inference.evaluation import evaluate_members
+from jaxvae.inference.members import Fitted
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
@@ -95,14 +95,13 @@ def _jittered_likelihoods(
     """Log-likelihood of the jittered returns under every member, by the draws of its own."""
     moved = np.nan_to_num(jittered_values(prepared, config)).astype(np.float32)
     batch = prepared.batch._replace(values=jnp.asarray(moved))
-    shared = {"key": Stream.EVALUATION.key(config.root_seed), "batch": batch}
-    found = ask(
-        evaluate,
+    found = evaluate_members(
+        Stream.EVALUATION.key(config.root_seed),
+        prepared.model,
         fitted,
-        shared,
+        batch,
+        config.likelihood_samples,
         tile_width=config.tile_width,
-        model=prepared.model,
-        n_samples=config.likelihood_samples,
     )
     return np.asarray(found.likelihood.value, np.float64)
 
