@@ -53,6 +53,13 @@ def log_likelihood(
     Samples are drawn and weighed one at a time, so that memory does not grow with their number but
     for one weight a row and sample. Of a model that knows its likelihood no sample is drawn: the
     error is 0, every sample effective.
+
+    Args:
+        key: Of the draws.
+        model: With `variables`, one member.
+        variables: Of the member.
+        batch: Rows in standard units.
+        n_samples: Importance samples a row.
     """
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)
