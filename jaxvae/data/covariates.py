@@ -25,6 +25,12 @@ def calendar(dates: pd.DatetimeIndex) -> pd.DataFrame:
     """1 in the column of each date's month, and of its weekday, else 0.
 
     January and Monday have no column: the others are measured against them.
+
+    Args:
+        dates: of a panel.
+
+    Returns:
+        Dates × months and weekdays.
     """
     months = {name: dates.month == number for number, name in enumerate(MONTHS, 2)}
     days = {name: dates.day_of_week == number for number, name in enumerate(WEEKDAYS, 1)}
@@ -46,6 +52,12 @@ def trailing_volatility(panel: Panel) -> pd.DataFrame:
     70 % of dates: a constant that is gone after some 50 dates. Missing cells count in no mean, and
     a date without any leaves v as it is.
 
+    Args:
+        panel: of returns.
+
+    Returns:
+        Dates × the one column.
+
     Raises:
         DataError: the first 70 % of dates have no return but 0.
     """
@@ -62,10 +74,15 @@ def trailing_volatility(panel: Panel) -> pd.DataFrame:
 def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = True) -> Panel:
     """The panel with built-in covariates, `calendar` or `volatility`, beside those it has.
 
-    for_fitting: leave out columns that do not vary in the first 56 % of dates, and weekdays of
-        panels that are not daily; else all come along, for a fitted model to pick from.
+    Args:
+        panel: of returns.
+        named: which ones.
+        for_fitting: leave out columns that do not vary in the first 56 % of dates, and weekdays of
+            panels that are not daily; else all come along, for a fitted model to pick from.
 
-    Raises OptionError on another name, DataError where a name is there already.
+    Raises:
+        OptionError: another name.
+        DataError: a name is there already.
     """
     tables = [] if panel.covariates is None else [panel.covariates]
     for name in named:

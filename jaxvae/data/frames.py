@@ -47,7 +47,7 @@ def read_panel(
     Args:
         path: of the file.
         name: what the report calls the panel; by default the file's name up to its first dot.
-        kind: and the other arguments: as in `panel_from_frame`.
+        kind, missing, sectors, covariates, n_factors, for_fitting: as in `panel_from_frame`.
 
     Returns:
         The panel, with a sentence in its notes for every change.

@@ -116,7 +116,11 @@ class Split(NamedTuple):
 
 
 def split_dates(n_dates: int) -> Split:
-    """Split by time: the first 56 % of dates, the next 14 %, and the last 30 % (rounded down)."""
+    """Split by time: the first 56 % of dates, the next 14 %, and the last 30 % (rounded down).
+
+    Args:
+        n_dates: of the panel.
+    """
     n_train, n_fit = int(TRAIN_SHARE * n_dates + 1e-9), int(FIT_SHARE * n_dates + 1e-9)
     return Split(slice(0, n_train), slice(n_train, n_fit), slice(0, n_fit), slice(n_fit, n_dates))
 
@@ -142,6 +146,9 @@ def fit_scaler(values: Float[np.ndarray, "date asset"]) -> Scaler:
     """Mean and standard deviation (divisor n) over the observed cells of each asset.
 
     The standard deviation of a column that is constant up to CONSTANT_RANGE is exactly 0.
+
+    Args:
+        values: returns; NaN where a cell is missing.
     """
     low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
     constant = high - low <= CONSTANT_RANGE * np.maximum(np.abs(low), np.abs(high))

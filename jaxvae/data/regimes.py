@@ -39,10 +39,20 @@ def regimes_panel(
         r_t = c_{s(t)} (f_t Bᵀ + e_t),    c = (.6, 1.8),    P(s_t = s_{t-1}) = .98 calm, .95 wild
 
     with f, B and e drawn as by `linear_panel` of the same arguments, and the chain s from its
-    stationary law. Arguments and errors are those of `linear_panel`; the planted factors are
-    c f.
+    stationary law. The planted factors are c f.
 
-    Returns the panel, the linear model's truth (`factors` without c) and the regimes.
+    Args:
+        seed: of NumPy's legacy generator, 0 to 2³² − 1.
+        n_dates: business days from 2020-01-01, at least 2.
+        n_assets: of the panel.
+        n_factors: at most n_assets.
+        n_sectors: that assets are drawn from.
+
+    Returns:
+        The panel, the linear model's truth (`factors` without c) and the regimes.
+
+    Raises:
+        OptionError: an argument is out of range.
     """
     calm, truth = linear_panel(
         seed, n_dates=n_dates, n_assets=n_assets, n_factors=n_factors, n_sectors=n_sectors

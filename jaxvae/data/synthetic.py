@@ -65,12 +65,19 @@ def linear_panel(
     with ε, S, η standard normal and s(i) a uniform draw of the sector. The five volatilities v are
     .02, .015, .01, .008, .005; further ones go on geometrically, each 1/√2 of the one before.
 
-    seed: of NumPy's legacy generator, 0 to 2³² − 1.
-    n_dates: business days from 2020-01-01, at least 2.
-    n_factors: at most n_assets.
+    Args:
+        seed: of NumPy's legacy generator, 0 to 2³² − 1.
+        n_dates: business days from 2020-01-01, at least 2.
+        n_assets: of the panel.
+        n_factors: at most n_assets.
+        n_sectors: that assets are drawn from.
 
-    Returns the panel (daily returns as fractions, the planted factors and loadings as its
-    reference) and the truth. Raises OptionError where an argument is out of range.
+    Returns:
+        The panel (daily returns as fractions, the planted factors and loadings as its reference)
+        and the truth.
+
+    Raises:
+        OptionError: an argument is out of range.
     """
     _check(seed, n_dates, n_assets, n_factors, n_sectors)
     random = np.random.RandomState(seed)
@@ -96,7 +103,18 @@ def nonlinear_panel(
     would have the mean 0 and the variance v² of an independent factor draw, uncorrelated with f;
     u's variance is .95² / .99 ≈ .91, so the curve's mean is slightly negative.
 
-    Arguments, results and errors are those of `linear_panel`.
+    Args:
+        seed: of NumPy's legacy generator, 0 to 2³² − 1.
+        n_dates: business days from 2020-01-01, at least 2.
+        n_assets: of the panel.
+        n_factors: at most n_assets.
+        n_sectors: that assets are drawn from.
+
+    Returns:
+        The panel and the truth, as `linear_panel` does.
+
+    Raises:
+        OptionError: an argument is out of range.
     """
     _check(seed, n_dates, n_assets, n_factors, n_sectors)
     random = np.random.RandomState(seed)
@@ -123,9 +141,20 @@ def volatility_index_panel(
     `linear_panel`. All factors have the variance v² over time, so nothing but the index tells one
     rotation of them from another; given the index they are identified (Khemakhem et al. 2020).
 
-    varying: false sets all slopes to 0: the index then says nothing, and no rotation is told apart.
+    Args:
+        seed: of NumPy's legacy generator, 0 to 2³² − 1.
+        n_dates: business days from 2020-01-01, at least 2.
+        n_assets: of the panel.
+        n_factors: at most n_assets.
+        n_sectors: that assets are drawn from.
+        varying: false sets all slopes to 0: the index then says nothing, and no rotation is told
+            apart.
 
-    Other arguments, results and errors are those of `linear_panel`.
+    Returns:
+        The panel and the truth, as `linear_panel` does.
+
+    Raises:
+        OptionError: an argument is out of range.
     """
     _check(seed, n_dates, n_assets, n_factors, n_sectors)
     random = np.random.RandomState(seed)

@@ -59,6 +59,14 @@ def log_likelihood(
     downward by .03 nats, is drawn again unless `redraw` is false, which compiles in half the time:
     1,792 samples adapt its mixture, as many come from that. Of a model that knows its likelihood no
     sample is drawn: the error is 0, every sample effective.
+
+    Args:
+        key: Of the draws.
+        model: With `variables`, one member.
+        variables: Of the member.
+        batch: Rows in standard units.
+        n_samples: Importance samples a row.
+        redraw: Whether rows that are hard to estimate are drawn again.
     """
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)

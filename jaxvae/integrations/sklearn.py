@@ -28,13 +28,20 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Rows are dates, in order: the last fifth of them stops the training and is not trained on.
 
-    n_components: latent factors. beta: weight of the KL term. preset: "notebook", or None.
-    model: as `StudyConfig` names them. epochs: the most epochs; by default the model's.
-    n_samples: importance samples a date in `score_samples`. random_state: seed of every random
-    number.
+    Args:
+        n_components: Latent factors.
+        beta: Weight of the KL term.
+        preset: "notebook", or None.
+        model: As `StudyConfig` names them.
+        epochs: The most epochs; by default the model's.
+        n_samples: Importance samples a date in `score_samples`.
+        random_state: Seed of every random number.
 
-    Attributes after `fit`: `model_`, `variables_`, `scaler_`, `loadings_` (feature × component: the
-    decoder's mean Jacobian, units of X per unit of a factor), `n_features_in_`.
+    Attributes:
+        model_, variables_, scaler_: After `fit`, what was fitted.
+        loadings_: Feature × component: the decoder's mean Jacobian, units of X per unit of a
+            factor.
+        n_features_in_: Columns of X.
     """
 
     def __init__(
@@ -57,9 +64,14 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "VAEFactors":
-        """Train on X, array-like of shape (n_dates, n_features), finite.
+        """Train on returns.
 
-        Raises ValueError on a column that does not vary, and where the training diverges.
+        Args:
+            X: Array-like of shape (n_dates, n_features), finite.
+            y: Not looked at.
+
+        Raises:
+            ValueError: A column does not vary, or the training diverges.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
         preset = make_preset(
@@ -93,13 +105,21 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Posterior means, (n_dates, n_components)."""
+        """Posterior means, (n_dates, n_components).
+
+        Args:
+            X: Array-like of shape (n_dates, n_features), finite.
+        """
         batch = make_batch(self._standardise(X))
         means = posterior_means(self.model_, self.variables_, batch)
         return np.asarray(means, np.float64)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decoder means of factors (n_dates, n_components), in the units of the data."""
+        """Decoder means of factors, (n_dates, n_features), in the units of the data.
+
+        Args:
+            X: Factors, of shape (n_dates, n_components).
+        """
         check_is_fitted(self)
         factors = jnp.asarray(X, jnp.float32)
         batch = make_batch(np.zeros((len(factors), self.n_features_in_)))
@@ -107,17 +127,31 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.scaler_.restore(np.asarray(mean, np.float64))
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """log p(x) of each date in nats, by importance sampling, in the units of the data."""
+        """log p(x) of each date in nats, by importance sampling, in the units of the data.
+
+        Args:
+            X: Array-like of shape (n_dates, n_features), finite.
+        """
         batch, key = make_batch(self._standardise(X)), Stream.EVALUATION.key(self.random_state)
         estimate = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
         return np.asarray(estimate.value, np.float64) - np.log(self.scaler_.scale).sum()
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`."""
+        """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`.
+
+        Args:
+            X: Array-like of shape (n_dates, n_features), finite.
+            y: Not looked at.
+        """
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
-        """Draws from the model, observation noise included, (n_samples, n_features)."""
+        """Draws from the model, observation noise included, (n_samples, n_features).
+
+        Args:
+            n_samples: How many.
+            random_state: The same one gives the same draws.
+        """
         check_is_fitted(self)
         batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
         key = Stream.SCENARIOS.key(random_state)

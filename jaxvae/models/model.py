@@ -189,7 +189,13 @@ def make_batch(
     conditions: Float[np.ndarray, "row condition"] | None = None,
     weights: Float[np.ndarray, " row"] | None = None,
 ) -> Batch:
-    """A float32 batch from standardised returns; NaN marks a missing cell."""
+    """A float32 batch from standardised returns.
+
+    Args:
+        values: The returns; NaN marks a missing cell.
+        conditions: Covariates of each row; by default none.
+        weights: What each row counts; by default 1.
+    """
     values = np.asarray(values, np.float32)
     observed = np.isfinite(values)
     n_rows = len(values)

@@ -32,6 +32,8 @@ def run_study(
     4. Train members with fewer factors at that β, to count how many are of use on `validation`.
     5. Align all members' factors; score everything on `test`.
 
+    panel: or a DataFrame of returns.
+    config: the settings; by default those of `StudyConfig`.
     on_progress: called with the stage ("train", "refit", "count", "score") and where it stands,
         None where that is not known.
     stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a

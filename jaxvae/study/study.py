@@ -56,7 +56,12 @@ class Study:
     family: Family | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
-        """One value of the metrics table; NaN where there is none."""
+        """One value of the metrics table; NaN where there is none.
+
+        Args:
+            model, metric, split: As in the table.
+            member: Of the grid, where the model is "vae".
+        """
         table = self.metrics
         rows = table[(table.model == model) & (table.metric == metric) & (table.split == split)]
         if member is not None:
@@ -157,30 +162,58 @@ class Study:
         seed: int = 0,
     ) -> pd.DataFrame:
         """One-step-ahead forecasts of a portfolio, a row a date and one for the next: see
-        `forecasts.forecast`."""
+        `forecasts.forecast`.
+
+        Args:
+            panel: or a DataFrame of returns, which starts well before the dates of interest.
+            weights: of the portfolio, by asset or in the study's order; by default equal ones.
+            number: of draws a date.
+            seed: the same one gives the same forecasts.
+        """
         return forecasts.forecast(self.fitted, panel, weights, number=number, seed=seed)
 
     def forecast_covariance(
         self, panel: Panel | pd.DataFrame, *, number: int = forecasts.DRAWS, seed: int = 0
     ) -> pd.DataFrame:
         """Covariance of all returns on the date after the panel's last, assets × assets, in squared
-        fractions; errors are those of `forecast`."""
+        fractions; errors are those of `forecast`.
+
+        Args:
+            panel: or a DataFrame of returns.
+            number: of draws.
+            seed: the same one gives the same covariance.
+        """
         return forecasts.forecast_covariance(self.fitted, panel, number=number, seed=seed)
 
     def paths(
         self, n_dates: int, number: int = 1, seed: int = 0
     ) -> Float[np.ndarray, "path date asset"]:
-        """Paths of returns that the chosen models generate: see `forecasts.paths`."""
+        """Paths of returns that the chosen models generate, as fractions: see `forecasts.paths`.
+
+        Args:
+            n_dates: of a path.
+            number: of paths.
+            seed: the same one gives the same paths.
+        """
         return forecasts.paths(self.fitted, n_dates, number, seed)
 
     def new_asset(
         self, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
     ) -> new_assets.NewAsset:
-        """Loadings and noise of an asset that training never saw: see `new_assets.new_asset`."""
+        """Loadings and noise of an asset that training never saw: see `new_assets.new_asset`.
+
+        Args:
+            panel: or a DataFrame of returns of the study's assets.
+            returns: of the new asset, by date.
+            sector: one of the study's.
+        """
         return new_assets.new_asset(self.fitted, panel, returns, sector)
 
     def save(self, folder: str | Path) -> None:
         """Write the study and its report into a new folder, which appears whole or not at all.
+
+        Args:
+            folder: that does not exist yet.
 
         Raises:
             FolderError: something is in the way, or the disk refuses.

@@ -86,7 +86,16 @@ def member_grid(
 ) -> Members:
     """Seeds × betas: for each β all seeds in turn; every row and every factor in use.
 
-    Raises OptionError as `check_grid` does, and on epochs or a learning rate out of reach.
+    Args:
+        seeds: Whole numbers, each once.
+        betas: Weights of the KL term, each once.
+        data: What the members are trained and validated on.
+        model: Of all of them.
+        learning_rate: Adam's, before the schedule.
+        epochs: The most of each.
+
+    Raises:
+        OptionError: As `check_grid` does; epochs or a learning rate out of reach.
     """
     check_grid(seeds, betas)
     learning_rate = check_option("learning_rate", learning_rate, float, least=0)
@@ -151,19 +160,28 @@ def train_ensemble(
 ) -> Any:
     """Train every member.
 
-    tile_width: members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
-        bits depend on it, and on nothing else of the grid.
-    on_progress: called at the edge of every chunk; what it raises ends the run, a KeyboardInterrupt
-        once the tile's state is kept.
-    finish: makes of a trained tile what is to be kept of it, arrays with the member axis first; by
-        default all. Memory holds one tile and what is kept.
-    stage: where that goes and what is there already; by default memory.
+    Args:
+        root: The key that every member's own comes from, with its seed and its β.
+        data: What all are trained and validated on.
+        members: A row a member.
+        model: Of all of them.
+        config: How they are trained.
+        tile_width: Members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
+            bits depend on it, and on nothing else of the grid.
+        devices: By default all local ones.
+        on_progress: Called at the edge of every chunk; what it raises ends the run, a
+            KeyboardInterrupt once the tile's state is kept.
+        finish: Makes of a trained tile what is to be kept of it, arrays with the member axis first;
+            by default all. Memory holds one tile and what is kept.
+        stage: Where that goes and what is there already; by default memory.
 
-    Returns what was kept, joined along the member axis: an `Ensemble` unless `finish` says else.
+    Returns:
+        What was kept, joined along the member axis: an `Ensemble` unless `finish` says else.
 
-    Raises OptionError unless `root` is a typed threefry key (under `vmap`, `rbg` keys draw a whole
-    batch from its first key), where the table holds what `check_grid` refuses, and where a tile
-    takes more memory than is free.
+    Raises:
+        OptionError: `root` is no typed threefry key (under `vmap`, `rbg` keys draw a whole batch
+            from its first key); the table holds what `check_grid` refuses; a tile takes more memory
+            than is free.
     """
     _require_threefry(root)
     _check_table(members)

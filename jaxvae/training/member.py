@@ -177,7 +177,15 @@ def fit(
 ) -> tuple[TrainState, Losses]:
     """A whole training run, a pure function: `jit`, `vmap` and differentiate around it.
 
-    The result's `best` holds the variables to use; the losses have the epochs as leading axis.
+    Args:
+        key: Every random number comes from it.
+        data: Training and validation rows.
+        hyperparameters: What varies over members.
+        model: What is trained.
+        config: How it is trained.
+
+    Returns:
+        The state, whose `best` holds the variables to use; the losses, epochs first.
     """
     key_init, key_train = jax.random.split(key)
     state = init(key_init, data, hyperparameters, model, config)

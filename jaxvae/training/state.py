@@ -83,7 +83,15 @@ def _in_units_of(window: Window, batch: Batch) -> Batch:
 def make_hyperparameters(
     data: Data, model: Model, config: TrainConfig, *, beta: float = 1.0, learning_rate: float = 1e-3
 ) -> Hyperparameters:
-    """One member's, with every row and factor in use and all epochs to go."""
+    """One member's, with every row and factor in use and all epochs to go.
+
+    Args:
+        data: Training and validation rows.
+        model: What is trained.
+        config: How it is trained.
+        beta: Weight of the KL term.
+        learning_rate: Adam's, before the schedule.
+    """
     return Hyperparameters(
         beta=jnp.float32(beta),
         learning_rate=jnp.float32(learning_rate),

@@ -38,7 +38,12 @@ WALK_LAYOUT = Layout(
 def write_walk(walk: Walk, folder: str | Path) -> None:
     """Write a walk into a new folder, which appears whole or not at all.
 
-    Raises FolderError where something is in the way or the disk refuses.
+    Args:
+        walk: The results.
+        folder: That does not exist yet.
+
+    Raises:
+        FolderError: Something is in the way, or the disk refuses.
     """
     make_folder(Path(folder), walk_files(walk))
 
@@ -58,10 +63,13 @@ def walk_files(walk: Walk) -> dict[str, bytes]:
 def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
     """Read a walk's folder back.
 
-    drawings: whether figures and report must be as they were written, too.
+    Args:
+        folder: Of a walk that is done.
+        drawings: Whether figures and report must be as they were written, too.
 
-    Raises FolderError, which names the file, where the folder holds no walk, or a file is missing,
-    damaged or another than was written.
+    Raises:
+        FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
+            another than was written.
     """
     folder = Path(folder)
     return _as_walk(read_results(folder, WALK_LAYOUT, drawings), folder)

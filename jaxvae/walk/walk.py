@@ -98,12 +98,17 @@ def walk_forward(
 ) -> Walk:
     """Train the ensemble on each window and judge it on the dates that follow.
 
-    on_progress: called with the stage ("train", "score") and where it stands.
-    stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
-        folder; by default memory.
+    Args:
+        panel: or a DataFrame of returns.
+        config: the settings; by default those of `WalkConfig`.
+        on_progress: called with the stage ("train", "score") and where it stands.
+        stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
+            folder; by default memory.
 
-    Raises DataError where the panel is too short for one window and its step, has missing cells,
-    or an asset that stands still in a window; OptionError on a bad setting.
+    Raises:
+        DataError: the panel is too short for one window and its step, has missing cells, or an
+            asset that stands still in a window.
+        OptionError: a bad setting.
     """
     config = config or WalkConfig()
     prepared = prepare_walk(as_panel(panel, for_fitting=True), config)
