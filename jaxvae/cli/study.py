@@ -77,7 +77,9 @@ def _task(source: ToldSource, config: StudyConfig) -> Task:
         source,
         config,
         label=source.label,
-        load=functools.partial(load_told_panel, source, config.n_factors, str(config.model)),
+        load=functools.partial(
+            load_told_panel, source, config.n_factors, config.preset or str(config.model)
+        ),
         identity=study_identity,
         compute=run_study,
         layout=LAYOUT,

@@ -14,6 +14,7 @@ from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import model_name
+from jaxvae.study.select import Selection
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
@@ -145,12 +146,11 @@ def describe_study(
         "model": model_name(config.model),
         "seeds": list(range(config.seeds)),
         "betas": list(config.betas),
-        "n_factors": config.n_factors,
+        "n_factors": prepared.model.n_factors,
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
-        "identity": study_identity(panel, config),
         "model_config": describe_family(preset.model),
         "model_facts": describe_facts(prepared.model),
         "train_config": preset.train.record(),
@@ -171,6 +171,16 @@ def describe_study(
         "factor_names": factor_names(aligned),
         "consensus": describe_consensus(aligned),
         "volatility_factors": _volatility_factors(prepared, aligned),
+    }
+
+
+def describe_selection(selection: Selection) -> dict[str, Any]:
+    """What was asked for, and how many factors were found where that was left open."""
+    asked = selection.asked
+    return {
+        "model": model_name(asked.model),
+        "n_factors": asked.n_factors,
+        "found": selection.n_found,
     }
 
 

@@ -28,7 +28,7 @@ from jaxvae.study.conditions import (
     sector_numbers,
     with_past,
 )
-from jaxvae.study.config import StudyConfig, preset_of
+from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
@@ -67,22 +67,23 @@ class Trained(NamedTuple):
     evaluation: Evaluation
 
 
-def prepare(panel: Panel, config: StudyConfig) -> Prepared:
+def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Prepared:
     """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
-    training rows.
+    training rows. split: of the dates, by default `split_dates`.
 
     Raises DataError on too few dates, or a column with too few cells or that does not vary.
     """
-    check_panel(panel.to_frame(), config.n_factors)
-    split = split_dates(panel.n_dates)
+    preset = preset_of(config)
+    asked = preset.model.build(panel.n_assets).n_factors
+    check_panel(panel.to_frame(), asked)
+    split = split_dates(panel.n_dates) if split is None else split
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
-    preset = preset_of(config)
     if preset.informed:
         require_knowledge(panel, model_name(config.model))
     known = fit_conditions(panel, split.fit, preset.model.build(panel.n_assets).facts)
     preset, model = _for_panel(panel, preset, len(known[0]), split.train.stop)
-    if model.n_factors != config.n_factors:
+    if config.n_factors not in (AUTO, model.n_factors):
         raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
     conditions = with_past(row_conditions(panel, *known), values, model.recurrence)
     in_fit = np.zeros(panel.n_dates)

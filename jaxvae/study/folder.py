@@ -23,6 +23,7 @@ from jaxvae.runs.results import (
 )
 from jaxvae.study.fit import saved_family
 
+OPTIONAL = ("spectrum", "candidates")
 PARAMETERS = ("members", "refits")
 LAYOUT = Layout(
     command="study",
@@ -34,6 +35,7 @@ LAYOUT = Layout(
         "n_factors": TableLayout(),
         "spectrum": TableLayout(),
         "rankings": TableLayout(),
+        "candidates": TableLayout(),
         "factors": TableLayout(index=("date",), dates=("date",)),
         "loadings": TableLayout(index=("asset",), names=("asset",)),
         "covariance": TableLayout(index=("asset",), names=("asset",)),
@@ -93,8 +95,8 @@ def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
     config, tables, trees = results
     try:
         parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
-        needed = {name: tables[name] for name in LAYOUT.tables if name != "spectrum"}
-        known = {"spectrum": tables.get("spectrum"), **needed}
+        needed = {name: tables[name] for name in LAYOUT.tables if name not in OPTIONAL}
+        known = {**{name: tables.get(name) for name in OPTIONAL}, **needed}
         return {"config": config, "arrays": trees["arrays"], "parameters": parameters, **known}
     except KeyError as error:
         raise FolderError(f"{folder} is not whole: it has no {error}") from error

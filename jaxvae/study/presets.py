@@ -27,7 +27,8 @@ class Preset(NamedTuple):
 
     model: the family's configuration. train: its training. learning_rate: Adam's.
     rank: of simplicity, from 0; of two that are level the simpler is preferred.
-    races: whether it is among the families that a study chooses from.
+    races: whether it is among the families that a study chooses from. Those whose likelihoods are
+        given the dates before, and so answer another question, are not.
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
     """
 
@@ -84,7 +85,6 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=5,
-        races=False,
         informed=True,
     ),
     # Full batches and an objective without noise bear a larger learning rate.
@@ -93,12 +93,14 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=0, batch_size=ALL_ROWS, patience=None),
         learning_rate=2e-2,
         rank=2,
+        races=False,
     ),
     "temporal": Preset(
         TemporalConfig(),
         TrainConfig(epochs=30, batch_size=128, warmup_epochs=0, weight_decay=2.0),
         learning_rate=1e-2,
         rank=7,
+        races=False,
     ),
 }
 # For windows of few rows. The posterior mean of a linear model is linear (under "student", in the
@@ -119,7 +121,7 @@ MODELS = tuple(name for name in PRESETS if name != "notebook")
 def make_preset(
     model: Any,
     *,
-    n_factors: int,
+    n_factors: int | None = None,
     epochs: int | None = None,
     warmup: int | None = None,
     capacity: float | None = None,
@@ -134,7 +136,7 @@ def make_preset(
         model: a preset's name; or a model of the caller's own, trained as `static` is: a family's
             configuration, or what makes a `Model` for a number of assets, a function or an object
             with a method `build`.
-        n_factors: latent factors of a preset; a caller's own model has its own.
+        n_factors: latent factors of a preset, None for its own; a caller's own model has its own.
         epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
             come into use in the same share of them.
         warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
@@ -153,11 +155,13 @@ def make_preset(
     return preset._replace(train=changed, learning_rate=rate)
 
 
-def _preset_of(model: Any, n_factors: int, presets: Mapping[str, Preset]) -> Preset:
+def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:
     """A preset by its name with a number of factors, or `static` with a model of one's own."""
     if isinstance(model, str):
         preset = presets[check_choice("model", model, presets)]
         family: Any = preset.model
+        if n_factors is None:
+            return preset
         return preset._replace(model=replace(family, n_factors=n_factors))
     return PRESETS["static"]._replace(model=family_of(model))
 
