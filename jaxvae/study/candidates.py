@@ -1,13 +1,13 @@
 """A candidate for a study: a family trained on the first part of `train`, with several numbers of
 factors at once, and scored on `validation`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.members import ask, fitted_members
@@ -45,7 +45,7 @@ class Scores(NamedTuple):
 def train_candidate(
     candidate: Candidate,
     config: StudyConfig,
-    sizes: Int[np.ndarray, " size"],
+    sizes: Sequence[int],
     report: Callable[[Progress], None],
 ) -> Scores:
     """Train a candidate's seeds with each number of factors, and score them on `validation`."""
@@ -65,7 +65,7 @@ def train_candidate(
     ensemble = train_ensemble(
         root,
         data,
-        with_factors(members, sizes),
+        with_factors(members, np.array(sizes)),
         model,
         train,
         tile_width=width,

@@ -35,10 +35,10 @@ LAYOUT = Layout(
         "n_factors": TableLayout(),
         "spectrum": TableLayout(),
         "rankings": TableLayout(),
-        "candidates": TableLayout(),
         "factors": TableLayout(index=("date",), dates=("date",)),
         "loadings": TableLayout(index=("asset",), names=("asset",)),
         "covariance": TableLayout(index=("asset",), names=("asset",)),
+        "candidates": TableLayout(),
     },
     trees={
         "arrays": "arrays.safetensors",

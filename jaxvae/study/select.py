@@ -1,10 +1,11 @@
 """Which model and how many factors: candidates trained on `train`, ranked on `validation`.
 
-Two rounds. Families first, all with as many factors as a factor analysis has use for; then the
-winner with fewer and more of them, through the same program, since how many factors a member uses
-is an array among its hyperparameters. In both the simplest within one standard error of the best is
-chosen. Every candidate is trained on the first four fifths of `train` and stopped on the last
-fifth, so that the dates which rank it took no part in it; the test part is never looked at.
+All families first, with as many factors as a factor analysis has use for, three quarters and half
+of them: where returns bend, a curve counts as a factor of its own there. Then the winner with fewer
+and more, through the same program, since how many factors a member uses is an array among its
+hyperparameters. The simplest candidate within one standard error of the best is chosen. Every one
+is trained on the first four fifths of `train` and stopped on the last fifth, so that the dates
+which rank it took no part in it; the test part is never looked at.
 """
 
 import functools
@@ -14,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis import baselines
-from jaxvae.analysis.selection import simplest_within_error
+from jaxvae.analysis.selection import Ranking, simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
@@ -35,7 +36,7 @@ from jaxvae.study.count_factors import without_factors
 from jaxvae.study.fit import prepare
 from jaxvae.study.gaps import is_incomplete
 from jaxvae.study.presets import MODELS, PRESETS
-from jaxvae.study.side_by_side import side_by_side
+from jaxvae.study.threads import in_threads
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import InMemory, Stages, Store, in_memory
 from jaxvae.training.streams import Stream
@@ -44,14 +45,14 @@ STAGE = "select"
 LEAST_DATES = 60  # below it nothing is ranked on a handful of dates
 SIMPLEST = "linear"
 MORE_FACTORS = 2  # than a factor analysis has use for
-FAMILY, FACTORS = "family", "factors"
+REACH = 2  # factors more and less than the best's
 
 
 class Selection(NamedTuple):
     """What a study is of, and why.
 
     config: with a model and a number of factors. asked: as it was given.
-    candidates: a row a candidate, see `_rank`; None where nothing was to be chosen.
+    candidates: a row a candidate, see `_tabulate`; None where nothing was to be chosen.
     n_found: factors that move returns and that validation dates have use for, 0 where none does;
         None where their number was given.
     notes: what the report must say of it.
@@ -74,11 +75,12 @@ class _Race(NamedTuple):
     store: Store
 
 
-class _Round(NamedTuple):
-    """Its table, the place of the candidate chosen, and that one's scores."""
+class _Entry(NamedTuple):
+    """A family with a number of factors, and its scores of the validation dates, mean over seeds;
+    NaN where all diverged."""
 
-    table: pd.DataFrame
-    chosen: int
+    family: Candidate
+    n_factors: int
     scores: Float[np.ndarray, " date"]
 
 
@@ -109,24 +111,24 @@ def select(
     race = _Race(panel, config, split, report, stage(STAGE, Scores) or InMemory())
     start, most = _numbers_of_factors(race)
     families, notes = _families(race, most)
-    rounds, winner, n_found = [], families[0], None
-    n_factors = start + winner.extra
-    if len(families) > 1:
-        rounds.append(_race_families(race, families, start))
-        winner = families[rounds[-1].chosen]
-        n_factors = start + winner.extra
-    if config.n_factors == AUTO:
-        sizes = _sizes(winner, start, most)
-        rounds.append(_race_sizes(race, winner, sizes, len(families)))
-        n_factors = int(sizes[rounds[-1].chosen])
-        n_found = max(0, n_factors - winner.extra)
-    notes += _of_the_past(race, winner, rounds[-1].scores) if rounds else []
+    is_open = config.n_factors == AUTO
+    if len(families) == 1 and not is_open:
+        chosen = replace(config, model=families[0].name)
+        return Selection(chosen, config, notes=tuple(notes))
+    entries = _first_round(race, families, first_sizes(start) if is_open else [start])
+    ranking = _rank(race, entries)
+    place = len(families)
+    while is_open and (sizes := _untried(entries, entries[ranking.chosen], most)):
+        entries += _further_round(race, entries[ranking.chosen].family, sizes, place)
+        ranking, place = _rank(race, entries), place + 1
+    won = entries[ranking.chosen]
+    least = 1 + won.family.extra
     return Selection(
-        replace(config, model=winner.name, n_factors=max(n_factors, 1 + winner.extra)),
+        replace(config, model=won.family.name, n_factors=max(won.n_factors, least)),
         config,
-        pd.concat([one.table for one in rounds], ignore_index=True) if rounds else None,
-        n_found,
-        tuple(notes),
+        _tabulate(entries, ranking),
+        max(0, won.n_factors - won.family.extra) if is_open else None,
+        (*notes, *_of_the_past(race, won)),
     )
 
 
@@ -180,49 +182,63 @@ def _families(race: _Race, most: int) -> tuple[list[Candidate], list[str]]:
     return found, notes
 
 
-def _race_families(race: _Race, families: list[Candidate], start: int) -> _Round:
-    """All families with as many factors that move returns, trained side by side."""
+def first_sizes(start: int) -> list[int]:
+    """Numbers of factors that all families are compared with: half, three quarters and all of those
+    of a factor analysis."""
+    return sorted({-(-start // 2), -(-3 * start // 4), start})
+
+
+def near_sizes(size: int, most: int) -> list[int]:
+    """Numbers of factors to try beside one: none, and up to two fewer and more, at most `most`."""
+    return [0, *(k for k in range(size - REACH, size + REACH + 1) if 1 <= k <= most)]
+
+
+def _untried(entries: list[_Entry], best: _Entry, most: int) -> list[int]:
+    """What is left to try of the best entry's family, of numbers of factors near to its own; beside
+    none at all, with volatility alone where the family has it."""
+    family = best.family
+    near = [k + family.extra for k in near_sizes(best.n_factors - family.extra, most)]
+    tried = {entry.n_factors for entry in entries if entry.family.name == family.name}
+    return sorted({0, *near} - tried)
+
+
+def _first_round(race: _Race, families: list[Candidate], sizes: list[int]) -> list[_Entry]:
+    """All families with each number of factors that move returns, trained side by side."""
+    of_family = [[size + family.extra for size in sizes] for family in families]
     kept = [race.store.get(place) for place in range(len(families))]
     missing = [place for place, scores in enumerate(kept) if scores is None]
     jobs = [
-        functools.partial(
-            train_candidate, families[place], race.config, np.array([start + families[place].extra])
-        )
+        functools.partial(train_candidate, families[place], race.config, of_family[place])
         for place in missing
     ]
-    for job, scores in side_by_side(jobs, SEEDS * len(jobs), race.report):
+    n_members = SEEDS * len(sizes) * len(jobs)
+    for job, scores in in_threads(jobs, n_members, race.report):
         _keep(race, missing[job], scores)
         kept[missing[job]] = scores
-    ranks = np.array([PRESETS[one.name].rank for one in families])
-    sizes = [start + one.extra for one in families]
-    means = np.concatenate([mean_over_seeds(scores) for scores in kept])
-    return _rank(race, FAMILY, [one.name for one in families], sizes, means, ranks)
+    return [
+        _Entry(family, size, mean)
+        for family, own, scores in zip(families, of_family, kept, strict=True)
+        for size, mean in zip(own, mean_over_seeds(scores), strict=True)
+    ]
 
 
-def _race_sizes(
-    race: _Race, winner: Candidate, sizes: Int[np.ndarray, " size"], place: int
-) -> _Round:
-    """The winner with each number of factors; without any a constant, where its noise is known."""
-    prepared, constants = winner.prepared, []
+def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int) -> list[_Entry]:
+    """A family with further numbers of factors; without any a constant, where its noise is
+    known."""
+    prepared, entries = family.prepared, []
     noise = prepared.model.facts.noise
-    if noise is not None and not prepared.conditions.shape[1]:
+    if sizes[0] == 0 and noise is not None and not prepared.conditions.shape[1]:
         known = prepared.values[training_rows(prepared)]
         later = prepared.values[prepared.split.validation]
-        constants = [without_factors(noise, known, later)[None]]
+        entries, sizes = [_Entry(family, 0, without_factors(noise, known, later))], sizes[1:]
+    if not sizes:
+        return entries
     scores = race.store.get(place)
     if scores is None:
-        scores = train_candidate(winner, race.config, sizes[len(constants) :], race.report)
+        scores = train_candidate(family, race.config, sizes, race.report)
         _keep(race, place, scores)
-    both = np.concatenate([*constants, mean_over_seeds(scores)])
-    return _rank(race, FACTORS, [winner.name] * len(sizes), list(sizes), both, sizes)
-
-
-def _sizes(winner: Candidate, start: int, most: int) -> Int[np.ndarray, " size"]:
-    """Numbers of factors to try: none, volatility alone, and those around the start."""
-    around = {1, start // 2, start - 2, start - 1, start, start + 1, most} - {0}
-    of_returns = [size for size in sorted(around) if 1 <= size <= most]
-    alone = range(1, winner.extra + 1)
-    return np.array([0, *alone, *(size + winner.extra for size in of_returns)])
+    means = zip(sizes, mean_over_seeds(scores), strict=True)
+    return [*entries, *(_Entry(family, size, mean) for size, mean in means)]
 
 
 def _keep(race: _Race, place: int, scores: Scores) -> None:
@@ -232,47 +248,48 @@ def _keep(race: _Race, place: int, scores: Scores) -> None:
         race.store.put(place, scores)
 
 
-def _rank(
-    race: _Race,
-    name: str,
-    families: list[str],
-    sizes: list[int],
-    scores: Float[np.ndarray, "candidate date"],
-    complexity: Int[np.ndarray, " candidate"],
-) -> _Round:
-    """The simplest candidate that is level with the best, and a table with a row a candidate.
-
-    round: "family" or "factors". family, factors: what it is. seeds: that were trained.
-    log_likelihood: of a validation date, mean over seeds and dates, nats in standard units; with
-        standard_error. difference: to the best of the round; with difference_error, paired by date.
-    chosen: whether it won the round.
+def _rank(race: _Race, entries: list[_Entry]) -> Ranking:
+    """The simplest entry that is level with the best: by its family first, then by its factors.
 
     Raises DataError where every candidate diverged.
     """
+    scores = np.stack([entry.scores for entry in entries])
     if not np.isfinite(scores).all(axis=1).any():
         raise DataError("every candidate diverged: look for outliers in the data")
+    ranks = np.array([PRESETS[entry.family.name].rank for entry in entries])
+    sizes = np.array([entry.n_factors for entry in entries])
     rng = Stream.RESAMPLING.generator(race.config.root_seed)
-    ranking = simplest_within_error(rng, scores, complexity)
+    return simplest_within_error(rng, scores, ranks * (1 + sizes.max()) + sizes)
+
+
+def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
+    """A row a candidate, by family in the order of simplicity.
+
+    family, factors: what it is. seeds: that were trained. log_likelihood: of a validation date,
+    mean over seeds and dates, nats in standard units; with standard_error. difference: to the best;
+    with difference_error, paired by date. chosen: whether it is what the study is of.
+    """
     table = pd.DataFrame(
         {
-            "round": name,
-            "family": families,
-            "factors": sizes,
+            "family": [entry.family.name for entry in entries],
+            "factors": [entry.n_factors for entry in entries],
             "seeds": SEEDS,
             "log_likelihood": ranking.score,
             "standard_error": ranking.score_error,
             "difference": ranking.difference,
             "difference_error": ranking.difference_error,
-            "chosen": np.arange(len(families)) == ranking.chosen,
+            "chosen": np.arange(len(entries)) == ranking.chosen,
         }
     )
-    return _Round(table, ranking.chosen, scores[ranking.chosen])
+    rank = table.family.map(lambda name: PRESETS[name].rank)
+    order = np.lexsort([table.factors, rank])
+    return table.iloc[order].reset_index(drop=True)
 
 
-def _of_the_past(race: _Race, winner: Candidate, scores: Float[np.ndarray, " date"]) -> list[str]:
+def _of_the_past(race: _Race, won: _Entry) -> list[str]:
     """A sentence where exponentially weighted covariances are likelier on validation than the
     winner, by more than a standard error."""
-    prepared = winner.prepared
+    prepared = won.family.prepared
     values = prepared.values[race.split.fit]
     if is_incomplete(values):
         return []
@@ -283,12 +300,12 @@ def _of_the_past(race: _Race, winner: Candidate, scores: Float[np.ndarray, " dat
     except DataError:
         return []
     rng = Stream.RESAMPLING.generator(race.config.root_seed)
-    ranking = simplest_within_error(rng, np.stack([scores, of_past]), np.arange(2))
+    ranking = simplest_within_error(rng, np.stack([won.scores, of_past]), np.arange(2))
     lead, error = -ranking.difference[0], ranking.difference_error[0]
     if ranking.chosen == 0:
         return []
     return [
         "The past would help: on validation dates covariances that forget (EWMA, t innovations) "
-        f"are {lead:.2f} ± {error:.2f} nats per date ahead of `{winner.name}`; the model "
+        f"are {lead:.2f} ± {error:.2f} nats per date ahead of `{won.family.name}`; the model "
         "`temporal` forecasts from the past."
     ]

@@ -15,7 +15,7 @@ X = 0.01 * returns(1, 120) + 0.002
 
 @pytest.fixture(scope="module")
 def fitted():
-    return VAEFactors(2, epochs=40, n_samples=32).fit(X)
+    return VAEFactors(2, model="static", epochs=40, n_samples=32).fit(X)
 
 
 def test_shapes(fitted):
@@ -32,7 +32,7 @@ def test_reconstruction_is_in_the_datas_units(fitted):
 
 
 def test_score_is_a_density_in_the_datas_units(fitted):
-    scaled = VAEFactors(2, epochs=40, n_samples=32).fit(10 * X)
+    scaled = VAEFactors(2, model="static", epochs=40, n_samples=32).fit(10 * X)
     gap = fitted.score(X) - scaled.score(10 * X)
     assert gap == pytest.approx(X.shape[1] * np.log(10), abs=0.05)
 
@@ -54,11 +54,11 @@ def test_the_same_state_gives_the_same_factors(fitted):
 
 
 def test_it_stands_in_a_pipeline():
-    pipeline = make_pipeline(StandardScaler(), VAEFactors(2, epochs=40))
+    pipeline = make_pipeline(StandardScaler(), VAEFactors(2, model="static", epochs=40))
     assert pipeline.fit_transform(X).shape == (120, 2)
 
 
 @pytest.mark.parametrize(("bad", "words"), [(X[:3], "minimum of 10"), (X * np.nan, "NaN")])
 def test_bad_input_is_refused(bad, words):
     with pytest.raises(ValueError, match=words):
-        VAEFactors(2).fit(bad)
+        VAEFactors(2, model="static").fit(bad)

@@ -17,7 +17,7 @@ class _Stopped(Exception):
     """The caller has given up."""
 
 
-def side_by_side(
+def in_threads(
     jobs: Sequence[Job[Result]], n_members: int, report: Callable[[Progress], None]
 ) -> Iterator[tuple[int, Result]]:
     """Run jobs, as many at once as there are cores.
