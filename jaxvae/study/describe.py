@@ -9,11 +9,11 @@ from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.models import OWN, Model, describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Judged, describe_consensus, factor_names
-from jaxvae.study.config import StudyConfig, recorded
+from jaxvae.study.config import AUTO, StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
-from jaxvae.study.presets import model_name
+from jaxvae.study.presets import PRESETS, model_name
 from jaxvae.study.select import Selection
 
 SHORT_TEST = 100
@@ -175,13 +175,14 @@ def describe_study(
 
 
 def describe_selection(selection: Selection) -> dict[str, Any]:
-    """What was asked for, and how many factors were found where that was left open."""
+    """What was asked for; how many factors were found and what kind of panel it is, where that was
+    left open."""
     asked = selection.asked
-    return {
-        "model": model_name(asked.model),
-        "n_factors": asked.n_factors,
-        "found": selection.n_found,
-    }
+    found: dict[str, Any] = {"found": selection.n_found}
+    if asked.model == AUTO and selection.candidates is not None:
+        preset = PRESETS[model_name(selection.config.model)]
+        found["kind"] = [preset.kind, preset.use]
+    return {"model": model_name(asked.model), "n_factors": asked.n_factors, **found}
 
 
 def describe_facts(model: Model) -> dict[str, Any]:

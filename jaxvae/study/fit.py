@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
@@ -193,16 +193,26 @@ def refit(
     diverge are left out."""
     first = chosen - chosen % config.seeds
     seeds = slice(first, first + config.seeds)
-    members = jax.tree.map(lambda leaf: leaf[seeds].copy(), grid.ensemble.members)
-    members.hyperparameters.row_weights[:] = 1.0
-    members.hyperparameters.validation_weights[:] = 0.0
-    members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
+    members = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
+    members = for_refits(members, grid.ensemble.best_epoch[seeds])
     data = training_data(prepared, prepared.split.fit.stop)
     trained = train_members(prepared, config, data, members, report, stage)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
     return jax.tree.map(lambda leaf: leaf[ok], trained)
+
+
+def for_refits(members: Members, best_epoch: Int[np.ndarray, " member"]) -> Members:
+    """The same members to be trained on all rows, each for its own best epoch."""
+    given: Any = members.hyperparameters
+    return members._replace(
+        hyperparameters=given._replace(
+            row_weights=np.ones_like(given.row_weights),
+            validation_weights=np.zeros_like(given.validation_weights),
+            last_epoch=np.maximum(best_epoch, 1).astype(given.last_epoch.dtype),
+        )
+    )
 
 
 def train_members(

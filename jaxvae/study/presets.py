@@ -30,6 +30,7 @@ class Preset(NamedTuple):
     races: whether it is among the families that a study chooses from. Those whose likelihoods are
         given the dates before, and so answer another question, are not.
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
+    kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
     """
 
     model: Family
@@ -38,8 +39,14 @@ class Preset(NamedTuple):
     rank: int
     races: bool = True
     informed: bool = False
+    kind: str = ""
+    use: str = ""
 
 
+LARGE_MOVES = (
+    "Loadings hold for small moves, and no covariance shows the bend: take large moves from "
+    "scenarios."
+)
 PRESETS = {
     # The summed squared error is, but for a constant, the likelihood of noise of variance ½.
     "notebook": Preset(
@@ -54,12 +61,16 @@ PRESETS = {
         TrainConfig(epochs=200, warmup_epochs=50, weight_decay=0.1),
         learning_rate=1e-2,
         rank=6,
+        kind="Bent: returns bend with factors that act together",
+        use=LARGE_MOVES,
     ),
     "linear": Preset(
         AdditiveConfig(degree=1),
         TrainConfig(epochs=300, warmup_epochs=0),
         learning_rate=1e-2,
         rank=0,
+        kind="Linear: returns are linear in the factors, nothing bends",
+        use="Loadings and covariance say all there is to say, as those of factor analysis do.",
     ),
     # Factors come into use one at a time.
     "additive": Preset(
@@ -67,18 +78,26 @@ PRESETS = {
         TrainConfig(epochs=800, warmup_epochs=0, curriculum_epochs=500, patience=None),
         learning_rate=1e-2,
         rank=4,
+        kind="Bent: returns are curves of the factors",
+        use=LARGE_MOVES,
     ),
     "student": Preset(
         AdditiveConfig(degree=1, likelihood="student"),
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=1,
+        kind="Heavy-tailed: linear in the factors, and some dates are wild for all assets at once",
+        use="The covariance holds on average; losses in the tail exceed a normal's, so take them "
+        "from scenarios.",
     ),
     "volatility": Preset(
         AdditiveConfig(degree=1, likelihood="volatility"),
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=3,
+        kind="Volatile: all assets share a volatility that moves, and each has wild dates of its "
+        "own",
+        use="The covariance is a mean over calm and wild dates; take tails from scenarios.",
     ),
     "conditional": Preset(
         ConditionalConfig(),
@@ -86,6 +105,9 @@ PRESETS = {
         learning_rate=1e-2,
         rank=5,
         informed=True,
+        kind="Told: what is known of a date says how its factors move",
+        use="Covariance and scenarios are averages over what was known of the dates; ask for "
+        "scenarios under what you assume.",
     ),
     # Full batches and an objective without noise bear a larger learning rate.
     "autoregressive": Preset(

@@ -4,8 +4,8 @@ All families first, with as many factors as a factor analysis has use for, three
 of them: where returns bend, a curve counts as a factor of its own there. Then the winner with fewer
 and more, through the same program, since how many factors a member uses is an array among its
 hyperparameters. The simplest candidate within one standard error of the best is chosen. Every one
-is trained on the first four fifths of `train` and stopped on the last fifth, so that the dates
-which rank it took no part in it; the test part is never looked at.
+is trained on `train` alone and stopped by its last fifth (`candidates`), so that the dates which
+rank it took no part in it; the test part is never looked at.
 """
 
 import functools
@@ -25,11 +25,11 @@ from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
 from jaxvae.study.candidates import (
     SEEDS,
+    TRAINED_SHARE,
     Candidate,
     Scores,
-    mean_over_seeds,
+    mixture_of_seeds,
     train_candidate,
-    training_rows,
 )
 from jaxvae.study.config import AUTO, StudyConfig, preset_of, presets_of
 from jaxvae.study.count_factors import without_factors
@@ -76,8 +76,8 @@ class _Race(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A family with a number of factors, and its scores of the validation dates, mean over seeds;
-    NaN where all diverged."""
+    """A family with a number of factors, and its scores of the validation dates, of the mixture of
+    its seeds; NaN where all diverged."""
 
     family: Candidate
     n_factors: int
@@ -211,14 +211,14 @@ def _first_round(race: _Race, families: list[Candidate], sizes: list[int]) -> li
         functools.partial(train_candidate, families[place], race.config, of_family[place])
         for place in missing
     ]
-    n_members = SEEDS * len(sizes) * len(jobs)
+    n_members = 2 * SEEDS * len(sizes) * len(jobs)  # each is trained and refitted
     for job, scores in in_threads(jobs, n_members, race.report):
         _keep(race, missing[job], scores)
         kept[missing[job]] = scores
     return [
-        _Entry(family, size, mean)
+        _Entry(family, size, mixed)
         for family, own, scores in zip(families, of_family, kept, strict=True)
-        for size, mean in zip(own, mean_over_seeds(scores), strict=True)
+        for size, mixed in zip(own, mixture_of_seeds(scores), strict=True)
     ]
 
 
@@ -228,7 +228,7 @@ def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int)
     prepared, entries = family.prepared, []
     noise = prepared.model.facts.noise
     if sizes[0] == 0 and noise is not None and not prepared.conditions.shape[1]:
-        known = prepared.values[training_rows(prepared)]
+        known = prepared.values[race.split.train]
         later = prepared.values[prepared.split.validation]
         entries, sizes = [_Entry(family, 0, without_factors(noise, known, later))], sizes[1:]
     if not sizes:
@@ -237,8 +237,8 @@ def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int)
     if scores is None:
         scores = train_candidate(family, race.config, sizes, race.report)
         _keep(race, place, scores)
-    means = zip(sizes, mean_over_seeds(scores), strict=True)
-    return [*entries, *(_Entry(family, size, mean) for size, mean in means)]
+    scored = zip(sizes, mixture_of_seeds(scores), strict=True)
+    return [*entries, *(_Entry(family, size, mixed) for size, mixed in scored)]
 
 
 def _keep(race: _Race, place: int, scores: Scores) -> None:
@@ -265,9 +265,9 @@ def _rank(race: _Race, entries: list[_Entry]) -> Ranking:
 def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
     """A row a candidate, by family in the order of simplicity.
 
-    family, factors: what it is. seeds: that were trained. log_likelihood: of a validation date,
-    mean over seeds and dates, nats in standard units; with standard_error. difference: to the best;
-    with difference_error, paired by date. chosen: whether it is what the study is of.
+    family, factors: what it is. seeds: that were trained. log_likelihood: of a validation date, of
+    the seeds' mixture, mean over dates, nats in standard units; with standard_error. difference: to
+    the best; with difference_error, paired by date. chosen: whether the study is of it.
     """
     table = pd.DataFrame(
         {
@@ -295,7 +295,9 @@ def _of_the_past(race: _Race, won: _Entry) -> list[str]:
         return []
     try:
         with threadpool_limits(1):
-            law = baselines.fit_ewma_t(values[race.split.train], training_rows(prepared).stop)
+            law = baselines.fit_ewma_t(
+                values[race.split.train], int(TRAINED_SHARE * race.split.train.stop)
+            )
             of_past = law.log_likelihood(values)[race.split.validation]
     except DataError:
         return []

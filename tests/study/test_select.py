@@ -1,6 +1,7 @@
 """What a study is of where that is left open: chosen on validation, whatever the test dates say."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.errors import DataError, OptionError
 from jaxvae.runs.disk import OnDisk
 from jaxvae.study import candidates, select
-from jaxvae.study.candidates import Scores, mean_over_seeds
+from jaxvae.study.candidates import Scores, mixture_of_seeds
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
+from jaxvae.study.fit import prepare
 from jaxvae.study.presets import PRESETS
 from jaxvae.study.run import run_study
 from jaxvae.study.select import first_sizes, near_sizes
@@ -84,21 +86,34 @@ def test_what_the_test_dates_say_changes_nothing(chosen):
 
 
 def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
+    """Four fifths of the training dates train it first, the last fifth stops it; then all of them
+    train it and nothing stops it."""
     seen = []
 
-    def look(root, data, *arguments, **options):
-        seen.append(data)
-        raise DataError("seen")
+    def look(root, data, members, **options):
+        seen.append((data, members.hyperparameters))
+        n = len(members.seed)
+        return SimpleNamespace(ok=np.ones(n, bool), best_epoch=np.arange(n))
 
     monkeypatch.setattr(candidates, "train_ensemble", look)
-    config = replace(CONFIG, model="linear")
-    with pytest.raises(DataError, match="seen"):
-        select.select(PANEL, config)
-    fit = PANEL.values[:140]
-    values = ((fit - fit.mean(0)) / fit.std(0)).astype(np.float32)
-    np.testing.assert_array_equal(seen[0].training.values, values[:89])
-    np.testing.assert_array_equal(seen[0].validation.values, values[89:112])
+    monkeypatch.setattr(candidates, "_score", lambda *_: np.zeros((4, 28)))
+    config = replace(CONFIG, model="linear", n_factors=4)
+    family = candidates.Candidate("linear", prepare(PANEL, config), 0)
+    scores = candidates.train_candidate(family, config, [1, 3], lambda progress: None)
+    assert scores.log_likelihood.shape == (2, 2, 28)
+    values = family.prepared.values.astype(np.float32)
+    (first, stopped), (whole, refitted) = seen
+    for data in (first, whole):
+        np.testing.assert_array_equal(data.training.values, values[:112])
+        np.testing.assert_array_equal(data.validation.values, values[89:112])
     assert split_dates(200).validation == slice(112, 140)
+    assert (int(first.n_batches), int(whole.n_batches)) == (2, 2)
+    np.testing.assert_array_equal(stopped.row_weights, [[1.0] * 89 + [0.0] * 23] * 4)
+    assert stopped.validation_weights.all()
+    np.testing.assert_array_equal(stopped.factor_mask.sum(axis=1), [1, 1, 3, 3])
+    assert refitted.row_weights.all()
+    assert not refitted.validation_weights.any()
+    np.testing.assert_array_equal(refitted.last_epoch, [1, 1, 2, 3])
 
 
 def test_one_of_the_two_may_be_given():
@@ -186,7 +201,9 @@ def test_settings_that_a_family_does_not_go_with_leave_it_out(two_families):
 def test_seeds_that_diverged_do_not_count(monkeypatch):
     scores = np.zeros((2, 2, 3))
     scores[0, 1], scores[1] = np.nan, np.nan
-    means = mean_over_seeds(Scores(scores))
+    both = mixture_of_seeds(Scores(np.array([[[0.0], [np.log(3.0)]]])))
+    np.testing.assert_allclose(both, [[np.log(2.0)]])
+    means = mixture_of_seeds(Scores(scores))
     np.testing.assert_array_equal(means, [[0, 0, 0], [np.nan] * 3])
     monkeypatch.setattr(
         select,
@@ -222,7 +239,13 @@ def test_a_study_chooses_by_itself_and_says_so(chosen, tmp_path):
     study.save(tmp_path / "study")
     again = load_study(tmp_path / "study")
     assert (again.config["model"], again.config["n_factors"]) == ("linear", 2)
-    assert again.config["selection"] == {"model": "auto", "n_factors": "auto", "found": 2}
+    said = again.config["selection"]
+    assert (said["model"], said["n_factors"], said["found"]) == ("auto", "auto", 2)
+    assert said["kind"][0].startswith("Linear")
+    report = (tmp_path / "study" / "report.md").read_text("utf-8")
+    assert "nothing bends" in report
+    assert "Of 2 families (linear, student) on validation dates, linear with 2 factors" in report
+    assert (tmp_path / "study" / "figures" / "candidates.png").exists()
     assert again.config["identity"] == study_identity(PANEL, config)
     assert "candidates.csv" in again.config["checksums"]
     assert again.candidates.chosen.dtype == bool
