@@ -1,5 +1,7 @@
 """The scikit-learn façade keeps scikit-learn's habits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -9,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from small import returns
 
 from jaxvae.integrations.sklearn import VAEFactors
+from jaxvae.study.select import Selection
 
 X = 0.01 * returns(1, 120) + 0.002
 
@@ -62,3 +65,26 @@ def test_it_stands_in_a_pipeline():
 def test_bad_input_is_refused(bad, words):
     with pytest.raises(ValueError, match=words):
         VAEFactors(2, model="static").fit(bad)
+
+
+def test_few_rows_are_of_the_linear_family():
+    few = VAEFactors(2, epochs=5).fit(X[:50])
+    assert few.model_ == VAEFactors(2, model="linear", epochs=5).fit(X[:50]).model_
+    assert few.model_.facts.linear
+
+
+def test_it_takes_what_a_study_of_the_rows_would_choose(monkeypatch):
+    asked = []
+
+    def choose(panel, config, split):
+        asked.append((panel.values, config, split))
+        return Selection(replace(config, model="student", n_factors=3), config)
+
+    monkeypatch.setattr("jaxvae.integrations.sklearn.select", choose)
+    chosen = VAEFactors("auto", epochs=5).fit(X)
+    assert chosen.transform(X).shape == (120, 3)
+    assert chosen.model_.log_likelihood is not None
+    ((values, config, split),) = asked
+    np.testing.assert_array_equal(values, X)
+    assert (config.model, config.n_factors) == ("auto", "auto")
+    assert split[:3] == (slice(0, 96), slice(96, 120), slice(0, 120))
