@@ -47,7 +47,7 @@ from jaxvae.study.score import likeliest, mix_estimates
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}
-PLANTED = StudyConfig(seeds=4, betas=(1.0,), likelihood_samples=32)
+PLANTED = StudyConfig(seeds=4, betas=(1.0,), model="static", n_factors=5, likelihood_samples=32)
 MODELS = ("conditional", "linear")
 
 

@@ -37,7 +37,7 @@ from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.score import mix_estimates
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
-REAL = StudyConfig(seeds=2, betas=(1.0,), likelihood_samples=64)
+REAL = StudyConfig(seeds=2, betas=(1.0,), model="static", n_factors=5, likelihood_samples=64)
 SECTORS = {
     "Technology": "AAPL AMD MSFT",
     "Financials": "BAC JPM",
@@ -65,7 +65,7 @@ def row(panel, config):
     prepared, refits = fitted(panel, config)
     mixed = np.asarray(mix_estimates(refits.evaluation.likelihood).value, np.float64)
     ours = Scored("vae_ensemble", config.n_factors, "fit", REFIT_SPLITS, log_likelihood=mixed)
-    laws, _ = fit_baselines(prepared, config.n_factors)
+    laws, _ = fit_baselines(prepared)
     others = score_baselines(laws, prepared.values)
     leads = comparisons_table([ours], others, prepared.split, 0).drop(columns=["model", "split"])
     test = {one.model: float(one.log_likelihood[prepared.split.test].mean())

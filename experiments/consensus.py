@@ -103,10 +103,17 @@ def over_draws(draws):
 def main():
     arguments = parse(__doc__)
     size = {"n_dates": 1000, "n_assets": 100, "n_factors": 5}
-    config, n_draws = StudyConfig(seeds=6, betas=(0.5, 1.0, 2.0), likelihood_samples=16), 24
+    config, n_draws = (
+        StudyConfig(
+            seeds=6, betas=(0.5, 1.0, 2.0), model="static", n_factors=5, likelihood_samples=16
+        ),
+        24,
+    )
     if arguments.quick:
         size = {"n_dates": 160, "n_assets": 12, "n_factors": 2}
-        config = StudyConfig(seeds=3, betas=(1.0,), n_factors=2, epochs=20, likelihood_samples=8)
+        config = StudyConfig(
+            seeds=3, betas=(1.0,), n_factors=2, model="static", epochs=20, likelihood_samples=8
+        )
         n_draws = 2
     draws = []
     for draw in range(n_draws):

@@ -113,7 +113,14 @@ def ensemble_count(values, config):
 
 def ensemble(quick):
     shape, n_draws = ((120, 12), 1) if quick else ((400, 40), 5)
-    config = StudyConfig(seeds=4, betas=(1.0,), likelihood_samples=32, epochs=20 if quick else None)
+    config = StudyConfig(
+        seeds=4,
+        betas=(1.0,),
+        model="static",
+        n_factors=5,
+        likelihood_samples=32,
+        epochs=20 if quick else None,
+    )
     draws = {"noise": NOISES["Gaussian"], "planted": lambda rng, *size: planted(rng, *size, 16.0)}
     results = {}
     for name, draw in draws.items():

@@ -53,7 +53,7 @@ DRAWS = (42, 43, 44)
 HISTORIES = (5, 20, 60, 250)
 EVERY = 5  # one asset in five is held out, or sparse
 SEEN = 20
-CONFIG = StudyConfig(seeds=2, betas=(1.0,), model="conditional", likelihood_samples=32)
+CONFIG = StudyConfig(seeds=2, betas=(1.0,), model="conditional", n_factors=5, likelihood_samples=32)
 BASELINES = ("sector_mean", "regression")
 
 

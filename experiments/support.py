@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "flax", "optax", "numpy", "scikit-learn")
 
 
-def parse(description: str | None) -> argparse.Namespace:
-    """--quick for a size that only shows that the script runs; --out for where the JSON goes."""
+def parse(description: str | None, groups: Sequence[str] = ()) -> argparse.Namespace:
+    """--quick for a size that only shows that the script runs; --out for where the JSON goes;
+    --only for some of the groups, of a script that has any."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a size for tests; no figure to quote")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
+    if groups:
+        parser.add_argument("--only", nargs="+", choices=groups, default=(), help="these groups")
     return parser.parse_args()
 
 

@@ -153,7 +153,7 @@ def digest(name, quick):
     )
     prepared, refits = fitted(panel, config)
     values, split = prepared.values, prepared.split
-    laws, _ = fit_baselines(prepared, config.n_factors)
+    laws, _ = fit_baselines(prepared)
     others = score_baselines(laws, values)
     if oracle is not None:
         truth = oracle(prepared.scaler)

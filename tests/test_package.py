@@ -79,7 +79,19 @@ def test_a_wheel_runs_a_study_and_draws_its_report(returns_csv, compilation_cach
             env=os.environ | {"PYTHONPATH": str(installed)},
         )
 
-    small = ["--seeds", 2, "--betas", 1, "--factors", 2, "--epochs", 12, "--quiet"]
+    small = [
+        "--seeds",
+        2,
+        "--betas",
+        1,
+        "--factors",
+        2,
+        "--model",
+        "linear",
+        "--epochs",
+        12,
+        "--quiet",
+    ]
     out = tmp_path / "study"
     command("study", "--data", returns_csv, "--out", out, *small)
     drawn = (out / "report.html").read_bytes()

@@ -72,8 +72,11 @@ class Command(NamedTuple):
         if named.name not in known or not known[named.name].metadata.get("help"):
             return str(named)
         choices = known[named.name].metadata["limits"].get("choices")
-        values = [str(value) for value in named.values if value is not True]
-        values = [value for value in values if not choices or value in choices]
+        values = [
+            str(value)
+            for value in named.values
+            if value is not True and (not (choices and isinstance(value, str)) or value in choices)
+        ]
         flag = _flag(known[named.name])
         return f"{flag} {either(values)}" if values else flag
 

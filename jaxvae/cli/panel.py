@@ -12,6 +12,7 @@ from jaxvae.data.knowledge import with_knowledge
 from jaxvae.data.named import SOURCES, load_named, load_tickers
 from jaxvae.data.panel import Panel
 from jaxvae.errors import Option, OptionError, check_path, like, option
+from jaxvae.study.config import AUTO
 from jaxvae.study.presets import PRESETS
 
 DEFAULT_DATA = "linear"
@@ -64,8 +65,8 @@ class NewDates(Group):
     covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
 
 
-def load_panel(source: Source, n_factors: int) -> Panel:
-    """The panel that the options name."""
+def load_panel(source: Source, n_factors: int | str) -> Panel:
+    """The panel that the options name; n_factors: that it is to carry, or "auto"."""
     asked = {name: getattr(source, name) for name in ("kind", "missing")}
     choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if source.tickers is not None:
@@ -78,12 +79,13 @@ def load_panel(source: Source, n_factors: int) -> Panel:
     if data in SOURCES:
         _refuse_with(source, Option("data", data), ("kind", "missing"))
         return load_named(data)
-    return read_panel(data, n_factors=n_factors, **choices)
+    least = 1 if isinstance(n_factors, str) else n_factors
+    return read_panel(data, n_factors=least, **choices)
 
 
-def load_panel_with_context(source: ContextSource, n_factors: int, model: str) -> Panel:
+def load_panel_with_context(source: ContextSource, n_factors: int | str, model: str) -> Panel:
     """The panel that the options name, with what they know of it."""
-    informed = [name for name, preset in PRESETS.items() if preset.informed]
+    informed = [AUTO, *(name for name, preset in PRESETS.items() if preset.informed)]
     if source.covariates and model not in informed:
         conditional = Option("model", *informed)
         raise OptionError("covariates", "they go with ", conditional, "; leave them out, or add it")

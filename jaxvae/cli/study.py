@@ -78,7 +78,10 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
         config,
         label=source.label,
         load=functools.partial(
-            load_panel_with_context, source, config.n_factors, str(config.model)
+            load_panel_with_context,
+            source,
+            config.n_factors,
+            config.preset or str(config.model),
         ),
         identity=study_identity,
         compute=run_study,

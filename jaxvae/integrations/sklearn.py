@@ -1,26 +1,31 @@
 """A scikit-learn façade: one VAE as a transformer, beside `PCA` and `FactorAnalysis`."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxvae.data.panel import Scaler, fit_scaler
+from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
 from jaxvae.errors import DataError, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate, posterior_means
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models.model import Variables, make_batch
-from jaxvae.study.presets import make_preset
+from jaxvae.study.config import AUTO, StudyConfig, preset_of
+from jaxvae.study.presets import Preset
+from jaxvae.study.select import LEAST_DATES, SIMPLEST, select
 from jaxvae.training import member
 from jaxvae.training.ensemble import check_grid
 from jaxvae.training.state import Data, make_hyperparameters
 from jaxvae.training.streams import Stream
 
 CONSTANT = 1e-9
+TRAINED_SHARE = 0.8  # the other rows stop the training
 
 
 class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -29,10 +34,11 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Rows are dates, in order: the last fifth of them stops the training and is not trained on.
 
     Args:
-        n_components: Latent factors.
+        n_components: Latent factors, or "auto".
         beta: Weight of the KL term.
         preset: "notebook", or None.
-        model: As `StudyConfig` names them.
+        model: As `StudyConfig` names them. "auto", for either, is what a study of the rows would
+            choose on the last fifth of them (`study.select`), and of few rows `linear`.
         epochs: The most epochs; by default the model's.
         n_samples: Importance samples a date in `score_samples`.
         random_state: Seed of every random number.
@@ -46,11 +52,11 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        n_components: int = 5,
+        n_components: int | str = 5,
         *,
         beta: float = 1.0,
         preset: str | None = None,
-        model: str = "static",
+        model: str = AUTO,
         epochs: int | None = None,
         n_samples: int = 128,
         random_state: int = 0,
@@ -74,20 +80,18 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: A column does not vary, or the training diverges.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
-        preset = make_preset(
-            self.preset or self.model, n_factors=self.n_components, epochs=self.epochs
-        )
+        if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
+            raise DataError("X has a column that does not vary; leave it out")
+        n_train = int(TRAINED_SHARE * len(X))
+        preset = self._choose(X, n_train)
         model = preset.model.build(X.shape[1])
         if model.recurrence is not None:
             raise OptionError(
                 "model", f"{self.model!r} forecasts each date from those before; use run_study"
             )
         check_grid((0,), (self.beta,))
-        if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
-            raise DataError("X has a column that does not vary; leave it out")
         self.scaler_: Scaler = fit_scaler(X)
         values = self.scaler_.standardise(X)
-        n_train = int(0.8 * len(X))
         training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
         data = Data(training, validation)
         self.model_ = model
@@ -103,6 +107,27 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         outputs = self._evaluate(values, n_samples=8)
         self.loadings_ = np.asarray(outputs.loadings, np.float64) * self.scaler_.scale[:, None]
         return self
+
+    def _choose(self, X: np.ndarray, n_train: int) -> Preset:
+        """The model and its training; chosen on the rows after the training rows where left open.
+
+        A study, which needs more rows than this, checks them as a panel's.
+        """
+        config = StudyConfig(
+            model=self.model,
+            n_factors=self.n_components,
+            preset=self.preset,
+            epochs=self.epochs,
+            root_seed=self.random_state,
+        )
+        if len(X) < LEAST_DATES and self.preset is None and self.model == AUTO:
+            config = replace(config, model=SIMPLEST)
+        if AUTO in (config.model, config.n_factors) and self.preset is None:
+            dates = pd.date_range("2000-01-01", periods=len(X))
+            panel = Panel(X, dates, tuple(f"x{k}" for k in range(X.shape[1])))
+            parts = (slice(0, n_train), slice(n_train, len(X)), slice(0, len(X)), slice(0, 0))
+            config = select(panel, config, split=Split(*parts)).config
+        return preset_of(config)
 
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means, (n_dates, n_components).

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE
+from jaxvae.report.candidates import kind_answer
 from jaxvae.report.content import Answer
 from jaxvae.report.results import StudyResults
 from jaxvae.report.text import (
@@ -22,16 +23,19 @@ from jaxvae.report.verdicts import (
     FactorVerdict,
     Lead,
     compare,
+    has_no_factor,
     judge,
 )
 
 
 def answers(study: StudyResults) -> list[Answer]:
-    """Which factors there are, whether they are real, whether a VAE finds more than PCA."""
+    """What kind of panel it is, where that was looked at; which factors there are, whether they
+    are real, whether a VAE finds more than PCA."""
     found, beside = judge(study), compare(study)
     more = "Does a VAE find more than PCA and factor analysis?"
     which = which_words(study, found, beside)
     return [
+        *kind_answer(study),
         Answer("Which latent factors drive the panel?", which_verdict(found), which),
         Answer("Are they real?", real_verdict(found), real_words(study, found)),
         Answer(more, more_verdict(study, beside), more_words(study, beside)),
@@ -104,6 +108,8 @@ def more_verdict(study: StudyResults, beside: Comparison) -> str:
     """Where the ensemble stands beside the strongest classical model, and what PCA does better."""
     if not beside.leads:
         return "Cannot tell: no classical model can be compared with"
+    if has_no_factor(study):
+        return "Not shown: there is no factor to be found"
     strongest = beside.leads[0]
     if strongest.word == BEHIND:
         return f"No: behind {row_label(study, strongest.baseline)}"

@@ -4,6 +4,12 @@ import numpy as np
 
 from jaxvae.report import tables, words
 from jaxvae.report.answers import answers
+from jaxvae.report.candidates import (
+    CANDIDATES_NOTE,
+    candidate_table,
+    candidates_figure,
+    choice_words,
+)
 from jaxvae.report.content import Document, Grid, Heading, Opening, Part, Plot, Prose, render
 from jaxvae.report.factor_figures import draw_factors
 from jaxvae.report.results import StudyResults
@@ -28,13 +34,16 @@ def study_opening(study: StudyResults) -> Opening:
         f"{counted(panel['n_test'], 'date')} · {counted(len(study.members), 'VAE')}: "
         f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')}"
     )
+    if study.candidates is not None:
+        facts += f". {choice_words(study)}"
     title = f"Latent factors in “{config['name']}”"
     return Opening(title, facts, answers(study), tables.score_table(study))
 
 
 def study_document(study: StudyResults) -> Document:
     """The whole report; what the study has not is left out, with its heading."""
-    figures = draw_scores(study) | draw_factors(study)
+    chosen = candidates_figure(study)
+    figures = draw_scores(study) | draw_factors(study) | ({"candidates": chosen} if chosen else {})
 
     def section(title: str, *parts: str | Prose | Grid | None) -> list[Part]:
         """Parts in order; a name stands for the figure of that name."""
@@ -50,6 +59,11 @@ def study_document(study: StudyResults) -> Document:
     loss, known = tables.loss_table(study), tables.known_factor_table(study)
     parts = [
         *section("Scores on the test dates", opening.scores, *_score_notes(study)),
+        *section(
+            "Which model, and how many factors?",
+            Prose(choice_words(study), note=False), "candidates",
+            candidate_table(study), Prose(CANDIDATES_NOTE),
+        ),
         *section("The factors, one by one", tables.factor_table(study), *_factor_notes(study)),
         *section(
             "How many factors are there?", _number_words(study), "n_factors",

@@ -71,7 +71,7 @@ class FactorVerdict(NamedTuple):
     """Are the factors real?
 
     asked: how many the VAEs were given. kept: how many of the consensus survive, 0 too.
-    estimated: what the estimators of the number of factors find.
+    estimated: what the estimators of the number of factors find; 0 where the study chose none.
     stable: which of those shown are (`survival.is_stable`); None with one seed.
     matched: which of them match a known factor beyond the bar; None where none are known.
     mcc, chance, rotation: the mean matched |correlation|, and 95th percentiles by chance and by
@@ -124,15 +124,21 @@ def compare(study: StudyResults) -> Comparison:
     )
 
 
+def has_no_factor(study: StudyResults) -> bool:
+    """Whether no number of factors beat none on validation dates, where that was asked."""
+    return bool(study.config.get("selection", {}).get("found") == 0)
+
+
 def judge(study: StudyResults) -> FactorVerdict:
     """The factors that are shown, and what speaks for them."""
     reference = study.config["reference"]
+    estimated = int(study.n_factors.set_index("name").factors["verdict"])
     names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, rotation = (study.metric("consensus", name, "test") for name in names)
     found = FactorVerdict(
         asked=study.config["n_factors"],
         kept=study.config["consensus"]["survive"],
-        estimated=int(study.n_factors.set_index("name").factors["verdict"]),
+        estimated=0 if has_no_factor(study) else estimated,
         stable=is_stable(stabilities(study)) if len(study.config["seeds"]) > 1 else None,
         matched=None,
         mcc=mcc,

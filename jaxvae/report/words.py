@@ -1,6 +1,9 @@
 """The fixed words of a study's report: captions, notes and the names of scores and settings."""
 
 CAPTIONS = {
+    "candidates": "Below zero: how far a candidate’s mean log-likelihood of a validation date is "
+    "behind the best, with one standard error of the difference, paired by date. The full dot was "
+    "chosen.",
     "n_factors": "What members with so many factors at the chosen β gain, on the validation dates, "
     "over members without any, with 95 % intervals; an open dot is of members that use none of "
     "theirs.",

@@ -1,14 +1,15 @@
 """The settings of a study: a frozen, validated set."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
 from jaxvae.models import describe_family
-from jaxvae.study.presets import MODELS, Preset, make_preset
+from jaxvae.study.presets import MODELS, PRESETS, Preset, make_preset, model_name
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
 
+AUTO = "auto"  # the study chooses (`study.select`)
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000
@@ -21,16 +22,18 @@ class StudyConfig:
     Args:
         seeds: how many at each beta, numbered from 0.
         betas: weights of the KL term.
-        n_factors: latent factors.
-        model: name of a preset (`study.presets`); or a model of one's own: a family's
-            configuration, or what makes a `Model` for a number of assets, a function or an object
-            with a method `build`.
+        n_factors: latent factors; "auto" for as many as validation dates have use for, or as a
+            model of one's own has.
+        model: name of a preset (`study.presets`); "auto" for the one that validation dates are
+            likeliest under; or a model of one's own: a family's configuration, or what makes a
+            `Model` for a number of assets, a function or an object with a method `build`.
         epochs: the most passes over the training rows; None for the model's own.
         root_seed: every random number of the study comes from it.
         likelihood_samples: importance samples a date for log p(x).
         tile_width: members at once on each device, None for what suits it; floats may differ in the
             last place between widths.
-        preset: "notebook" for the settings of the notebook, bit by bit; else None.
+        preset: "notebook" for the settings of the notebook, bit by bit, which are of the model
+            `static` with 5 factors; else None.
         warmup: epochs over which β rises from 0; None for the model's own.
         capacity: nats a date at which the KL is held (see `TrainConfig`).
         free_bits: nats a date that each factor may carry without charge (see `TrainConfig`).
@@ -43,8 +46,10 @@ class StudyConfig:
 
     seeds: int = option(8, "seeds a beta", least=1, most=MOST_SEEDS)
     betas: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0), "weights of the KL term", least=0)
-    n_factors: int = option(5, "latent factors", flag="factors", metavar="K", least=1)
-    model: str | object = option("static", "what is fitted", choices=MODELS)
+    n_factors: int | str = option(
+        AUTO, "latent factors", flag="factors", metavar="K", least=1, choices=(AUTO,)
+    )
+    model: str | object = option(AUTO, "what is fitted", choices=(AUTO, *MODELS))
     epochs: int | None = option(None, "the most epochs", least=1, most=MOST_EPOCHS)
     root_seed: int = option(
         0, "root of all random numbers", flag="seed", metavar="S", least=0, most=LARGEST_SEED
@@ -63,12 +68,33 @@ class StudyConfig:
     def __post_init__(self) -> None:
         check_options(self)
         check_grid(range(self.seeds), self.betas)
-        preset_of(self)
+        presets_of(self)
+
+
+def presets_of(config: StudyConfig) -> dict[str, Preset]:
+    """The models that may be fitted, by their names, with what the configuration changes of them:
+    the one asked for; or those that a study chooses from and that the other settings go with.
+
+    Raises:
+        OptionError: they go with none.
+    """
+    if config.preset is not None or config.model != AUTO:
+        return {model_name(config.model): preset_of(config)}
+    found, errors = {}, []
+    for name in (name for name, preset in PRESETS.items() if preset.races):
+        try:
+            found[name] = preset_of(replace(config, model=name))
+        except OptionError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 def preset_of(config: StudyConfig) -> Preset:
-    """The model and its training with what the configuration changes of them."""
-    if config.preset is not None and config.model != type(config).model:
+    """The model that is asked for and its training, with what the configuration changes of them;
+    with as many factors as the preset has where none are asked for."""
+    if config.preset is not None and config.model not in (AUTO, "static"):
         raise OptionError(
             "model",
             f"{config.model!r} does not go with ",
@@ -77,7 +103,7 @@ def preset_of(config: StudyConfig) -> Preset:
         )
     return make_preset(
         config.preset or config.model,
-        n_factors=config.n_factors,
+        n_factors=None if isinstance(config.n_factors, str) else config.n_factors,
         epochs=config.epochs,
         warmup=config.warmup,
         capacity=config.capacity,
@@ -90,7 +116,7 @@ def preset_of(config: StudyConfig) -> Preset:
 def recorded(config: StudyConfig) -> dict[str, Any]:
     """The settings as numbers and texts, what a caller's own parts are called included."""
     settings: dict[str, Any] = {one.name: getattr(config, one.name) for one in fields(config)}
-    if settings["model"] not in MODELS:
+    if settings["model"] not in (AUTO, *MODELS):
         settings["model"] = describe_family(preset_of(config).model)
     if config.train is not None:
         settings["train"] = config.train.record()

@@ -53,14 +53,16 @@ def sweep_factors(
     first = chosen - chosen % config.seeds
     seeds = first + np.flatnonzero(grid.ensemble.ok[first : first + config.seeds])[:MOST_SEEDS]
     largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
-    sizes, parts, n_known = sizes_tried(config.n_factors), [largest], 0
+    sizes, parts, n_known = sizes_tried(prepared.model.n_factors), [largest], 0
     noise = prepared.model.facts.noise
     if noise is not None and not prepared.conditions.shape[1]:
-        parts, n_known = [_without_factors(prepared, largest, noise), largest], 1
+        constant = without_factors(noise, *(prepared.values[rows] for rows in prepared.split[:2]))
+        none = (np.broadcast_to(constant, largest[0].shape), np.zeros_like(largest[1]))
+        parts, n_known = [none, largest], 1
     if len(trained := sizes[n_known:-1]):
         whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
         data = training_data(prepared, prepared.split.train.stop)
-        fewer = train_members(prepared, config, data, _with_factors(whole, trained), report, stage)
+        fewer = train_members(prepared, config, data, with_factors(whole, trained), report, stage)
         parts.insert(n_known, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))
@@ -74,8 +76,9 @@ def sizes_tried(most: int) -> Int[np.ndarray, " size"]:
     return np.concatenate([[0], tried])
 
 
-def _with_factors(members: Members, sizes: Int[np.ndarray, " size"]) -> Members:
-    """Every member once for each size, with that many of its factors in use, the first ones."""
+def with_factors(members: Members, sizes: Int[np.ndarray, " size"]) -> Members:
+    """Every member once for each size, size by size, with that many of its factors in use, the
+    first ones."""
     mask = members.hyperparameters.factor_mask
     copies: Any = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(sizes)), members)
     used = np.arange(mask.shape[1]) < np.repeat(sizes, len(mask))[:, None]
@@ -94,20 +97,18 @@ def _scored(
     return scores, active_units(factors).sum(axis=1) * ok
 
 
-def _without_factors(
-    prepared: Prepared, like: tuple[np.ndarray, np.ndarray], noise: Noise
-) -> tuple[Float[np.ndarray, "member date"], Float[np.ndarray, " member"]]:
-    """The likeliest constant with noise of the members' kind, repeated for every seed.
+def without_factors(
+    noise: Noise, train: Float[np.ndarray, "date asset"], later: Float[np.ndarray, "later asset"]
+) -> Float[np.ndarray, " later"]:
+    """Log-likelihood of later dates under the constant with noise of this kind that makes training
+    likeliest, nats.
 
     Batch norm of a constant divides rounding by rounding: trained members would score far below.
     """
-    train, validation = (prepared.values[rows] for rows in prepared.split[:2])
     if noise.asset_tails:
-        scores = _independent_tails(train, validation)
-    else:
-        kind = (noise.form, noise.variance, noise.row_tails)
-        scores = baselines.fit_independent(train, *kind).log_likelihood(validation)
-    return np.broadcast_to(scores, like[0].shape), np.zeros_like(like[1])
+        return _independent_tails(train, later)
+    kind = (noise.form, noise.variance, noise.row_tails)
+    return baselines.fit_independent(train, *kind).log_likelihood(later)
 
 
 def _independent_tails(

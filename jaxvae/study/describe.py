@@ -9,11 +9,12 @@ from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.models import Model, describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
-from jaxvae.study.config import StudyConfig, recorded
+from jaxvae.study.config import AUTO, StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
-from jaxvae.study.presets import model_name
+from jaxvae.study.presets import PRESETS, model_name
+from jaxvae.study.select import Selection
 
 SHORT_TEST = 100
 FEW_SEEDS = 2
@@ -148,12 +149,11 @@ def describe_study(
         "model": model_name(config.model),
         "seeds": list(range(config.seeds)),
         "betas": list(config.betas),
-        "n_factors": config.n_factors,
+        "n_factors": prepared.model.n_factors,
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
-        "identity": study_identity(panel, config),
         "model_config": describe_family(preset.model),
         "model_facts": describe_facts(prepared.model),
         "train_config": preset.train.record(),
@@ -175,6 +175,17 @@ def describe_study(
         "consensus": describe_consensus(aligned),
         "volatility_factors": _volatility_factors(prepared, aligned),
     }
+
+
+def describe_selection(selection: Selection) -> dict[str, Any]:
+    """What was asked for; how many factors were found and what kind of panel it is, where that was
+    left open."""
+    asked = selection.asked
+    found: dict[str, Any] = {"found": selection.n_found}
+    if asked.model == AUTO and selection.candidates is not None:
+        preset = PRESETS[model_name(selection.config.model)]
+        found["kind"] = [preset.kind, preset.use]
+    return {"model": model_name(asked.model), "n_factors": asked.n_factors, **found}
 
 
 def describe_facts(model: Model) -> dict[str, Any]:

@@ -94,10 +94,10 @@ def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd
     values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
     for beta in config.betas:
-        optimum = linear_optimum(values, config.n_factors, beta, noise.form, noise.variance)
+        optimum = linear_optimum(values, prepared.model.n_factors, beta, noise.form, noise.variance)
         here = (betas == np.float32(beta)) & grid.ensemble.ok
         held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]
-        share = np.mean(held, axis=0) if held else np.full(config.n_factors, np.nan)
+        share = np.mean(held, axis=0) if held else np.full(prepared.model.n_factors, np.nan)
         tables.append(_spectrum_rows(beta, optimum, share))
     return pd.concat(tables, ignore_index=True)
 

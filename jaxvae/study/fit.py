@@ -6,12 +6,12 @@ Everything here sees `fit` only; what members say of later dates is evaluated, n
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
@@ -27,7 +27,7 @@ from jaxvae.study.conditions import (
     sector_numbers,
     with_past,
 )
-from jaxvae.study.config import StudyConfig, preset_of
+from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
@@ -66,22 +66,23 @@ class Trained(NamedTuple):
     evaluation: Evaluation
 
 
-def prepare(panel: Panel, config: StudyConfig) -> Prepared:
+def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Prepared:
     """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
-    training rows.
+    training rows. split: of the dates, by default `split_dates`.
 
     Raises DataError on too few dates, or a column with too few cells or that does not vary.
     """
-    check_panel(panel.to_frame(), config.n_factors)
-    split = split_dates(panel.n_dates)
+    preset = preset_of(config)
+    asked = preset.model.build(panel.n_assets).n_factors
+    check_panel(panel.to_frame(), asked)
+    split = split_dates(panel.n_dates) if split is None else split
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
-    preset = preset_of(config)
     if preset.informed:
         require_knowledge(panel, model_name(config.model))
     known = fit_conditions(panel, split.fit, preset.model.build(panel.n_assets).facts)
     preset, model = _for_panel(panel, preset, len(known[0]), split)
-    if model.n_factors != config.n_factors:
+    if config.n_factors not in (AUTO, model.n_factors):
         raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
     conditions = with_past(row_conditions(panel, *known), values, model.recurrence)
     in_fit = np.zeros(panel.n_dates)
@@ -192,16 +193,26 @@ def refit(
     diverge are left out."""
     first = chosen - chosen % config.seeds
     seeds = slice(first, first + config.seeds)
-    members = jax.tree.map(lambda leaf: leaf[seeds].copy(), grid.ensemble.members)
-    members.hyperparameters.row_weights[:] = 1.0
-    members.hyperparameters.validation_weights[:] = 0.0
-    members.hyperparameters.last_epoch[:] = np.maximum(grid.ensemble.best_epoch[seeds], 1)
+    members = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
+    members = for_refits(members, grid.ensemble.best_epoch[seeds])
     data = training_data(prepared, prepared.split.fit.stop)
     trained = train_members(prepared, config, data, members, report, stage)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
     return jax.tree.map(lambda leaf: leaf[ok], trained)
+
+
+def for_refits(members: Members, best_epoch: Int[np.ndarray, " member"]) -> Members:
+    """The same members to be trained on all rows, each for its own best epoch."""
+    given: Any = members.hyperparameters
+    return members._replace(
+        hyperparameters=given._replace(
+            row_weights=np.ones_like(given.row_weights),
+            validation_weights=np.zeros_like(given.validation_weights),
+            last_epoch=np.maximum(best_epoch, 1).astype(given.last_epoch.dtype),
+        )
+    )
 
 
 def train_members(

@@ -11,7 +11,7 @@ from jaxvae.study.gaps import is_incomplete
 NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
 
 
-def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], list[str]]:
+def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
     """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
 
     Temporal ones stand beside models with a memory alone. On one BLAS thread: on many small
@@ -19,7 +19,6 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], l
 
     Args:
         prepared: The panel; `fit` alone is looked at.
-        n_factors: K of the models.
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.
@@ -28,7 +27,7 @@ def fit_baselines(prepared: Prepared, n_factors: int) -> tuple[dict[str, Law], l
         DataError: PCA or factor analysis could not be fitted.
     """
     split, remembers = prepared.split, prepared.model.recurrence is not None
-    known = Development(prepared.values[split.fit], split.train.stop, n_factors)
+    known = Development(prepared.values[split.fit], split.train.stop, prepared.model.n_factors)
     incomplete = is_incomplete(prepared.values)
     laws, unfitted = {}, []
     with threadpool_limits(1):

@@ -22,6 +22,7 @@ from jaxvae.runs.results import (
     write_drawings,
 )
 
+OPTIONAL = ("spectrum", "candidates")
 PARAMETERS = ("members", "refits")
 STUDY_LAYOUT = Layout(
     command="study",
@@ -36,6 +37,7 @@ STUDY_LAYOUT = Layout(
         "factors": TableLayout(index=("date",), dates=("date",)),
         "loadings": TableLayout(index=("asset",), names=("asset",)),
         "covariance": TableLayout(index=("asset",), names=("asset",)),
+        "candidates": TableLayout(),
     },
     trees={
         "arrays": "arrays.safetensors",
@@ -92,8 +94,8 @@ def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
     config, tables, trees = results
     try:
         parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
-        needed = {name: tables[name] for name in STUDY_LAYOUT.tables if name != "spectrum"}
-        known = {"spectrum": tables.get("spectrum"), **needed}
+        needed = {name: tables[name] for name in STUDY_LAYOUT.tables if name not in OPTIONAL}
+        known = {**{name: tables.get(name) for name in OPTIONAL}, **needed}
         return {"config": config, "arrays": trees["arrays"], "parameters": parameters, **known}
     except KeyError as error:
         raise FolderError(f"{folder} is not whole: it has no {error}") from error

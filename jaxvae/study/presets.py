@@ -27,8 +27,10 @@ class Preset(NamedTuple):
 
     model: the family's configuration. train: its training. learning_rate: Adam's.
     rank: of simplicity, from 0; of two that are level the simpler is preferred.
-    races: whether it is among the families that a study chooses from.
+    races: whether it is among the families that a study chooses from. Those whose likelihoods are
+        given the dates before, and so answer another question, are not.
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
+    kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
     """
 
     model: Family
@@ -37,8 +39,14 @@ class Preset(NamedTuple):
     rank: int
     races: bool = True
     informed: bool = False
+    kind: str = ""
+    use: str = ""
 
 
+LARGE_MOVES = (
+    "Loadings hold for small moves, and no covariance shows the bend: take large moves from "
+    "scenarios."
+)
 PRESETS = {
     # The summed squared error is, but for a constant, the likelihood of noise of variance ½.
     "notebook": Preset(
@@ -53,12 +61,16 @@ PRESETS = {
         TrainConfig(epochs=200, warmup_epochs=50, weight_decay=0.1),
         learning_rate=1e-2,
         rank=6,
+        kind="Bent: returns bend with factors that act together",
+        use=LARGE_MOVES,
     ),
     "linear": Preset(
         AdditiveConfig(degree=1),
         TrainConfig(epochs=300, warmup_epochs=0),
         learning_rate=1e-2,
         rank=0,
+        kind="Linear: returns are linear in the factors, nothing bends",
+        use="Loadings and covariance say all there is to say, as those of factor analysis do.",
     ),
     # Factors come into use one at a time.
     "additive": Preset(
@@ -66,26 +78,36 @@ PRESETS = {
         TrainConfig(epochs=800, warmup_epochs=0, curriculum_epochs=500, patience=None),
         learning_rate=1e-2,
         rank=4,
+        kind="Bent: returns are curves of the factors",
+        use=LARGE_MOVES,
     ),
     "student": Preset(
         AdditiveConfig(degree=1, likelihood="student"),
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=1,
+        kind="Heavy-tailed: linear in the factors, and some dates are wild for all assets at once",
+        use="The covariance holds on average; losses in the tail exceed a normal's, so take them "
+        "from scenarios.",
     ),
     "volatility": Preset(
         AdditiveConfig(degree=1, likelihood="volatility"),
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=3,
+        kind="Volatile: all assets share a volatility that moves, and each has wild dates of its "
+        "own",
+        use="The covariance is a mean over calm and wild dates; take tails from scenarios.",
     ),
     "conditional": Preset(
         ConditionalConfig(),
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=5,
-        races=False,
         informed=True,
+        kind="Told: what is known of a date says how its factors move",
+        use="Covariance and scenarios are averages over what was known of the dates; ask for "
+        "scenarios under what you assume.",
     ),
     # Full batches and an objective without noise bear a larger learning rate.
     "autoregressive": Preset(
@@ -93,12 +115,14 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=0, batch_size=ALL_ROWS, patience=None),
         learning_rate=2e-2,
         rank=2,
+        races=False,
     ),
     "temporal": Preset(
         TemporalConfig(),
         TrainConfig(epochs=30, batch_size=128, warmup_epochs=0, weight_decay=2.0),
         learning_rate=1e-2,
         rank=7,
+        races=False,
     ),
 }
 # For windows of few rows. The posterior mean of a linear model is linear (under "student", in the
@@ -119,7 +143,7 @@ MODELS = tuple(name for name in PRESETS if name != "notebook")
 def make_preset(
     model: Any,
     *,
-    n_factors: int,
+    n_factors: int | None = None,
     epochs: int | None = None,
     warmup: int | None = None,
     capacity: float | None = None,
@@ -134,7 +158,7 @@ def make_preset(
         model: a preset's name; or a model of the caller's own, trained as `static` is: a family's
             configuration, or what makes a `Model` for a number of assets, a function or an object
             with a method `build`.
-        n_factors: latent factors of a preset; a caller's own model has its own.
+        n_factors: latent factors of a preset, None for its own; a caller's own model has its own.
         epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
             come into use in the same share of them.
         warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
@@ -153,11 +177,13 @@ def make_preset(
     return preset._replace(train=changed, learning_rate=rate)
 
 
-def _preset_of(model: Any, n_factors: int, presets: Mapping[str, Preset]) -> Preset:
+def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:
     """A preset by its name with a number of factors, or `static` with a model of one's own."""
     if isinstance(model, str):
         preset = presets[check_choice("model", model, presets)]
         family: Any = preset.model
+        if n_factors is None:
+            return preset
         return preset._replace(model=replace(family, n_factors=n_factors))
     return PRESETS["static"]._replace(model=family_of(model))
 

@@ -10,6 +10,7 @@ from jaxvae.training.ensemble import Progress
 
 Report = Callable[[str, Progress | None], None]
 STAGES = {
+    "select": "Choosing model and factors",
     "train": "Training the ensemble",
     "refit": "Refitting the chosen β",
     "count": "Counting factors",

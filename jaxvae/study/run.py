@@ -11,6 +11,7 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
+from jaxvae.study.select import STAGE, select
 from jaxvae.study.study import Study
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
@@ -25,8 +26,8 @@ def run_study(
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 
-    1. Split by time; standardise by mean and standard deviation of `fit`; fit the
-       classical baselines.
+    1. Split by time; standardise by mean and standard deviation of `fit`. Choose the model and
+       the number of factors where they are left open (`select`); fit the classical baselines.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
     3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
     4. Train members with fewer factors at that β, to count how many are of use on `validation`.
@@ -34,21 +35,23 @@ def run_study(
 
     panel: or a DataFrame of returns.
     config: the settings; by default those of `StudyConfig`.
-    on_progress: called with the stage ("train", "refit", "count", "score") and where it stands,
-        None where that is not known.
+    on_progress: called with the stage ("select", "train", "refit", "count", "score") and where it
+        stands, None where that is not known.
     stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
         folder; by default memory.
 
     Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
     """
-    config = config or StudyConfig()
-    prepared = fit.prepare(as_panel(panel, for_fitting=True), config)
-    # Before hours of training, since a panel that cannot carry them is refused.
-    baselines = fit_baselines(prepared, config.n_factors)
 
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
 
+    panel = as_panel(panel, for_fitting=True)
+    selection = select(panel, config or StudyConfig(), report(STAGE), stage)
+    config = selection.config
+    prepared = fit.prepare(panel, config)
+    # Before hours of training, since a panel that cannot carry them is refused.
+    baselines = fit_baselines(prepared)
     on_progress("train", None)
     grid = fit.train_grid(prepared, config, report("train"), stage("train", Trained))
     chosen = fit.choose(grid, prepared.split, config)
@@ -57,4 +60,4 @@ def run_study(
     kept = stage("count", Trained)
     sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
-    return score.summarise(prepared, config, grid, refits, sweep, chosen, baselines)
+    return score.summarise(prepared, selection, grid, refits, sweep, chosen, baselines)

@@ -29,7 +29,12 @@ from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
-from jaxvae.study.describe import describe_study, study_notes
+from jaxvae.study.describe import (
+    describe_selection,
+    describe_study,
+    study_identity,
+    study_notes,
+)
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Prepared, Trained
@@ -39,6 +44,7 @@ from jaxvae.study.gaps import completed, completion_note, missing_notes, unfores
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
+from jaxvae.study.select import Selection
 from jaxvae.study.study import Study
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
@@ -76,7 +82,7 @@ class TrainedStudy(NamedTuple):
 
 def summarise(
     prepared: Prepared,
-    config: StudyConfig,
+    selection: Selection,
     grid: Trained,
     refits: Trained,
     sweep: Sweep,
@@ -85,10 +91,11 @@ def summarise(
 ) -> Study:
     """Score, align and tabulate.
 
-    grid: all members. refits: those of the chosen β that did not diverge. sweep: members of
-    fewer factors. chosen: the member that validation chose, and its β with it. baselines: what
-    `fit_baselines` gave.
+    selection: what the study is of. grid: all members. refits: those of the chosen β that did not
+    diverge. sweep: members of fewer factors. chosen: the member that validation chose, and its β
+    with it. baselines: what `fit_baselines` gave.
     """
+    config = selection.config
     fitted, best = fitted_members(refits.ensemble), likeliest(prepared, refits)
     found = TrainedStudy(prepared, config, grid, refits, chosen, fitted, best)
     aligned = align(prepared, grid, chosen, config)
@@ -116,9 +123,11 @@ def summarise(
                 found,
                 aligned,
                 [*scores.doubts, *unfitted],
-                [*scores.of_past, *_gap_notes(prepared), *completion],
+                [*selection.notes, *scores.of_past, *_gap_notes(prepared), *completion],
             ),
             "refit_factors": reported.names,
+            "identity": study_identity(prepared.panel, selection.asked),
+            "selection": describe_selection(selection),
         },
         members=members,
         metrics=scores.metrics,
@@ -138,6 +147,7 @@ def summarise(
         spectrum=_spectrum(whole, grid, config),
         family=prepared.preset.model,
         rankings=rankings_table(members),
+        candidates=selection.candidates,
     )
 
 
@@ -252,9 +262,9 @@ def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
     return [f"{lost} of {config.seeds} refits diverged and were left out."] if lost else []
 
 
-def _score_members(grid: Trained, config: StudyConfig) -> list[Scored]:
+def _score_members(grid: Trained) -> list[Scored]:
     return [
-        _score(grid, index, "vae", "train", MEMBER_SPLITS, config)._replace(member=index)
+        _score(grid, index, "vae", "train", MEMBER_SPLITS)._replace(member=index)
         for index in range(len(grid.ensemble.ok))
     ]
 
@@ -265,7 +275,7 @@ def _score_rows(
     """Scores of every member, the ensemble, the consensus and the baselines."""
     n_kept, factors = aligned.factors.shape[1], aligned.factors
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
-    scored = [*_score_members(found.grid, found.config), *vaes, joint, *baselines]
+    scored = [*_score_members(found.grid), *vaes, joint, *baselines]
     return metrics_table(scored, _context(found.prepared), found.config.root_seed)
 
 
@@ -273,7 +283,7 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
     """Rows of the metrics table that only an ensemble can have."""
     prepared, config, grid, refits = found[:4]
     seeds = [
-        _score(refits, index, SEED_MODEL, "fit", ("test",), config)._replace(member=index)
+        _score(refits, index, SEED_MODEL, "fit", ("test",))._replace(member=index)
         for index in range(len(refits.ensemble.ok))
     ]
     betas, usable = np.repeat(config.betas, config.seeds), np.asarray(grid.ensemble.ok)
@@ -312,12 +322,11 @@ def _score(
     name: str,
     fitted_on: str,
     splits: tuple[str, ...],
-    config: StudyConfig,
 ) -> Scored:
     evaluation = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
     return Scored(
         model=name,
-        n_factors=config.n_factors,
+        n_factors=evaluation.factors.shape[1],
         fitted_on=fitted_on,
         splits=splits,
         log_likelihood=evaluation.likelihood.value,
@@ -344,7 +353,7 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
 
 
 def _score_best(found: TrainedStudy) -> Scored:
-    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS, found.config)
+    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS)
 
 
 def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
@@ -354,7 +363,7 @@ def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date 
     mixed: Any = mix_estimates(bounds)
     return Scored(
         model="vae_ensemble",
-        n_factors=found.config.n_factors,
+        n_factors=found.prepared.model.n_factors,
         fitted_on="fit",
         splits=REFIT_SPLITS,
         log_likelihood=mixed.value,

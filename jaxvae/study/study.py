@@ -36,6 +36,8 @@ class Study:
     parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
         nested dict of arrays with the member axis first; kept in `checkpoints/`.
     family: of a caller's own model; None for the one that `config` names.
+    candidates: models and numbers of factors that the study chose from (see `select`); None where
+        both were given.
     spectrum: which factors each β loses, in theory and among members; None where β KL is not the
         objective, which the theory is of. This and the last two tables: see `evidence.py`.
     """
@@ -53,6 +55,7 @@ class Study:
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
     spectrum: pd.DataFrame | None = None
+    candidates: pd.DataFrame | None = None
     family: Family | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:

@@ -286,11 +286,11 @@ def _open_factors(
 ) -> Float[Array, " factor"]:
     """The factors of the mask that an epoch may use: one more after each equal part of the
     curriculum, all of them from its end on."""
-    n_factors = factor_mask.shape[0]
     if config.curriculum_epochs == 0:
         return factor_mask
-    n_open = 1 + epoch * n_factors // config.curriculum_epochs
-    return jnp.where(jnp.arange(n_factors) < n_open, factor_mask, 0.0)
+    order = jnp.cumsum(factor_mask).astype(jnp.int32)
+    n_open = 1 + epoch * order[-1] // config.curriculum_epochs
+    return jnp.where(order <= n_open, factor_mask, 0.0)
 
 
 def _validation_objective(

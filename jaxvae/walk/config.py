@@ -40,7 +40,7 @@ class WalkConfig:
     expanding: bool = option(False, "all windows begin with the first date")
     seeds: int = like(StudyConfig, "seeds", 2)
     betas: tuple[float, ...] = like(StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0))
-    n_factors: int = like(StudyConfig, "n_factors", 5)
+    n_factors: int = like(StudyConfig, "n_factors", 5, choices=())
     model: str = like(StudyConfig, "model", "linear", choices=tuple(WINDOWS))
     epochs: int | None = like(StudyConfig, "epochs", None)
     baseline_factors: int = option(3, "", least=1)

@@ -23,7 +23,10 @@ from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.interrupts import SECONDS_BETWEEN_LOOKS
 
-SMALL = ["--seeds", "2", "--betas", "1", "--factors", "2", "--epochs", "20", "--quiet"]
+SMALL = [
+    *("--seeds", "2", "--betas", "1", "--factors", "2", "--model", "static"),
+    *("--epochs", "20", "--quiet"),
+]
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
 
 
@@ -108,7 +111,11 @@ def test_odd_tickers_stay_text(tmp_path):
         (["study", "--epochs", "0"], 2, "epochs: 0"),
         (["study", "--capacity", "-1"], 2, "--capacity: -1.0 is too small"),
         (["study", "--free-bits", "nan"], 2, "--free-bits: nan is not finite"),
-        (["study", "--warmup", "500"], 2, "--warmup: 500 exceeds the 200 epochs"),
+        (
+            ["study", "--warmup", "500", "--model", "static"],
+            2,
+            "--warmup: 500 exceeds the 200 epochs",
+        ),
         (
             ["study", "--capacity", "1", "--free-bits", "1"],
             2,

@@ -292,7 +292,11 @@ def test_scenarios_from_the_command_line(told_folder, capsys):
     ("words", "code", "said"),
     [
         ("study --data {}/returns.csv --model conditional", 1, "give --covariates, --sectors"),
-        ("study --covariates calendar", 2, "--covariates: they go with --model conditional"),
+        (
+            "study --covariates calendar --model linear",
+            2,
+            "--covariates: they go with --model auto or conditional",
+        ),
         ("study --model conditional --covariates vix", 2, "'vix' is no file, and not one of"),
         ("study --model conditional --covariates {0}/index.csv {0}/returns.csv", 2, "into one"),
         ("study --model conditional --covariates {}/returns.csv --data sp500", 1, "no row for"),

@@ -1,5 +1,7 @@
 """The scikit-learn façade keeps scikit-learn's habits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -9,13 +11,14 @@ from sklearn.preprocessing import StandardScaler
 from small import returns
 
 from jaxvae.integrations.sklearn import VAEFactors
+from jaxvae.study.select import Selection
 
 X = 0.01 * returns(1, 120) + 0.002
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return VAEFactors(2, epochs=40, n_samples=32).fit(X)
+    return VAEFactors(2, model="static", epochs=40, n_samples=32).fit(X)
 
 
 def test_shapes(fitted):
@@ -32,7 +35,7 @@ def test_reconstruction_is_in_the_datas_units(fitted):
 
 
 def test_score_is_a_density_in_the_datas_units(fitted):
-    scaled = VAEFactors(2, epochs=40, n_samples=32).fit(10 * X)
+    scaled = VAEFactors(2, model="static", epochs=40, n_samples=32).fit(10 * X)
     gap = fitted.score(X) - scaled.score(10 * X)
     assert gap == pytest.approx(X.shape[1] * np.log(10), abs=0.05)
 
@@ -54,11 +57,34 @@ def test_the_same_state_gives_the_same_factors(fitted):
 
 
 def test_it_stands_in_a_pipeline():
-    pipeline = make_pipeline(StandardScaler(), VAEFactors(2, epochs=40))
+    pipeline = make_pipeline(StandardScaler(), VAEFactors(2, model="static", epochs=40))
     assert pipeline.fit_transform(X).shape == (120, 2)
 
 
 @pytest.mark.parametrize(("bad", "words"), [(X[:3], "minimum of 10"), (X * np.nan, "NaN")])
 def test_bad_input_is_refused(bad, words):
     with pytest.raises(ValueError, match=words):
-        VAEFactors(2).fit(bad)
+        VAEFactors(2, model="static").fit(bad)
+
+
+def test_few_rows_are_of_the_linear_family():
+    few = VAEFactors(2, epochs=5).fit(X[:50])
+    assert few.model_ == VAEFactors(2, model="linear", epochs=5).fit(X[:50]).model_
+    assert few.model_.facts.linear
+
+
+def test_it_takes_what_a_study_of_the_rows_would_choose(monkeypatch):
+    asked = []
+
+    def choose(panel, config, split):
+        asked.append((panel.values, config, split))
+        return Selection(replace(config, model="student", n_factors=3), config)
+
+    monkeypatch.setattr("jaxvae.integrations.sklearn.select", choose)
+    chosen = VAEFactors("auto", epochs=5).fit(X)
+    assert chosen.transform(X).shape == (120, 3)
+    assert chosen.model_.log_likelihood is not None
+    ((values, config, split),) = asked
+    np.testing.assert_array_equal(values, X)
+    assert (config.model, config.n_factors) == ("auto", "auto")
+    assert split[:3] == (slice(0, 96), slice(96, 120), slice(0, 120))

@@ -14,7 +14,9 @@ from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.run import run_study
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood, metrics_table
 
-CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, epochs=6, likelihood_samples=32)
+CONFIG = StudyConfig(
+    seeds=2, betas=(1.0,), n_factors=2, model="static", epochs=6, likelihood_samples=32
+)
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
 COPIED = PANEL.values.copy()
 COPIED[:, 5] = COPIED[:, 2]

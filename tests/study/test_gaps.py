@@ -143,7 +143,7 @@ def test_a_mask_of_ones_is_the_plain_model(likelihood):
 
 def test_complete_panels_are_prepared_as_ever():
     panel = linear_panel(0, n_dates=80, n_assets=6, n_factors=2)[0]
-    config = StudyConfig(n_factors=2)
+    config = StudyConfig(n_factors=2, model="static")
     assert prepare(panel, config).preset.model.masked is False
     assert prepare(panel, config).preset.train.hidden_cells == 0
     values = panel.values.copy()
@@ -372,7 +372,7 @@ def test_a_member_cannot_learn_an_asset_that_is_not_there_yet(panel):
     values = panel.values.copy()
     values[:70, 4] = np.nan
     with pytest.raises(DataError, match=r"'STOCK_004' has 19 values .* at least 30 are needed"):
-        prepare(replace(panel, values=values), StudyConfig(n_factors=2))
+        prepare(replace(panel, values=values), StudyConfig(n_factors=2, model="static"))
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_study_that_was_read_back_is_asked_with_its_model(studies, tmp_path):
 
 def test_another_number_of_factors_is_refused():
     with pytest.raises(OptionError, match="n_factors: 5, but the model has 2"):
-        run_study(PANEL, StudyConfig(model=principal_components, **GRID))
+        run_study(PANEL, StudyConfig(model=principal_components, n_factors=5, **GRID))
 
 
 @pytest.fixture(scope="module")

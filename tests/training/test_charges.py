@@ -166,13 +166,17 @@ def test_a_capacity_rises_linearly_and_nothing_is_chosen_before_it_has():
     assert float(training._capacity(jnp.int32(0), at_once)) == 3.0
 
 
+def static(**changes):
+    return StudyConfig(model="static", n_factors=2, **changes)
+
+
 def test_a_study_takes_the_settings_in_place_of_its_presets():
-    plain = preset_of(StudyConfig()).train
-    assert preset_of(StudyConfig(warmup=7)).train == replace(plain, warmup_epochs=7)
-    assert preset_of(StudyConfig(free_bits=0.2)).train == replace(plain, free_bits=0.2)
-    held = preset_of(StudyConfig(capacity=4.0, epochs=90)).train
+    plain = preset_of(static()).train
+    assert preset_of(static(warmup=7)).train == replace(plain, warmup_epochs=7)
+    assert preset_of(static(free_bits=0.2)).train == replace(plain, free_bits=0.2)
+    held = preset_of(static(capacity=4.0, epochs=90)).train
     assert (held.capacity, held.capacity_epochs, held.warmup_epochs) == (4.0, 45, 0)
-    assert preset_of(StudyConfig(capacity=4.0, warmup=3)).train.warmup_epochs == 3
+    assert preset_of(static(capacity=4.0, warmup=3)).train.warmup_epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -186,7 +190,7 @@ def test_a_study_takes_the_settings_in_place_of_its_presets():
 def test_a_report_says_what_beta_means(changes, words):
     """And has no closed form of β KL where the objective is another."""
     panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
-    config = StudyConfig(n_factors=2, **changes)
+    config = static(**changes)
     prepared = prepare(panel, config)
     notes = describe._charge_notes(prepared)
     if words is None:

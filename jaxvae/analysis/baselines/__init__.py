@@ -20,6 +20,7 @@ from jaxvae.analysis.baselines.table import (
     Development,
     Law,
     choose_n_factors,
+    most_factors,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "fit_multivariate_t_shrunk",
     "fit_pca",
     "fit_pca_sizes",
+    "most_factors",
 ]

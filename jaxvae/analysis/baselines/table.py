@@ -100,13 +100,20 @@ def choose_n_factors(
     return candidates[int(scores.argmax())], scores
 
 
+def most_factors(train: Float[np.ndarray, "date asset"]) -> int:
+    """The largest K that is tried on training returns: 15, and no more than half of the assets and
+    a third of the dates; at least 1."""
+    n_dates, n_assets = train.shape
+    return max(1, min(MOST_FACTORS, n_assets // 2, n_dates // 3))
+
+
 def _at_best(fit_sizes: SizesFitter) -> Callable[[Development], Law]:
     """At the K of up to 15 that validation prefers."""
 
     def fit(known: Development) -> Law:
         train, validation = known.values[: known.n_train], known.values[known.n_train :]
-        most = min(MOST_FACTORS, train.shape[1] // 2, len(train) // 3)
-        best, _ = choose_n_factors(fit_sizes, train, validation, range(1, max(most, 1) + 1))
+        sizes = range(1, most_factors(train) + 1)
+        best, _ = choose_n_factors(fit_sizes, train, validation, sizes)
         return next(fit_sizes(known.values, [best]))
 
     return fit

@@ -1,0 +1,53 @@
+"""Choosing among models by held-out scores: the simplest that is level with the best."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxvae.analysis.bootstrap import block_means
+
+
+class Ranking(NamedTuple):
+    """Candidates by their scores.
+
+    chosen: place of the simplest candidate within one standard error of the best.
+    score: mean over dates; NaN where a candidate has none. score_error: its standard error.
+    difference: to the best, 0 or below. difference_error: its standard error, paired by date.
+    """
+
+    chosen: int
+    score: Float[np.ndarray, " candidate"]
+    score_error: Float[np.ndarray, " candidate"]
+    difference: Float[np.ndarray, " candidate"]
+    difference_error: Float[np.ndarray, " candidate"]
+
+
+def simplest_within_error(
+    rng: np.random.Generator,
+    scores: Float[np.ndarray, "candidate date"],
+    complexity: Int[np.ndarray, " candidate"],
+) -> Ranking:
+    """The one-standard-error rule on differences paired by date.
+
+    Errors are standard deviations of means of circular block resamples (`bootstrap.block_means`),
+    as differences of log-likelihoods cluster with volatility.
+
+    Args:
+        rng: Source of the blocks' starts.
+        scores: Log-likelihood of dates that no candidate was fitted on; a row of NaN for a
+            candidate that has none, at least one without.
+        complexity: Of two candidates that are level the lower is preferred, of equals the first.
+
+    Source: Breiman, Friedman, Olshen and Stone (1984), "Classification and regression trees",
+    § 3.4; there the error is that of the best score and not of the difference.
+    """
+    means = scores.mean(axis=1)
+    best = int(np.nanargmax(means))
+    series = np.concatenate([scores, scores - scores[best]]).T
+    errors = block_means(rng, np.nan_to_num(series), block_length=None).std(axis=0)
+    score_error, difference_error = np.where(np.isfinite(means), np.split(errors, 2), np.nan)
+    difference = means - means[best]
+    level = np.flatnonzero(difference >= -difference_error)
+    chosen = int(level[np.argmin(complexity[level])])
+    return Ranking(chosen, means, score_error, difference, difference_error)

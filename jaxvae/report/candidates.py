@@ -1,0 +1,157 @@
+"""The choice of a study's model and number of factors: who stood, and why the winner won."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxvae.report import draw
+from jaxvae.report.content import Answer, Grid
+from jaxvae.report.results import StudyResults
+from jaxvae.report.text import counted, number
+from jaxvae.report.verdicts import has_no_factor
+
+PER_DATE = "nats per date"
+NEARBY = 2  # factors more and less than the winner's that a figure has to show
+CANDIDATES_NOTE = (
+    "Validation dates, of fits on the training dates at β = 1, the equal mixture of two seeds; "
+    "± one standard error, by blocks of dates. Of candidates within one standard error of the "
+    "best, paired by date, the simplest is chosen: by its family first, then by its factors. Test "
+    "dates took no part."
+)
+
+
+class CandidateRow(NamedTuple):
+    """A candidate, in the columns of the table."""
+
+    family: str
+    factors: int
+    log_likelihood: float
+    standard_error: float
+    difference: float
+    difference_error: float
+    chosen: bool
+
+
+class Choice(NamedTuple):
+    """What the candidates' table says.
+
+    won: its row that was chosen. families: the likeliest row of each, the likeliest family first.
+    sizes: rows of the chosen family, by number of factors.
+    """
+
+    won: CandidateRow
+    families: list[CandidateRow]
+    sizes: list[CandidateRow]
+
+
+def choice_of(study: StudyResults) -> Choice | None:
+    """None where model and number of factors were given."""
+    if study.candidates is None:
+        return None
+    table = study.candidates[list(CandidateRow._fields)].dropna()
+    rows = [CandidateRow(*row) for row in table.itertuples(index=False)]
+    ordered = sorted(rows, key=lambda row: -row.log_likelihood)
+    (won,) = (row for row in rows if row.chosen)
+    names = dict.fromkeys(row.family for row in ordered)
+    return Choice(
+        won=won,
+        families=[next(row for row in ordered if row.family == name) for name in names],
+        sizes=sorted(row for row in rows if row.family == won.family),
+    )
+
+
+def kind_answer(study: StudyResults) -> list[Answer]:
+    """What kind of panel this is, where families were compared, and what that means for use."""
+    choice, kind = choice_of(study), study.config.get("selection", {}).get("kind")
+    if choice is None or len(choice.families) < 2 or not kind:
+        return []
+    verdict, use = kind
+    if has_no_factor(study):
+        verdict = "Noise: no number of factors is likelier than none"
+        use = "What follows is of the smallest model, and shows nothing."
+    words = f"{use} {choice_words(study)}"
+    return [Answer("What kind of panel is this?", verdict, words)]
+
+
+def choice_words(study: StudyResults) -> str:
+    """Who stood and why the winner won, in a sentence; none where nothing was chosen."""
+    choice = choice_of(study)
+    if choice is None:
+        return ""
+    won, others, best = choice.won, choice.families, choice.families[0]
+    what = f"{won.family} with {counted(won.factors, 'factor')}"
+    stood = f"Of {counted(len(choice.sizes), 'number')} of factors on validation dates"
+    if len(others) > 1:
+        names = ", ".join(sorted(row.family for row in others))
+        stood = f"Of {len(others)} families ({names}) on validation dates"
+    if won != best:
+        return (
+            f"{stood}, {what} is the simplest within one standard error of the best: "
+            f"{number(-won.difference)} ± {number(won.difference_error)} {PER_DATE} behind "
+            f"{best.family} with {best.factors}."
+        )
+    if len(others) == 1:
+        return f"{stood}, {what} is the likeliest."
+    rival = others[1]
+    return (
+        f"{stood}, {what} is the likeliest, {number(-rival.difference)} ± "
+        f"{number(rival.difference_error)} {PER_DATE} ahead of the next, {rival.family} with "
+        f"{rival.factors}."
+    )
+
+
+def candidate_table(study: StudyResults) -> Grid | None:
+    """The likeliest of each family, the likeliest first."""
+    choice = choice_of(study)
+    if choice is None:
+        return None
+    rows = [
+        [
+            row.family,
+            str(row.factors),
+            _with_error(row.log_likelihood, row.standard_error),
+            _with_error(row.difference, row.difference_error) if row.difference < 0 else "best",
+        ]
+        for row in choice.families
+    ]
+    return Grid(["Family", "Factors", "Validation log-likelihood", "Difference to the best"], rows)
+
+
+def candidates_figure(study: StudyResults) -> Figure | None:
+    """Differences to the best with their standard errors: of families, and of numbers of
+    factors."""
+    choice = choice_of(study)
+    if choice is None:
+        return None
+    figure, (left, right) = draw.small_multiples(2, 2, 2.9)
+    names = [f"{row.family}, {row.factors}" for row in choice.families]
+    _points(left, range(len(names)), choice.families, choice.won)
+    left.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
+    draw.tidy(left, "", f"difference, {PER_DATE}", "The likeliest of each family")
+    _points(right, [row.factors for row in choice.sizes], choice.sizes, choice.won)
+    near = [row for row in choice.sizes if abs(row.factors - choice.won.factors) <= NEARBY]
+    lowest = min(-0.02, *(row.difference - row.difference_error for row in near))
+    right.set_ylim(1.15 * lowest, -0.12 * lowest)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    draw.tidy(right, "factors", "", f"Numbers of factors of {choice.won.family}")
+    return draw.set_message(figure, choice_words(study).rstrip("."))
+
+
+def _points(
+    axes: Axes, places: Sequence[int], rows: Sequence[CandidateRow], won: CandidateRow
+) -> None:
+    """A dot with its standard error for each row, the winner's filled."""
+    axes.axhline(0.0, color=draw.ABSENT, linewidth=1.0, zorder=1)
+    for place, row in zip(places, rows, strict=True):
+        style: dict[str, Any] = {"mfc": draw.VAE if row == won else "white", "ms": 6.0}
+        colour = draw.VAE if row == won else draw.MUTED
+        axes.errorbar(
+            place, row.difference, row.difference_error, fmt="o", color=colour, capsize=3, **style
+        )
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{number(value)} ± {number(error)}"

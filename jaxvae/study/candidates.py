@@ -1,0 +1,135 @@
+"""A candidate for a study: a family trained on `train`, with several numbers of factors at once,
+and scored on `validation`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logsumexp
+
+from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.members import ask, fitted_members
+from jaxvae.models import make_batch
+from jaxvae.models.model import Batch
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.count_factors import with_factors
+from jaxvae.study.fit import Prepared, for_refits
+from jaxvae.training.ensemble import Ensemble, Progress, member_grid, train_ensemble
+from jaxvae.training.state import Data
+from jaxvae.training.streams import Stream
+
+SEEDS = 2
+TRAINED_SHARE = 0.8
+
+
+class Candidate(NamedTuple):
+    """A family on the panel, with the most factors that may be asked of it.
+
+    extra: how many of its factors move volatility and no returns.
+    """
+
+    name: str
+    prepared: Prepared
+    extra: int
+
+
+class Scores(NamedTuple):
+    """Log-likelihood of the validation dates, nats in standard units, by number of factors and
+    seed; NaN where a seed diverged."""
+
+    log_likelihood: Float[np.ndarray, "size seed date"]
+
+
+def train_candidate(
+    candidate: Candidate,
+    config: StudyConfig,
+    sizes: Sequence[int],
+    report: Callable[[Progress], None],
+) -> Scores:
+    """Train a candidate's seeds with each number of factors, and score them on `validation`.
+
+    As a study trains its members and then refits them: first on the first four fifths of `train`,
+    stopped by the last fifth, then on all of `train` for as many epochs as were best; the latter
+    alone where nothing stops them. One program serves both.
+    """
+    prepared, n_train = candidate.prepared, candidate.prepared.split.train.stop
+    n_first, model, preset = int(TRAINED_SHARE * n_train), prepared.model, prepared.preset
+    train = replace(preset.train, batch_size=min(preset.train.batch_size, n_first))
+    first = _data_of(prepared, n_first, n_first, train.batch_size)
+    members = member_grid(range(SEEDS), (1.0,), first, model, preset.learning_rate, train.epochs)
+    members, ok = with_factors(members, np.array(sizes)), np.bool_(True)
+    n_members = len(members.seed)
+    fit = functools.partial(
+        train_ensemble,
+        jax.random.key(config.root_seed),
+        model=model,
+        config=train,
+        tile_width=_tile_width(),
+    )
+    if train.patience is not None:
+        members.hyperparameters.row_weights[:, n_first:] = 0.0
+        ensemble = fit(
+            first,
+            members,
+            on_progress=lambda where: report(where._replace(members=2 * n_members)),
+        )
+        ok, stopped = ensemble.ok, ensemble.best_epoch
+        members = for_refits(members, stopped)
+    ensemble = fit(
+        _data_of(prepared, n_first, n_train, train.batch_size),
+        members,
+        on_progress=lambda where: report(
+            where._replace(done=where.done + n_members, members=2 * n_members)
+        ),
+    )
+    scores = np.where((ok & ensemble.ok)[:, None], _score(candidate, config, ensemble), np.nan)
+    return Scores(scores.reshape(len(sizes), SEEDS, -1))
+
+
+def _score(
+    candidate: Candidate, config: StudyConfig, ensemble: Ensemble
+) -> Float[np.ndarray, "member date"]:
+    """Members' log-likelihood of the validation dates, all with the same draws."""
+    prepared = candidate.prepared
+    key = Stream.EVALUATION.key(config.root_seed)
+    shared = {"key": key, "batch": _batch_of(prepared, prepared.split.validation)}
+    likelihood: Any = ask(
+        log_likelihood,
+        fitted_members(ensemble),
+        shared,
+        tile_width=_tile_width(),
+        model=prepared.model,
+        n_samples=config.likelihood_samples,
+    )
+    return np.asarray(likelihood.value, np.float64)
+
+
+def _tile_width() -> int:
+    """A candidate's seeds are a tile: the same program for however many numbers of factors."""
+    return -(-SEEDS // jax.local_device_count())
+
+
+def _data_of(prepared: Prepared, n_first: int, n_used: int, batch_size: int) -> Data:
+    """All rows of `train`, of which members use the first so many, and those that stop them."""
+    n_train = prepared.split.train.stop
+    rows, last = (_batch_of(prepared, slice(k, n_train)) for k in (0, n_first))
+    return Data(rows, last, jnp.int32(-(-n_used // batch_size)))
+
+
+def _batch_of(prepared: Prepared, rows: slice) -> Batch:
+    return make_batch(prepared.values[rows], prepared.conditions[rows])
+
+
+def mixture_of_seeds(scores: Scores) -> Float[np.ndarray, "size date"]:
+    """Log-likelihood of the equal mixture of the seeds that did not diverge, as a study reports
+    its ensemble; NaN where all did."""
+    sound = np.isfinite(scores.log_likelihood)
+    total = logsumexp(np.where(sound, scores.log_likelihood, -np.inf), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mixed = total - np.log(sound.sum(axis=1))
+    return np.where(sound.any(axis=1), mixed, np.nan)

@@ -1,0 +1,313 @@
+"""Which model and how many factors: candidates trained on `train`, ranked on `validation`.
+
+All families first, with as many factors as a factor analysis has use for, three quarters and half
+of them: where returns bend, a curve counts as a factor of its own there. Then the winner with fewer
+and more, through the same program, since how many factors a member uses is an array among its
+hyperparameters. The simplest candidate within one standard error of the best is chosen. Every one
+is trained on `train` alone and stopped by its last fifth (`candidates`), so that the dates which
+rank it took no part in it; the test part is never looked at.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from jaxvae.analysis import baselines
+from jaxvae.analysis.selection import Ranking, simplest_within_error
+from jaxvae.data.checks import check_panel
+from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
+from jaxvae.errors import DataError, OptionError
+from jaxvae.study.candidates import (
+    SEEDS,
+    TRAINED_SHARE,
+    Candidate,
+    Scores,
+    mixture_of_seeds,
+    train_candidate,
+)
+from jaxvae.study.config import AUTO, StudyConfig, preset_of, presets_of
+from jaxvae.study.count_factors import without_factors
+from jaxvae.study.fit import prepare
+from jaxvae.study.gaps import is_incomplete
+from jaxvae.study.presets import MODELS, PRESETS
+from jaxvae.study.threads import in_threads
+from jaxvae.training.ensemble import Progress
+from jaxvae.training.store import InMemory, Stages, Store, in_memory
+from jaxvae.training.streams import Stream
+
+STAGE = "select"
+LEAST_DATES = 60  # below it nothing is ranked on a handful of dates
+SIMPLEST = "linear"
+MORE_FACTORS = 2  # than a factor analysis has use for
+REACH = 2  # factors more and less than the best's
+
+
+class Selection(NamedTuple):
+    """What a study is of, and why.
+
+    config: with a model and a number of factors. asked: as it was given.
+    candidates: a row a candidate, see `_tabulate`; None where nothing was to be chosen.
+    n_found: factors that move returns and that validation dates have use for, 0 where none does;
+        None where their number was given.
+    notes: what the report must say of it.
+    """
+
+    config: StudyConfig
+    asked: StudyConfig
+    candidates: pd.DataFrame | None = None
+    n_found: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _Race(NamedTuple):
+    """What candidates share. store: of the stage, where each leaves its `Scores`."""
+
+    panel: Panel
+    config: StudyConfig
+    split: Split
+    report: Callable[[Progress], None]
+    store: Store
+
+
+class _Entry(NamedTuple):
+    """A family with a number of factors, and its scores of the validation dates, of the mixture of
+    its seeds; NaN where all diverged."""
+
+    family: Candidate
+    n_factors: int
+    scores: Float[np.ndarray, " date"]
+
+
+def select(
+    panel: Panel,
+    config: StudyConfig,
+    report: Callable[[Progress], None] = lambda progress: None,
+    stage: Stages = in_memory,
+    split: Split | None = None,
+) -> Selection:
+    """Choose the model and the number of factors that the configuration leaves open.
+
+    Args:
+        panel: of which the dates of `fit` are looked at.
+        config: with "auto" for what is to be chosen.
+        report: called now and then with where training stands.
+        stage: where finished candidates are kept.
+        split: of the dates, by default `split_dates`.
+
+    Raises:
+        DataError, OptionError: the panel cannot carry a study with these settings.
+    """
+    settled = _without_choice(panel, config)
+    if settled is not None:
+        return Selection(settled, config)
+    check_panel(panel.to_frame(), 1)
+    split = split_dates(panel.n_dates) if split is None else split
+    race = _Race(panel, config, split, report, stage(STAGE, Scores) or InMemory())
+    start, most = _numbers_of_factors(race)
+    families, notes = _families(race, most)
+    is_open = config.n_factors == AUTO
+    if len(families) == 1 and not is_open:
+        chosen = replace(config, model=families[0].name)
+        return Selection(chosen, config, notes=tuple(notes))
+    entries = _first_round(race, families, first_sizes(start) if is_open else [start])
+    ranking = _rank(race, entries)
+    place = len(families)
+    while is_open and (sizes := _untried(entries, entries[ranking.chosen], most)):
+        entries += _further_round(race, entries[ranking.chosen].family, sizes, place)
+        ranking, place = _rank(race, entries), place + 1
+    won = entries[ranking.chosen]
+    least = 1 + won.family.extra
+    return Selection(
+        replace(config, model=won.family.name, n_factors=max(won.n_factors, least)),
+        config,
+        _tabulate(entries, ranking),
+        max(0, won.n_factors - won.family.extra) if is_open else None,
+        (*notes, *_of_the_past(race, won)),
+    )
+
+
+def _without_choice(panel: Panel, config: StudyConfig) -> StudyConfig | None:
+    """The configuration where it leaves nothing to choose; else None."""
+    if config.preset is None and config.model in (AUTO, *MODELS):
+        return None if AUTO in (config.model, config.n_factors) else config
+    n_factors = preset_of(config).model.build(panel.n_assets).n_factors
+    named = config if config.preset is None else replace(config, model="static")
+    return replace(named, n_factors=n_factors) if config.n_factors == AUTO else named
+
+
+def _numbers_of_factors(race: _Race) -> tuple[int, int]:
+    """How many factors families are compared with, and the most that are tried: the number that
+    makes validation likeliest under a factor analysis, and two more."""
+    if race.config.n_factors != AUTO:
+        n_factors = int(race.config.n_factors)
+        return n_factors, n_factors
+    values = race.panel.values[race.split.fit]
+    values = fit_scaler(values).standardise(values)
+    train, validation = (values[rows] for rows in race.split[:2])
+    sizes = range(1, baselines.most_factors(train) + 1)
+    with threadpool_limits(1):
+        start, _ = baselines.choose_n_factors(
+            baselines.fit_factor_analysis_sizes, train, validation, sizes
+        )
+    return start, min(start + MORE_FACTORS, race.panel.n_assets - 1)
+
+
+def _families(race: _Race, most: int) -> tuple[list[Candidate], list[str]]:
+    """The families that suit panel and settings; and what is to be said of their choice."""
+    panel, config, notes = race.panel, race.config, []
+    known, found, errors = presets_of(config), [], []
+    if config.model == AUTO and panel.n_dates < LEAST_DATES:
+        known = {SIMPLEST: known[SIMPLEST]} if SIMPLEST in known else known
+        notes = [f"{panel.n_dates} dates are too few to choose among models: it is `{SIMPLEST}`."]
+    for name, preset in known.items():
+        if config.model == AUTO and preset.informed and panel.covariates is None:
+            continue
+        extra = 0
+        if config.n_factors == AUTO:
+            facts = preset.model.build(panel.n_assets).facts
+            extra = 0 if facts.volatility_factor is None else 1
+        asked = replace(config, model=name, n_factors=most + extra)
+        try:
+            found.append(Candidate(name, prepare(panel, asked, race.split), extra))
+        except OptionError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found, notes
+
+
+def first_sizes(start: int) -> list[int]:
+    """Numbers of factors that all families are compared with: half, three quarters and all of those
+    of a factor analysis."""
+    return sorted({-(-start // 2), -(-3 * start // 4), start})
+
+
+def near_sizes(size: int, most: int) -> list[int]:
+    """Numbers of factors to try beside one: none, and up to two fewer and more, at most `most`."""
+    return [0, *(k for k in range(size - REACH, size + REACH + 1) if 1 <= k <= most)]
+
+
+def _untried(entries: list[_Entry], best: _Entry, most: int) -> list[int]:
+    """What is left to try of the best entry's family, of numbers of factors near to its own; beside
+    none at all, with volatility alone where the family has it."""
+    family = best.family
+    near = [k + family.extra for k in near_sizes(best.n_factors - family.extra, most)]
+    tried = {entry.n_factors for entry in entries if entry.family.name == family.name}
+    return sorted({0, *near} - tried)
+
+
+def _first_round(race: _Race, families: list[Candidate], sizes: list[int]) -> list[_Entry]:
+    """All families with each number of factors that move returns, trained side by side."""
+    of_family = [[size + family.extra for size in sizes] for family in families]
+    kept = [race.store.get(place) for place in range(len(families))]
+    missing = [place for place, scores in enumerate(kept) if scores is None]
+    jobs = [
+        functools.partial(train_candidate, families[place], race.config, of_family[place])
+        for place in missing
+    ]
+    n_members = 2 * SEEDS * len(sizes) * len(jobs)  # each is trained and refitted
+    for job, scores in in_threads(jobs, n_members, race.report):
+        _keep(race, missing[job], scores)
+        kept[missing[job]] = scores
+    return [
+        _Entry(family, size, mixed)
+        for family, own, scores in zip(families, of_family, kept, strict=True)
+        for size, mixed in zip(own, mixture_of_seeds(scores), strict=True)
+    ]
+
+
+def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int) -> list[_Entry]:
+    """A family with further numbers of factors; without any a constant, where its noise is
+    known."""
+    prepared, entries = family.prepared, []
+    noise = prepared.model.facts.noise
+    if sizes[0] == 0 and noise is not None and not prepared.conditions.shape[1]:
+        known = prepared.values[race.split.train]
+        later = prepared.values[prepared.split.validation]
+        entries, sizes = [_Entry(family, 0, without_factors(noise, known, later))], sizes[1:]
+    if not sizes:
+        return entries
+    scores = race.store.get(place)
+    if scores is None:
+        scores = train_candidate(family, race.config, sizes, race.report)
+        _keep(race, place, scores)
+    scored = zip(sizes, mixture_of_seeds(scores), strict=True)
+    return [*entries, *(_Entry(family, size, mixed) for size, mixed in scored)]
+
+
+def _keep(race: _Race, place: int, scores: Scores) -> None:
+    """Processes that share a run all need the choice before their shares: each makes it, which
+    comes to the same, and one writes it down."""
+    if race.store.owns(0):
+        race.store.put(place, scores)
+
+
+def _rank(race: _Race, entries: list[_Entry]) -> Ranking:
+    """The simplest entry that is level with the best: by its family first, then by its factors.
+
+    Raises DataError where every candidate diverged.
+    """
+    scores = np.stack([entry.scores for entry in entries])
+    if not np.isfinite(scores).all(axis=1).any():
+        raise DataError("every candidate diverged: look for outliers in the data")
+    ranks = np.array([PRESETS[entry.family.name].rank for entry in entries])
+    sizes = np.array([entry.n_factors for entry in entries])
+    rng = Stream.RESAMPLING.generator(race.config.root_seed)
+    return simplest_within_error(rng, scores, ranks * (1 + sizes.max()) + sizes)
+
+
+def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
+    """A row a candidate, by family in the order of simplicity.
+
+    family, factors: what it is. seeds: that were trained. log_likelihood: of a validation date, of
+    the seeds' mixture, mean over dates, nats in standard units; with standard_error. difference: to
+    the best; with difference_error, paired by date. chosen: whether the study is of it.
+    """
+    table = pd.DataFrame(
+        {
+            "family": [entry.family.name for entry in entries],
+            "factors": [entry.n_factors for entry in entries],
+            "seeds": SEEDS,
+            "log_likelihood": ranking.score,
+            "standard_error": ranking.score_error,
+            "difference": ranking.difference,
+            "difference_error": ranking.difference_error,
+            "chosen": np.arange(len(entries)) == ranking.chosen,
+        }
+    )
+    rank = table.family.map(lambda name: PRESETS[name].rank)
+    order = np.lexsort([table.factors, rank])
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _of_the_past(race: _Race, won: _Entry) -> list[str]:
+    """A sentence where exponentially weighted covariances are likelier on validation than the
+    winner, by more than a standard error."""
+    prepared = won.family.prepared
+    values = prepared.values[race.split.fit]
+    if is_incomplete(values):
+        return []
+    try:
+        with threadpool_limits(1):
+            law = baselines.fit_ewma_t(
+                values[race.split.train], int(TRAINED_SHARE * race.split.train.stop)
+            )
+            of_past = law.log_likelihood(values)[race.split.validation]
+    except DataError:
+        return []
+    rng = Stream.RESAMPLING.generator(race.config.root_seed)
+    ranking = simplest_within_error(rng, np.stack([won.scores, of_past]), np.arange(2))
+    lead, error = -ranking.difference[0], ranking.difference_error[0]
+    if ranking.chosen == 0:
+        return []
+    return [
+        "The past would help: on validation dates covariances that forget (EWMA, t innovations) "
+        f"are {lead:.2f} ± {error:.2f} nats per date ahead of `{won.family.name}`; the model "
+        "`temporal` forecasts from the past."
+    ]

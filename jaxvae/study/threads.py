@@ -1,0 +1,65 @@
+"""Jobs in threads of one process: while one's program is compiled another trains."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from jaxvae.training.ensemble import Progress
+
+SECONDS_BETWEEN_REPORTS = 0.2
+Result = TypeVar("Result")
+Job = Callable[[Callable[[Progress], None]], Result]
+
+
+class _Stopped(Exception):
+    """The caller has given up."""
+
+
+def in_threads(
+    jobs: Sequence[Job[Result]], n_members: int, report: Callable[[Progress], None]
+) -> Iterator[tuple[int, Result]]:
+    """Run jobs, as many at once as there are cores.
+
+    Args:
+        jobs: each is called with a `report` of its own, which it calls at its edges and whose
+            errors it lets pass.
+        n_members: of all jobs together.
+        report: called in the caller's thread, with the sum of what the jobs reported. Where it
+            raises no further job begins, and those in work end at their next edge.
+
+    Yields:
+        The place of each job with its result, in the order in which they end.
+    """
+    stopped, latest = threading.Event(), dict[int, Progress]()
+
+    def run(place: int) -> Result:
+        def note(progress: Progress) -> None:
+            latest[place] = progress
+            if stopped.is_set():
+                raise _Stopped
+
+        return jobs[place](note)
+
+    pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1)
+    places: dict[Future[Result], int] = {pool.submit(run, i): i for i in range(len(jobs))}
+    waiting = set(places)
+    try:
+        while waiting:
+            ended, waiting = wait(waiting, SECONDS_BETWEEN_REPORTS, FIRST_COMPLETED)
+            for future in ended:
+                yield places[future], future.result()
+            if latest:
+                report(_sum_of(list(latest.values()), n_members))
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:
+    """Members done and in work of all jobs; epochs of those in work."""
+    done = sum(part.done for part in parts)
+    in_work = sum(part.in_work for part in parts)
+    epoch, epochs = (sum(values) for values in zip(*(part[3:] for part in parts), strict=True))
+    return Progress(done, in_work, n_members, epoch, epochs)
