@@ -25,7 +25,7 @@ from jaxvae.training.state import Data, make_hyperparameters
 from jaxvae.training.streams import Stream
 
 CONSTANT = 1e-9
-TRAINED_SHARE = 0.8  # the other rows stop the training
+FITTED_SHARE = 0.8  # the other rows stop the training
 
 
 class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,7 +82,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
         if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
             raise DataError("X has a column that does not vary; leave it out")
-        n_train = int(TRAINED_SHARE * len(X))
+        n_train = int(FITTED_SHARE * len(X))
         preset = self._choose(X, n_train)
         model = preset.model.build(X.shape[1])
         if model.recurrence is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
 from jaxvae.models import describe_family
-from jaxvae.study.presets import MODELS, PRESETS, Preset, make_preset, model_name
+from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset, model_name
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
 
@@ -94,12 +94,12 @@ def presets_of(config: StudyConfig) -> dict[str, Preset]:
 def preset_of(config: StudyConfig) -> Preset:
     """The model that is asked for and its training, with what the configuration changes of them;
     with as many factors as the preset has where none are asked for."""
-    if config.preset is not None and config.model not in (AUTO, "static"):
+    if config.preset is not None and config.model not in (AUTO, MODEL_OF[config.preset]):
         raise OptionError(
             "model",
             f"{config.model!r} does not go with ",
             Option("preset", config.preset),
-            ", which is static",
+            f", which is {MODEL_OF[config.preset]}",
         )
     return make_preset(
         config.preset or config.model,

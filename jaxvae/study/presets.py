@@ -138,6 +138,9 @@ WINDOWS = {
     **{name: PRESETS[name] for name in ("static", "additive", "volatility")},
 }
 MODELS = tuple(name for name in PRESETS if name != "notebook")
+MODEL_OF: dict[str | None, str] = {
+    "notebook": "static"
+}  # the family of a preset that is no model of its own
 
 
 def make_preset(

@@ -35,7 +35,7 @@ from jaxvae.study.config import AUTO, StudyConfig, preset_of, presets_of
 from jaxvae.study.count_factors import without_factors
 from jaxvae.study.fit import prepare
 from jaxvae.study.gaps import is_incomplete
-from jaxvae.study.presets import MODELS, PRESETS
+from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS
 from jaxvae.study.threads import in_threads
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import InMemory, Stages, Store, in_memory
@@ -137,7 +137,7 @@ def _without_choice(panel: Panel, config: StudyConfig) -> StudyConfig | None:
     if config.preset is None and config.model in (AUTO, *MODELS):
         return None if AUTO in (config.model, config.n_factors) else config
     n_factors = preset_of(config).model.build(panel.n_assets).n_factors
-    named = config if config.preset is None else replace(config, model="static")
+    named = replace(config, model=MODEL_OF.get(config.preset, config.model))
     return replace(named, n_factors=n_factors) if config.n_factors == AUTO else named
 
 
