@@ -35,7 +35,6 @@ TWICE = {
     "NOISE_FLOOR",
     "PARTS",
     "ROUNDING",
-    "SHARES",
     "Weights",
     "advance",
     "covariance",
