@@ -140,7 +140,8 @@ def test_hard_rows_are_drawn_again_and_no_others(monkeypatch):
     once = plain(key, variables=NOTHING, batch=batch)
     hard = np.asarray(once.effective_samples) < 32
     assert 0.1 < hard.mean() < 0.9
-    np.testing.assert_allclose(once.value[~hard], bound.value[~hard], rtol=1e-5)
+    # Two programs: a narrow posterior amplifies how they round.
+    np.testing.assert_allclose(once.value[~hard], bound.value[~hard], atol=1e-3)
     assert np.max(once.standard_error) > importance.LARGEST_ERROR
     assert np.max(bound.standard_error) < importance.LARGEST_ERROR
 
