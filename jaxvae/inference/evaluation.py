@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.inference.importance import LARGEST_ERROR, log_likelihood
+from jaxvae.inference.importance import is_hard, log_likelihood
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.distributions import Distribution
@@ -79,7 +79,7 @@ def evaluate_members(
     shared = {"key": key, "batch": batch}
     settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
     found: Evaluation = ask(evaluate, fitted, shared, **settings)
-    hard = np.asarray(found.likelihood.standard_error) > LARGEST_ERROR
+    hard = np.asarray(is_hard(found.likelihood, n_samples))
     if model.facts.ordered or not hard.any():
         return found
     again = ask(log_likelihood, fitted, shared, **settings)

@@ -3,8 +3,8 @@
 An encoder is a poor proposal: trained at β its variance is about β times the posterior's, and below
 β ≈ ½ the weights' variance is infinite. So its mean is only where the search for each row's modes
 starts (`modes`), and draws come from a mixture around these (`proposal`). With a linear decoder and
-Gaussian noise that is the exact posterior. Rows whose standard error stays large are drawn again,
-more often, from a mixture that is adapted to them.
+Gaussian noise that is the exact posterior. Rows with few effective samples are drawn again, more
+often, from a mixture that is adapted to them. A mode that nobody found is not in any error.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,11 @@ from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, stra
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
-# The logarithm of a mean weight errs by -½ its squared standard error, here -.03 nats: a row above
-# this is drawn again, and one that stays above it is not to be trusted.
+# The logarithm of a mean weight errs by about -½ its squared standard error, here -.03 nats: above
+# this it is not to be trusted.
 LARGEST_ERROR = 0.25
+# A row is drawn again where a smaller share of its samples than this is effective.
+EFFECTIVE_SHARE = 0.25
 
 
 class Draws(NamedTuple):
@@ -55,10 +57,10 @@ def log_likelihood(
 
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward; it
-    is infinite for one sample. A row whose standard error exceeds ¼ nat, by which it would err
-    downward by .03 nats, is drawn again unless `redraw` is false, which compiles in half the time:
-    1,792 samples adapt its mixture, as many come from that. Of a model that knows its likelihood no
-    sample is drawn: the error is 0, every sample effective.
+    is infinite for one sample. A row of whose samples less than a quarter are effective is drawn
+    again unless `redraw` is false, which compiles in half the time: 1,792 samples adapt its
+    mixture, as many come from that. Of a model that knows its likelihood no sample is drawn: the
+    error is 0, every sample effective.
 
     Args:
         key: Of the draws.
@@ -72,6 +74,18 @@ def log_likelihood(
         value = model.log_likelihood(variables, batch)
         return LikelihoodEstimate(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
     return _posterior_mean(key, model, variables, batch, n_samples, _nothing, redraw).likelihood
+
+
+def is_hard(
+    estimate: LikelihoodEstimate, n_samples: int
+) -> Bool[Array | np.ndarray, "*members row"]:
+    """Rows that want more samples: of theirs less than a quarter are effective.
+
+    Args:
+        estimate: Of each row, from the first draws.
+        n_samples: How many these were.
+    """
+    return estimate.effective_samples < EFFECTIVE_SHARE * n_samples
 
 
 def _nothing(
@@ -155,7 +169,7 @@ def _posterior_mean(
         put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
         return left.at[row].set(False), put
 
-    hard = found.likelihood.standard_error > LARGEST_ERROR
+    hard = jnp.asarray(is_hard(found.likelihood, n_samples))
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), again, (hard, found))[1]
 
 

@@ -95,7 +95,7 @@ def log_mixture(
     whichever component it came from (Veach & Guibas 1995)."""
     used = factors_used(variables, factors)
     residual = used[None] * (factors[None] - proposal.mean)
-    offset = jnp.einsum("crji,crj->cri", proposal.cholesky, residual)
+    offset = jnp.sum(proposal.cholesky * residual[..., None], axis=-2)
     diagonal = jnp.diagonal(proposal.cholesky, axis1=-2, axis2=-1)
     # A factor that is not in use has a precision of its own, and no part in the density.
     terms = used[None] * (jnp.log(diagonal) - 0.5 * LOG_2PI)

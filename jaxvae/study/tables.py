@@ -35,6 +35,7 @@ from jaxvae.analysis.nulls import (
     shifted_scores,
 )
 from jaxvae.data.panel import Split
+from jaxvae.inference.importance import LARGEST_ERROR
 from jaxvae.training.streams import Stream
 
 REFIT_SPLITS = ("fit", "test")
@@ -44,6 +45,9 @@ COLUMNS = ("model", "member", "factors", "split", "metric", "value")
 SEED_MODEL = "vae_seed"
 # Their axes are compared with the true ones on the test part, by scores that cost more.
 COMPARED_BY_AXES = ("consensus", "vae_best", SEED_MODEL, "pca", "factor_analysis")
+# A likelihood is unreliable where more of the dates than this are estimated from too few effective
+# samples: such a date may err by several nats.
+MOST_DOUBTFUL = 0.01
 IN_PRIOR_UNITS = ("vae", "vae_best", SEED_MODEL)
 
 
@@ -242,8 +246,10 @@ def _scores(scored: Scored, split: str, context: ScoringData) -> Iterator[tuple[
     if scored.standard_error is not None:
         error = scored.standard_error[rows]
         yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))
+        yield "unreliable", float((error > LARGEST_ERROR).mean() > MOST_DOUBTFUL)
     if scored.effective_samples is not None:
         yield "effective_samples", float(scored.effective_samples[rows].mean())
+        yield "effective_samples_min", float(scored.effective_samples[rows].min())
     if scored.squared_error is not None:
         yield from _reconstruction_scores(scored, rows, context)
     if scored.factors is None:

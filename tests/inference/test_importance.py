@@ -120,3 +120,13 @@ def test_memory_does_not_grow_with_the_samples():
         sizes[n_samples] = program.memory_analysis().temp_size_in_bytes
     weights = 4 * (1024 - 32) * len(batch.values)
     assert sizes[1024] - sizes[32] < 3.5 * weights
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 7])
+def test_few_samples_are_as_many_as_asked_for(n_samples):
+    """Fewer than the proposal has components: each gets its share or none."""
+    key, variables = jax.random.key(0), Variables({}, {}, ALL)
+    bound = RUN(key, curved_model(), variables, make_batch(VALUES[:4, :3]), n_samples=n_samples)
+    assert bound.value.shape == (4,)
+    assert np.isfinite(bound.value).all()
+    assert (np.asarray(bound.effective_samples) <= 1792).all()

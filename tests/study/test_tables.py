@@ -105,6 +105,17 @@ def test_standard_error_is_that_of_the_mean():
     assert value(table, "log_likelihood_se", "test") == pytest.approx(0.3 / 30**0.5)
 
 
+@pytest.mark.parametrize(("poor", "unreliable"), [(0, 0.0), (1, 1.0)])
+def test_few_effective_samples_are_told_of(poor, unreliable):
+    effective, error = np.full(N, 90.0), np.full(N, 0.05)
+    effective[-1], error[-1] = (1.2, 0.9) if poor else (20.0, 0.2)
+    effective[0] = 1.0  # of another split
+    scored = Scored("m", 2, "fit", ("test",), np.zeros(N), error, effective)
+    table = metrics_table([scored], CONTEXT, 0)
+    assert value(table, "effective_samples_min", "test") == effective[-1]
+    assert value(table, "unreliable", "test") == unreliable
+
+
 def test_comparisons_are_paired_by_date():
     swings = 100 * RNG.normal(size=N)
     ours = Scored("ours", 2, "fit", ("test",), swings + 1.0)
