@@ -137,7 +137,10 @@ def candidates_figure(study: StudyResults) -> Figure | None:
     right.set_ylim(1.15 * lowest, -0.12 * lowest)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     draw.tidy(right, "factors", "", f"Numbers of factors of {choice.won.family}")
-    return draw.set_message(figure, choice_words(study).rstrip("."))
+    won = choice.won
+    why = "the likeliest" if won == choice.families[0] else "the simplest near the likeliest"
+    message = f"{won.family} with {counted(won.factors, 'factor')} is {why} on validation dates"
+    return draw.set_message(figure, message)
 
 
 def _points(

@@ -34,10 +34,11 @@ def study_opening(study: StudyResults) -> Opening:
         f"{counted(panel['n_test'], 'date')} · {counted(len(study.members), 'VAE')}: "
         f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')}"
     )
-    if study.candidates is not None:
+    given = answers(study)
+    if study.candidates is not None and not any(choice_words(study) in one.text for one in given):
         facts += f". {choice_words(study)}"
     title = f"Latent factors in “{config['name']}”"
-    return Opening(title, facts, answers(study), tables.score_table(study))
+    return Opening(title, facts, given, tables.score_table(study))
 
 
 def study_document(study: StudyResults) -> Document:
@@ -61,8 +62,7 @@ def study_document(study: StudyResults) -> Document:
         *section("Scores on the test dates", opening.scores, *_score_notes(study)),
         *section(
             "Which model, and how many factors?",
-            Prose(choice_words(study), note=False), "candidates",
-            candidate_table(study), Prose(CANDIDATES_NOTE),
+            "candidates", candidate_table(study), Prose(CANDIDATES_NOTE),
         ),
         *section("The factors, one by one", tables.factor_table(study), *_factor_notes(study)),
         *section(
