@@ -230,6 +230,8 @@ def train_members(
     model, width = prepared.model, config.tile_width
 
     def evaluated(ensemble: Ensemble) -> Trained:
+        if model.principal is not None:
+            ensemble = ensemble._replace(variables=model.principal(ensemble.variables))
         # All with the same draws, so that members are compared by what they learned alone.
         shared = {"key": key, "batch": prepared.batch}
         n_samples, fitted = config.likelihood_samples, fitted_members(ensemble)
