@@ -16,8 +16,8 @@ PACKAGES = ("jax", "flax", "optax", "numpy", "scikit-learn")
 
 
 def parse(description: str | None, groups: Sequence[str] = ()) -> argparse.Namespace:
-    """--quick for a size that only shows that the script runs; --out for where the JSON goes;
-    --only for some of the groups, of a script that has any."""
+    """--quick for a size that only shows that the script runs; --out for where the JSON goes; for
+    a script that has groups, --only for some of them."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -16,6 +16,7 @@ from jaxvae.inference.evaluation import Evaluation, evaluate, posterior_means
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models.model import Variables, make_batch
+from jaxvae.study.candidates import TRAINED_SHARE
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.presets import Preset
 from jaxvae.study.select import LEAST_DATES, SIMPLEST, select
@@ -25,7 +26,6 @@ from jaxvae.training.state import Data, make_hyperparameters
 from jaxvae.training.streams import Stream
 
 CONSTANT = 1e-9
-FITTED_SHARE = 0.8  # the other rows stop the training
 
 
 class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,7 +82,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
         if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
             raise DataError("X has a column that does not vary; leave it out")
-        n_train = int(FITTED_SHARE * len(X))
+        n_train = int(TRAINED_SHARE * len(X))
         preset = self._choose(X, n_train)
         model = preset.model.build(X.shape[1])
         if model.recurrence is not None:
@@ -103,7 +103,8 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         state, _ = run(key, data, hyperparameters, model=self.model_, config=preset.train)
         if not state.ok:
             raise DataError("the training diverged: look for outliers in X, or lower beta")
-        self.variables_: Variables = state.best
+        turn = model.principal or (lambda variables: variables)
+        self.variables_: Variables = turn(state.best)
         outputs = self._evaluate(values, n_samples=8)
         self.loadings_ = np.asarray(outputs.loadings, np.float64) * self.scaler_.scale[:, None]
         return self

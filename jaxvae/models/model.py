@@ -132,6 +132,8 @@ class Model(NamedTuple):
 
     What other models do without:
 
+    principal(variables) -> variables of the same law of returns in principal axes, where it leaves
+        its factors' axes free; host arrays, any axes of members first
     complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
         themselves uncertain
     marginal(variables, factors, batch) -> p(z) of each row by itself, where `prior` is not that
@@ -151,6 +153,7 @@ class Model(NamedTuple):
     posterior: Callable[[Variables, Batch], Distribution] | None = None
     moments: Callable[[Variables, Batch], tuple[Array, Array]] | None = None
     objective: Callable[[Variables, Batch], Objective] | None = None
+    principal: Callable[[Variables], Variables] | None = None
     complexity: Callable[[Variables], Float[Array, ""]] | None = None
     marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
     ahead: Callable[[Variables, Batch], Distribution] | None = None

@@ -32,6 +32,7 @@ from jaxvae.models.model import (
     in_use,
     standard_normal_prior,
 )
+from jaxvae.models.principal_axes import make_principal
 
 NORMALISATIONS = ("batch", "layer", "none")
 NOISES = ("asset", "scalar", "fixed")
@@ -102,6 +103,11 @@ class PerceptronConfig(Family):
             skip=self.skip,
         )
 
+    @property
+    def axes_are_free(self) -> bool:
+        """Whether a rotation of the factors that move returns changes nothing, and is known."""
+        return False
+
     def build(self, n_assets: int) -> Model:
         return _static_vae(self, n_assets)
 
@@ -124,6 +130,10 @@ class AdditiveConfig(PerceptronConfig):
     @property
     def linear(self) -> bool:
         return self.degree == 1 and LIKELIHOODS[self.likelihood].volatility_factor is None
+
+    @property
+    def axes_are_free(self) -> bool:
+        return self.degree == 1
 
     def decoder(self, n_assets: int) -> "Decoder":
         noise = (self.likelihood, self.noise, self.noise_variance)
@@ -267,6 +277,9 @@ def _static_vae(config: PerceptronConfig, n_assets: int) -> Model:
             ),
         ),
     )
+    if config.axes_are_free:
+        first = 0 if likelihood.volatility_factor is None else likelihood.volatility_factor + 1
+        model = model._replace(principal=make_principal(first))
     return with_exact_answers(model) if config.linear else model
 
 

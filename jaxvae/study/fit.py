@@ -230,6 +230,8 @@ def train_members(
     model, width = prepared.model, config.tile_width
 
     def evaluated(ensemble: Ensemble) -> Trained:
+        if model.principal is not None:
+            ensemble = ensemble._replace(variables=model.principal(ensemble.variables))
         outputs = evaluate_members(
             key,
             model,
