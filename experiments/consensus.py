@@ -82,7 +82,9 @@ def one_draw(seed, size, config):
         "before_the_rule": all_factors(prepared, factors, vote_weights(prepared, sound)),
         "equal_votes": all_factors(prepared, factors, None),
         "median_member": float(np.median(alone)),
-        "chosen_member": score(prepared, np.asarray(grid.evaluation.factors[chosen], np.float64)),
+        "chosen_member": score(
+            prepared, np.asarray(grid.evaluation.factors[chosen.member], np.float64)
+        ),
         "members_beaten": float((alone < joint).mean()),
         **rank_correlations(prepared, sound, alone),
     }

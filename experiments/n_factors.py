@@ -28,7 +28,7 @@ from jaxvae.data.panel import Panel
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.evidence import numbers_table
-from jaxvae.study.fit import prepare, train_grid
+from jaxvae.study.fit import Choice, prepare, train_grid
 
 PLANTED = 3
 STRENGTHS = (0.5, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0)
@@ -96,7 +96,7 @@ def ensemble_count(values, config):
     assets = tuple(f"STOCK_{k:03d}" for k in range(values.shape[1]))
     prepared = prepare(Panel(0.01 * values, dates, assets), config)
     grid = train_grid(prepared, config, lambda progress: None)
-    sweep = sweep_factors(prepared, grid, 0, config, lambda progress: None)
+    sweep = sweep_factors(prepared, grid, Choice(0, 0, config.seeds), config, lambda progress: None)
     table = numbers_table(prepared, sweep, config)
     numbers = table[table.kind != "size"].set_index("name").factors
     found = table[(table.kind == "size") & (table.factors > 0)]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.training.streams import Stream
 
 
@@ -46,7 +46,7 @@ class Aligned(NamedTuple):
     verdict: Verdict
 
 
-def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -> Aligned:
+def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig) -> Aligned:
     """Line up the factors of all members that did not diverge; learned on `fit`."""
     used = np.asarray(grid.ensemble.ok)
     sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
@@ -59,7 +59,7 @@ def align(prepared: Prepared, grid: Trained, chosen: int, config: StudyConfig) -
     joint = consensus.by_convention(joint, jacobians, prepared.scaler.scale)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
-    chosen_beta = np.float32(config.betas[chosen // config.seeds])
+    chosen_beta = np.float32(config.betas[chosen.beta])
     at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
     verdict = _judge(
         joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config

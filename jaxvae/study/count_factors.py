@@ -15,7 +15,7 @@ from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
 from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared, Trained, train_members, training_data
+from jaxvae.study.fit import Choice, Prepared, Trained, train_members, training_data
 from jaxvae.training.ensemble import Members, Progress
 from jaxvae.training.store import Store
 
@@ -39,7 +39,7 @@ class Sweep(NamedTuple):
 def sweep_factors(
     prepared: Prepared,
     grid: Trained,
-    chosen: int,
+    chosen: Choice,
     config: StudyConfig,
     report: Callable[[Progress], None],
     stage: Store | None = None,
@@ -50,8 +50,8 @@ def sweep_factors(
     Without factors and conditions a member is a constant, whose best values need no training where
     its noise is known.
     """
-    first = chosen - chosen % config.seeds
-    seeds = first + np.flatnonzero(grid.ensemble.ok[first : first + config.seeds])[:MOST_SEEDS]
+    sound = np.flatnonzero(grid.ensemble.ok[chosen.seeds])
+    seeds = chosen.seeds.start + sound[:MOST_SEEDS]
     largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
     sizes, parts, n_known = sizes_tried(prepared.model.n_factors), [largest], 0
     noise = prepared.model.facts.noise

@@ -11,7 +11,7 @@ from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import AUTO, StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
-from jaxvae.study.fit import Prepared, Trained, distributions_of
+from jaxvae.study.fit import Choice, Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import PRESETS, model_name
 from jaxvae.study.select import Selection
@@ -138,7 +138,7 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
 
 
 def describe_study(
-    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: int, aligned: Aligned
+    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: Choice, aligned: Aligned
 ) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
     panel, preset = prepared.panel, prepared.preset
@@ -159,10 +159,10 @@ def describe_study(
         "train_config": preset.train.record(),
         "panel": _describe_panel(prepared),
         "chosen": {
-            "member": chosen,
-            "seed": int(grid.ensemble.members.seed[chosen]),
-            "beta": float(config.betas[chosen // config.seeds]),
-            "best_epoch": int(grid.ensemble.best_epoch[chosen]),
+            "member": chosen.member,
+            "seed": int(grid.ensemble.members.seed[chosen.member]),
+            "beta": float(config.betas[chosen.beta]),
+            "best_epoch": int(grid.ensemble.best_epoch[chosen.member]),
         },
         "reference": None
         if reference is None

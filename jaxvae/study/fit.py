@@ -59,6 +59,27 @@ class Prepared(NamedTuple):
     covariate_scaler: Scaler
 
 
+class Choice(NamedTuple):
+    """A member of the grid, by the places of its β and of its seed.
+
+    beta, seed: places among the study's. n_seeds: at each β; the grid has β as its outer axis.
+    """
+
+    beta: int
+    seed: int
+    n_seeds: int
+
+    @property
+    def member(self) -> int:
+        """Its place among all members."""
+        return self.beta * self.n_seeds + self.seed
+
+    @property
+    def seeds(self) -> slice:
+        """The places of all members at its β."""
+        return slice(self.beta * self.n_seeds, (self.beta + 1) * self.n_seeds)
+
+
 class Trained(NamedTuple):
     """Members and what they say of all dates of the panel."""
 
@@ -137,14 +158,14 @@ def distributions_of(model: Model, batch: Batch) -> Kinds:
     return found[0]
 
 
-def choose(grid: Trained, split: Split, config: StudyConfig) -> int:
+def choose(grid: Trained, split: Split, config: StudyConfig) -> Choice:
     """The member to report, by validation alone: at the β whose seeds have the highest mean
     log-likelihood there, the seed with the highest. Members that diverged do not count."""
     scores = np.asarray(grid.evaluation.likelihood.value)[:, split.validation].mean(axis=1)
     scores = np.where(grid.ensemble.ok, scores, np.nan).reshape(len(config.betas), config.seeds)
     means = [row[np.isfinite(row)].mean() if np.isfinite(row).any() else -np.inf for row in scores]
     best_beta = int(np.argmax(means))
-    return best_beta * config.seeds + int(np.nanargmax(scores[best_beta]))
+    return Choice(best_beta, int(np.nanargmax(scores[best_beta])), config.seeds)
 
 
 def training_data(prepared: Prepared, n_training_rows: int) -> Data:
@@ -184,15 +205,14 @@ def train_grid(
 def refit(
     prepared: Prepared,
     grid: Trained,
-    chosen: int,
+    chosen: Choice,
     config: StudyConfig,
     report: Callable[[Progress], None],
     stage: Store | None = None,
 ) -> Trained:
     """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
     diverge are left out."""
-    first = chosen - chosen % config.seeds
-    seeds = slice(first, first + config.seeds)
+    seeds = chosen.seeds
     members = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
     members = for_refits(members, grid.ensemble.best_epoch[seeds])
     data = training_data(prepared, prepared.split.fit.stop)

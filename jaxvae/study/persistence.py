@@ -4,12 +4,11 @@ import numpy as np
 
 from jaxvae.models import Model
 from jaxvae.study.align import Aligned
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Trained
+from jaxvae.study.fit import Choice, Trained
 
 
 def persistence_arrays(
-    model: Model, grid: Trained, aligned: Aligned, chosen: int, config: StudyConfig
+    model: Model, grid: Trained, aligned: Aligned, chosen: Choice
 ) -> dict[str, np.ndarray]:
     """φ of each consensus factor, under the name "persistence": its members' mean at the chosen β.
     Nothing for other models.
@@ -18,8 +17,7 @@ def persistence_arrays(
     """
     if model.persistence is None:
         return {}
-    first = chosen - chosen % config.seeds
-    seeds = first + np.flatnonzero(aligned.used[first : first + config.seeds])
+    seeds = chosen.seeds.start + np.flatnonzero(aligned.used[chosen.seeds])
     places = np.cumsum(aligned.used)[seeds] - 1
     phi = np.asarray(model.persistence(grid.ensemble.variables), np.float64)[seeds]
     of_consensus = np.take_along_axis(phi, aligned.map.alignment.assignment[places], axis=1)

@@ -37,7 +37,7 @@ from jaxvae.study.describe import (
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.fitted import as_saved, saved_arrays
 from jaxvae.study.flag_degenerate import doubt_likelihoods, jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
@@ -75,7 +75,7 @@ class TrainedStudy(NamedTuple):
     config: StudyConfig
     grid: Trained
     refits: Trained
-    chosen: int
+    chosen: Choice
     fitted: Fitted
     best: int
 
@@ -86,7 +86,7 @@ def summarise(
     grid: Trained,
     refits: Trained,
     sweep: Sweep,
-    chosen: int,
+    chosen: Choice,
     baselines: tuple[dict[str, Law], list[str]],
 ) -> Study:
     """Score, align and tabulate.
@@ -138,7 +138,7 @@ def summarise(
         covariance=_covariance_table(prepared, fitted, config),
         arrays={
             **consensus_arrays(aligned),
-            **persistence_arrays(prepared.model, grid, aligned, chosen, config),
+            **persistence_arrays(prepared.model, grid, aligned, chosen),
             **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
             **saved_arrays(prepared, refits, best, reported),
         },

@@ -25,8 +25,7 @@ from jaxvae.models import (
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
 from jaxvae.study.align import Aligned
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Trained
+from jaxvae.study.fit import Choice, Trained
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.training import batches
 from jaxvae.training import member as train
@@ -379,8 +378,7 @@ def test_persistence_of_a_consensus_factor_is_its_members_at_the_chosen_beta():
     joint = SimpleNamespace(alignment=SimpleNamespace(assignment=assignment))
     aligned = Aligned(joint, np.arange(4) > 0, *[None] * 6)
     grid = Trained(SimpleNamespace(variables=variables), None)
-    config = StudyConfig(seeds=2, betas=(1.0, 2.0), n_factors=2, model="autoregressive")
-    found = persistence_arrays(MODELS["smoother"], grid, aligned, 3, config)["persistence"]
+    found = persistence_arrays(MODELS["smoother"], grid, aligned, Choice(1, 1, 2))["persistence"]
     np.testing.assert_allclose(found, [(0.6 + 0.7) / 2, (0.5 - 0.8) / 2], rtol=1e-5)
     without = MODELS["smoother"]._replace(persistence=None)
-    assert persistence_arrays(without, grid, aligned, 3, config) == {}
+    assert persistence_arrays(without, grid, aligned, Choice(1, 1, 2)) == {}

@@ -16,7 +16,7 @@ from jaxvae.study.align import align
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import Sweep, sizes_tried, sweep_factors
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.study.fit import choose, prepare, train_grid
+from jaxvae.study.fit import Choice, choose, prepare, train_grid
 
 CONFIG = StudyConfig(
     seeds=3,
@@ -96,8 +96,7 @@ def test_planted_factors_are_counted(planted):
 
 def test_members_of_all_factors_are_the_grids(planted):
     prepared, grid, chosen, sweep = planted
-    first = chosen - chosen % CONFIG.seeds
-    own = np.asarray(grid.evaluation.likelihood.value)[first : first + 3]
+    own = np.asarray(grid.evaluation.likelihood.value)[chosen.seeds][:3]
     np.testing.assert_array_equal(sweep.log_likelihood[4], own[:, prepared.split.validation])
 
 
@@ -224,7 +223,7 @@ def test_weak_consensus_factors_are_dropped():
     config = replace(CONFIG, betas=(8.0,))
     prepared = prepare(PANEL, config)
     grid = train_grid(prepared, config, lambda progress: None)
-    aligned = align(prepared, grid, 0, config)
+    aligned = align(prepared, grid, Choice(0, 0, config.seeds), config)
     survives = aligned.judged.survives
     assert survives[0]
     assert not survives[-1]

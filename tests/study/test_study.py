@@ -15,7 +15,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import score as summary
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import prepare, refit, train_grid
+from jaxvae.study.fit import Choice, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
 from jaxvae.study.score import mix_estimates
@@ -349,7 +349,9 @@ def test_a_batch_is_clamped_to_the_training_rows():
 def refits():
     prepared = prepare(PANEL, CONFIG)
     grid = train_grid(prepared, CONFIG, lambda progress: None)
-    return prepared, refit(prepared, grid, 1, CONFIG, lambda progress: None)
+    return prepared, refit(
+        prepared, grid, Choice(0, 1, CONFIG.seeds), CONFIG, lambda progress: None
+    )
 
 
 def test_refits_that_diverged_are_noted(refits):
