@@ -6,13 +6,14 @@ import pandas as pd
 
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.study import fit, score
+from jaxvae.study import fit
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.select import STAGE, select
 from jaxvae.study.study import Study
+from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 
@@ -60,4 +61,4 @@ def run_study(
     kept = stage("count", Trained)
     sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
-    return score.summarise(prepared, selection, grid, refits, sweep, chosen, baselines)
+    return summarise(prepared, selection, grid, refits, sweep, chosen, baselines)

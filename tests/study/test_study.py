@@ -13,12 +13,12 @@ import jaxvae
 from jaxvae.analysis.baselines import BASELINES
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
-from jaxvae.study import score as summary
+from jaxvae.study import summary
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Choice, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
-from jaxvae.study.score import mix_estimates
+from jaxvae.study.score import likeliest, mix_estimates
 from jaxvae.study.study import load_study
 from jaxvae.training.objective import LikelihoodEstimate
 
@@ -367,7 +367,7 @@ def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
     scores = np.zeros((3, PANEL.n_dates), np.float32)
     scores[1, :N_FIT], scores[2, N_FIT:] = 1.0, 9.0
     evaluation = trained.evaluation._replace(likelihood=LikelihoodEstimate(scores, scores, scores))
-    assert summary.likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
+    assert likeliest(prepared, trained._replace(evaluation=evaluation)) == 1
 
 
 def test_too_many_factors_for_the_assets():

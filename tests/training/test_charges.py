@@ -16,7 +16,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study import describe, score
+from jaxvae.study import describe, summary
 from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.decompose_kl import kl_parts, kl_rows
 from jaxvae.study.fit import Trained, prepare
@@ -197,7 +197,7 @@ def test_a_report_says_what_beta_means(changes, words):
         assert notes == []
         return
     assert words in notes[0]
-    assert score._spectrum(prepared, Trained(None, None), config) is None
+    assert summary._spectrum(prepared, Trained(None, None), config) is None
 
 
 def test_a_student_prior_has_no_such_parts():

@@ -1,0 +1,180 @@
+"""From trained members to the tables and arrays of a `Study`."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxvae.analysis.baselines import Law
+from jaxvae.inference.evaluation import reconstruct
+from jaxvae.inference.members import Fitted, ask, fitted_members
+from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
+from jaxvae.models.model import Batch, take_rows
+from jaxvae.study.align import (
+    Aligned,
+    align,
+    as_reported,
+    consensus_arrays,
+    factors_table,
+    loadings_table,
+)
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.count_factors import Sweep
+from jaxvae.study.describe import (
+    describe_selection,
+    describe_study,
+    study_identity,
+    study_notes,
+)
+from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
+from jaxvae.study.figure_data import figure_arrays
+from jaxvae.study.fit import Choice, Prepared, Trained
+from jaxvae.study.fitted import as_saved, saved_arrays
+from jaxvae.study.flag_degenerate import jittered_values
+from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
+from jaxvae.study.persistence import persistence_arrays
+from jaxvae.study.presets import notebook_losses
+from jaxvae.study.score import TrainedStudy, likeliest, member_columns, score_study
+from jaxvae.study.select import Selection
+from jaxvae.study.study import Study
+from jaxvae.study.tables import (
+    members_table,
+    score_baselines,
+)
+from jaxvae.training.streams import Stream
+
+SCENARIOS = 8000
+
+
+def summarise(
+    prepared: Prepared,
+    selection: Selection,
+    grid: Trained,
+    refits: Trained,
+    sweep: Sweep,
+    chosen: Choice,
+    baselines: tuple[dict[str, Law], list[str]],
+) -> Study:
+    """Score, align and tabulate.
+
+    selection: what the study is of. grid: all members. refits: those of the chosen β that did not
+    diverge. sweep: members of fewer factors. chosen: the member that validation chose, and its β
+    with it. baselines: what `fit_baselines` gave.
+    """
+    config = selection.config
+    fitted, best = fitted_members(refits.ensemble), likeliest(prepared, refits)
+    found = TrainedStudy(prepared, config, grid, refits, chosen, fitted, best)
+    aligned = align(prepared, grid, chosen, config)
+    reported = as_reported(prepared, aligned, refits, best)
+    shared = {"batch": prepared.batch}
+    rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
+    laws, unfitted = baselines
+    factor_analysis: Any = laws["factor_analysis_best"]
+    filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
+    whole = prepared._replace(values=filled)
+    scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
+    key = Stream.SCENARIOS.key(config.root_seed)
+    scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+    scores = score_study(found, aligned, scored, rebuilt, scenarios)
+    columns = member_columns(prepared, config, grid, scores.kl)
+    members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
+    completion = completion_note(prepared.values, factor_analysis)
+    rebuilds = {
+        "vae": rebuilt[best],
+        "pca": laws["pca"].reconstruct(prepared.values),
+    }
+    return Study(
+        config={
+            **_described(
+                found,
+                aligned,
+                [*scores.doubts, *unfitted],
+                [*selection.notes, *scores.of_past, *_gap_notes(prepared), *completion],
+            ),
+            "refit_factors": reported.names,
+            "identity": study_identity(prepared.panel, selection.asked),
+            "selection": describe_selection(selection),
+        },
+        members=members,
+        metrics=scores.metrics,
+        history=history_table(prepared, grid),
+        comparisons=scores.comparisons,
+        factors=factors_table(prepared, aligned),
+        loadings=loadings_table(prepared, grid, aligned),
+        covariance=_covariance_table(prepared, fitted, config),
+        arrays={
+            **consensus_arrays(aligned),
+            **persistence_arrays(prepared.model, grid, aligned, chosen),
+            **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
+            **saved_arrays(prepared, refits, best, reported),
+        },
+        parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
+        n_factors=numbers_table(whole, sweep, config),
+        spectrum=_spectrum(whole, grid, config),
+        family=prepared.preset.model,
+        rankings=rankings_table(members),
+        candidates=selection.candidates,
+    )
+
+
+def _gap_notes(prepared: Prepared) -> list[str]:
+    """What is missing, and what that means for the model."""
+    notes = missing_notes(prepared.panel)
+    if not prepared.model.facts.sees_gaps:
+        notes += unforeseen_note(prepared.values, prepared.split)
+    return notes
+
+
+def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
+    """None where a capacity or free bits stand in for β KL, which the closed form is of."""
+    train = whole.preset.train
+    if train.capacity is not None or train.free_bits:
+        return None
+    return spectrum_table(whole, grid, config)
+
+
+def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
+    """member, epoch, total, reconstruction, kl, validation; nats a date, or for sums a batch the
+    notebook's mean batch sums."""
+    losses = grid.ensemble.history
+    if prepared.preset.train.reduction == "sum":
+        n_rows = prepared.split.train.stop
+        n_batches = -(-n_rows // prepared.preset.train.batch_size)
+        losses = notebook_losses(losses, n_rows, n_batches, prepared.panel.n_assets)
+    columns = {name: np.asarray(loss).ravel() for name, loss in losses._asdict().items()}
+    n_members, n_epochs = losses.total.shape
+    member, epoch = np.divmod(np.arange(n_members * n_epochs), n_epochs)
+    table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
+    return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
+
+
+def _described(
+    found: TrainedStudy, aligned: Aligned, unfitted: list[str], more: list[str]
+) -> dict[str, Any]:
+    """The settings and what was chosen, with the notes."""
+    prepared, config, grid = found.prepared, found.config, found.grid
+    described = describe_study(prepared, config, grid, found.chosen, aligned)
+    described["chosen"]["refit_seed"] = int(found.refits.ensemble.members.seed[found.best])
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, config)]
+    return {**described, "notes": [*notes, *study_notes(prepared, config, grid, aligned), *more]}
+
+
+def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
+    """What the report must say where refits diverged and were left out."""
+    lost = config.seeds - len(refits.ensemble.members.seed)
+    return [f"{lost} of {config.seeds} refits diverged and were left out."] if lost else []
+
+
+def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:
+    key = Stream.COVARIANCE.key(config.root_seed)
+    scale = prepared.scaler.scale
+    under = _under(prepared)
+    standard = covariance_of_mixture(key, prepared.model, fitted, under, SCENARIOS)
+    assets = list(prepared.panel.assets)
+    index = pd.Index(assets, name="asset")
+    return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)
+
+
+def _under(prepared: Prepared) -> Batch:
+    """The dates whose conditions scenarios and the covariance are averaged over: those of `fit`."""
+    return take_rows(prepared.batch, prepared.split.fit)
