@@ -26,9 +26,9 @@ from support import parse, write_json
 from jaxvae.analysis.n_factors import n_factors_table, verdict
 from jaxvae.data.panel import Panel
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.evidence import numbers_table
 from jaxvae.study.fit import Choice, prepare, train_grid
+from jaxvae.study.selection.count_factors import sweep_factors
 
 PLANTED = 3
 STRENGTHS = (0.5, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0)

@@ -43,8 +43,8 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.new_assets import designs, sector_prior
 from jaxvae.study.presets import make_preset
+from jaxvae.study.questions.new_assets import designs, sector_prior
 from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data

@@ -41,7 +41,7 @@ from jaxvae.models.distributions import Gaussian as Gaussian
 from jaxvae.models.student_t import IndependentT as IndependentT
 from jaxvae.models.student_t import StudentT as StudentT
 from jaxvae.study.config import StudyConfig as StudyConfig
-from jaxvae.study.new_assets import NewAsset as NewAsset
+from jaxvae.study.questions.new_assets import NewAsset as NewAsset
 from jaxvae.study.run import run_study as run_study
 from jaxvae.study.study import Study as Study
 from jaxvae.study.study import load_study as load_study

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import io
 import re
-from collections import defaultdict
+import tokenize
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,38 @@ def test_public_functions_document_every_parameter():
         parameters = {*inspect.signature(function).parameters} - {"self"}
         lines = re.findall(r"(?m)^ *([\w, ]+):", function.__doc__)
         assert parameters <= {word for line in lines for word in re.split(", ", line)}, name
+
+
+def code_lines(source):
+    """The lines of a file that hold code: no blanks, comments or docstrings."""
+    lines = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            lines -= {*range(node.body[0].lineno, node.body[0].end_lineno + 1)}
+    return lines
+
+
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+NO_CODE |= {tokenize.ENDMARKER}
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 300, 60, 2500
+
+
+def test_files_functions_and_folders_are_short():
+    folders = Counter()
+    for path in FILES:
+        source = path.read_text("utf-8")
+        lines = code_lines(source)
+        folders[path.parent] += len(lines)
+        assert len(lines) <= LONGEST_FILE, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                own = lines & {*range(node.lineno, node.end_lineno + 1)}
+                assert len(own) <= LONGEST_FUNCTION, f"{path}: {node.name}"
+    assert max(folders.values()) <= LARGEST_FOLDER, folders.most_common(1)

@@ -15,7 +15,7 @@ from jaxvae.report.content import REPORT
 from jaxvae.runs.files import require_new, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
-from jaxvae.study import forecasts
+from jaxvae.study.questions import forecasts
 from jaxvae.study.study import Study, draw_report, load_study
 from jaxvae.walk.folder import draw_walk_report
 

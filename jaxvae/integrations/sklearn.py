@@ -16,10 +16,10 @@ from jaxvae.inference.evaluation import Evaluation, evaluate, posterior_means
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models.model import Variables, make_batch
-from jaxvae.study.candidates import TRAINED_SHARE
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.presets import Preset
-from jaxvae.study.select import LEAST_DATES, SIMPLEST, select
+from jaxvae.study.selection.candidates import TRAINED_SHARE
+from jaxvae.study.selection.select import LEAST_DATES, SIMPLEST, select
 from jaxvae.training import member
 from jaxvae.training.ensemble import check_grid
 from jaxvae.training.state import Data, make_hyperparameters
@@ -38,7 +38,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         beta: Weight of the KL term.
         preset: "notebook", or None.
         model: As `StudyConfig` names them. "auto", for either, is what a study of the rows would
-            choose on the last fifth of them (`study.select`), and of few rows `linear`.
+            choose on the last fifth of them (`study.selection`), and of few rows `linear`.
         epochs: The most epochs; by default the model's.
         n_samples: Importance samples a date in `score_samples`.
         random_state: Seed of every random number.

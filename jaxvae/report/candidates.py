@@ -35,7 +35,7 @@ class CandidateRow(NamedTuple):
     chosen: bool
 
 
-class Choice(NamedTuple):
+class CandidateChoice(NamedTuple):
     """What the candidates' table says.
 
     won: its row that was chosen. families: the likeliest row of each, the likeliest family first.
@@ -47,7 +47,7 @@ class Choice(NamedTuple):
     sizes: list[CandidateRow]
 
 
-def choice_of(study: StudyResults) -> Choice | None:
+def choice_of(study: StudyResults) -> CandidateChoice | None:
     """None where model and number of factors were given."""
     if study.candidates is None:
         return None
@@ -56,7 +56,7 @@ def choice_of(study: StudyResults) -> Choice | None:
     ordered = sorted(rows, key=lambda row: -row.log_likelihood)
     (won,) = (row for row in rows if row.chosen)
     names = dict.fromkeys(row.family for row in ordered)
-    return Choice(
+    return CandidateChoice(
         won=won,
         families=[next(row for row in ordered if row.family == name) for name in names],
         sizes=sorted(row for row in rows if row.family == won.family),

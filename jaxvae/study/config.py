@@ -9,7 +9,7 @@ from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset,
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
 
-AUTO = "auto"  # the study chooses (`study.select`)
+AUTO = "auto"  # the study chooses (`study.selection`)
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000

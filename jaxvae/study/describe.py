@@ -14,7 +14,7 @@ from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Choice, Prepared, Trained, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import PRESETS, model_name
-from jaxvae.study.select import Selection
+from jaxvae.study.selection.select import Selection
 
 SHORT_TEST = 100
 FEW_SEEDS = 2

@@ -19,8 +19,8 @@ from jaxvae.analysis.n_factors import (
 from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optimum
 from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import Sweep
 from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.training.streams import Stream
 
 CARRIED = 0.5

@@ -8,10 +8,10 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.study import fit
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import sweep_factors
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.select import STAGE, select
+from jaxvae.study.selection.count_factors import sweep_factors
+from jaxvae.study.selection.select import STAGE, select
 from jaxvae.study.study import Study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress

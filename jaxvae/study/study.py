@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from jaxvae.data.panel import Panel
 from jaxvae.models import Family
-from jaxvae.study import conditional_scenarios, forecasts, new_assets, questions
-from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.folder import read_study, write_report, write_study
-from jaxvae.study.forecasts import Weights
 from jaxvae.study.presets import family_of
+from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
+from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.forecasts import Weights
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +102,7 @@ class Study:
         Raises:
             DataError: the panel lacks an asset or covariate of the study; others are ignored.
         """
-        return questions.encode(self.fitted, panel)
+        return panels.encode(self.fitted, panel)
 
     def impute(self, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """A panel without missing cells: E[x_missing | x_observed], date by date.
@@ -122,7 +122,7 @@ class Study:
         Raises:
             DataError: the panel lacks an asset of the study; others are ignored.
         """
-        return questions.impute(self.fitted, panel, seed)
+        return panels.impute(self.fitted, panel, seed)
 
     def scenarios(
         self,
@@ -153,7 +153,7 @@ class Study:
             OptionError: an unknown name, a number that is not finite, nothing left to draw.
         """
         if given is None:
-            return questions.scenarios(self.fitted, number, seed, covariates)
+            return panels.scenarios(self.fitted, number, seed, covariates)
         return conditional_scenarios.scenarios_given(self.fitted, given, number, seed, covariates)
 
     def forecast(

@@ -19,7 +19,6 @@ from jaxvae.study.align import (
     loadings_table,
 )
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import Sweep
 from jaxvae.study.describe import (
     describe_selection,
     describe_study,
@@ -29,13 +28,14 @@ from jaxvae.study.describe import (
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Choice, Prepared, Trained
-from jaxvae.study.fitted import as_saved, saved_arrays
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.presets import notebook_losses
+from jaxvae.study.questions.fitted import as_saved, saved_arrays
 from jaxvae.study.score import TrainedStudy, likeliest, member_columns, score_study
-from jaxvae.study.select import Selection
+from jaxvae.study.selection.count_factors import Sweep
+from jaxvae.study.selection.select import Selection
 from jaxvae.study.study import Study
 from jaxvae.study.tables import (
     members_table,
@@ -79,10 +79,7 @@ def summarise(
     columns = member_columns(prepared, config, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
     completion = completion_note(prepared.values, factor_analysis)
-    rebuilds = {
-        "vae": rebuilt[best],
-        "pca": laws["pca"].reconstruct(prepared.values),
-    }
+    rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
     return Study(
         config={
             **_described(

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from small import returns
 
 from jaxvae.integrations.sklearn import VAEFactors
-from jaxvae.study.select import Selection
+from jaxvae.study.selection.select import Selection
 
 X = 0.01 * returns(1, 120) + 0.002
 

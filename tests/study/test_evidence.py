@@ -11,12 +11,12 @@ from scipy import stats
 
 from jaxvae.analysis.n_factors import held_out_gains
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.study import count_factors
 from jaxvae.study.align import align
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import Sweep, sizes_tried, sweep_factors
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.fit import Choice, choose, prepare, train_grid
+from jaxvae.study.selection import count_factors
+from jaxvae.study.selection.count_factors import Sweep, sizes_tried, sweep_factors
 
 CONFIG = StudyConfig(
     seeds=3,

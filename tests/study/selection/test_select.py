@@ -11,16 +11,16 @@ from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.errors import DataError, OptionError
 from jaxvae.runs.disk import OnDisk
-from jaxvae.study import candidates, select
-from jaxvae.study.candidates import Scores, mixture_of_seeds
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import prepare
 from jaxvae.study.presets import PRESETS
 from jaxvae.study.run import run_study
-from jaxvae.study.select import first_sizes, near_sizes
+from jaxvae.study.selection import candidates, select
+from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
+from jaxvae.study.selection.select import first_sizes, near_sizes
+from jaxvae.study.selection.threads import in_threads
 from jaxvae.study.study import load_study
-from jaxvae.study.threads import in_threads
 from jaxvae.training.ensemble import Progress
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), epochs=200, learning_rate=3e-2, likelihood_samples=16)

@@ -17,8 +17,8 @@ from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import make_batch
 from jaxvae.models.model import Batch
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.count_factors import with_factors
 from jaxvae.study.fit import Prepared, for_refits
+from jaxvae.study.selection.count_factors import with_factors
 from jaxvae.training.ensemble import Ensemble, Progress, member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream

@@ -8,7 +8,7 @@ import pytest
 from told import HELD_OUT, N_FIT, OTHERS, TOLD, TRUTH, WHOLE
 
 from jaxvae.errors import DataError, OptionError
-from jaxvae.study.new_assets import designs, sector_prior
+from jaxvae.study.questions.new_assets import designs, sector_prior
 from jaxvae.study.study import load_study
 
 

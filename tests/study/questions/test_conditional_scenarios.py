@@ -9,7 +9,7 @@ import pytest
 
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
-from jaxvae.study import conditional_scenarios
+from jaxvae.study.questions import conditional_scenarios
 from jaxvae.study.study import load_study
 
 

@@ -19,8 +19,8 @@ from jaxvae.errors import OptionError, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import check_seed
-from jaxvae.study.fitted import FittedStudy
-from jaxvae.study.questions import require_room
+from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.panels import require_room
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000

@@ -20,8 +20,8 @@ from jaxvae.inference.conditioning import Given, draw_given
 from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import even_rows
 from jaxvae.study.config import check_seed
-from jaxvae.study.fitted import FittedStudy
-from jaxvae.study.questions import require_room
+from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.panels import require_room
 from jaxvae.training.streams import Stream
 
 SAMPLES = 64

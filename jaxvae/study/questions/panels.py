@@ -17,7 +17,7 @@ from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import sample_by_mixture
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import check_seed
-from jaxvae.study.fitted import FittedStudy
+from jaxvae.study.questions.fitted import FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
 
 # Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.

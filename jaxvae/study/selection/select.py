@@ -23,7 +23,11 @@ from jaxvae.analysis.selection import Ranking, simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
-from jaxvae.study.candidates import (
+from jaxvae.study.config import AUTO, StudyConfig, preset_of, presets_of
+from jaxvae.study.fit import prepare
+from jaxvae.study.gaps import is_incomplete
+from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS
+from jaxvae.study.selection.candidates import (
     SEEDS,
     TRAINED_SHARE,
     Candidate,
@@ -31,12 +35,8 @@ from jaxvae.study.candidates import (
     mixture_of_seeds,
     train_candidate,
 )
-from jaxvae.study.config import AUTO, StudyConfig, preset_of, presets_of
-from jaxvae.study.count_factors import without_factors
-from jaxvae.study.fit import prepare
-from jaxvae.study.gaps import is_incomplete
-from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS
-from jaxvae.study.threads import in_threads
+from jaxvae.study.selection.count_factors import without_factors
+from jaxvae.study.selection.threads import in_threads
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import InMemory, Stages, Store, in_memory
 from jaxvae.training.streams import Stream

@@ -18,7 +18,7 @@ from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.new_assets import asset_coefficients, regressors
 from jaxvae.models.model import make_batch
 from jaxvae.study.conditions import sector_labels
-from jaxvae.study.fitted import FittedStudy
+from jaxvae.study.questions.fitted import FittedStudy
 
 
 class NewAsset(NamedTuple):

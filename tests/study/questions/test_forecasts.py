@@ -23,11 +23,11 @@ from jaxvae.models.model import (
     take_rows,
 )
 from jaxvae.study import backtest
-from jaxvae.study import forecasts as asked_of_a_study
 from jaxvae.study.backtest import lead_note
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
-from jaxvae.study.forecasts import BURN_IN, NEXT
+from jaxvae.study.questions import forecasts as asked_of_a_study
+from jaxvae.study.questions.forecasts import BURN_IN, NEXT
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 

@@ -1,0 +1,1 @@
+"""What a finished study is asked: of new dates, scenarios, forecasts, new assets."""
