@@ -50,8 +50,8 @@ def in_threads(
             ended, waiting = wait(waiting, SECONDS_BETWEEN_REPORTS, FIRST_COMPLETED)
             for future in ended:
                 yield places[future], future.result()
-            if latest:
-                report(_sum_of(list(latest.values()), n_members))
+            # Before any job has reported, too: a caller may have to end while programs compile.
+            report(_sum_of(list(latest.values()), n_members))
     finally:
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -61,5 +61,5 @@ def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:
     """Members done and in work of all jobs; epochs of those in work."""
     done = sum(part.done for part in parts)
     in_work = sum(part.in_work for part in parts)
-    epoch, epochs = (sum(values) for values in zip(*(part[3:] for part in parts), strict=True))
-    return Progress(done, in_work, n_members, epoch, epochs)
+    epoch, epochs = sum(part.epoch for part in parts), sum(part.epochs for part in parts)
+    return Progress(done, in_work, n_members, epoch, max(epochs, 1))

@@ -1,5 +1,6 @@
 """What a study is of where that is left open: chosen on validation, whatever the test dates say."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -279,6 +280,11 @@ def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
 
     with pytest.raises(KeyboardInterrupt):
         list(in_threads([endless], 1, interrupt))
+
+    ended = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_threads([lambda report: ended.wait(20)], 1, interrupt))
+    ended.set()
 
     def fails(report):
         raise DataError("no")
