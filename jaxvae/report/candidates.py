@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.report import draw
 from jaxvae.report.content import Answer, Grid
 from jaxvae.report.results import StudyResults
@@ -17,9 +18,9 @@ PER_DATE = "nats per date"
 NEARBY = 2  # factors more and less than the winner's that a figure has to show
 CANDIDATES_NOTE = (
     "Validation dates, of fits on the training dates at β = 1, the equal mixture of two seeds; "
-    "± one standard error, by blocks of dates. Of candidates within one standard error of the "
-    "best, paired by date, the simplest is chosen: by its family first, then by its factors. Test "
-    "dates took no part."
+    "± one standard error, by blocks of dates. Of candidates within one standard error or "
+    f"{LEAST_GAIN:g} nats of the best, paired by date, the simplest is chosen: by its family "
+    "first, then by its factors. Test dates took no part."
 )
 
 
@@ -89,7 +90,7 @@ def choice_words(study: StudyResults) -> str:
         stood = f"Of {len(others)} families ({names}) on validation dates"
     if won != best:
         return (
-            f"{stood}, {what} is the simplest within one standard error of the best: "
+            f"{stood}, {what} is the simplest that is level with the best: "
             f"{number(-won.difference)} ± {number(won.difference_error)} {PER_DATE} behind "
             f"{best.family} with {best.factors}."
         )

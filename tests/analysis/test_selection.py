@@ -28,10 +28,17 @@ def test_the_simplest_within_one_standard_error_wins():
 def test_errors_are_of_differences_paired_by_date():
     """What all candidates share, such as a wild date, makes no two of them level."""
     shared = alternating(0.0, 50.0)
-    found = rank([shared, shared - 0.01], [1, 0])
+    found = rank([shared, shared - 0.06], [1, 0])
     assert found.chosen == 0
     assert found.score_error[0] > 1
     assert found.difference_error[1] < 1e-9
+
+
+def test_a_gain_that_does_not_matter_is_no_reason_for_a_richer_model():
+    """However sure it is."""
+    shared = alternating(0.0, 50.0)
+    assert rank([shared, shared - 0.04], [1, 0]).chosen == 1
+    assert rank([shared, shared - 0.06], [1, 0]).chosen == 0
 
 
 def test_errors_know_that_dates_cluster():

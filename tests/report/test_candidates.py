@@ -42,7 +42,7 @@ def level():
 def test_a_simpler_winner_is_said_to_be_level_with_the_best(level):
     assert choice_words(level) == (
         "Of 3 families (additive, linear, student) on validation dates, linear with 5 factors is "
-        "the simplest within one standard error of the best: 0.05 ± 0.10 nats per date behind "
+        "the simplest that is level with the best: 0.05 ± 0.10 nats per date behind "
         "student with 5."
     )
 

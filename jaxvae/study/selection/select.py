@@ -3,9 +3,9 @@
 All families first, with as many factors as a factor analysis has use for, three quarters and half
 of them: where returns bend, a curve counts as a factor of its own there. Then the winner with fewer
 and more, through the same program, since how many factors a member uses is an array among its
-hyperparameters. The simplest candidate within one standard error of the best is chosen. Every one
-is trained on `train` alone and stopped by its last fifth (`candidates`), so that the dates which
-rank it took no part in it; the test part is never looked at.
+hyperparameters. The simplest candidate that is level with the best is chosen. Every one is trained
+on `train` alone and stopped by its last fifth (`candidates`), so that the dates which rank it took
+no part in it; the test part is never looked at.
 """
 
 import functools

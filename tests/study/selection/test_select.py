@@ -299,7 +299,7 @@ def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
 def planted(kind):
     rng = np.random.default_rng(7)
     if kind in ("linear", "additive"):
-        make, draw = (linear_panel, 12) if kind == "linear" else (nonlinear_panel, 11)
+        make, draw = (linear_panel, 11) if kind == "linear" else (nonlinear_panel, 11)
         return make(draw, n_dates=800, n_assets=20, n_factors=2, n_sectors=4)[0]
     n_dates, n_assets = 800, 20
     loadings, factors = rng.normal(size=(n_assets, 2)), rng.normal(size=(n_dates, 2))
