@@ -296,7 +296,7 @@ def join_labels(pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for place, (asset, label) in enumerate(pairs, start=1):
         ticker, text = " ".join(text_of(asset).split()), text_of(label)
-        if is_missing(label) and label != "NA":
+        if is_missing(label) and text_of(label) != "NA":
             continue
         sector = clean_name(text, place, "sector")
         if labels.setdefault(ticker, sector) != sector:

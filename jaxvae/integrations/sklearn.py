@@ -104,7 +104,7 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not state.ok:
             raise DataError("the training diverged: look for outliers in X, or lower beta")
         turn = model.principal or (lambda variables: variables)
-        self.variables_: Variables = turn(state.best)
+        self.variables_: Variables = jax.tree.map(jnp.asarray, turn(state.best))
         outputs = self._evaluate(values, n_samples=8)
         self.loadings_ = np.asarray(outputs.loadings, np.float64) * self.scaler_.scale[:, None]
         return self

@@ -101,7 +101,8 @@ def test_the_verdict_follows_the_interval(folder, low, high, words):
 )
 def test_factors_are_the_same_where_they_agree_beyond_a_rotation(folder, ours, rotation, words):
     walk = load_walk(folder)
-    columns = {"stability": ours, "stability_rotation": rotation, "stability_chance": 0.1}
+    names = ("agreement", "agreement_rotation_95", "agreement_chance_95")
+    columns = dict(zip(names, (ours, rotation, 0.1), strict=True))
     walk = replace(walk, windows=walk.windows.assign(**columns))
     assert walk_opening(walk).answers[2].verdict.startswith(words)
 

@@ -125,7 +125,8 @@ def test_a_sector_of_independent_tails_is_moved_by_one_asset_or_the_other():
     model, variables, (_, bias, noise) = member("volatility", factor=0.0)
     where, scale, mean = bias[1:3], np.sqrt(noise[1:3]), 5.0
     given = GIVEN._replace(returns=jnp.asarray([0.0, mean], jnp.float32))
-    batch = make_batch(np.zeros((N_ROWS, N_ASSETS)))
+    # Weights differ widely: of 64 draws a row some six tenths of one are effective.
+    batch = make_batch(np.zeros((6 * N_ROWS, N_ASSETS)))
     values, weights, log_density_given = pooled(
         DRAW(jax.random.key(1), model, variables, batch, given, n_samples=N_SAMPLES)
     )
@@ -135,7 +136,7 @@ def test_a_sector_of_independent_tails_is_moved_by_one_asset_or_the_other():
     below = np.cumsum(joint) / joint.sum()
     for level in (0.1, 0.3, 0.5, 0.7, 0.9):
         edge = grid[np.searchsorted(below, level)]
-        assert weights @ (values[:, 1] < edge) == pytest.approx(level, abs=0.04)
+        assert weights @ (values[:, 1] < edge) == pytest.approx(level, abs=0.03)
     of_mean = 2.0 * np.trapezoid(joint, grid)
     alone = stats.t.pdf(0.0, TAILS, bias[0], np.sqrt(noise[0]))
     assert log_density_given == pytest.approx(np.log(of_mean * alone), abs=0.1)

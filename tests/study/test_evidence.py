@@ -224,11 +224,11 @@ def test_weak_consensus_factors_are_dropped():
     prepared = prepare(PANEL, config)
     grid = train_grid(prepared, config, lambda progress: None)
     aligned = align(prepared, grid, Choice(0, 0, config.seeds), config)
-    survives = aligned.judged.survives
+    survives = aligned.verdict.survives
     assert survives[0]
     assert not survives[-1]
     assert aligned.factors.shape == (400, survives.sum())
-    assert (aligned.at_chosen > aligned.judged.chance).all()
+    assert (aligned.at_chosen > aligned.verdict.chance).all()
     assert (aligned.presence > 0.5).all()
 
 
@@ -238,9 +238,9 @@ def test_where_no_factor_survives_the_steadiest_is_kept(planted):
     rolled = np.stack([np.roll(member, 50 * k, axis=0) for k, member in enumerate(shuffled)])
     noisy = grid._replace(evaluation=grid.evaluation._replace(factors=rolled))
     aligned = align(prepared, noisy, chosen, CONFIG)
-    assert not aligned.judged.survives.any()
+    assert not aligned.verdict.survives.any()
     assert aligned.factors.shape == (400, 1)
-    assert aligned.at_chosen[0] == aligned.judged.stability.max()
+    assert aligned.at_chosen[0] == aligned.verdict.stability.max()
 
 
 def test_few_sizes_are_all_tried_and_many_at_even_ratios():
