@@ -21,8 +21,8 @@ from jaxvae.study.tables import Scored, ScoringData, score_values
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=6, n_factors=2, n_sectors=2)
 N_FIT = 98
-SLOW = ("temporal",)
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PRESETS]
+QUICK = ("linear", "static")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in PRESETS]
 
 
 def trained(values, config):

@@ -55,6 +55,7 @@ def test_a_joint_interval_of_one_series_is_its_own(rng):
     np.testing.assert_allclose([low[0], high[0]], alone[1:], atol=0.04 * width)
 
 
+@pytest.mark.slow
 def test_joint_intervals_of_independent_series_are_sidaks(rng):
     """c of ten independent Gaussian means: the quantile of |normal| at .95^(1/10)."""
     world = stats.zscore(rng.normal(size=(2000, 10)))
@@ -145,6 +146,7 @@ def coverage(rng, block_length):
     return np.mean([interval.low <= 0 <= interval.high for interval in intervals])
 
 
+@pytest.mark.slow
 def test_block_bootstrap_covers_autocorrelated_means(rng):
     """Blocks hold the mean about 91 times in 100; single dates ignore autocorrelation: 72."""
     assert 0.87 < coverage(rng, None) < 0.96

@@ -18,6 +18,8 @@ from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 
+pytestmark = pytest.mark.slow
+
 N_DATES, N_ASSETS, N_FACTORS = 300, 10, 3
 BETAS = (0.25, 1.0, 2.0, 4.0, 12.0)
 

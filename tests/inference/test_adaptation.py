@@ -25,6 +25,8 @@ from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 
+pytestmark = pytest.mark.slow
+
 RUN = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
 LARGEST_BIAS = 0.03
 SHARED = {"widths": (16,), "normalisation": "none"}

@@ -31,6 +31,8 @@ from jaxvae.models import make_batch
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import importance_weighted_bound
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_ASSETS, N_FACTORS = 400, 6, 3
 BETAS, SMALL_BETA = (1.0, 2.0, 4.0, 10.0), 0.1
 PANEL = TrainConfig(epochs=300, batch_size=100, warmup_epochs=0, clip_norm=None, patience=None)

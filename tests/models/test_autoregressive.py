@@ -33,6 +33,8 @@ from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import row_terms
 from jaxvae.training.state import Data, make_hyperparameters
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_ASSETS, PERSISTENCE = 30, 6, (0.8, -0.3)
 VALUES, PARAMETERS = state_space.planted(1, PERSISTENCE, N_ROWS, N_ASSETS)
 HOLES = np.where(np.random.default_rng(2).random(VALUES.shape) < 0.2, np.nan, VALUES)

@@ -16,6 +16,8 @@ from jaxvae.models.static import LARGEST_LOG_VARIANCE
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import row_terms
 
+pytestmark = pytest.mark.slow
+
 N_ASSETS, N_FACTORS, N_CONDITIONS = 5, 2, 2
 PARTS = ("encoder", "decoder", "prior", "noise")
 MODEL = linear_model(N_FACTORS, N_ASSETS, n_conditions=N_CONDITIONS, conditioned=PARTS)

@@ -73,6 +73,7 @@ def test_nothing_used_has_no_density(density):
     np.testing.assert_array_equal(slope, nothing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [GAUSSIAN, STUDENT, INDEPENDENT])
 def test_draws_have_the_variance(density):
     """Rows and columns of eight degrees of freedom or more, whose fourth moments exist."""
@@ -84,6 +85,7 @@ def test_draws_have_the_variance(density):
     np.testing.assert_allclose(found, expected, rtol=0.04)
 
 
+@pytest.mark.slow
 def test_draws_of_a_multivariate_t_share_their_mixing_variable():
     """Squares are correlated in a multivariate t, not in independent ones."""
     keys = jax.random.split(jax.random.key(1), 50_000)
@@ -107,6 +109,7 @@ def test_precision_is_the_slope_over_the_residual(density):
     np.testing.assert_allclose(found, slope, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [GAUSSIAN, INDEPENDENT])
 def test_scale_information_is_the_mean_squared_slope(density):
     def slope(key):

@@ -12,6 +12,8 @@ from jaxvae.data.synthetic import conditional_mean, linear_panel, nonlinear_pane
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
 
+pytestmark = pytest.mark.slow
+
 N_ROWS = 200
 # Standard deviation of the stationary recursion f_t = .1 f_{t-1} + .95 v ε_t, in units of v.
 SPREAD = 0.95 / np.sqrt(1 - 0.1**2)

@@ -19,6 +19,8 @@ from jaxvae.training.member import EpochSettings, init, step
 from jaxvae.training.objective import row_terms
 from jaxvae.training.state import Data, make_hyperparameters
 
+pytestmark = pytest.mark.slow
+
 SECTORS = (0, 0, 1, 1, 1, 2)
 MODEL = ConditionalConfig(2, widths=(), sectors=SECTORS).build(N_ASSETS)
 BATCH = make_batch(VALUES)

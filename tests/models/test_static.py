@@ -137,6 +137,7 @@ def mixed_curvature(config):
     return np.asarray(jax.jacfwd(jax.jacrev(mean))(jnp.array([0.4, -0.7, 1.1])))
 
 
+@pytest.mark.slow
 def test_no_term_of_an_additive_decoder_sees_two_factors():
     config = AdditiveConfig(n_factors=3, degree=3)
     curvature = mixed_curvature(config)

@@ -15,6 +15,8 @@ from jaxvae.models import TemporalConfig, make_batch
 from jaxvae.models.memory import _recall, recall, unflatten
 from jaxvae.models.temporal import _starts
 
+pytestmark = pytest.mark.slow
+
 N_ASSETS, N_ROWS = 5, 40
 CONFIG = TemporalConfig(3, half_lives=(1.0, 5.0, 20.0), base=1, products=30.0)
 SPEEDS, MODEL = CONFIG.speeds, CONFIG.build(N_ASSETS)

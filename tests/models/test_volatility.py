@@ -14,6 +14,8 @@ from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import make_batch
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_ASSETS, N_DRAWS = 40, 3, 100_000
 MODEL = linear_model(2, N_ASSETS, likelihood="volatility")
 MOVES, FREEDOM = np.array([0.3, 0.6, 0.9]), np.array([6.0, 12.0, 30.0])

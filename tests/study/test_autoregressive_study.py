@@ -9,6 +9,8 @@ from jaxvae.data.panel import Panel
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 
+pytestmark = pytest.mark.slow
+
 N_DATES, N_FIT = 200, 140
 PERSISTENCE = (0.9, 0.0)
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, model="autoregressive", epochs=150)

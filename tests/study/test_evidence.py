@@ -18,6 +18,8 @@ from jaxvae.study.fit import Choice, choose, prepare, train_grid
 from jaxvae.study.selection import count_factors
 from jaxvae.study.selection.count_factors import Sweep, sizes_tried, sweep_factors
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(
     seeds=3,
     betas=(0.5, 30.0),

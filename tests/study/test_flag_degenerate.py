@@ -14,6 +14,8 @@ from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.run import run_study
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood, metrics_table
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(
     seeds=2, betas=(1.0,), n_factors=2, model="static", epochs=6, likelihood_samples=32
 )

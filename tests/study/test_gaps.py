@@ -33,6 +33,8 @@ from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.objective import _hide_cells, row_terms
 from jaxvae.training.state import Data
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(8)
 MODEL, VARIABLES, LOADINGS, BIAS, NOISE = linear_gaussian()
 N_ASSETS, N_FACTORS = LOADINGS.shape

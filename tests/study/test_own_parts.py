@@ -16,6 +16,8 @@ from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 from jaxvae.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=6, n_factors=2, n_sectors=2)
 GRID = {"seeds": 2, "betas": (1.0,), "epochs": 12, "likelihood_samples": 64}
 

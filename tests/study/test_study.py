@@ -131,6 +131,7 @@ def test_order_and_signs_are_those_of_the_convention(study):
     assert min(along) > 0.9
 
 
+@pytest.mark.slow
 def test_the_truth_turns_nothing(study):
     """Known factors that are turned over and exchanged change what is said of them alone."""
     reference = PANEL.reference
@@ -206,6 +207,7 @@ def test_nothing_but_test_scores_sees_the_test_part(study):
     assert altered.metric("pca", "mse", "test") != study.metric("pca", "mse", "test")
 
 
+@pytest.mark.slow
 def test_another_model_goes_from_panel_to_scenarios(tmp_path):
     """The one whose factors are not all of a kind, and whose noise is not Gaussian."""
     config = replace(CONFIG, model="volatility", seeds=2, betas=(1.0,), epochs=20)
@@ -303,6 +305,7 @@ def test_a_panel_that_carries_no_baseline_is_refused_before_training(monkeypatch
     assert begun == []
 
 
+@pytest.mark.slow
 def test_a_collapsed_factor_is_named():
     """At β = 60 on weak factors nothing is worth its KL."""
     config = replace(CONFIG, betas=(60.0,), epochs=60)

@@ -27,6 +27,8 @@ from jaxvae.walk.members import (
     walk_members,
 )
 
+pytestmark = pytest.mark.slow
+
 PRESET = CONFIG.preset()
 MODEL = PRESET.model.build(PANEL.n_assets)
 SPANS = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, False)

@@ -12,6 +12,8 @@ from jaxvae.models import make_batch
 from jaxvae.study.questions import conditional_scenarios
 from jaxvae.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(unbroken):

@@ -31,6 +31,8 @@ from jaxvae.study.questions.forecasts import BURN_IN, NEXT
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StudyConfig(
     seeds=1, betas=(1.0,), n_factors=2, epochs=4, model="temporal", likelihood_samples=16
 )

@@ -151,6 +151,7 @@ def test_few_dates_are_of_the_simplest_family():
     assert given.candidates is None
 
 
+@pytest.mark.slow
 def test_noise_has_no_factors():
     rng = np.random.default_rng(0)
     panel = replace(PANEL, values=0.01 * rng.normal(size=(200, 10)))
@@ -232,6 +233,7 @@ def test_the_past_is_said_to_help_where_it_does(chosen):
 # A whole study
 
 
+@pytest.mark.slow
 def test_a_study_chooses_by_itself_and_says_so(chosen, tmp_path):
     config = replace(CONFIG, epochs=20, learning_rate=None)
     with pytest.MonkeyPatch.context() as patch:
