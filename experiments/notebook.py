@@ -16,6 +16,7 @@ as its prior is, but wider. The objective's own noise (σ² = ½) nearly does, b
 """
 
 import argparse
+import math
 from collections import namedtuple
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def take_walk(seeds, epochs):
     members = member_grid(range(seeds), [BETA], data, model, preset.learning_rate, epochs)
     ensemble = train_ensemble(jax.random.key(0), data, members, model, preset.train)
     sizes = [leaf[0].size for leaf in jax.tree.leaves(ensemble.variables.parameters)]
-    losses = notebook_losses(ensemble.history, panel.n_dates, int(data.n_batches), panel.n_assets)
+    n_batches = math.ceil(panel.n_dates / preset.train.batch_size)
+    losses = notebook_losses(ensemble.history, panel.n_dates, n_batches, panel.n_assets)
     by_member = (ensemble.variables, members.seed)
     shared = (jax.random.key(1), batch, make_batch(np.zeros((N_SCENARIOS, panel.n_assets))))
     one_device = (jax.local_devices()[0],)
