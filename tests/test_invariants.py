@@ -21,7 +21,7 @@ from jaxvae.study.tables import Scored, ScoringData, score_values
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=6, n_factors=2, n_sectors=2)
 N_FIT = 98
-QUICK = ("linear", "static")
+QUICK = ("linear",)
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in PRESETS]
 
 

@@ -22,7 +22,7 @@ MOST_COMPONENTS = 20
 MOST_BETAS = 8  # in a legend
 # Early losses fall by so much that the rest of a run would be a flat line.
 FIRST_SHOWN = 0.05
-LEAST_GAIN = 0.1  # nats per date: what is smaller should look it
+SMALLEST_SPAN = 0.1  # nats per date: what is smaller should look it
 MEMBER_SCORES = {
     "log_likelihood_validation": f"Validation log-likelihood, {PER_DATE}; it chose β",
     "log_likelihood_test": f"Test log-likelihood, {PER_DATE}",
@@ -189,7 +189,7 @@ def number_figure(study: StudyResults) -> Figure:
     unused = sizes.gain.isna()
     axes.plot(sizes.factors[unused], gains[unused], "o", mfc="white", zorder=3, **style)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -LEAST_GAIN), max(high, LEAST_GAIN))
+    axes.set_ylim(min(low, -SMALLEST_SPAN), max(high, SMALLEST_SPAN))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     best, found = sizes.iloc[int(sizes.log_likelihood.argmax())], table.set_index("name").factors
     words = "no number of them gains validation likelihood beyond its error"

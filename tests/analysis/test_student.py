@@ -16,6 +16,8 @@ from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import df_of, make_batch
 from jaxvae.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_ASSETS, N_FACTORS, FREEDOM = 1000, 6, 2, 5.0
 MODEL = linear_model(N_FACTORS, N_ASSETS, likelihood="student")
 SETTINGS = {"epochs": 300, "batch_size": 250, "warmup_epochs": 0, "patience": None}

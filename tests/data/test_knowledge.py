@@ -220,6 +220,7 @@ def study(told_folder):
     return load_study(told_folder)
 
 
+@pytest.mark.slow
 def test_a_study_says_what_it_was_told(study, told_folder):
     kept = TOLD.covariates
     assert study.config["covariates"] == list(kept)
@@ -232,6 +233,7 @@ def test_a_study_says_what_it_was_told(study, told_folder):
     assert "sectors = (0" not in report
 
 
+@pytest.mark.slow
 def test_encoding_takes_the_studys_covariates_in_their_own_units(
     study, told_folder, told_files, tmp_path
 ):
@@ -259,6 +261,7 @@ def test_encoding_takes_the_studys_covariates_in_their_own_units(
         study.encode(bare)
 
 
+@pytest.mark.slow
 def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, tmp_path):
     """The variance of a date follows its index; the next date's is that of the last."""
     out = tmp_path / "ahead.csv"
@@ -270,6 +273,7 @@ def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, t
     assert found["std"].iloc[-1] == pytest.approx(found["std"].iloc[-2], rel=0.5)
 
 
+@pytest.mark.slow
 def test_scenarios_move_with_what_is_assumed_of_the_date(study):
     known = TOLD.covariates[:N_FIT]
     pd.testing.assert_frame_equal(study.scenarios(300, covariates=known), study.scenarios(300))
@@ -279,6 +283,7 @@ def test_scenarios_move_with_what_is_assumed_of_the_date(study):
     assert not np.allclose(low.iloc[:10], high.iloc[:10])
 
 
+@pytest.mark.slow
 def test_scenarios_from_the_command_line(told_folder, capsys):
     assert (
         main(["scenarios", str(told_folder), "--number", "2", "--covariates", f"{INDEX}=1.5"]) == 0
@@ -288,6 +293,7 @@ def test_scenarios_from_the_command_line(told_folder, capsys):
     assert capsys.readouterr().out != one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

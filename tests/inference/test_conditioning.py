@@ -98,6 +98,7 @@ def test_linear_gaussian_draws_have_the_gaussian_conditional():
     assert 1.0 / np.sum(weights**2) > 0.5 * len(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["gaussian", "student", "volatility"])
 def test_what_is_given_is_met_by_every_draw(likelihood):
     (values, *_), *_ = drawn(likelihood)
@@ -120,6 +121,7 @@ def test_linear_student_draws_have_the_multivariate_t_conditional():
         assert weights @ (last < edge) == pytest.approx(level, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_sector_of_independent_tails_is_moved_by_one_asset_or_the_other():
     """Without factors p(x | mean of x and x' = y) ∝ t(x) t(2y - x), which has two modes."""
     model, variables, (_, bias, noise) = member("volatility", factor=0.0)

@@ -108,6 +108,7 @@ def test_a_nonlinear_decoder_agrees_with_quadrature():
     assert np.median(gap) < 0.05
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples():
     """But for one weight a row and sample, here twice: as they come and put together."""
     model, variables, *_ = linear_gaussian()

@@ -13,6 +13,8 @@ from small import returns
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.study.selection.select import Selection
 
+pytestmark = pytest.mark.slow
+
 X = 0.01 * returns(1, 120) + 0.002
 
 

@@ -11,6 +11,8 @@ from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import make_batch
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_ASSETS, N_FACTORS, N_CONDITIONS = 400, 6, 2, 3
 MODEL = linear_model(N_FACTORS, N_ASSETS, "scalar")
 

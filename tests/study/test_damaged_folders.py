@@ -21,6 +21,8 @@ from jaxvae.study.study import draw_report, load_study
 from jaxvae.walk.folder import load_walk, write_walk
 from jaxvae.walk.walk import walk_forward
 
+pytestmark = pytest.mark.slow
+
 FEW = settings(
     max_examples=60,
     deadline=None,

@@ -41,6 +41,7 @@ def folder(study, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_row_a_member(study):
     members = study.members
     assert list(members.columns[:5]) == ["member", "seed", "beta", "ok", "best_epoch"]
@@ -50,6 +51,7 @@ def test_a_row_a_member(study):
     assert members.notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_metrics_are_tidy_and_complete(study):
     table = study.metrics
     assert list(table.columns) == ["model", "member", "factors", "split", "metric", "value"]
@@ -64,6 +66,7 @@ def test_metrics_are_tidy_and_complete(study):
     assert not table.duplicated(["model", "member", "split", "metric"]).any()
 
 
+@pytest.mark.slow
 def test_scores_stand_beside_chance_rotation_and_seeds(study):
     levels = ("chance_mean", "chance_95", "rotation_mean", "rotation_95")
     for model in ("consensus", "vae_best", "pca", "factor_analysis"):
@@ -81,6 +84,7 @@ def test_scores_stand_beside_chance_rotation_and_seeds(study):
     assert study.metric("vae_best", "active_units", "test") in (0, 1, 2)
 
 
+@pytest.mark.slow
 def test_members_are_ranked_by_udr_among_the_seeds_of_their_beta(study):
     for member, score in enumerate(study.members.udr):
         assert study.metric("vae", "udr", "fit", member) == score
@@ -89,6 +93,7 @@ def test_members_are_ranked_by_udr_among_the_seeds_of_their_beta(study):
     assert chance < study.metric("vae_ensemble", "udr", "fit") <= 1
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_kl_sum_to_it(study):
     parts = ("index_code_information", "total_correlation", "dimension_kl")
     members = study.members
@@ -101,6 +106,7 @@ def test_the_parts_of_the_kl_sum_to_it(study):
             np.testing.assert_array_equal(values, members[name])
 
 
+@pytest.mark.slow
 def test_a_vae_beats_no_information(study):
     """Independent unit normals are the model of someone who knows scaler and nothing else."""
     values = study.arrays["reconstruction_data"]
@@ -121,6 +127,7 @@ def test_a_mixture_is_the_mean_of_densities():
     np.testing.assert_allclose(mixed.effective_samples, 20.0)
 
 
+@pytest.mark.slow
 def test_order_and_signs_are_those_of_the_convention(study):
     explained = (study.loadings.div(study.arrays["scaler_scale"], axis=0) ** 2).sum()
     assert (np.diff(explained) <= 0).all()
@@ -148,6 +155,7 @@ def test_the_truth_turns_nothing(study):
     np.testing.assert_allclose(again.arrays["correlation"], -study.arrays["correlation"][:, ::-1])
 
 
+@pytest.mark.slow
 def test_pca_scores_are_the_baselines_own(study):
     from jaxvae.analysis.baselines import fit_pca
     from jaxvae.data.panel import fit_scaler
@@ -157,6 +165,7 @@ def test_pca_scores_are_the_baselines_own(study):
     assert study.metric("pca", "log_likelihood", "test") == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_factors_loadings_and_covariance_have_their_units(study):
     assert study.factors.shape == (160, 2)
     np.testing.assert_allclose(study.factors.iloc[:N_FIT].std(ddof=0), 1.0, rtol=1e-6)
@@ -167,6 +176,7 @@ def test_factors_loadings_and_covariance_have_their_units(study):
     assert 0.7 < np.trace(model) / data.sum() < 1.3
 
 
+@pytest.mark.slow
 def test_factors_rise_with_the_assets_they_move(study):
     in_units = study.loadings.to_numpy() / study.arrays["scaler_scale"][:, None]
     assert (in_units.sum(axis=0) >= 0).all()
@@ -176,12 +186,14 @@ def test_factors_rise_with_the_assets_they_move(study):
     assert moved[strongest] > 0
 
 
+@pytest.mark.slow
 def test_history_has_every_epoch_of_every_member(study):
     counts = study.history.groupby("member").epoch.agg(["count", "max"])
     assert (counts["count"] == counts["max"]).all()
     assert study.history.notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_best_member_was_chosen_on_validation(study):
     chosen, members = study.config["chosen"], study.members
     at_beta = members[members.beta == chosen["beta"]]
@@ -190,6 +202,7 @@ def test_the_best_member_was_chosen_on_validation(study):
     assert chosen["member"] == at_beta.log_likelihood_validation.idxmax()
 
 
+@pytest.mark.slow
 def test_nothing_but_test_scores_sees_the_test_part(study):
     values = PANEL.values.copy()
     values[N_FIT:] = values[N_FIT:][::-1] * 2.0 + 0.01
@@ -229,6 +242,7 @@ def test_another_model_goes_from_panel_to_scenarios(tmp_path):
     assert ("the volatility of all assets |" in page) == bool(moves)
 
 
+@pytest.mark.slow
 def test_a_study_comes_back_whole(study, folder):
     again = load_study(folder)
     config = json.loads(json.dumps(study.config))
@@ -253,6 +267,7 @@ def _without_empty(tree):
     return {name: part for name, part in kept.items() if not (isinstance(part, dict) and not part)}
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_was_promised(folder):
     files = {path.name for path in folder.iterdir()}
     assert files >= {"config.json", "members.csv", "metrics.csv", "history.csv", "factors.csv",
@@ -261,23 +276,27 @@ def test_the_folder_holds_what_was_promised(folder):
     assert not [path for path in folder.parent.iterdir() if path.name != "one"]
 
 
+@pytest.mark.slow
 def test_encoding_the_same_dates_gives_the_same_factors(study, folder):
     encoded = load_study(folder).encode(PANEL)
     np.testing.assert_allclose(encoded, study.factors, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_encoding_one_new_date_needs_no_others(study):
     frame = PANEL.to_frame().iloc[[-1], ::-1]
     last = jaxvae.panel_from_frame(frame, for_fitting=False)
     np.testing.assert_allclose(study.encode(last), study.factors.iloc[[-1]], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_encoding_needs_every_asset(study):
     fewer = jaxvae.panel_from_frame(PANEL.to_frame().iloc[:, 1:])
     with pytest.raises(DataError, match=r"1 of the study's 12 assets .* 'STOCK_000'"):
         study.encode(fewer)
 
 
+@pytest.mark.slow
 def test_scenarios_are_calibrated_and_repeatable(study, folder):
     drawn = load_study(folder).scenarios(6000, seed=1)
     assert drawn.shape == (6000, 12)
@@ -288,6 +307,7 @@ def test_scenarios_are_calibrated_and_repeatable(study, folder):
         study.scenarios(0)
 
 
+@pytest.mark.slow
 def test_an_existing_folder_is_refused(study, folder):
     with pytest.raises(FolderError, match="exists"):
         study.save(folder)
@@ -357,6 +377,7 @@ def refits():
     )
 
 
+@pytest.mark.slow
 def test_refits_that_diverged_are_noted(refits):
     assert summary._refit_notes(refits[1], CONFIG) == []
     lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits[1])
@@ -364,6 +385,7 @@ def test_refits_that_diverged_are_noted(refits):
     assert note.startswith("1 of 3 refits diverged")
 
 
+@pytest.mark.slow
 def test_the_best_refit_is_the_likeliest_on_the_dates_it_saw(refits):
     """However well another does on test dates."""
     prepared, trained = refits

@@ -24,6 +24,8 @@ from jaxvae.training import member as training
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import capacity_charge, free_bits_charge, row_terms
 
+pytestmark = pytest.mark.slow
+
 CAPACITY, FREE = 2.0, 0.3
 # Above what a nat is worth at the capacity, 1.9; far above, Adam's steps are all for the KL.
 STRENGTHS = (4.0, 8.0)

@@ -23,6 +23,8 @@ from jaxvae.walk.walk import (
     walk_forward,
 )
 
+pytestmark = pytest.mark.slow
+
 N_WINDOWS, WINDOW, STEP = 5, CONFIG.window, CONFIG.step
 STOPS = [WINDOW + w * STEP for w in range(N_WINDOWS)]
 

@@ -11,6 +11,8 @@ from jaxvae.errors import DataError, OptionError
 from jaxvae.study.questions.new_assets import designs, sector_prior
 from jaxvae.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(told_folder):

@@ -58,12 +58,14 @@ def chosen():
     return select.select(PANEL, CONFIG)
 
 
+@pytest.mark.slow
 def test_a_linear_panel_is_linear_and_has_its_factors(chosen):
     assert (chosen.config.model, chosen.config.n_factors, chosen.n_found) == ("linear", 2, 2)
     assert chosen.asked == CONFIG
     assert replace(chosen.config, model="auto", n_factors="auto") == CONFIG
 
 
+@pytest.mark.slow
 def test_the_table_says_who_ran_and_who_won(chosen):
     table = chosen.candidates
     assert list(table.columns) == COLUMNS
@@ -78,6 +80,7 @@ def test_the_table_says_who_ran_and_who_won(chosen):
     assert linear.is_monotonic_increasing
 
 
+@pytest.mark.slow
 def test_what_the_test_dates_say_changes_nothing(chosen):
     values = PANEL.values.copy()
     values[140:] = 0.3 * values[140:][::-1] + 0.01
@@ -141,6 +144,7 @@ def test_what_is_given_is_taken(config, model, n_factors):
     assert found.n_found is None
 
 
+@pytest.mark.slow
 def test_few_dates_are_of_the_simplest_family():
     short, _ = linear_panel(3, n_dates=58, n_assets=6, n_factors=1, n_sectors=2)
     found = select.select(short, CONFIG)
@@ -159,6 +163,7 @@ def test_noise_has_no_factors():
     assert (found.n_found, found.config.n_factors) == (0, 1)
 
 
+@pytest.mark.slow
 def test_finished_candidates_are_not_trained_again(tmp_path, chosen, monkeypatch):
     def stage(name, kind):
         return OnDisk(tmp_path / name, kind, "this run")
@@ -189,6 +194,7 @@ def test_every_process_chooses_and_one_keeps_it(tmp_path, monkeypatch):
     assert not (tmp_path / "1").exists()
 
 
+@pytest.mark.slow
 def test_settings_that_a_family_does_not_go_with_leave_it_out(two_families):
     two_families.setitem(PRESETS, "volatility", PRESETS["volatility"]._replace(races=True))
     assert "volatility" in presets_of(CONFIG)
@@ -222,6 +228,7 @@ def test_numbers_of_factors_that_are_tried():
     assert near_sizes(1, 9) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_past_is_said_to_help_where_it_does(chosen):
     assert not any("past" in note for note in chosen.notes)
     rng, calm = np.random.default_rng(0), np.repeat([0.2, 2.0, 0.2, 2.0], [50, 40, 40, 70])
