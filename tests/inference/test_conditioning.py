@@ -107,6 +107,7 @@ def test_what_is_given_is_met_by_every_draw(likelihood):
     )
 
 
+@pytest.mark.slow
 def test_linear_student_draws_have_the_multivariate_t_conditional():
     """Given n returns: t_{ν+n} with the Gaussian's mean and (ν+δ)/(ν+n) times its covariance."""
     (values, weights, _), variables, (loadings, bias, noise) = drawn("student")

@@ -63,6 +63,7 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 def test_every_figure_draws_for_any_study(grid):
     assert_speak(draw(make_study(**grid)))

@@ -54,6 +54,7 @@ def test_factors_are_matched_on_fit_and_scored_on_the_split():
     assert value(table, "mcc_rotation_mean", "fit") < value(table, "mcc_rotation_95", "fit") < 1
 
 
+@pytest.mark.slow
 def test_nulls_stand_beside_the_scores_of_a_split():
     """Axis scores on the test part of the models compared by them; a member has no nulls."""
     models = [
@@ -78,6 +79,7 @@ def test_nulls_stand_beside_the_scores_of_a_split():
         assert len(rotated) == (0 if name in ROTATION_INVARIANT else 2)
 
 
+@pytest.mark.slow
 def test_pure_rotations_of_the_truth_are_no_evidence():
     """One in twenty exceeds the 95th percentile by chance; half of them exceed the mean."""
     rng, beyond = np.random.default_rng(4), {"mean": [], "95": []}

@@ -58,15 +58,18 @@ def assert_close(one, other):
     assert (one.best_epoch == other.best_epoch).all()
 
 
+@pytest.mark.slow
 def test_one_device_agrees_with_two(four):
     assert len(jax.local_devices()) == 2
     assert_close(trained(grid(), devices=(jax.local_devices()[0],)), four)
 
 
+@pytest.mark.slow
 def test_another_tile_width_agrees_closely(four):
     assert_close(trained(grid(), tile_width=2), four)
 
 
+@pytest.mark.slow
 def test_four_devices_give_the_bits_of_two_and_the_cache_changes_nothing(
     four, compilation_cache, tmp_path
 ):

@@ -258,7 +258,8 @@ def test_the_default_chain_is_optaxs_own_leaf_by_leaf():
     assert np.abs(one - undecayed).max() > 1e-3
 
 
-@pytest.mark.parametrize("rows", [pytest.param(N_TRAIN, marks=pytest.mark.slow), 20])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [N_TRAIN, 20])
 def test_training_can_be_differentiated(rows):
     """In β and the learning rate, against differences; of 20 rows two batches of four have none."""
     config = replace(CONFIG, epochs=3, patience=None, warmup_epochs=0)

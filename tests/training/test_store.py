@@ -276,6 +276,7 @@ def test_finish_sees_each_tile_and_only_what_it_leaves_is_kept(whole, tmp_path):
     assert max(alive) == alive[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 def test_a_disk_that_fills_ends_the_run_which_goes_on_later(whole, tmp_path):
     receiver, sender = FORKS.Pipe()

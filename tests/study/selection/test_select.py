@@ -120,6 +120,7 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
     np.testing.assert_array_equal(refitted.last_epoch, [1, 1, 2, 3])
 
 
+@pytest.mark.slow
 def test_one_of_the_two_may_be_given():
     linear = select.select(PANEL, replace(CONFIG, model="linear"))
     assert {*linear.candidates.family} == {"linear"}
