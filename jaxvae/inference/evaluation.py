@@ -79,12 +79,36 @@ def evaluate_members(
     shared = {"key": key, "batch": batch}
     settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
     found: Evaluation = ask(evaluate, fitted, shared, **settings)
-    hard = np.asarray(is_hard(found.likelihood, n_samples))
-    if model.facts.ordered or not hard.any():
-        return found
+    return found._replace(likelihood=_hard_again(found.likelihood, fitted, shared, settings))
+
+
+def estimate_members(
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    batch: Batch,
+    n_samples: int,
+    tile_width: int | None = None,
+) -> LikelihoodEstimate:
+    """The likelihoods of `evaluate_members` alone."""
+    shared = {"key": key, "batch": batch}
+    settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
+    first = ask(log_likelihood, fitted, shared, redraw=False, **settings)
+    return _hard_again(first, fitted, shared, settings)
+
+
+def _hard_again(
+    first: LikelihoodEstimate, fitted: Fitted, shared: dict[str, Any], settings: dict[str, Any]
+) -> LikelihoodEstimate:
+    """The estimates, those of hard rows from more draws."""
+    hard = np.asarray(is_hard(first, settings["n_samples"]))
+    if settings["model"].facts.ordered or not hard.any():
+        return first
     again = ask(log_likelihood, fitted, shared, **settings)
-    better = jax.tree.map(lambda new, old: np.where(hard, new, old), again, found.likelihood)
-    return found._replace(likelihood=better)
+    better: LikelihoodEstimate = jax.tree.map(
+        lambda new, old: np.where(hard, new, old), again, first
+    )
+    return better
 
 
 def _divergence(

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laplace import Laplace
 from scipy import stats
 
-from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
+from jaxvae.models.distributions import CorrelatedGaussian, Gaussian
 from jaxvae.models.student_t import CorrelatedT, IndependentT, StudentT
 
 RNG = np.random.default_rng(0)
@@ -125,24 +126,6 @@ def test_scale_information_is_the_mean_squared_slope(density):
     keys = jax.random.split(jax.random.key(2), 50_000)
     found = jnp.mean(jax.vmap(slope)(keys), axis=0)
     np.testing.assert_allclose(found, density.scale_information, rtol=0.05)
-
-
-class Laplace(Distribution):
-    """What a distribution of one's own must have, and no more."""
-
-    mean: jax.Array
-    scale: jax.Array
-
-    @property
-    def variance(self):
-        return 2.0 * self.scale**2
-
-    def log_prob(self, values, used):
-        distance = jnp.abs(values - self.mean) / self.scale
-        return -jnp.sum(used * (jnp.log(2.0 * self.scale) + distance), axis=-1)
-
-    def sample(self, key):
-        return self.mean + self.scale * jax.random.laplace(key, self.mean.shape)
 
 
 def test_the_divergence_of_ones_own_is_without_bias():

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from laplace import Laplace
 from scipy import stats
 
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import Model, PerceptronConfig, Variables, make_batch, standard_normal_prior
-from jaxvae.models.distributions import Distribution, Gaussian
+from jaxvae.models.distributions import Gaussian
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
@@ -44,24 +45,6 @@ def principal_components(n_assets):
         return encode(*known), known[0]
 
     return Model(2, initialise, both, decode, standard_normal_prior)
-
-
-class Laplace(Distribution):
-    """Independent Laplace variables."""
-
-    mean: jax.Array
-    scale: jax.Array
-
-    @property
-    def variance(self):
-        return 2.0 * self.scale**2
-
-    def log_prob(self, values, used):
-        distance = jnp.abs(values - self.mean) / self.scale
-        return -jnp.sum(used * (jnp.log(2.0 * self.scale) + distance), axis=-1)
-
-    def sample(self, key):
-        return self.mean + self.scale * jax.random.laplace(key, self.mean.shape)
 
 
 def laplace_noise(n_assets):

@@ -4,7 +4,7 @@ and scored on `validation`."""
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from jaxvae.inference.importance import log_likelihood
-from jaxvae.inference.members import ask, fitted_members
+from jaxvae.inference.evaluation import estimate_members
+from jaxvae.inference.members import fitted_members
 from jaxvae.models import make_batch
 from jaxvae.models.model import Batch
 from jaxvae.study.config import StudyConfig
@@ -96,15 +96,13 @@ def _score(
 ) -> Float[np.ndarray, "member date"]:
     """Members' log-likelihood of the validation dates, all with the same draws."""
     prepared = candidate.prepared
-    key = Stream.EVALUATION.key(config.root_seed)
-    shared = {"key": key, "batch": _batch_of(prepared, prepared.split.validation)}
-    likelihood: Any = ask(
-        log_likelihood,
+    likelihood = estimate_members(
+        Stream.EVALUATION.key(config.root_seed),
+        prepared.model,
         fitted_members(ensemble),
-        shared,
+        _batch_of(prepared, prepared.split.validation),
+        config.likelihood_samples,
         tile_width=_tile_width(),
-        model=prepared.model,
-        n_samples=config.likelihood_samples,
     )
     return np.asarray(likelihood.value, np.float64)
 
