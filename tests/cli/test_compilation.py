@@ -67,15 +67,13 @@ def test_a_second_command_compiles_nothing_long(returns_csv, tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), SWITCH: ""}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     words = ("--data", str(returns_csv), "--model", "linear", "--factors", "2", "--seeds", "2")
-    tables = []
+    tables, kept = [], []
     for name in ("first", "second"):
         out = tmp_path / name
         command = [sys.executable, "-m", "jaxvae", "study", *words, "--betas", "1", "--epochs", "5"]
         subprocess.run([*command, "--out", str(out), "--quiet"], check=True, env=environment)
         tables.append((out / "metrics.csv").read_bytes())
-        kept = {path.name for path in (tmp_path / "jaxvae").rglob("*-cache")}
-        assert len(kept) > 5
-        if name == "first":
-            before = kept
-    assert kept == before
+        # JAX keeps what took it long, so that short programs come and go with the machine's load
+        kept.append({path.name for path in (tmp_path / "jaxvae").rglob("jit__advance-*-cache")})
+    assert kept[0] and kept[1] == kept[0]
     assert tables[0] == tables[1]
