@@ -127,6 +127,16 @@ class AdditiveConfig(PerceptronConfig):
     skip: bool = True
     degree: int = option(1, "", least=1)
 
+    def for_panel(
+        self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
+    ) -> "PerceptronConfig":
+        """As in `PerceptronConfig`; where cells are missing a linear encoder becomes the default
+        one, since what an observed cell says of the factors hangs on which others are."""
+        asked = super().for_panel(n_conditions, sectors, incomplete)
+        if not incomplete or self.widths:
+            return asked
+        return replace(asked, widths=AdditiveConfig.widths, skip=True)
+
     @property
     def linear(self) -> bool:
         return self.degree == 1 and LIKELIHOODS[self.likelihood].volatility_factor is None

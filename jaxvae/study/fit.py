@@ -4,7 +4,7 @@ Everything here sees `fit` only; what members say of later dates is evaluated, n
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxvae.analysis.selection import simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
@@ -159,13 +160,36 @@ def distributions_of(model: Model, batch: Batch) -> Kinds:
 
 
 def choose(grid: Trained, split: Split, config: StudyConfig) -> Choice:
-    """The member to report, by validation alone: at the β whose seeds have the highest mean
-    log-likelihood there, the seed with the highest. Members that diverged do not count."""
-    scores = np.asarray(grid.evaluation.likelihood.value)[:, split.validation].mean(axis=1)
-    scores = np.where(grid.ensemble.ok, scores, np.nan).reshape(len(config.betas), config.seeds)
-    means = [row[np.isfinite(row)].mean() if np.isfinite(row).any() else -np.inf for row in scores]
-    best_beta = int(np.argmax(means))
-    return Choice(best_beta, int(np.nanargmax(scores[best_beta])), config.seeds)
+    """The member to report, by validation alone (`best_beta`); diverged members do not count."""
+    scores = np.array(grid.evaluation.likelihood.value, np.float64)[:, split.validation]
+    scores[~grid.ensemble.ok | ~np.isfinite(scores).all(axis=1)] = np.nan
+    by_beta = scores.reshape(len(config.betas), config.seeds, -1)
+    beta = best_beta(Stream.RESAMPLING.generator(config.root_seed), by_beta, config.betas)
+    return Choice(beta, int(np.nanargmax(by_beta[beta].mean(axis=1))), config.seeds)
+
+
+def best_beta(
+    rng: np.random.Generator,
+    scores: Float[np.ndarray, "beta seed date"],
+    betas: Sequence[float],
+) -> int:
+    """The place of the β whose seeds have the highest mean log-likelihood; of those that are level
+    with it (`simplest_within_error`) the one nearest to 1, at which the objective is a bound on the
+    likelihood.
+
+    Args:
+        rng: source of the blocks that errors are resampled from.
+        scores: of dates that no member was trained on; rows of NaN do not count.
+        betas: weights of the KL term.
+    """
+    sound = np.isfinite(scores).all(axis=2, keepdims=True)
+    n_sound = sound.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means = np.where(sound, scores, 0.0).sum(axis=1) / n_sound
+    # Of two that are as far from 1 the larger, which claims less.
+    distance = np.abs(np.log(np.maximum(betas, np.finfo(float).tiny)))
+    order = np.lexsort([-np.asarray(betas), distance])
+    return simplest_within_error(rng, means, np.argsort(order)).chosen
 
 
 def training_data(prepared: Prepared, n_training_rows: int) -> Data:

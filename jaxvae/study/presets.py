@@ -64,10 +64,12 @@ PRESETS = {
         kind="Bent: returns bend with factors that act together",
         use=LARGE_MOVES,
     ),
+    # The posterior's mean is linear, and the likelihood is that of a factor analysis, which no
+    # early stopping holds back either.
     "linear": Preset(
-        AdditiveConfig(degree=1),
-        TrainConfig(epochs=300, warmup_epochs=0),
-        learning_rate=1e-2,
+        AdditiveConfig(degree=1, widths=(), skip=False),
+        TrainConfig(epochs=500, warmup_epochs=0, patience=None),
+        learning_rate=3e-2,
         rank=0,
         kind="Linear: returns are linear in the factors, nothing bends",
         use="Loadings and covariance say all there is to say, as those of factor analysis do.",
@@ -81,10 +83,11 @@ PRESETS = {
         kind="Bent: returns are curves of the factors",
         use=LARGE_MOVES,
     ),
+    # The posterior's mean is linear in the row divided by its own scale.
     "student": Preset(
-        AdditiveConfig(degree=1, likelihood="student"),
+        AdditiveConfig(degree=1, widths=(), skip=False, likelihood="student"),
         TrainConfig(epochs=400, warmup_epochs=20),
-        learning_rate=1e-2,
+        learning_rate=2e-2,
         rank=1,
         kind="Heavy-tailed: linear in the factors, and some dates are wild for all assets at once",
         use="The covariance holds on average; losses in the tail exceed a normal's, so take them "
@@ -125,17 +128,12 @@ PRESETS = {
         races=False,
     ),
 }
-# For windows of few rows. The posterior mean of a linear model is linear (under "student", in the
-# row divided by its own scale), and a perceptron only costs time.
+# Windows of a walk have few rows, on which stopping early steadies a covariance.
 WINDOWS = {
     "linear": PRESETS["linear"]._replace(
-        model=AdditiveConfig(degree=1, widths=(), skip=False), learning_rate=2e-2
+        train=TrainConfig(epochs=300, warmup_epochs=0), learning_rate=2e-2
     ),
-    "student": PRESETS["student"]._replace(
-        model=AdditiveConfig(degree=1, widths=(), skip=False, likelihood="student"),
-        learning_rate=2e-2,
-    ),
-    **{name: PRESETS[name] for name in ("static", "additive", "volatility")},
+    **{name: PRESETS[name] for name in ("student", "static", "additive", "volatility")},
 }
 MODELS = tuple(name for name in PRESETS if name != "notebook")
 MODEL_OF: dict[str | None, str] = {

@@ -30,7 +30,8 @@ def run_study(
     1. Split by time; standardise by mean and standard deviation of `fit`. Choose the model and
        the number of factors where they are left open (`select`); fit the classical baselines.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
-    3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
+    3. Choose β by mean validation log-likelihood over seeds, the one nearest to 1 of those that are
+       level with the best; refit all its seeds on `fit`.
     4. Train members with fewer factors at that β, to count how many are of use on `validation`.
     5. Align all members' factors; score everything on `test`.
 

@@ -75,5 +75,6 @@ def test_a_second_command_compiles_nothing_long(returns_csv, tmp_path):
         tables.append((out / "metrics.csv").read_bytes())
         # JAX keeps what took it long, so that short programs come and go with the machine's load
         kept.append({path.name for path in (tmp_path / "jaxvae").rglob("jit__advance-*-cache")})
-    assert kept[0] and kept[1] == kept[0]
+    assert kept[0]
+    assert kept[1] == kept[0]
     assert tables[0] == tables[1]

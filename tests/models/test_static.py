@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvae.analysis.baselines import fit_factor_analysis
+from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import AdditiveConfig, PerceptronConfig, make_batch, take_rows
 from jaxvae.models.layers import BATCH_NORM_MOMENTUM, EPSILON, BatchNorm, Curves
 from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import prepare, train_grid
 from jaxvae.study.presets import MODELS, PRESETS, make_preset
 
 RNG = np.random.default_rng(1)
@@ -214,3 +217,30 @@ def test_every_model_of_the_command_line_is_a_preset(model):
 def test_the_notebook_has_its_own_network_only():
     with pytest.raises(OptionError, match="notebook"):
         StudyConfig(preset="notebook", model="additive")
+
+
+def test_a_linear_encoder_gives_way_where_cells_are_missing():
+    """What an observed cell says of a factor hangs on which others are observed."""
+    linear = PRESETS["linear"].model
+    assert linear.for_panel(0, (), incomplete=False) == linear
+    masked = linear.for_panel(0, (), incomplete=True)
+    assert (masked.masked, masked.skip, masked.widths) == (True, True, AdditiveConfig().widths)
+    own = AdditiveConfig(widths=(7,), skip=False).for_panel(0, (), incomplete=True)
+    assert (own.widths, own.skip) == ((7,), False)
+
+
+def test_the_linear_preset_comes_to_a_factor_analysis():
+    """Its members reach the maximum of the likelihood, in the same axes."""
+    panel, _ = linear_panel(3, n_dates=300, n_assets=12, n_factors=2, n_sectors=3)
+    config = StudyConfig(model="linear", n_factors=2, seeds=3, betas=(1.0,))
+    prepared = prepare(panel, config)
+    grid = train_grid(prepared, config, lambda progress: None)
+    train = prepared.values[prepared.split.train]
+    law = fit_factor_analysis(train, 2)
+    scores = np.asarray(grid.evaluation.likelihood.value)[:, prepared.split.train].mean(axis=1)
+    best = law.log_likelihood(train).mean()
+    assert (scores < best + 1e-3).all()
+    assert (scores > best - 0.05).all()
+    loadings = np.asarray(grid.evaluation.loadings, np.float64)
+    unit = loadings / np.linalg.norm(loadings, axis=1, keepdims=True)
+    assert (np.einsum("mak,ak->mk", unit, unit[0]) > 0.99).all()

@@ -11,11 +11,12 @@ from small import same_bits
 
 import jaxvae
 from jaxvae.analysis.baselines import BASELINES
+from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import summary
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Choice, prepare, refit, train_grid
+from jaxvae.study.fit import Choice, best_beta, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
 from jaxvae.study.score import likeliest, mix_estimates
@@ -198,8 +199,22 @@ def test_the_best_member_was_chosen_on_validation(study):
     chosen, members = study.config["chosen"], study.members
     at_beta = members[members.beta == chosen["beta"]]
     means = members.groupby("beta").log_likelihood_validation.mean()
-    assert chosen["beta"] == means.idxmax()
+    assert chosen["beta"] == 1.0 or means[1.0] < means[0.5] - LEAST_GAIN
     assert chosen["member"] == at_beta.log_likelihood_validation.idxmax()
+
+
+@pytest.mark.parametrize(
+    ("by_beta", "beta"),
+    [
+        ([[5.0, 4.9], [5.0, 4.88], [1.0, 1.0]], 1),  # level: the one nearest to 1
+        ([[5.0, 5.2], [4.0, 4.1], [4.0, 4.0]], 0),  # ahead by far
+        ([[4.0, 4.0], [np.nan, 4.5], [4.3, 4.2]], 1),  # what diverged does not count
+        ([[4.0, 4.0], [np.nan, np.nan], [4.0, 3.99]], 2),  # as far from 1: the larger
+    ],
+)
+def test_beta_is_nearest_to_1_of_those_that_are_level(by_beta, beta):
+    scores = np.repeat(np.array(by_beta)[..., None], 14, axis=2)
+    assert best_beta(np.random.default_rng(0), scores, (0.5, 1.0, 2.0)) == beta
 
 
 @pytest.mark.slow

@@ -101,8 +101,8 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
 
     monkeypatch.setattr(candidates, "train_ensemble", look)
     monkeypatch.setattr(candidates, "_score", lambda *_: np.zeros((4, 28)))
-    config = replace(CONFIG, model="linear", n_factors=4)
-    family = candidates.Candidate("linear", prepare(PANEL, config), 0)
+    config = replace(CONFIG, model="student", n_factors=4)
+    family = candidates.Candidate("student", prepare(PANEL, config), 0)
     scores = candidates.train_candidate(family, config, [1, 3], lambda progress: None)
     assert scores.log_likelihood.shape == (2, 2, 28)
     values = family.prepared.values.astype(np.float32)
