@@ -58,6 +58,7 @@ import jax
 import numpy as np
 from regimes_likelihood import regimes_log_likelihood
 from scipy import stats
+from scipy.special import logsumexp
 from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis.risk import coverage
@@ -72,7 +73,8 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
-SEEDS = 2
+SEEDS, BETAS = 2, (0.25, 0.5, 1.0)
+RIVAL = "garch_copula"
 # Factors, the first of which is the surprise in volatility.
 PANELS = {"sp500": 9, "french": 13, "regimes": 4, "noise": 4, "linear": 6}
 KNOWN = ("sp500", "french")
@@ -106,6 +108,27 @@ def mixture(refits, name):
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
     value = score.mix_estimates(bounds).value
     return Scored(name, None, "fit", REFIT_SPLITS, log_likelihood=value)
+
+
+def halves(model, other):
+    """The equal mixture of two models' densities."""
+    pair = np.stack([model.log_likelihood, other.log_likelihood])
+    value = logsumexp(pair, axis=0) - np.log(2)
+    return Scored(f"{model.model} + {other.model}", None, "fit", REFIT_SPLITS, log_likelihood=value)
+
+
+def leads(models, others, split):
+    """Rows of paired leads with their intervals; none of no model."""
+    if not models:
+        return []
+    table = comparisons_table(models, others, split, 0)
+    return table.drop(columns=["model", "split"]).to_dict(orient="records")
+
+
+def by_quarter(model, other, split):
+    """The mean lead in each quarter of the test dates, nats a date."""
+    lead = (model.log_likelihood - other.log_likelihood)[split.test]
+    return [round(float(part.mean()), 3) for part in np.array_split(lead, 4)]
 
 
 def risk(prepared, everyone, key):
@@ -146,7 +169,7 @@ def digest(name, quick):
     config = StudyConfig(
         model="temporal",
         seeds=1 if quick else SEEDS,
-        betas=(1.0,),
+        betas=BETAS[-1:] if quick else BETAS,
         n_factors=2 if quick else PANELS[name],
         epochs=3 if quick else None,
         tile_width=1,
@@ -159,7 +182,9 @@ def digest(name, quick):
         truth = oracle(prepared.scaler)
         others.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))
     model = mixture(refits, "temporal")
-    table = comparisons_table([model], others, split, 0).drop(columns=["model", "split"])
+    both = [one for one in others if one.model == RIVAL]
+    models = [model, *(halves(model, one) for one in both)]
+    table = comparisons_table(models, others, split, 0).drop(columns="split")
     key, student = jax.random.key(1), laws["multivariate_t"]
     everyone = fitted_members(refits.ensemble)
     independent = np.random.default_rng(1).permutation(values[split.fit])
@@ -172,9 +197,13 @@ def digest(name, quick):
         "best_epochs": np.asarray(refits.ensemble.best_epoch).tolist(),
         "test": {
             scored.model: float(scored.log_likelihood[split.test].mean())
-            for scored in (model, *others)
+            for scored in (*models, *others)
+        },
+        "validation": {
+            scored.model: float(scored.log_likelihood[split.validation].mean()) for scored in others
         },
         "leads": table.to_dict(orient="records"),
+        "leads_by_quarter": {other.model: by_quarter(model, other, split) for other in others},
         "squares_autocorrelation": {name: lag.round(4).tolist() for name, lag in lags.items()},
         "value_at_risk": {
             **risk(prepared, everyone, key),

@@ -3,7 +3,7 @@
 from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.baselines import BASELINES, Development, Law
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, MissingExtraError
 from jaxvae.study.fit import Prepared
 from jaxvae.study.gaps import is_incomplete
 
@@ -36,7 +36,7 @@ def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
                 continue
             try:
                 laws[name] = baseline.fit(known)
-            except DataError as error:
+            except (DataError, MissingExtraError) as error:
                 if name in NEEDED:
                     raise
                 unfitted.append(f"No {baseline.label} in comparisons: {error}.")

@@ -1,35 +1,49 @@
 """Exponentially weighted covariances with Student-t innovations: one step ahead."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import solve_triangular
 
+from jaxvae.analysis.baselines.averages import average_after, averages_before, distances
 from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import OptionError
 
-DECAY = 0.99
-SHRINKAGE = 0.1
 FIRST_DATES = 252
-DFS = (4.0, 6.0, 8.0, 12.0)
+HALF_LIVES = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 250.0, 500.0)
+SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+DFS = (4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
+SCALE_GRID = np.geomspace(0.5, 2.0, 21).tolist()
 
 
 class EwmaT(NamedTuple):
-    """Each date's law given the dates before it: a Student-t of mean zero and covariance Σ_t.
+    """Each date's law given the dates before it: a Student-t of mean zero and covariance c Σ_t.
 
-        S ← .99 S + .01 x xᵀ,    Σ_t = .9 S + .1 C tr S / tr C
+        S_h ← λ_h S_h + (1 − λ_h) x xᵀ,    λ_h = 2^(−1/h),    at two half-lives h = f, s
+        D² = diag [v S_f + (1 − v) S_s],    R the correlations of r S_f + (1 − r) S_s
+        Σ_t = (1 − a) D R D + a C tr D² / tr C
+
+    With equal half-lives D R D is the one average S.
 
     Attributes:
-        first: S before the first date.
+        first: S_f and S_s before the first date.
         target: C, the covariance (divisor n) of the rows fitted.
+        half_lives: f and s, dates.
+        weights: v and r, the shares of S_f in variances and in correlations.
+        shrinkage: a, from 0 to 1.
+        scale: c.
         df: Degrees of freedom ν, above 2; infinite for a Gaussian.
     """
 
-    first: Float[np.ndarray, "asset asset"]
+    first: tuple[Float[np.ndarray, "asset asset"], Float[np.ndarray, "asset asset"]]
     target: Float[np.ndarray, "asset asset"]
+    half_lives: tuple[float, float]
+    weights: tuple[float, float] = (1.0, 1.0)
+    shrinkage: float = 0.1
+    scale: float = 1.0
     df: float = np.inf
 
     @property
@@ -46,42 +60,63 @@ class EwmaT(NamedTuple):
 
     def covariances(
         self, values: Float[np.ndarray, "date asset"]
-    ) -> Iterator[Float[np.ndarray, "asset asset"]]:
-        """Σ_t of each date, from the dates before it.
+    ) -> Iterator[Float[np.ndarray, "part asset asset"]]:
+        """c Σ_t of each date, from the dates before it, in chunks of consecutive dates.
 
         Args:
             values: Complete rows in standard units, the first of them the first fitted.
         """
-        moment = self.first
-        for row in values:
-            scaled = self.target * (np.trace(moment) / np.trace(self.target))
-            yield (1 - SHRINKAGE) * moment + SHRINKAGE * scaled
-            moment = DECAY * moment + (1 - DECAY) * np.outer(row, row)
+        speeds = [
+            averages_before(values, 0.5 ** (1 / half_life), first)
+            for half_life, first in zip(self.half_lives, self.first, strict=True)
+        ]
+        of_variances, of_correlations = self.weights
+        for fast, slow in zip(*speeds, strict=True):
+            variances = of_variances * _diagonals(fast) + (1 - of_variances) * _diagonals(slow)
+            moments = of_correlations * fast + (1 - of_correlations) * slow
+            deviations = np.sqrt(variances / _diagonals(moments))
+            moments *= deviations[:, :, None] * deviations[:, None, :]
+            shares = variances.sum(axis=1) / np.trace(self.target)
+            shrunk = (1 - self.shrinkage) * moments
+            shrunk += self.shrinkage * shares[:, None, None] * self.target
+            yield self.scale * shrunk
 
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
-        """log p(x_t | dates before) in nats, with the scale matrix Σ_t (ν − 2)/ν.
+        """log p(x_t | dates before) in nats, with the scale matrix c Σ_t (ν − 2)/ν.
 
         Args:
             values: As in `covariances`.
         """
-        return _log_density(values.shape[1], *self._distances(values), self.df)
+        return _log_density(values.shape[1], *self.distances(values), self.df)
 
-    def _distances(
+    def distances(
         self, values: Float[np.ndarray, "date asset"]
     ) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
-        """x_tᵀ Σ_t⁻¹ x_t and ln det Σ_t of each date."""
-        distances, log_determinants = np.empty((2, len(values)))
-        for date, covariance in enumerate(self.covariances(values)):
-            root = np.linalg.cholesky(covariance)
-            distances[date] = (solve_triangular(root, values[date], lower=True) ** 2).sum()
-            log_determinants[date] = 2 * np.log(np.diag(root)).sum()
-        return distances, log_determinants
+        """x_tᵀ Σ_t⁻¹ x_t and ln det Σ_t of each date, with c Σ_t for Σ_t.
+
+        Args:
+            values: As in `covariances`.
+        """
+        found, begun = [], 0
+        for matrices in self.covariances(values):
+            rows = values[begun : begun + len(matrices)]
+            found.append(distances(matrices, rows))
+            begun += len(matrices)
+        of_rows, log_determinants = zip(*found, strict=True)
+        return np.concatenate(of_rows), np.concatenate(log_determinants)
 
 
-def fit_ewma_t(
-    values: Float[np.ndarray, "date asset"], n_train: int, dfs: Sequence[float] = DFS
-) -> EwmaT:
-    """EWMA covariances with t innovations, the ν of `dfs` that makes the validation rows likeliest.
+class Judged(NamedTuple):
+    """A law as it stands before the validation rows, and their mean log-likelihood, nats."""
+
+    law: EwmaT
+    score: float
+
+
+def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
+    """EWMA covariances of one half-life with t innovations; half-life, shrinkage, ν and scale are
+    those of `HALF_LIVES`, `SHRINKAGES`, `DFS` and `SCALE_GRID` that make the validation rows
+    likeliest where C is of the training rows.
 
     S starts from the first 252 rows (or all, if there are fewer), which forecasts of dates among
     them therefore know.
@@ -89,36 +124,102 @@ def fit_ewma_t(
     Args:
         values: Complete returns of training and validation, in this order.
         n_train: How many of the rows are for training.
-        dfs: Degrees of freedom to try.
 
     Raises:
-        OptionError: A ν is not above 2, and has no covariance.
         DataError: A covariance is singular.
 
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
     """
-    if any(not df > 2 for df in dfs):
-        raise OptionError("dfs", f"{list(dfs)} must each be above 2")
-    start = values[:FIRST_DATES]
-    gaussian = EwmaT(start.T @ start / len(start), np.cov(values.T, ddof=0))
+    return ending(best_of_one_speed(values, n_train).law, values)
+
+
+def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
+    """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
+    start = EwmaT(_first(values), np.cov(values[:n_train].T, ddof=0), (1.0, 1.0))
+    grid = (
+        start._replace(half_lives=(half_life, half_life), shrinkage=shrinkage)
+        for half_life, shrinkage in product(HALF_LIVES, SHRINKAGES)
+    )
+    return most_likely(grid, values, n_train)
+
+
+def ending(law: EwmaT, values: Float[np.ndarray, "date asset"]) -> EwmaT:
+    """A law that was chosen, with the C of all rows."""
+    return law._replace(target=np.cov(values.T, ddof=0))
+
+
+def most_likely(
+    laws: Iterable[EwmaT], values: Float[np.ndarray, "date asset"], n_train: int
+) -> Judged:
+    """The law, with the ν and the scale of the grids, that makes the validation rows likeliest; the
+    first of equals.
+
+    Args:
+        laws: Without scale and ν.
+        values: As in `fit_ewma_t`.
+        n_train: As in `fit_ewma_t`.
+
+    Raises:
+        DataError: A covariance is singular.
+    """
     with regularly(values):
-        distances, log_determinants = gaussian._distances(values)
-    scores = [
-        _log_density(values.shape[1], distances, log_determinants, df)[n_train:].mean()
-        for df in dfs
-    ]
-    return gaussian._replace(df=dfs[int(np.argmax(scores))])
+        found = [_with_tails(law, values, n_train) for law in laws]
+    return max(found, key=lambda one: one.score)
+
+
+def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
+    """A law with its best scale and ν."""
+    decays = [0.5 ** (1 / half_life) for half_life in law.half_lives]
+    starts = zip(decays, law.first, strict=True)
+    fast, slow = (average_after(values[:n_train], decay, first) for decay, first in starts)
+    later = values[n_train:]
+    gaps, log_determinants = law._replace(first=(fast, slow), scale=1.0).distances(later)
+    n_assets = values.shape[1]
+
+    # All scales at once, as rows one after the other.
+    scales = np.repeat(SCALE_GRID, len(later))
+    scaled = np.tile(gaps, len(SCALE_GRID)) / scales
+    spreads = np.tile(log_determinants, len(SCALE_GRID)) + n_assets * np.log(scales)
+    densities = [_log_density(n_assets, scaled, spreads, df) for df in DFS]
+    scores = np.reshape(densities, (len(DFS), len(SCALE_GRID), -1)).mean(axis=2)
+    df, scale = np.unravel_index(scores.argmax(), scores.shape)
+    return Judged(law._replace(scale=SCALE_GRID[scale], df=DFS[df]), float(scores.max()))
+
+
+def _first(values: Float[np.ndarray, "date asset"]) -> tuple[np.ndarray, np.ndarray]:
+    start = values[:FIRST_DATES]
+    moment = start.T @ start / len(start)
+    return moment, moment
+
+
+def _diagonals(
+    matrices: Float[np.ndarray, "date asset asset"],
+) -> Float[np.ndarray, "date asset"]:
+    return np.diagonal(matrices, axis1=1, axis2=2)
 
 
 def _log_density(
     n_assets: int,
-    distances: Float[np.ndarray, " date"],
+    gaps: Float[np.ndarray, " date"],
     log_determinants: Float[np.ndarray, " date"],
     df: float,
 ) -> Float[np.ndarray, " date"]:
-    """Student-t of given covariances, nats."""
+    """Student-t of given covariances, nats.
+
+    Args:
+        n_assets: Of each row.
+        gaps: Squared distances under the covariances.
+        log_determinants: Of the covariances.
+        df: ν; infinite for a Gaussian.
+
+    Raises:
+        OptionError: ν is not above 2, so that there is no covariance.
+    """
+    if not df > 2:
+        raise OptionError("df", f"{df} must be above 2")
     scale = 1.0 if np.isinf(df) else (df - 2) / df
-    counts = np.full(len(distances), n_assets)
-    of_scatter = distances / scale, log_determinants + n_assets * np.log(scale)
-    return elliptical_log_density(*of_scatter, counts, df)
+    counts = np.full(len(gaps), n_assets)
+    return elliptical_log_density(
+        gaps / scale, log_determinants + n_assets * np.log(scale), counts, df
+    )

@@ -6,12 +6,15 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical
 from jaxvae.analysis.baselines.ewma_t import fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis,
     fit_factor_analysis_sizes,
 )
+from jaxvae.analysis.baselines.garch_copula import fit_garch_copula
 from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf
 from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t
 from jaxvae.analysis.baselines.multivariate_t_shrunk import fit_multivariate_t_shrunk
@@ -67,7 +70,8 @@ class Baseline(NamedTuple):
 
     Attributes:
         label: What a report calls it; " K = 5" follows where it has factors.
-        fit: Makes a law of what is known; DataError where it cannot.
+        fit: Makes a law of what is known; DataError where it cannot, MissingExtraError where a
+            package is not there.
         temporal: Whether a date's law depends on the dates before it.
         complete: Whether it needs complete returns.
     """
@@ -119,6 +123,13 @@ def _at_best(fit_sizes: SizesFitter) -> Callable[[Development], Law]:
     return fit
 
 
+def _temporal(label: str, fit: Callable[[np.ndarray, int], Law]) -> Baseline:
+    """One step ahead, of complete returns, from all of them and the number for training."""
+    return Baseline(
+        label, lambda known: fit(known.values, known.n_train), temporal=True, complete=True
+    )
+
+
 BASELINES = {
     "factor_analysis_best": Baseline("factor analysis, best", _at_best(fit_factor_analysis_sizes)),
     "factor_analysis": Baseline(
@@ -132,10 +143,8 @@ BASELINES = {
         "multivariate t, shrunk",
         lambda known: fit_multivariate_t_shrunk(known.values, known.n_train),
     ),
-    "ewma_t": Baseline(
-        "EWMA with t innovations",
-        lambda known: fit_ewma_t(known.values, known.n_train),
-        temporal=True,
-        complete=True,
-    ),
+    "ewma_t": _temporal("EWMA with t innovations", fit_ewma_t),
+    "ewma_t_two_speeds": _temporal("EWMA of two speeds with t innovations", fit_ewma_t_two_speeds),
+    "ccc_t": _temporal("GARCH with constant correlations and a t copula", fit_ccc_t),
+    "garch_copula": _temporal("GARCH with DCC and a t copula", fit_garch_copula),
 }

@@ -1,4 +1,4 @@
-"""EWMA with t innovations: against scipy's densities, the known figures, and its own past."""
+"""EWMA with t innovations: scipy's densities, known figures, the truth, its own past."""
 
 import importlib.util
 
@@ -6,64 +6,106 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.analysis.baselines.ewma_t import DFS, fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t import HALF_LIVES, EwmaT, fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import OptionError
 
 VALUES = np.random.default_rng(0).standard_t(5, size=(400, 3))
 SPLIT = split_dates(len(VALUES))
-
-
 FIT, N_TRAIN = VALUES[SPLIT.fit], SPLIT.train.stop
+FITS = (fit_ewma_t, fit_ewma_t_two_speeds)
+MOMENT = VALUES[:252].T @ VALUES[:252] / 252
+LAW = EwmaT(
+    (MOMENT, MOMENT), np.cov(FIT.T, ddof=0), (8.0, 40.0), (0.75, 0.25), shrinkage=0.2, scale=1.1
+)
+
+
+def every(law, values):
+    return np.concatenate(list(law.covariances(values)))
 
 
 def test_log_likelihood_is_scipys():
     for df in (5.0, np.inf):
-        law = fit_ewma_t(FIT, N_TRAIN)._replace(df=df)
-        covariances = list(law.covariances(VALUES[:20]))
+        law, covariances = LAW._replace(df=df), every(LAW, VALUES[:20])
         if np.isinf(df):
             laws = [stats.multivariate_normal(np.zeros(3), c) for c in covariances]
         else:
             laws = [stats.multivariate_t(np.zeros(3), c * (df - 2) / df, df) for c in covariances]
         expected = [law.logpdf(row) for law, row in zip(laws, VALUES[:20], strict=True)]
         np.testing.assert_allclose(law.log_likelihood(VALUES[:20]), expected)
+    with pytest.raises(OptionError, match="above 2"):
+        LAW._replace(df=2.0).log_likelihood(VALUES)
 
 
 def test_recursion_by_hand():
-    found = list(fit_ewma_t(FIT, N_TRAIN).covariances(VALUES))
-    target = np.cov(FIT.T, ddof=0)
-    moment = VALUES[:252].T @ VALUES[:252] / 252
+    found, (fast, slow), decays = every(LAW, VALUES), LAW.first, 0.5 ** (1 / np.array([8.0, 40.0]))
     for row in VALUES[:2]:
-        moment = 0.99 * moment + 0.01 * np.outer(row, row)
-    expected = 0.9 * moment + 0.1 * target * np.trace(moment) / np.trace(target)
-    np.testing.assert_allclose(found[2], expected)
+        fast, slow = (
+            decay * moment + (1 - decay) * np.outer(row, row)
+            for decay, moment in zip(decays, (fast, slow), strict=True)
+        )
+    deviations = np.sqrt(0.75 * np.diag(fast) + 0.25 * np.diag(slow))
+    mixed = 0.25 * fast + 0.75 * slow
+    root = np.sqrt(np.diag(mixed))
+    own = mixed * np.outer(deviations / root, deviations / root)
+    target = LAW.target * (deviations**2).sum() / np.trace(LAW.target)
+    np.testing.assert_allclose(found[2], 1.1 * (0.8 * own + 0.2 * target))
     assert len(found) == len(VALUES)
 
 
-def test_a_forecast_does_not_see_its_date_or_later_ones():
-    changed = VALUES.copy()
-    changed[350:] *= 7.0
-    law = fit_ewma_t(FIT, N_TRAIN)
-    before, after = (list(law.covariances(values))[:351] for values in (VALUES, changed))
-    np.testing.assert_array_equal(before, after)
-    np.testing.assert_array_equal(
-        law.log_likelihood(VALUES)[:350], law.log_likelihood(changed)[:350]
+def test_equal_half_lives_are_one_speed():
+    one, other = (
+        LAW._replace(half_lives=(20.0, 20.0), weights=weights) for weights in ((1.0, 1.0), (0.5, 0))
     )
+    np.testing.assert_allclose(every(one, VALUES), every(other, VALUES))
 
 
-def test_df_is_chosen_on_validation():
+@pytest.mark.parametrize("fit", FITS)
+def test_a_forecast_does_not_see_its_date_or_later_ones(fit):
+    law, changed = fit(FIT, N_TRAIN), VALUES.copy()
+    changed[350:] *= 7.0
+    before, after = (law.log_likelihood(values)[:350] for values in (VALUES, changed))
+    np.testing.assert_array_equal(before, after)
+    before, after = (every(law, values)[:351] for values in (VALUES, changed))
+    np.testing.assert_allclose(before, after, rtol=1e-13)
+
+
+def test_choices_are_the_likeliest_of_validation_and_see_no_more():
+    """Where the target is the training rows' and the averages know what came before."""
     chosen, rows = fit_ewma_t(FIT, N_TRAIN), SPLIT.validation
-    scores = [chosen._replace(df=df).log_likelihood(FIT)[rows].mean() for df in DFS]
-    assert chosen.df == DFS[int(np.argmax(scores))]
-    with pytest.raises(OptionError, match="above 2"):
-        fit_ewma_t(FIT, N_TRAIN, (2.0,))
+    trained = chosen._replace(target=np.cov(FIT[:N_TRAIN].T, ddof=0))
+    best = trained.log_likelihood(FIT)[rows].mean()
+    for other in (
+        {"half_lives": (HALF_LIVES[0],) * 2},
+        {"shrinkage": 0.05},
+        {"df": 50.0},
+        {"scale": 0.5},
+    ):
+        assert trained._replace(**other).log_likelihood(FIT)[rows].mean() <= best + 1e-12
+
+
+def test_two_speeds_are_never_less_likely_on_validation_and_are_found_where_they_are_true():
+    """Returns whose variances change fast while their correlations stand."""
+    rng = np.random.default_rng(3)
+    log_variance = np.zeros(3)
+    rows, mixing = np.empty((1000, 3)), np.linalg.cholesky(0.3 * np.eye(3) + 0.7)
+    for row in rows:
+        log_variance = 0.9 * log_variance + 0.5 * rng.normal(size=3)
+        row[:] = np.exp(0.5 * log_variance) * (mixing @ rng.normal(size=3))
+    n_train, scores = 600, []
+    for fit in FITS:
+        law = fit(rows[:1000], n_train)._replace(target=np.cov(rows[:n_train].T, ddof=0))
+        scores.append(law.log_likelihood(rows)[n_train:].mean())
+    assert scores[1] > scores[0] + 0.02
+    assert law.half_lives[0] < law.half_lives[1]
+    assert law.weights[0] > law.weights[1]
 
 
 def test_it_has_no_factors_and_rebuilds_nothing():
-    law = fit_ewma_t(FIT, N_TRAIN)
-    assert law.factors(VALUES).shape == (len(VALUES), law.n_factors)
-    assert not law.reconstruct(VALUES).any()
+    assert LAW.factors(VALUES).shape == (len(VALUES), LAW.n_factors)
+    assert not LAW.reconstruct(VALUES).any()
 
 
 @pytest.mark.skipif(
@@ -74,10 +116,12 @@ def test_it_has_no_factors_and_rebuilds_nothing():
     ("name", "gaussian", "student"), [("sp500", -17.68, -15.88), ("french", -24.22, -19.62)]
 )
 def test_known_figures(name, gaussian, student):
-    """The best of the degrees of freedom on the test part, which favours the baseline."""
+    """Of λ = .99 and a tenth of shrinkage; the best ν on the test part."""
     panel = load_named(name)
     split = split_dates(panel.n_dates)
     values = fit_scaler(panel.values[split.fit]).standardise(panel.values)
-    law = fit_ewma_t(values[split.fit], split.train.stop)
+    moment = values[:252].T @ values[:252] / 252
+    half_life = np.log(0.5) / np.log(0.99)
+    law = EwmaT((moment, moment), np.cov(values[split.fit].T, ddof=0), (half_life, half_life))
     scores = [law._replace(df=df).log_likelihood(values)[split.test].mean() for df in (np.inf, 6.0)]
     np.testing.assert_allclose(scores, [gaussian, student], atol=0.01)
