@@ -1,65 +1,110 @@
 """A scikit-learn façade: one VAE as a transformer, beside `PCA` and `FactorAnalysis`."""
 
+import math
 from dataclasses import replace
-from typing import Any
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from jaxtyping import Array, Float, Key
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from jaxvae.analysis.consensus import convention
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
-from jaxvae.errors import DataError, OptionError
-from jaxvae.inference.evaluation import Evaluation, evaluate, posterior_means
-from jaxvae.inference.importance import log_likelihood
-from jaxvae.inference.scenarios import sample_scenarios
-from jaxvae.models.model import Variables, make_batch
+from jaxvae.errors import LARGEST_SEED, DataError, OptionError, check_option, shown
+from jaxvae.inference.importance import is_hard, log_likelihood
+from jaxvae.inference.modes import decoder_jacobians
+from jaxvae.inference.rows import ask_member, ask_rows, padded, padded_size
+from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
+from jaxvae.models.model import Batch, Model, Variables, make_batch
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
+from jaxvae.study.fit import for_cells
 from jaxvae.study.presets import Preset
 from jaxvae.study.selection.candidates import TRAINED_SHARE
-from jaxvae.study.selection.select import LEAST_DATES, SIMPLEST, select
-from jaxvae.training import member
-from jaxvae.training.ensemble import check_grid
-from jaxvae.training.state import Data, make_hyperparameters
+from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, select
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.ensemble import member_grid, train_ensemble
+from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
 
-CONSTANT = 1e-9
+FEWEST_ROWS = 10
+# Families are ranked on the last fifth: a year of days leaves fifty rows for it. On fewer their
+# differences drown, and a fit would cost the compiling of five families.
+LEAST_TO_RACE = 250
+LEAST_SIZE = 128  # of training rows as a program has them
+FLOATS = (np.float64, np.float32)
+N_DRAWS = 4096  # of the prior, for moments that have no closed form
+# What a setting of a study is called here.
+ARGUMENTS = {"n_factors": "n_components", "betas": "beta", "likelihood_samples": "n_samples"}
 
 
-class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Latent factors by a variational autoencoder.
+class Description(NamedTuple):
+    """A fitted model in standard units.
 
-    Rows are dates, in order: the last fifth of them stops the training and is not trained on.
-
-    Args:
-        n_components: Latent factors, or "auto".
-        beta: Weight of the KL term.
-        preset: "notebook", or None.
-        model: As `StudyConfig` names them. "auto", for either, is what a study of the rows would
-            choose on the last fifth of them (`study.selection`), and of few rows `linear`.
-        epochs: The most epochs; by default the model's.
-        n_samples: Importance samples a date in `score_samples`.
-        random_state: Seed of every random number.
-
-    Attributes:
-        model_, variables_, scaler_: After `fit`, what was fitted.
-        loadings_: Feature × component: the decoder's mean Jacobian, units of X per unit of a
-            factor.
-        n_features_in_: Columns of X.
+    loadings: the decoder's mean Jacobian over the rows. noise_variance: mean of Var(x | z) over
+    them. mean, covariance: of x under the model.
     """
 
+    loadings: Float[Array, "asset factor"]
+    noise_variance: Float[Array, " asset"]
+    mean: Float[Array, " asset"]
+    covariance: Float[Array, "asset asset"]
+
+
+class VAEFactors(  # type: ignore[misc]
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Latent factors by a variational autoencoder, with the methods and attributes of
+    `FactorAnalysis`.
+
+    Rows are dates, in order: where a model's training is stopped early, the last fifth of them
+    stops it and is not trained on. The family `linear`, which nothing stops, is x = W z + b + e,
+    z ~ N(0, I), e ~ N(0, Ψ), whose covariance is WWᵀ + Ψ, and reaches the likelihood of
+    `FactorAnalysis`; others bend it.
+
+    Args:
+        n_components: Latent factors, at most the columns of X; or "auto" for as many as the rows
+            have use for.
+        beta: Weight of the KL term.
+        preset: "notebook", or None.
+        model: As `StudyConfig` names or takes them, of those whose rows are independent and that
+            need no covariates. "auto", for either, is what a study of the rows would choose on the
+            last fifth of them (`study.selection`), weights aside; of fewer than 250 rows `linear`
+            and the number of factors of the factor analysis under which that fifth is likeliest.
+        epochs: The most epochs; by default the model's.
+        n_samples: Importance samples a row in `score_samples`, where the model has no closed form.
+        random_state: An int gives the same fit each time; a `RandomState` or `Generator` moves on
+            with each; None draws from NumPy's global state.
+
+    Attributes:
+        components_: Component × feature: the decoder's mean Jacobian, units of X per unit of a
+            factor; Wᵀ of a linear model. By descending variance explained, each with a positive
+            mean, as all factors of this package.
+        mean_: Of each feature under the model.
+        noise_variance_: Ψ, of each feature: the mean of Var(x | z) over the rows.
+        explained_variance_ratio_: Σ_j components_[k, j]² over the trace of `get_covariance()`.
+        n_components_: How many components there are.
+        n_iter_: Epochs trained.
+        model_, variables_, scaler_: What was fitted.
+        n_features_in_, feature_names_in_: Of X.
+    """
+
+    # Types are checked by `fit`, as scikit-learn wants it.
     def __init__(
         self,
-        n_components: int | str = 5,
+        n_components: Any = AUTO,
         *,
-        beta: float = 1.0,
-        preset: str | None = None,
-        model: str = AUTO,
-        epochs: int | None = None,
-        n_samples: int = 128,
-        random_state: int = 0,
+        beta: Any = 1.0,
+        preset: Any = None,
+        model: Any = AUTO,
+        epochs: Any = None,
+        n_samples: Any = 128,
+        random_state: Any = 0,
     ) -> None:
         self.n_components = n_components
         self.beta = beta
@@ -69,76 +114,123 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> "VAEFactors":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "VAEFactors":
         """Train on returns.
 
         Args:
-            X: Array-like of shape (n_dates, n_features), finite.
+            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
             y: Not looked at.
+            sample_weight: What each row counts, by default 1; a row of weight 0 is left out.
 
         Raises:
-            ValueError: A column does not vary, or the training diverges.
+            ValueError: A column does not vary, the training diverges, or an argument is wrong.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=10, ensure_min_features=2)
-        if (np.ptp(X, axis=0) <= CONSTANT * np.abs(X).max(axis=0)).any():
-            raise DataError("X has a column that does not vary; leave it out")
-        n_train = int(TRAINED_SHARE * len(X))
-        preset = self._choose(X, n_train)
-        model = preset.model.build(X.shape[1])
-        if model.recurrence is not None:
-            raise OptionError(
-                "model", f"{self.model!r} forecasts each date from those before; use run_study"
-            )
-        check_grid((0,), (self.beta,))
-        self.scaler_: Scaler = fit_scaler(X)
-        values = self.scaler_.standardise(X)
-        training, validation = make_batch(values[:n_train]), make_batch(values[n_train:])
-        data = Data(training, validation)
-        self.model_ = model
-        hyperparameters = make_hyperparameters(
-            data, self.model_, preset.train, beta=self.beta, learning_rate=preset.learning_rate
-        )
-        key = jax.random.key(self.random_state)
-        run = jax.jit(member.fit, static_argnames=("model", "config"))
-        state, _ = run(key, data, hyperparameters, model=self.model_, config=preset.train)
-        if not state.ok:
-            raise DataError("the training diverged: look for outliers in X, or lower beta")
-        turn = model.principal or (lambda variables: variables)
-        self.variables_: Variables = jax.tree.map(jnp.asarray, turn(state.best))
-        outputs = self._evaluate(values, n_samples=8)
-        self.loadings_ = np.asarray(outputs.loadings, np.float64) * self.scaler_.scale[:, None]
+        X = self._checked(X, ensure_min_samples=FEWEST_ROWS, ensure_min_features=2, reset=True)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        X, weights = X[weights > 0].astype(np.float64), weights[weights > 0]
+        if len(X) < FEWEST_ROWS:
+            raise DataError(f"{len(X)} rows have a weight above 0; at least {FEWEST_ROWS}")
+        self.scaler_: Scaler = _weighted_scaler(X, weights)
+        self._seed = _seed_of(self.random_state)
+        try:
+            self._train(X, weights)
+        except OptionError as error:
+            name, *what = error.args
+            raise OptionError(ARGUMENTS.get(name, name), *what) from None
         return self
 
-    def _choose(self, X: np.ndarray, n_train: int) -> Preset:
-        """The model and its training; chosen on the rows after the training rows where left open.
+    def _train(self, X: np.ndarray, weights: np.ndarray) -> None:
+        """The member, on all rows or stopped by the last, and what it says of itself."""
+        n_first, incomplete = int(TRAINED_SHARE * len(X)), bool(np.isnan(X).any())
+        preset = for_cells(self._choose(X, n_first), X.shape[1], incomplete)
+        self._family, self._sees_gaps = preset.model, incomplete
+        model = self.model_
+        if preset.informed or model.facts.ordered or model.recurrence is not None:
+            raise OptionError(
+                "model", f"{shown(self.model)} knows more of a row than its returns; use run_study"
+            )
+        values = self.scaler_.standardise(X)
+        n_train = len(X) if preset.train.patience is None else n_first
+        training = _padded_batch(values[:n_train], weights[:n_train], LEAST_SIZE)
+        validation = _padded_batch(values[n_first:], weights[n_first:])
+        config = _with_batches_of(preset.train, len(training.values))
+        n_batches = jnp.int32(math.ceil(n_train / config.batch_size))
+        data = Data(_unweighted(training), _unweighted(validation), n_batches)
+        rate, epochs = preset.learning_rate, config.epochs
+        members = member_grid((0,), (self.beta,), data, model, rate, epochs)
+        members.hyperparameters.row_weights[:] = training.weights
+        members.hyperparameters.validation_weights[:] = validation.weights
+        root, device = jax.random.key(self._seed), (jax.local_devices()[0],)
+        found = train_ensemble(root, data, members, model, config, tile_width=1, devices=device)
+        if not found.ok[0]:
+            raise DataError("the training diverged: look for outliers in X, or lower beta")
+        turn = model.principal or (lambda variables: variables)
+        self.variables_: Variables = jax.tree.map(lambda leaf: leaf[0], turn(found.variables))
+        self.n_iter_ = int(found.epochs[0])
+        self._describe(training)
 
-        A study, which needs more rows than this, checks them as a panel's.
-        """
+    def _describe(self, training: Batch) -> None:
+        """The attributes that say what the model is, in the units of X."""
+        found = self._ask(_description, Stream.COVARIANCE, batch=training)
+        scale = self.scaler_.scale
+        loadings = np.asarray(found.loadings, np.float64)
+        self._order, self._sign = convention(loadings, scale)
+        self.components_ = (loadings * scale[:, None])[:, self._order].T * self._sign[:, None]
+        self.n_components_ = len(self.components_)
+        self.mean_ = self.scaler_.mean + scale * np.asarray(found.mean, np.float64)
+        self.noise_variance_ = np.asarray(found.noise_variance, np.float64) * scale**2
+        total = np.diag(np.asarray(found.covariance, np.float64)) @ scale**2
+        self.explained_variance_ratio_ = (self.components_**2).sum(axis=1) / total
+
+    def _choose(self, X: np.ndarray, n_train: int) -> Preset:
+        """The model and its training; chosen on the rows after the training rows where left
+        open."""
+        if self.n_components is None:
+            raise OptionError("n_components", "None is no number; give one, or 'auto'")
         config = StudyConfig(
             model=self.model,
             n_factors=self.n_components,
+            betas=(self.beta,),
             preset=self.preset,
             epochs=self.epochs,
-            root_seed=self.random_state,
+            likelihood_samples=self.n_samples,
+            root_seed=self._seed,
         )
-        if len(X) < LEAST_DATES and self.preset is None and self.model == AUTO:
-            config = replace(config, model=SIMPLEST)
-        if AUTO in (config.model, config.n_factors) and self.preset is None:
-            dates = pd.date_range("2000-01-01", periods=len(X))
+        if not isinstance(config.n_factors, str) and config.n_factors > X.shape[1]:
+            raise OptionError(
+                "n_components", f"{config.n_factors} exceeds the {X.shape[1]} columns of X"
+            )
+        n_rows = len(X)
+        parts = (slice(0, n_train), slice(n_train, n_rows), slice(0, n_rows), slice(0, 0))
+        if n_rows < LEAST_TO_RACE:
+            return preset_of(_of_few_rows(config, X, Split(*parts)))
+        if self.preset is None and AUTO in (config.model, config.n_factors):
+            dates = pd.date_range("2000-01-01", periods=n_rows)
             panel = Panel(X, dates, tuple(f"x{k}" for k in range(X.shape[1])))
-            parts = (slice(0, n_train), slice(n_train, len(X)), slice(0, len(X)), slice(0, 0))
             config = select(panel, config, split=Split(*parts)).config
         return preset_of(config)
 
+    @property
+    def model_(self) -> Model:
+        """The model that was fitted, of the columns of X in standard units."""
+        if not hasattr(self, "_family"):
+            check_is_fitted(self)
+        model: Model = self._family.build(self.n_features_in_)
+        return model
+
     def transform(self, X: Any) -> np.ndarray:
-        """Posterior means, (n_dates, n_components).
+        """Posterior means, (n_dates, n_components); exact where the model knows them.
 
         Args:
-            X: Array-like of shape (n_dates, n_features), finite.
+            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing, if the model
+                knows its posterior or was fitted to rows with missing cells.
         """
-        batch = make_batch(self._standardise(X))
-        means = posterior_means(self.model_, self.variables_, batch)
-        return np.asarray(means, np.float64)
+        check_is_fitted(self)
+        X = self._checked(X)
+        if np.isnan(X).any() and not (self._sees_gaps or self.model_.posterior is not None):
+            raise DataError("X has missing cells (NaN), and what it was fitted to had none")
+        means = self._ask_rows(_posterior_means, {"batch": self._batch(X)})
+        return (means[:, self._order] * self._sign).astype(X.dtype)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Decoder means of factors, (n_dates, n_features), in the units of the data.
@@ -147,48 +239,181 @@ class VAEFactors(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: Factors, of shape (n_dates, n_components).
         """
         check_is_fitted(self)
-        factors = jnp.asarray(X, jnp.float32)
-        batch = make_batch(np.zeros((len(factors), self.n_features_in_)))
-        mean = self.model_.decode(self.variables_, factors, batch, False)[0].mean
-        return self.scaler_.restore(np.asarray(mean, np.float64))
+        X = check_array(X, dtype=FLOATS)
+        if X.shape[1] != self.n_components_:
+            raise DataError(f"X has {X.shape[1]} columns; it needs {self.n_components_} factors")
+        factors = np.empty(X.shape, np.float32)
+        factors[:, self._order] = X * self._sign
+        batch = make_batch(np.zeros((len(X), self.n_features_in_)))
+        means = self._ask_rows(_decoder_means, {"batch": batch, "factors": factors})
+        return self.scaler_.restore(means.astype(np.float64)).astype(X.dtype)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """log p(x) of each date in nats, by importance sampling, in the units of the data.
+        """log p(x) of each date over its observed cells, in nats, in the units of the data.
+
+        Exact where there is a closed form, else by importance sampling with the same draws for
+        every row, so that neither the order nor the number of rows changes what one of them gets.
 
         Args:
-            X: Array-like of shape (n_dates, n_features), finite.
+            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
         """
-        batch, key = make_batch(self._standardise(X)), Stream.EVALUATION.key(self.random_state)
-        estimate = log_likelihood(key, self.model_, self.variables_, batch, self.n_samples)
-        return np.asarray(estimate.value, np.float64) - np.log(self.scaler_.scale).sum()
+        check_is_fitted(self)
+        X = self._checked(X).astype(np.float64)
+        batch, seen = self._batch(X), np.isfinite(X)
+        stream, n_samples = Stream.EVALUATION, self.n_samples
+        first = {"n_samples": n_samples, "redraw": False}
+        found = self._ask_rows(log_likelihood, {"batch": batch}, stream, **first)
+        values, hard = found.value.astype(np.float64), is_hard(found, n_samples)
+        if hard.any():
+            rows = {"batch": jax.tree.map(lambda leaf: np.asarray(leaf)[hard], batch)}
+            again = self._ask_rows(log_likelihood, rows, stream, block=1, n_samples=n_samples)
+            values[hard] = again.value
+        return values - (seen * np.log(self.scaler_.scale)).sum(axis=1)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`.
 
         Args:
-            X: Array-like of shape (n_dates, n_features), finite.
+            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
             y: Not looked at.
+            sample_weight: What each row counts in the mean.
         """
-        return float(self.score_samples(X).mean())
+        return float(np.average(self.score_samples(X), weights=sample_weight))
 
-    def sample(self, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws from the model, observation noise included, (n_samples, n_features).
 
         Args:
             n_samples: How many.
-            random_state: The same one gives the same draws.
+            random_state: As of the estimator: an int gives the same draws each time, None goes on
+                with NumPy's global state.
         """
         check_is_fitted(self)
-        batch = make_batch(np.zeros((n_samples, self.n_features_in_)))
-        key = Stream.SCENARIOS.key(random_state)
-        draws = sample_scenarios(key, self.model_, self.variables_, batch)
-        return self.scaler_.restore(np.asarray(draws, np.float64))
+        n_samples = check_option("n_samples", n_samples, int, least=1)
+        batch = make_batch(np.zeros((padded_size(n_samples), self.n_features_in_)))
+        key = Stream.SCENARIOS.key(_seed_of(random_state))
+        shared = {"key": key, "batch": batch}
+        draws = ask_member(sample_scenarios, self.variables_, shared, model=self.model_)
+        return self.scaler_.restore(draws[:n_samples].astype(np.float64))
 
-    def _standardise(self, X: Any) -> np.ndarray:
+    def get_covariance(self) -> np.ndarray:
+        """Cov(x) under the model, (n_features, n_features): WWᵀ + Ψ of a linear Gaussian one, from
+        draws of z where there is no closed form."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.scaler_.standardise(X)
+        batch = _padded_batch(np.zeros((1, self.n_features_in_)), np.ones(1))
+        found = self._ask(_description, Stream.COVARIANCE, batch=batch)
+        scale = self.scaler_.scale
+        return np.asarray(found.covariance, np.float64) * scale[:, None] * scale
 
-    def _evaluate(self, values: np.ndarray, n_samples: int) -> Evaluation:
-        key, batch = Stream.EVALUATION.key(self.random_state), make_batch(values)
-        return evaluate(key, self.model_, self.variables_, batch, n_samples)
+    def get_precision(self) -> np.ndarray:
+        """The inverse of `get_covariance`."""
+        return np.linalg.inv(self.get_covariance())
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _checked(self, X: Any, reset: bool = False, **least: int) -> np.ndarray:
+        options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", **least}
+        checked: np.ndarray = validate_data(self, X, reset=reset, **options)
+        return checked
+
+    def _batch(self, X: np.ndarray) -> Batch:
+        return make_batch(self.scaler_.standardise(X.astype(np.float64)))
+
+    def _ask(self, function: Any, stream: Stream, **shared: Any) -> Any:
+        shared = {"key": stream.key(self._seed), **shared}
+        return ask_member(function, self.variables_, shared, model=self.model_)
+
+    def _ask_rows(
+        self, function: Any, rows: dict[str, Any], stream: Stream | None = None, **static: Any
+    ) -> Any:
+        shared = {} if stream is None else {"key": stream.key(self._seed)}
+        return ask_rows(function, self.variables_, rows, shared, model=self.model_, **static)
+
+
+def _posterior_means(
+    variables: Variables, batch: Batch, model: Model
+) -> Float[Array, "row factor"]:
+    if model.posterior is not None:
+        return model.posterior(variables, batch).mean
+    return model.encode(variables, batch, False)[0].mean
+
+
+def _decoder_means(
+    variables: Variables, batch: Batch, factors: Float[Array, "row factor"], model: Model
+) -> Float[Array, "row asset"]:
+    return model.decode(variables, factors, batch, False)[0].mean
+
+
+def _description(
+    variables: Variables, key: Key[Array, ""], batch: Batch, model: Model
+) -> Description:
+    factors = _posterior_means(variables, batch, model)
+    jacobian, _ = decoder_jacobians(model, variables, batch, factors)
+    share = batch.weights / jnp.sum(batch.weights)
+    variance = model.decode(variables, factors, batch, False)[0].variance
+    row = jax.tree.map(lambda leaf: leaf[:1], batch)
+    draws = jax.tree.map(lambda leaf: jnp.repeat(leaf, N_DRAWS, axis=0), row)
+    moments = implied_covariance(key, model, variables, draws if model.moments is None else row)
+    return Description(
+        jnp.einsum("kra,r->ak", jacobian, share),
+        share @ jnp.broadcast_to(variance, batch.values.shape),
+        *moments,
+    )
+
+
+def _of_few_rows(config: StudyConfig, X: np.ndarray, split: Split) -> StudyConfig:
+    """The configuration with `linear` and a factor analysis's number of factors where it leaves
+    them open."""
+    if config.preset is not None:
+        return config
+    config = replace(config, model=SIMPLEST) if config.model == AUTO else config
+    if config.n_factors != AUTO or not isinstance(config.model, str):
+        return config
+    facts = preset_of(config).model.build(X.shape[1]).facts
+    extra = 0 if facts.volatility_factor is None else 1
+    return replace(config, n_factors=extra + max(1, count_by_factor_analysis(X, split)))
+
+
+def _weighted_scaler(X: np.ndarray, weights: np.ndarray) -> Scaler:
+    """Mean and standard deviation over the observed cells, rows by their weights."""
+    if np.isnan(X).all(axis=0).any():
+        raise DataError("X has a column without any value; leave it out")
+    if (fit_scaler(X).scale == 0.0).any():
+        raise DataError("X has a column that does not vary; leave it out")
+    share = np.isfinite(X) * weights[:, None]
+    share /= share.sum(axis=0)
+    mean = (share * np.nan_to_num(X)).sum(axis=0)
+    return Scaler(mean, np.sqrt((share * np.nan_to_num(X - mean) ** 2).sum(axis=0)))
+
+
+def _padded_batch(values: np.ndarray, weights: np.ndarray, least: int = 0) -> Batch:
+    """Rows with their weights, and rows of weight 0 up to a size that programs are shared at."""
+    values, weights = padded((values, weights), max(least, padded_size(len(values))))
+    return make_batch(values, weights=weights)
+
+
+def _unweighted(batch: Batch) -> Batch:
+    return batch._replace(weights=jnp.ones_like(batch.weights))
+
+
+def _with_batches_of(config: TrainConfig, n_rows: int) -> TrainConfig:
+    """The training with batches of no more rows than there are."""
+    return replace(config, batch_size=min(config.batch_size, n_rows))
+
+
+def _seed_of(random_state: Any) -> int:
+    """A seed of 32 bits: the int itself, or the next draw of what it is."""
+    if isinstance(random_state, Integral):
+        checked: int = check_option("random_state", random_state, int, least=0, most=LARGEST_SEED)
+        return checked
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(LARGEST_SEED, endpoint=True))
+    return int(check_random_state(random_state).randint(LARGEST_SEED, dtype=np.uint32))

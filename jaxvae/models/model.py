@@ -7,6 +7,7 @@ whose functions keep the shapes below; what it leaves out is estimated, or not r
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
@@ -204,12 +205,9 @@ def make_batch(
     n_rows = len(values)
     conditions = np.zeros((n_rows, 0)) if conditions is None else conditions
     weights = np.ones(n_rows) if weights is None else weights
-    return Batch(
-        values=jnp.asarray(np.where(observed, values, 0.0), jnp.float32),
-        observed=jnp.asarray(observed, jnp.float32),
-        conditions=jnp.asarray(conditions, jnp.float32),
-        weights=jnp.asarray(weights, jnp.float32),
-    )
+    fields = (np.where(observed, values, np.float32(0.0)), observed, conditions, weights)
+    # Not `jnp.asarray`, which compiles a program for each new number of rows.
+    return Batch(*jax.device_put([np.asarray(field, np.float32) for field in fields]))
 
 
 def take_rows(batch: Batch, rows: Array | slice) -> Batch:

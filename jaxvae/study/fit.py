@@ -123,19 +123,39 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
 def _for_panel(
     panel: Panel, preset: Preset, n_conditions: int, split: Split
 ) -> tuple[Preset, Model]:
-    """The preset for a panel, and its model: told of covariates and sectors, of missing cells.
-
-    Where cells of `fit` are missing training hides further ones, so that an encoder has met an
-    asset's absence before the first delisting; which cells are missing plays no other part. What
-    the test part lacks changes nothing: this too is a choice.
-    """
+    """The preset for a panel, and its model: told of covariates and sectors, of missing cells of
+    `fit`. What the test part lacks changes nothing: this too is a choice."""
     incomplete = is_incomplete(panel.values[split.fit])
-    family = preset.model.for_panel(n_conditions, sector_numbers(panel), incomplete)
-    model = family.build(panel.n_assets)
-    train = replace(preset.train, batch_size=min(preset.train.batch_size, split.train.stop))
-    if incomplete and not model.facts.sees_gaps:
+    preset = for_cells(preset, panel.n_assets, incomplete, n_conditions, sector_numbers(panel))
+    batch_size = min(preset.train.batch_size, split.train.stop)
+    preset = preset._replace(train=replace(preset.train, batch_size=batch_size))
+    return preset, preset.model.build(panel.n_assets)
+
+
+def for_cells(
+    preset: Preset,
+    n_assets: int,
+    incomplete: bool,
+    n_conditions: int = 0,
+    sectors: tuple[int, ...] = (),
+) -> Preset:
+    """The preset for returns of so many assets, told what is known of them.
+
+    Where cells are missing training hides further ones, so that an encoder has met an asset's
+    absence before the first delisting; which cells are missing plays no other part.
+
+    Args:
+        preset: a model and its training.
+        n_assets: how many columns there are.
+        incomplete: whether a cell that training sees is missing.
+        n_conditions: covariates of each row.
+        sectors: of each asset, by number.
+    """
+    family = preset.model.for_panel(n_conditions, sectors, incomplete)
+    train = preset.train
+    if incomplete and not family.build(n_assets).facts.sees_gaps:
         train = replace(train, hidden_cells=train.hidden_cells or HIDDEN_CELLS)
-    return preset._replace(model=family, train=train), model
+    return preset._replace(model=family, train=train)
 
 
 class Kinds(NamedTuple):

@@ -255,7 +255,7 @@ def test_settings_that_do_not_fit_are_named():
     ):
         with pytest.raises(OptionError, match=words):
             TemporalConfig(**settings)
-    with pytest.raises(OptionError, match="'temporal' forecasts each date"):
+    with pytest.raises(OptionError, match="'temporal' knows more of a row"):
         VAEFactors(2, model="temporal").fit(VALUES)
 
 

@@ -147,15 +147,26 @@ def _numbers_of_factors(race: _Race) -> tuple[int, int]:
     if race.config.n_factors != AUTO:
         n_factors = int(race.config.n_factors)
         return n_factors, n_factors
-    values = race.panel.values[race.split.fit]
+    start = count_by_factor_analysis(race.panel.values, race.split)
+    return start, min(start + MORE_FACTORS, race.panel.n_assets - 1)
+
+
+def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Split) -> int:
+    """The number of factors of a factor analysis of `train` under which `validation` is likeliest.
+
+    Args:
+        values: returns; NaN where a cell is missing.
+        split: of the dates, of which those of `fit` are looked at.
+    """
+    values = values[split.fit]
     values = fit_scaler(values).standardise(values)
-    train, validation = (values[rows] for rows in race.split[:2])
+    train, validation = (values[rows] for rows in split[:2])
     sizes = range(1, baselines.most_factors(train) + 1)
     with threadpool_limits(1):
-        start, _ = baselines.choose_n_factors(
+        found, _ = baselines.choose_n_factors(
             baselines.fit_factor_analysis_sizes, train, validation, sizes
         )
-    return start, min(start + MORE_FACTORS, race.panel.n_assets - 1)
+    return int(found)
 
 
 def _families(race: _Race, most: int) -> tuple[list[Candidate], list[str]]:

@@ -1,0 +1,141 @@
+"""A function of one row of a fitted member, asked of many rows.
+
+Rows are worked out in blocks of one size, each row as a batch of its own, so that what is said of a
+row depends on it alone: to the last bit, it is the same in any place among any other rows. Numbers
+of blocks are rounded up, so that those near to each other share a program; the blocks added are not
+worked out.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxvae.models.model import Variables
+from jaxvae.training.tiles import map_members
+
+ROWS_AT_ONCE = 32
+STEPS_AN_OCTAVE = 4
+
+
+def padded_size(number: int) -> int:
+    """A number of rows rounded up: 32, 64, 96, … by blocks, from 256 on four sizes to each
+    doubling."""
+    step = (1 << max(number - 1, 0).bit_length()) // (2 * STEPS_AN_OCTAVE)
+    step = max(ROWS_AT_ONCE, step)
+    return max(ROWS_AT_ONCE, -(-number // step) * step)
+
+
+def padded(rows: Any, size: int) -> Any:
+    """Arrays with the row axis first, with rows of zeros up to a size."""
+
+    def longer(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        return np.concatenate([leaf, np.zeros((size - len(leaf), *leaf.shape[1:]), leaf.dtype)])
+
+    return jax.tree.map(longer, rows)
+
+
+def ask_member(
+    function: Callable[..., Any], variables: Variables, shared: Mapping[str, Any], /, **static: Any
+) -> Any:
+    """`function(variables=…, **shared, **static)` of one member, by a program that is compiled once
+    for equal static arguments and shapes.
+
+    Args:
+        function: of one member, by keyword; a function of a module.
+        variables: of the member, without a member axis.
+        shared: arrays, by name.
+        static: what a program is compiled for.
+
+    Returns:
+        What the function returns, as host arrays.
+    """
+    device = (jax.local_devices()[0],)
+    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[None], variables)
+    settings = tuple(sorted(static.items()))
+    answer = map_members(
+        _by_keyword, alone, dict(shared), function, settings, tile_width=1, devices=device
+    )
+    return jax.tree.map(lambda leaf: leaf[0], answer)
+
+
+def ask_rows(
+    function: Callable[..., Any],
+    variables: Variables,
+    rows: Mapping[str, Any],
+    shared: Mapping[str, Any] | None = None,
+    /,
+    *,
+    block: int = ROWS_AT_ONCE,
+    **static: Any,
+) -> Any:
+    """`function(variables=…, **one row, **shared, **static)` of every row.
+
+    Args:
+        function: of one member and a batch of one row, by keyword; a function of a module. It
+            returns arrays with the row axis first.
+        variables: of the member.
+        rows: what differs between rows, by name: trees of arrays with the row axis first.
+        shared: what does not, by name, such as a key: every row then has the same draws.
+        block: rows at once; 1 where some of them take much longer than others.
+        static: what a program is compiled for.
+
+    Returns:
+        What the function returns for all rows, as host arrays.
+    """
+    n_rows = len(jax.tree.leaves(dict(rows))[0])
+    given = {
+        "rows": padded(dict(rows), padded_size(n_rows)),
+        "n_blocks": np.int32(-(-n_rows // block)),
+        "shared": dict(shared or {}),
+    }
+    settings = tuple(sorted(static.items()))
+    answer = ask_member(
+        _by_blocks, variables, given, function=function, settings=settings, block=block
+    )
+    return jax.tree.map(lambda leaf: leaf[:n_rows], answer)
+
+
+def _by_blocks(
+    variables: Variables,
+    rows: dict[str, Any],
+    n_blocks: Array,
+    shared: dict[str, Any],
+    function: Callable[..., Any],
+    settings: tuple[tuple[str, Any], ...],
+    block: int,
+) -> Any:
+    size = len(jax.tree.leaves(rows)[0])
+
+    def alone(row: dict[str, Any]) -> Any:
+        batch_of_one = jax.tree.map(lambda leaf: leaf[None], row)
+        answer = function(variables=variables, **batch_of_one, **shared, **dict(settings))
+        return jax.tree.map(lambda leaf: leaf[0], answer)
+
+    def answers(number: Array) -> Any:
+        start = number * block
+        there = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), rows)
+        return jax.vmap(alone)(there)
+
+    def put(number: Array, found: Any) -> Any:
+        def write(leaf: Array, new: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(leaf, new, number * block, 0)
+
+        return jax.tree.map(write, found, answers(number))
+
+    like = jax.eval_shape(answers, jnp.int32(0))
+    empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), like)
+    return jax.lax.fori_loop(0, n_blocks, put, empty)
+
+
+def _by_keyword(
+    variables: Variables,
+    shared: dict[str, Any],
+    function: Callable[..., Any],
+    settings: tuple[tuple[str, Any], ...],
+) -> Any:
+    return function(variables=variables, **shared, **dict(settings))
