@@ -53,9 +53,9 @@ from jaxvae.training.state import Data as Data
 from jaxvae.training.state import Hyperparameters as Hyperparameters
 from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
-from jaxvae.walk.folder import load_walk as load_walk
 from jaxvae.walk.folder import write_walk as write_walk
-from jaxvae.walk.walk import Walk as Walk
+from jaxvae.walk.results import Walk as Walk
+from jaxvae.walk.results import load_walk as load_walk
 from jaxvae.walk.walk import walk_forward as walk_forward
 
 __version__: str

@@ -4,6 +4,8 @@ An error is one line that says what is wrong and what to do, in its reader's wor
 names an option as the argument that it is in Python; the command line names its own.
 """
 
+import difflib
+import html
 import math
 import os
 import reprlib
@@ -12,10 +14,11 @@ from dataclasses import field, fields
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 LARGEST_SEED, LARGEST_INT32, LARGEST_FLOAT32 = 2**32 - 1, 2**31 - 1, (2 - 2**-23) * 2.0**127
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, with Linux
+Settings = TypeVar("Settings")
 NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
 
@@ -117,6 +120,54 @@ def like(config: Any, name: str, default: Any, **limits: Any) -> Any:
     known = dict(config.__dataclass_fields__[name].metadata)
     limits = known.pop("limits") | limits
     return option(default, **known, **limits)
+
+
+def settings_of(
+    kind: type[Settings], config: Settings | None, given: Mapping[str, Any]
+) -> Settings:
+    """A configuration as it is, or made of settings by keyword.
+
+    Args:
+        kind: of configuration.
+        config: the whole of it, or None.
+        given: its fields by their names, in place of their defaults.
+
+    Raises:
+        TypeError: both, or a name that is no field's.
+        OptionError: a setting of another type, beyond its limits, or that does not go with another.
+    """
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise TypeError(
+                f"{name!r} is no setting of {kind.__name__}; {near[0]!r}?"
+                if near
+                else f"{name!r} is no setting of {kind.__name__}, which has {', '.join(known)}"
+            )
+    if config is None:
+        return kind(**given)
+    if given:
+        raise TypeError(
+            f"a whole {kind.__name__} is given, and {', '.join(given)} beside it; give one or the "
+            "other (dataclasses.replace changes a whole one)"
+        )
+    return config
+
+
+def show_settings(config: Any) -> str:
+    """A configuration as the call that makes it, of the settings that are not the default."""
+    parts = [
+        f"{one.name}={value!r}"
+        for one in fields(config)
+        if (value := getattr(config, one.name)) != one.default
+    ]
+    return f"{type(config).__name__}({', '.join(parts)})"
+
+
+def as_html(thing: Any) -> str:
+    """What a notebook shows of a thing: its `repr`, in type of one width."""
+    return f"<pre>{html.escape(repr(thing))}</pre>"
 
 
 def check_options(config: Any) -> None:

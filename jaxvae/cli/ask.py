@@ -10,14 +10,14 @@ from jaxvae.cli.options import Command, Debug, InFolder, named_numbers
 from jaxvae.cli.panel import NewDates, load_new_dates
 from jaxvae.data.knowledge import read_covariates
 from jaxvae.data.panel import Panel
-from jaxvae.errors import LARGEST_SEED, FolderError, Option, OptionError, like, option
+from jaxvae.errors import LARGEST_SEED, Option, OptionError, like, option
 from jaxvae.report.content import REPORT
-from jaxvae.runs.files import require_new, whole_file, writing
+from jaxvae.runs.files import require_new, require_new_file, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
 from jaxvae.study.questions import forecasts
 from jaxvae.study.study import Study, draw_report, load_study
-from jaxvae.walk.folder import draw_walk_report
+from jaxvae.walk.results import draw_walk_report
 
 KEPT = ("drop-dates", "keep")
 
@@ -83,7 +83,7 @@ class ForecastOptions(Seeded, NewDates, InFolder):
 
 def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
     """Draws from a study's chosen models."""
-    _require_new_file(asked.out)
+    require_new_file(asked.out)
     given = named_numbers("given", asked.given) or None
     study, known = load_study(asked.folder), _assumed_covariates(asked.covariates)
     drawn = study.scenarios(asked.number, given=given, covariates=known, seed=asked.seed)
@@ -95,22 +95,22 @@ def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
 
 def write_factors(_: Interrupts, asked: EncodeOptions) -> None:
     """Factors of new dates under a saved study."""
-    _require_new_file(asked.out)
+    require_new_file(asked.out)
     study = load_study(asked.folder)
     _write_table(study.encode(_new_dates(study, asked, asked.missing)), asked.out)
 
 
 def write_imputed(_: Interrupts, asked: ImputeOptions) -> None:
     """New dates with their missing cells filled under a saved study."""
-    _require_new_file(asked.out)
+    require_new_file(asked.out)
     study = load_study(asked.folder)
     _write_table(study.impute(_new_dates(study, asked, "keep"), asked.seed), asked.out)
 
 
 def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
     """Risk of a portfolio, one date ahead, under a saved study."""
-    _require_new_file(asked.out)
-    _require_new_file(asked.covariance)
+    require_new_file(asked.out)
+    require_new_file(asked.covariance)
     named = [path.resolve() for path in (asked.out, asked.covariance) if path is not None]
     if len({*named}) < len(named):
         raise OptionError("covariance", f"{asked.out} is that of ", Option("out"), "; name another")
@@ -160,13 +160,6 @@ def _write_table(table: Any, out: Path | None) -> None:
     with whole_file(out) as file:
         table.to_csv(file, mode="wb")
         require_new(out, "file")
-
-
-def _require_new_file(out: Path | None) -> None:
-    if out is not None:
-        require_new(out, "file")
-        if not out.parent.is_dir():
-            raise FolderError(f"{out.parent} is no folder; make it first")
 
 
 COMMANDS = {

@@ -14,18 +14,43 @@ from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.data.returns import MISSING_POLICIES, settle
 from jaxvae.data.units import check_units, describe_columns, outlier_notes, percent_note
-from jaxvae.errors import check_choice, check_option
+from jaxvae.errors import OptionError, check_choice, check_option, shown
 
 KINDS = ("returns", "prices")
 
 
-def as_panel(data: Panel | pd.DataFrame, *, for_fitting: bool = False) -> Panel:
-    """A panel as it is; a DataFrame of returns as `panel_from_frame` reads it. Missing cells of
-    dates that a fitted model is only applied to stay missing."""
+def as_panel(
+    data: Panel | pd.DataFrame,
+    *,
+    for_fitting: bool = False,
+    kind: str | None = None,
+    missing: str | None = None,
+    sectors: Sectors | None = None,
+    covariates: Covariates | None = None,
+) -> Panel:
+    """A panel, told what is known of it; a DataFrame as `panel_from_frame` reads it, which all
+    arguments are of. Missing cells of dates that a fitted model is only applied to stay missing.
+
+    Raises:
+        OptionError: kind or missing is given for a panel, which has been read.
+    """
     if isinstance(data, Panel):
-        return data
-    missing = None if for_fitting else "keep"
-    return panel_from_frame(data, missing=missing, for_fitting=for_fitting)
+        for name, value in (("kind", kind), ("missing", missing)):
+            if value is not None:
+                raise OptionError(
+                    name,
+                    f"{shown(value)} says how a table is read, and this is a panel; leave it"
+                    " out, or give it to panel_from_frame",
+                )
+        return with_knowledge(data, sectors=sectors, covariates=covariates)
+    return panel_from_frame(
+        data,
+        kind=kind or KINDS[0],
+        missing=missing if for_fitting else missing or "keep",
+        sectors=sectors,
+        covariates=covariates,
+        for_fitting=for_fitting,
+    )
 
 
 def read_panel(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxvae.report import draw
-from jaxvae.report.results import StudyResults
+from jaxvae.report.results import Drawing, StudyResults
 from jaxvae.report.text import (
     as_label,
     beta_label,
@@ -26,7 +26,12 @@ ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
 def draw_factors(study: StudyResults) -> dict[str, Figure]:
-    """The figures that the study has the tables and arrays for, by name."""
+    """The figures of `factor_drawings`, drawn."""
+    return {name: drawing(study) for name, drawing in factor_drawings(study).items()}
+
+
+def factor_drawings(study: StudyResults) -> dict[str, Drawing]:
+    """What draws the figures that the study has the tables and arrays for, by their names."""
     several, known = int(study.members.ok.sum()) > 1, "correlation" in study.arrays
     drawn = {
         "stability": stability_figure if several else None,
@@ -37,7 +42,7 @@ def draw_factors(study: StudyResults) -> dict[str, Figure]:
         "loadings": loading_figure,
         "decoder_loadings": decoder_figure,
     }
-    return {name: figure(study) for name, figure in drawn.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def stability_figure(study: StudyResults) -> Figure:

@@ -1,10 +1,11 @@
 """What a report is drawn from: tables and arrays, whoever holds them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 
 @runtime_checkable
@@ -38,6 +39,9 @@ class StudyResults(Protocol):
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none."""
+
+
+Drawing = Callable[[StudyResults], Figure]
 
 
 @runtime_checkable

@@ -22,6 +22,14 @@ def require_new(path: Path, kind: str = "folder") -> None:
         raise FolderError(f"{path} exists; name a new {kind} or move the old one away")
 
 
+def require_new_file(path: Path | None) -> None:
+    """FolderError where a file cannot be made at the path: something is there, or no folder is."""
+    if path is not None:
+        require_new(path, "file")
+        if not path.parent.is_dir():
+            raise FolderError(f"{path.parent} is no folder; make it first")
+
+
 def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:
     """Whether a plain file, or a folder (`stat.S_IFDIR`), is there; false where nothing is.
 
@@ -90,6 +98,12 @@ def write_file(path: Path, content: bytes) -> None:
     """`whole_file` with its content."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """`write_file` where nothing is yet. Raises FolderError as `require_new_file` does."""
+    require_new_file(path)
+    write_file(path, content)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

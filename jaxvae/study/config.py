@@ -3,7 +3,16 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from jaxvae.errors import LARGEST_SEED, Option, OptionError, check_option, check_options, option
+from jaxvae.errors import (
+    LARGEST_SEED,
+    Option,
+    OptionError,
+    as_html,
+    check_option,
+    check_options,
+    option,
+    show_settings,
+)
 from jaxvae.models import describe_family
 from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset, model_name
 from jaxvae.training.config import TrainConfig
@@ -15,7 +24,7 @@ MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyConfig:
     """What to train and how to score it.
 
@@ -64,6 +73,9 @@ class StudyConfig:
     free_bits: float | None = option(None, "KL a factor that costs nothing", least=0)
     train: TrainConfig | None = option(None, "")
     learning_rate: float | None = option(None, "", above=0)
+
+    __repr__ = show_settings
+    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from importlib.util import find_spec
 from typing import Any
 
 from jaxvae.training.ensemble import Progress
@@ -31,6 +32,34 @@ def shown(quiet: bool) -> Iterator[Report]:
             yield report
     else:
         yield _Lines()
+
+
+@contextmanager
+def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Report]:
+    """Progress of a function that is called in Python: bars on a terminal or in a notebook, or
+    nothing.
+
+    Args:
+        progress: whether anything is to be shown.
+        on_progress: what is told in place of that.
+    """
+    if on_progress is not None:
+        yield on_progress
+    elif not progress:
+        yield lambda stage, where: None
+    elif _in_notebook():
+        # Rich draws in a notebook by its widgets, where they are installed.
+        with _bars() if find_spec("ipywidgets") else nullcontext(_Lines()) as report:
+            yield report
+    else:
+        with shown(quiet=not sys.stderr.isatty()) as report:
+            yield report
+
+
+def _in_notebook() -> bool:
+    """Whether the interpreter is the kernel of a notebook; rich, slow to import, is not asked."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 @contextmanager

@@ -1,15 +1,19 @@
 """A study from start to end."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from jaxvae.data import as_panel
+from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
+from jaxvae.errors import settings_of
 from jaxvae.study import fit
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
+from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
 from jaxvae.study.selection.select import STAGE, select
 from jaxvae.study.study import Study
@@ -22,34 +26,59 @@ def run_study(
     panel: Panel | pd.DataFrame,
     config: StudyConfig | None = None,
     *,
-    on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
+    kind: str | None = None,
+    missing: str | None = None,
+    sectors: Sectors | None = None,
+    covariates: Covariates | None = None,
+    progress: bool = True,
+    on_progress: Report | None = None,
     stage: Stages = in_memory,
+    **settings: Any,
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 
     1. Split by time; standardise by mean and standard deviation of `fit`. Choose the model and
        the number of factors where they are left open (`select`); fit the classical baselines.
     2. Train seeds × betas on `train`; each member keeps its best epoch on `validation`.
-    3. Choose β by mean validation log-likelihood over seeds, the one nearest to 1 of those that are
-       level with the best; refit all its seeds on `fit`.
+    3. Choose β by mean validation log-likelihood over seeds; refit all its seeds on `fit`.
     4. Train members with fewer factors at that β, to count how many are of use on `validation`.
     5. Align all members' factors; score everything on `test`.
 
-    panel: or a DataFrame of returns.
-    config: the settings; by default those of `StudyConfig`.
-    on_progress: called with the stage ("select", "train", "refit", "count", "score") and where it
-        stands, None where that is not known.
-    stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
-        folder; by default memory.
+    Args:
+        panel: or a DataFrame of returns.
+        config: the settings as a whole; or give them by keyword.
+        kind, missing, sectors, covariates: as `panel_from_frame` takes them; of a panel the last
+            two are put in place of its own.
+        progress: whether a terminal or a notebook shows how far it is.
+        on_progress: in place of that, called with the stage ("select", "train", "refit", "count",
+            "score") and where it stands, None where that is not known.
+        stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
+            folder; by default memory.
+        settings: fields of `StudyConfig` by their names: `model="linear", seeds=4`.
 
-    Raises DataError where the panel cannot carry the study, OptionError on a bad setting.
+    Raises:
+        DataError: the panel cannot carry the study.
+        OptionError: a bad setting.
+        TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
+    config = settings_of(StudyConfig, config, settings)
+    panel = as_panel(
+        panel,
+        for_fitting=True,
+        kind=kind,
+        missing=missing,
+        sectors=sectors,
+        covariates=covariates,
+    )
+    with reported(progress, on_progress) as report:
+        return _run(panel, config, report, stage)
 
+
+def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) -> Study:
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
 
-    panel = as_panel(panel, for_fitting=True)
-    selection = select(panel, config or StudyConfig(), report(STAGE), stage)
+    selection = select(panel, config, report(STAGE), stage)
     config = selection.config
     prepared = fit.prepare(panel, config)
     # Before hours of training, since a panel that cannot carry them is refused.

@@ -1,5 +1,6 @@
 """The results of a study, and what can be asked of it."""
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.data.panel import Panel
+from jaxvae.errors import as_html
 from jaxvae.models import Family
+from jaxvae.report.content import REPORT
+from jaxvae.report.study_report import study_opening, study_report
+from jaxvae.runs.files import write_new
+from jaxvae.study.dataset import UNITS, to_dataset
 from jaxvae.study.folder import read_study, write_report, write_study
+from jaxvae.study.plots import Plots
 from jaxvae.study.presets import family_of
 from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
 from jaxvae.study.questions.fitted import FittedStudy
@@ -29,7 +36,7 @@ class Study:
     history: member, epoch, total, reconstruction, kl, validation.
     comparisons: paired differences in test log-likelihood with their intervals.
     factors: dates × consensus factors. loadings: assets × consensus factors.
-    covariance: assets × assets, in the units of the returns.
+    covariance: assets × assets. The units of these three are in their `attrs`.
     n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
     rankings: ways to rank members without the truth.
     arrays: what plots draw and later commands need, by name (see `summary.py`).
@@ -58,6 +65,10 @@ class Study:
     candidates: pd.DataFrame | None = None
     family: Family | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("factors", "loadings", "covariance"):
+            getattr(self, name).attrs.setdefault("units", UNITS[name])
+
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none.
 
@@ -80,9 +91,22 @@ class Study:
             f"chosen on validation: β = {chosen['beta']:g}; factors kept: {self.factors.shape[1]} "
             f"of {config['n_factors']}\n"
             "tables: members, metrics, comparisons, factors, loadings, covariance\n"
-            "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset, "
-            "save"
+            "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset\n"
+            "show and keep it: plot, report, save, to_xarray"
         )
+
+    def _repr_html_(self) -> str:
+        """The same with the report's answers, for a notebook."""
+        answers = "".join(
+            f"<p><b>{html.escape(one.question)}</b> {html.escape(one.verdict)}.</p>"
+            for one in study_opening(self).answers
+        )
+        return f"{as_html(self)}{answers}"
+
+    @cached_property
+    def plot(self) -> Plots:
+        """The report's figures: `study.plot()` lists them, `study.plot.loadings()` draws one."""
+        return Plots(self)
 
     @cached_property
     def fitted(self) -> FittedStudy:
@@ -222,6 +246,26 @@ class Study:
             FolderError: something is in the way, or the disk refuses.
         """
         write_study(self, folder)
+
+    def report(self, path: str | Path) -> None:
+        """Write the report as one page, which needs no other file.
+
+        Args:
+            path: of the page, where no file is yet.
+
+        Raises:
+            FolderError: something is in the way, or the disk refuses.
+        """
+        write_new(Path(path), study_report(self)[REPORT])
+
+    def to_xarray(self) -> Any:
+        """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and
+        units among the attributes; needs the extra `xarray`.
+
+        Raises:
+            MissingExtraError: xarray is not installed.
+        """
+        return to_dataset(self)
 
 
 def load_study(folder: str | Path, drawings: bool = True, model: Any = None) -> Study:

@@ -5,10 +5,10 @@ from typing import Any
 
 import optax
 
-from jaxvae.errors import Option, OptionError, check_options, option
+from jaxvae.errors import Option, OptionError, as_html, check_options, option, show_settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainConfig:
     """How a member is trained.
 
@@ -66,6 +66,9 @@ class TrainConfig:
     reduction: str = option("mean", "over a batch's rows", choices=("mean", "sum"))
     patience: int | None = option(40, "epochs without a better validation objective", least=1)
     optimiser: optax.GradientTransformation | None = None
+
+    __repr__ = show_settings
+    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxvae.errors import OptionError, check_options, like, option
+from jaxvae.errors import OptionError, as_html, check_options, like, option, show_settings
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
@@ -11,7 +11,7 @@ from jaxvae.walk.members import for_windows
 LEAST_WINDOW, LEAST_SHARED = 20, 9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WalkConfig:
     """What to walk with.
 
@@ -46,6 +46,9 @@ class WalkConfig:
     baseline_factors: int = option(3, "", least=1)
     root_seed: int = like(StudyConfig, "root_seed", 0)
     tile_width: int | None = like(StudyConfig, "tile_width", None)
+
+    __repr__ = show_settings
+    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

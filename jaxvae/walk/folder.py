@@ -1,6 +1,7 @@
 """The folder of a walk: its tables, its settings and its report."""
 
 from pathlib import Path
+from typing import Any
 
 from jaxvae.errors import FolderError
 from jaxvae.report.walk_report import walk_report
@@ -15,7 +16,6 @@ from jaxvae.runs.results import (
     vouched,
     write_drawings,
 )
-from jaxvae.walk.walk import Walk
 
 ARRAYS = "arrays"
 WALK_LAYOUT = Layout(
@@ -35,8 +35,8 @@ WALK_LAYOUT = Layout(
 )
 
 
-def write_walk(walk: Walk, folder: str | Path) -> None:
-    """Write a walk into a new folder, which appears whole or not at all.
+def write_walk(walk: Any, folder: str | Path) -> None:
+    """Write a `Walk` into a new folder, which appears whole or not at all.
 
     Args:
         walk: The results.
@@ -48,44 +48,35 @@ def write_walk(walk: Walk, folder: str | Path) -> None:
     make_folder(Path(folder), walk_files(walk))
 
 
-def walk_files(walk: Walk) -> dict[str, bytes]:
-    """What a walk's folder holds, by file, `config.json` last.
+def walk_files(walk: Any) -> dict[str, bytes]:
+    """What a `Walk`'s folder holds, by file, `config.json` last.
 
     The report is drawn from what reading gives back, so that drawing it again gives the same bytes.
     """
     tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
     trees = {ARRAYS: {"covariances": walk.covariances}}
     data = pack(WALK_LAYOUT, Results(walk.config, tables, trees))
-    again = _as_walk(unpack(WALK_LAYOUT, walk.config, data), Path())
+    again = type(walk)(**_as_parts(unpack(WALK_LAYOUT, walk.config, data), Path()))
     return vouched(WALK_LAYOUT, walk.config, {**data, **walk_report(again)})
 
 
-def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
-    """Read a walk's folder back.
+def read_walk(folder: Path, drawings: bool = True) -> dict[str, Any]:
+    """The fields of the `Walk` in a folder; arguments and errors are those of `load_walk`."""
+    return _as_parts(read_results(folder, WALK_LAYOUT, drawings), folder)
 
-    Args:
-        folder: Of a walk that is done.
-        drawings: Whether figures and report must be as they were written, too.
 
-    Raises:
-        FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
-            another than was written.
+def write_walk_report(walk: Any, folder: Path) -> None:
+    """Draw the report of a walk into its folder again.
+
+    Raises FolderError where a file that is not the walk's is in the way.
     """
-    folder = Path(folder)
-    return _as_walk(read_results(folder, WALK_LAYOUT, drawings), folder)
+    write_drawings(folder, WALK_LAYOUT, walk_report(walk))
 
 
-def draw_walk_report(folder: str | Path) -> None:
-    """Draw the report of a walk's folder again.
-
-    Raises FolderError as `load_walk` does, and where a file that is not the walk's is in the way.
-    """
-    write_drawings(Path(folder), WALK_LAYOUT, walk_report(load_walk(folder, drawings=False)))
-
-
-def _as_walk(results: Results, folder: Path) -> Walk:
+def _as_parts(results: Results, folder: Path) -> dict[str, Any]:
     try:
         covariances = results.trees[ARRAYS]["covariances"]
-        return Walk(config=results.config, covariances=covariances, **results.tables)
-    except (KeyError, TypeError) as error:
-        raise FolderError(f"{folder} is not whole: {error}") from error
+        tables = {name: results.tables[name] for name in WALK_LAYOUT.tables}
+        return {"config": results.config, "covariances": covariances, **tables}
+    except KeyError as error:
+        raise FolderError(f"{folder} is not whole: it has no {error}") from error

@@ -5,7 +5,7 @@ baselines and its portfolios stop where it ends.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +22,11 @@ from jaxvae.analysis.portfolios import BASELINE, VAE
 from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
-from jaxvae.errors import DataError, Option
+from jaxvae.errors import DataError, Option, settings_of
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.flag_degenerate import cause_notes
+from jaxvae.study.progress import Report, reported
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
@@ -44,37 +45,10 @@ from jaxvae.walk.members import (
     train_windows,
     walk_members,
 )
+from jaxvae.walk.results import Walk
 
 COMPARED_WITH = ("factor_analysis", BASELINE)
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
-
-
-@dataclass(frozen=True)
-class Walk:
-    """The results of a walk.
-
-    config: the settings, as `config.json` keeps them.
-    windows: a row a window: its first and last date, the dates it is judged on, mean
-        log-likelihoods of those (nats per date), agreement of its factors with the last window's.
-    scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
-    factors: judged dates × factors, each by the window that ended before.
-    loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
-    portfolio: judged dates × strategies, simple returns.
-    weights: (strategy, window's last date) × assets.
-    strategies: a row a strategy: volatility (a year), mean return (a year), turnover (a rebalance),
-        and the variance (a year) less Ledoit-Wolf's with its interval.
-    covariances: of each window's ensemble, in the units of the returns squared.
-    """
-
-    config: dict[str, Any]
-    windows: pd.DataFrame
-    scores: pd.DataFrame
-    factors: pd.DataFrame
-    loadings: pd.DataFrame
-    portfolio: pd.DataFrame
-    weights: pd.DataFrame
-    strategies: pd.DataFrame
-    covariances: Float[np.ndarray, "window asset asset"]
 
 
 class PreparedWalk(NamedTuple):
@@ -93,29 +67,39 @@ def walk_forward(
     panel: Panel | pd.DataFrame,
     config: WalkConfig | None = None,
     *,
-    on_progress: Callable[[str, Progress | None], None] = lambda stage, progress: None,
+    kind: str | None = None,
+    missing: str | None = None,
+    progress: bool = True,
+    on_progress: Report | None = None,
     stage: Stages = in_memory,
+    **settings: Any,
 ) -> Walk:
     """Train the ensemble on each window and judge it on the dates that follow.
 
     Args:
         panel: or a DataFrame of returns.
-        config: the settings; by default those of `WalkConfig`.
-        on_progress: called with the stage ("train", "score") and where it stands.
+        config: the settings as a whole; or give them by keyword.
+        kind, missing: as `panel_from_frame` takes them.
+        progress: whether a terminal or a notebook shows how far it is.
+        on_progress: in place of that, called with the stage ("train", "score") and where it stands.
         stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
             folder; by default memory.
+        settings: fields of `WalkConfig` by their names: `window=252, step=21`.
 
     Raises:
         DataError: the panel is too short for one window and its step, has missing cells, or an
             asset that stands still in a window.
         OptionError: a bad setting.
+        TypeError: a setting that there is not, or settings beside a whole `WalkConfig`.
     """
-    config = config or WalkConfig()
-    prepared = prepare_walk(as_panel(panel, for_fitting=True), config)
-    on_progress("train", None)
-    outputs = train_walk(prepared, config, lambda where: on_progress("train", where), stage)
-    on_progress("score", None)
-    return summarise_walk(prepared, config, outputs)
+    config = settings_of(WalkConfig, config, settings)
+    panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
+    prepared = prepare_walk(panel, config)
+    with reported(progress, on_progress) as report:
+        report("train", None)
+        outputs = train_walk(prepared, config, lambda where: report("train", where), stage)
+        report("score", None)
+        return summarise_walk(prepared, config, outputs)
 
 
 def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""A study's tables as one xarray Dataset, and the units of each."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxvae.errors import MissingExtraError
+
+UNITS = {
+    "factors": "standard deviations of the dates before the test part",
+    "loadings": "returns per standard deviation of a factor",
+    "covariance": "returns squared",
+}
+COORDINATES = ("member", "seed", "beta")
+
+
+def to_dataset(study: Any) -> Any:
+    """The tables of a `Study` as an `xarray.Dataset`; see `Study.to_xarray`."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise MissingExtraError("xarray is not installed: pip install 'jaxvae[xarray]'") from error
+    loadings, members = study.loadings, study.members
+    factors = list(study.factors.columns)
+    assets = list(study.config["assets"])
+    numbers = [name for name in members if name not in COORDINATES]
+    variables: dict[str, Any] = {
+        "factors": (("date", "factor"), study.factors.to_numpy(np.float64)),
+        "loadings": (("asset", "factor"), loadings[factors].to_numpy(np.float64)),
+        **{name: ("member", members[name].to_numpy()) for name in numbers},
+    }
+    if study.covariance.shape == (len(assets), len(assets)):
+        both = ("asset", "other_asset")
+        variables["covariance"] = (both, study.covariance.to_numpy(np.float64))
+    found = xarray.Dataset(
+        variables,
+        coords={
+            "date": study.factors.index.to_numpy(),
+            "factor": factors,
+            "asset": assets,
+            "other_asset": assets,
+            **{name: ("member", members[name].to_numpy()) for name in COORDINATES},
+        },
+        attrs={"name": study.config["name"], "model": study.config["model"]},
+    )
+    for name, units in UNITS.items():
+        if name in found:
+            found[name].attrs["units"] = units
+    return found

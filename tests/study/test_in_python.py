@@ -1,0 +1,215 @@
+"""What a user of Python meets: settings by keyword, progress, what is shown, figures, one page."""
+
+import io
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_study import ODD_TICKERS, make_study
+from matplotlib.figure import Figure
+
+from jaxvae.data.synthetic import linear_panel
+from jaxvae.errors import FolderError, OptionError
+from jaxvae.study import progress
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.run import run_study
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.ensemble import Progress
+from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.walk import walk_forward
+
+PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
+RETURNS = PANEL.to_frame()
+GAPPED = RETURNS.mask(np.random.default_rng(0).uniform(size=RETURNS.shape) < 0.05)
+SECTORS = dict(zip(RETURNS.columns, 4 * ("Banks", "Energy", "Utilities"), strict=True))
+WHERE = Progress(done=0, in_work=2, members=2, epoch=1, epochs=4)
+
+
+@pytest.fixture
+def asked(monkeypatch, study):
+    """What `run_study` is about to run: panel, configuration, the report of progress."""
+    asked = []
+    monkeypatch.setattr("jaxvae.study.run._run", lambda *parts: asked.append(parts) or study)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def study():
+    return make_study(n_assets=12, n_dates=200, n_factors=3, n_seeds=3, tickers=ODD_TICKERS[:2])
+
+
+def test_settings_and_what_is_known_are_given_by_keyword(asked):
+    known = RETURNS.iloc[:, :2]
+    run_study(GAPPED, model="linear", seeds=2, missing="keep", sectors=SECTORS, covariates=known)
+    ((panel, config, *_),) = asked
+    assert config == StudyConfig(model="linear", seeds=2)
+    assert np.isnan(panel.values).any()
+    assert panel.sectors == tuple(SECTORS.values())
+    assert panel.covariates.shape == (160, 2)
+
+
+def test_prices_become_returns(asked):
+    run_study(100 * (1 + RETURNS).cumprod(), kind="prices")
+    np.testing.assert_allclose(asked[0][0].values, RETURNS.to_numpy()[1:], atol=1e-12)
+
+
+def test_a_panel_is_told_what_is_known_and_read_no_second_time(asked):
+    run_study(PANEL, StudyConfig(seeds=3), sectors=SECTORS)
+    assert asked[0][0].sectors == tuple(SECTORS.values())
+    assert asked[0][1].seeds == 3
+    for name, value in (("missing", "keep"), ("kind", "prices")):
+        with pytest.raises(OptionError, match=f"^{name}: '{value}' says how a table is read"):
+            run_study(PANEL, **{name: value})
+
+
+@pytest.mark.parametrize("function", [run_study, walk_forward])
+def test_settings_that_there_are_not_are_named(function):
+    with pytest.raises(TypeError, match=r"'seed' is no setting of .*Config; 'seeds'\?"):
+        function(RETURNS, seed=2)
+    with pytest.raises(TypeError, match=r"'colour' is no setting of .*, which has"):
+        function(RETURNS, colour=2)
+    whole = StudyConfig() if function is run_study else WalkConfig()
+    with pytest.raises(TypeError, match="and seeds beside it"):
+        function(RETURNS, whole, seeds=2)
+    with pytest.raises(OptionError, match=r"^seeds: 0 is too small"):
+        function(RETURNS, seeds=0)
+
+
+def test_an_error_speaks_of_arguments():
+    with pytest.raises(ValueError, match="missing='drop-dates'") as caught:
+        run_study(GAPPED)
+    assert "--" not in str(caught.value)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def reported_to(stream, monkeypatch, **how):
+    """What is written while something is in work."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.reported(how.pop("shown", True), **how) as report:
+        report("train", WHERE)
+    return stream.getvalue()
+
+
+def test_a_terminal_is_shown_bars_and_a_file_nothing(monkeypatch):
+    assert "Training the ensemble" in reported_to(Terminal(), monkeypatch)
+    assert reported_to(Terminal(), monkeypatch, shown=False) == ""
+    assert reported_to(io.StringIO(), monkeypatch) == ""
+    told = []
+    note = lambda *where: told.append(where)  # noqa: E731
+    assert reported_to(Terminal(), monkeypatch, on_progress=note) == ""
+    assert told == [("train", WHERE)]
+
+
+def test_a_notebook_is_shown_bars_where_it_has_widgets_and_else_lines(monkeypatch):
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    assert "epoch 1 of 4" in reported_to(io.StringIO(), monkeypatch)
+    monkeypatch.setattr(progress, "find_spec", lambda name: name)
+    assert "epoch 1, " in reported_to(io.StringIO(), monkeypatch)
+
+
+def test_things_are_shown_in_ten_lines(study):
+    config = StudyConfig(model="linear", train=TrainConfig(epochs=7), betas=(1.0, 2.0))
+    for thing in (study, PANEL, config, WalkConfig(step=5), TrainConfig()):
+        text, page = repr(thing), thing._repr_html_()
+        assert len(text.splitlines()) <= 10
+        assert len(text) < 1000
+        assert page.startswith("<pre>")
+        assert len(page) < 5000
+    assert "Are they real?" in study._repr_html_()
+    odd = replace(PANEL, name="<script>")
+    assert "<script>" not in odd._repr_html_()
+
+
+def test_a_configuration_is_shown_as_the_call_that_makes_it():
+    config = StudyConfig(model="linear", seeds=3, train=TrainConfig(epochs=7))
+    assert repr(config) == "StudyConfig(seeds=3, model='linear', train=TrainConfig(epochs=7))"
+    assert eval(repr(config)) == config
+    assert repr(WalkConfig()) == "WalkConfig()"
+
+
+def test_figures_are_drawn_one_by_one(study):
+    assert {"factors", "loadings", "scores"} <= {*study.plot()}
+    assert [*dir(study.plot)] == sorted(study.plot())
+    for name in study.plot():
+        assert isinstance(getattr(study.plot, name)(), Figure)
+    with pytest.raises(AttributeError, match="no figure 'scree'; it has"):
+        study.plot.scree()
+
+
+@pytest.mark.slow
+def test_the_report_is_one_page_that_needs_nothing_else(study, tmp_path):
+    path = tmp_path / "page.html"
+    study.report(path)
+    page = path.read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "data:image/png;base64," in page
+    assert 'src="figures' not in page
+    assert [*tmp_path.iterdir()] == [path]
+    with pytest.raises(FolderError, match="exists"):
+        study.report(path)
+    with pytest.raises(FolderError, match="is no folder"):
+        study.report(tmp_path / "none" / "page.html")
+
+
+def test_tables_have_units(study):
+    assert study.covariance.attrs["units"] == "returns squared"
+    assert "standard deviation" in study.loadings.attrs["units"]
+    assert "standard deviation" in study.factors.attrs["units"]
+
+
+def test_tables_as_a_dataset(study):
+    xarray = pytest.importorskip("xarray")
+    found = study.to_xarray()
+    assert {"member", "date", "asset", "factor"} <= {*found.sizes}
+    assert found.loadings.attrs["units"] == study.loadings.attrs["units"]
+    name, asset = study.factors.columns[1], study.loadings.index[3]
+    assert float(found.loadings.sel(asset=asset, factor=name)) == study.loadings.loc[asset, name]
+    day = study.factors.index[5]
+    assert float(found.factors.sel(date=day, factor=name)) == study.factors.loc[day, name]
+    best = found.where(found.beta == 1.0, drop=True)
+    assert best.sizes["member"] == (study.members.beta == 1.0).sum()
+    expected = study.covariance.loc[asset, asset]
+    assert float(found.covariance.sel(asset=asset, other_asset=asset)) == expected
+    assert isinstance(found, xarray.Dataset)
+
+
+def test_without_xarray_the_extra_is_named(study, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(ImportError, match=r"jaxvae\[xarray\]"):
+        study.to_xarray()
+
+
+@pytest.mark.slow
+def test_five_lines_from_a_frame_to_a_decision(tmp_path):
+    study = run_study(
+        GAPPED, model="linear", n_factors=2, seeds=2, betas=(1.0,), epochs=30, missing="keep",
+        sectors=SECTORS,
+    )  # fmt: skip
+    asset = RETURNS.columns[0]
+    drawn = study.scenarios(200, given={asset: -0.1})
+    np.testing.assert_allclose(drawn[asset], -0.1, atol=1e-6)
+    assert drawn.shape == (200, 12)
+    recent = GAPPED.iloc[-80:]
+    assert isinstance(study.encode(recent), pd.DataFrame)
+    assert not study.impute(recent).isna().any(axis=None)
+    assert len(study.forecast(recent)) == 81
+    assert isinstance(study.plot.loadings(), Figure)
+    study.save(tmp_path / "mine")
+    study.report(tmp_path / "page.html")
+    walk = walk_forward(
+        RETURNS, window=60, step=30, seeds=1, betas=(1.0,), n_factors=2, epochs=10,
+        baseline_factors=2,
+    )  # fmt: skip
+    assert len(repr(walk).splitlines()) <= 10
+    assert walk._repr_html_().startswith("<pre>")
+    walk.report(tmp_path / "walk.html")
+    walk.save(tmp_path / "walk")
