@@ -2,16 +2,15 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.inference.importance import is_hard, log_likelihood
+from jaxvae.inference.importance import is_hard, log_likelihood, redrawn
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
+from jaxvae.models.model import Batch, Model, Variables, factors_used, inform, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
 
@@ -45,6 +44,7 @@ def evaluate(
 
     Its likelihood is that of the first draws (`log_likelihood` without `redraw`).
     """
+    told, batch = batch, inform(model, variables, batch)
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
     observation, _ = model.decode(variables, factors, batch, False)
@@ -56,7 +56,7 @@ def evaluate(
         log_variance=jnp.log(posterior.variance),
         kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
-        likelihood=log_likelihood(key, model, variables, batch, n_samples, redraw=False),
+        likelihood=log_likelihood(key, model, variables, told, n_samples, redraw=False),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
         noise_variance=share @ observation.variance,
@@ -104,10 +104,7 @@ def _hard_again(
     hard = np.asarray(is_hard(first, settings["n_samples"]))
     if settings["model"].facts.ordered or not hard.any():
         return first
-    again = ask(log_likelihood, fitted, shared, **settings)
-    better: LikelihoodEstimate = jax.tree.map(
-        lambda new, old: np.where(hard, new, old), again, first
-    )
+    better: LikelihoodEstimate = ask(redrawn, fitted, shared, own={"first": first}, **settings)
     return better
 
 

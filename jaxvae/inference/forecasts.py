@@ -15,7 +15,15 @@ from jaxtyping import Array, Float, Int, Key
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.inference.scenarios import mix_moments, moments_over_draws
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.model import Batch, Model, Recurrence, Variables, make_batch, take_rows
+from jaxvae.models.model import (
+    Batch,
+    Model,
+    Recurrence,
+    Variables,
+    inform,
+    make_batch,
+    take_rows,
+)
 
 WITHOUT_PAST = Recurrence(
     start=tuple,
@@ -91,6 +99,7 @@ def sample_portfolio(
 
     Var wᵀx = Var_z wᵀ E[x | z] + E_z Σ_a w_a² Var(x_a | z)
     """
+    batch = inform(model, variables, batch)
     beforehand = _beforehand(model, variables, batch)
 
     def draw(key: Key[Array, ""]) -> tuple[Array, Array, Array]:
@@ -125,6 +134,7 @@ def last_row_moments(
 ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
     """Mean and covariance of one member's returns of the last row before they are known."""
     rows = jnp.full(n_draws, len(batch.values) - 1)
+    batch = inform(model, variables, batch)
     law = _beforehand(model, variables, batch)
     factors = jax.tree.map(lambda leaf: leaf[rows], law).sample(key)
     return moments_over_draws(model.decode(variables, factors, take_rows(batch, rows), False)[0])
@@ -141,7 +151,7 @@ def generate_paths(
     """Paths of returns, each date drawn given those drawn before it; members take turns. They start
     without a past."""
     each = -(-number // len(fitted.seed))
-    sizes = {"n_assets": n_assets, "n_dates": n_dates, "number": each}
+    sizes: Any = {"n_assets": n_assets, "n_dates": n_dates, "number": each}
     drawn = ask(sample_paths, fitted, {"key": key}, own_draws=True, model=model, **sizes)
     drawn = np.asarray(drawn, np.float64)
     return drawn.transpose(2, 0, 1, 3).reshape(-1, n_dates, n_assets)[:number]
@@ -171,6 +181,7 @@ def sample_paths(
         state, last, past = carry
         known = nothing._replace(conditions=jax.vmap(recurrence.conditions)(state, last))
         key_factors, key_noise = jax.random.split(key)
+        known = inform(model, variables, known)
         law = _following(model, variables, known, past)
         factors = law.sample(key_factors)
         density, _ = model.decode(variables, factors, known, False)

@@ -8,7 +8,7 @@ often, from a mixture that is adapted to them. A mode that nobody found is not i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,16 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
 from jaxvae.inference.modes import log_joint
-from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
-from jaxvae.models.model import Batch, Model, Variables, take_rows
+from jaxvae.inference.proposal import (
+    STRATA,
+    Proposal,
+    draw,
+    log_mixture,
+    log_shares,
+    propose,
+    strata,
+)
+from jaxvae.models.model import Batch, Model, Variables, inform, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
 # The logarithm of a mean weight errs by about -½ its squared standard error, here -.03 nats: above
@@ -26,6 +34,8 @@ from jaxvae.training.objective import LikelihoodEstimate
 LARGEST_ERROR = 0.25
 # A row is drawn again where a smaller share of its samples than this is effective.
 EFFECTIVE_SHARE = 0.25
+# Rows at once: what a CPU's caches hold, so that no draw goes through the memory of all rows.
+ROWS_AT_ONCE = {"cpu": 256}
 
 
 class Draws(NamedTuple):
@@ -58,9 +68,8 @@ def log_likelihood(
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward; it
     is infinite for one sample. A row of whose samples less than a quarter are effective is drawn
-    again unless `redraw` is false, which compiles in half the time: 1,792 samples adapt its
-    mixture, as many come from that. Of a model that knows its likelihood no sample is drawn: the
-    error is 0, every sample effective.
+    again (`redrawn`) unless `redraw` is false, which compiles in half the time. Of a model that
+    knows its likelihood no sample is drawn: the error is 0, every sample effective.
 
     Args:
         key: Of the draws.
@@ -74,6 +83,39 @@ def log_likelihood(
         value = model.log_likelihood(variables, batch)
         return LikelihoodEstimate(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
     return _posterior_mean(key, model, variables, batch, n_samples, _nothing, redraw).likelihood
+
+
+def redrawn(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    first: LikelihoodEstimate,
+) -> LikelihoodEstimate:
+    """The first estimates, those of hard rows (`is_hard`) from new draws: 1,792 samples adapt a
+    row's mixture, as many come from that. The same as of `log_likelihood` that draws again.
+
+    Args:
+        key: That of `log_likelihood`.
+        model: As there.
+        variables: As there.
+        batch: As there.
+        n_samples: As there.
+        first: What `log_likelihood` without `redraw` has given.
+    """
+    if model.log_likelihood is not None or model.facts.ordered:
+        return first
+
+    def proposed(row: Int[Array, ""], one: Batch) -> Proposal:
+        del row
+        return propose(model, variables, one, n_samples)
+
+    nothing = Mean(first, _nothing(variables, batch.values, batch))
+    _, key_again = jax.random.split(key)
+    return _again(
+        key_again, model, variables, batch, proposed, n_samples, nothing, _nothing
+    ).likelihood
 
 
 def is_hard(
@@ -124,6 +166,7 @@ def posterior_draws(
     n_samples: int,
 ) -> Draws:
     """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
+    batch = inform(model, variables, batch)
     proposal = propose(model, variables, batch, n_samples)
 
     def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
@@ -147,23 +190,76 @@ def _posterior_mean(
 ) -> Mean:
     """Means of a statistic under each row's posterior; hard rows are drawn again, one by one.
 
-    So that a row's draws do not depend on which others are hard, each has a key of its own. Where
-    every row is easy, and where rows depend on each other, there is no second pass.
+    Where every row is easy, and where rows depend on each other, there is no second pass.
     """
     key_first, key_again = jax.random.split(key)
-    proposal = propose(model, variables, batch, n_samples)
-    found = _weigh(key_first, model, variables, batch, proposal, strata(n_samples), 1, statistic)
-    if model.facts.ordered or not redraw:
+
+    def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Any]:
+        batch = inform(model, variables, batch)
+        proposal = propose(model, variables, batch, n_samples)
+        components = strata(n_samples)
+        found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
+        # Rows first, so that blocks of them can be joined.
+        normals = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), proposal[:3])
+        return found, normals if redraw else ()
+
+    if model.facts.ordered:
+        return draw_rows(key_first, batch)[0]
+    found, normals = _by_blocks(draw_rows, key_first, batch)
+    if not redraw:
         return found
+
+    def proposed(row: Int[Array, ""], one: Batch) -> Proposal:
+        del one
+        mean, cholesky, root = (jnp.swapaxes(leaf[row[None]], 0, 1) for leaf in normals)
+        return Proposal(mean, cholesky, root, log_shares(strata(n_samples), len(STRATA)))
+
+    return _again(key_again, model, variables, batch, proposed, n_samples, found, statistic)
+
+
+def _by_blocks(
+    function: Callable[[Key[Array, ""], Batch], Any], key: Key[Array, ""], batch: Batch
+) -> Any:
+    """A function of independent rows, so many at a time as suit the device."""
+    n_rows = len(batch.values)
+    size = ROWS_AT_ONCE.get(jax.default_backend(), n_rows)
+    if n_rows <= size:
+        return function(key, batch)
+    n_blocks = -(-n_rows // size)
+    places = jnp.minimum(jnp.arange(n_blocks * size), n_rows - 1).reshape(n_blocks, size)
+
+    def of_block(block: tuple[Int[Array, ""], Int[Array, " row"]]) -> Any:
+        return function(jax.random.fold_in(key, block[0]), take_rows(batch, block[1]))
+
+    found = jax.lax.map(of_block, (jnp.arange(n_blocks), places))
+    return jax.tree.map(lambda leaf: leaf.reshape(n_blocks * size, *leaf.shape[2:])[:n_rows], found)
+
+
+def _again(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    proposed: Callable[[Int[Array, ""], Batch], Proposal],
+    n_samples: int,
+    found: Mean,
+    statistic: Statistic,
+) -> Mean:
+    """What was found, hard rows from new draws.
+
+    So that a row's draws do not depend on which others are hard, each has a key of its own.
+
+    Args:
+        proposed: The proposal of a row, from its place and its batch.
+        found: From the first draws.
+    """
 
     def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
         left, found = carry
         row = jnp.argmax(left)
-        one = take_rows(batch, row[None])
-        mean, cholesky, root = (part[:, row[None]] for part in proposal[:3])
-        begun = Proposal(mean, cholesky, root, proposal.log_share)
-        key_adapt, key_draw = jax.random.split(jax.random.fold_in(key_again, row))
-        better = adapted(key_adapt, model, variables, one, begun)
+        one = inform(model, variables, take_rows(batch, row[None]))
+        key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, row))
+        better = adapted(key_adapt, model, variables, one, proposed(row, one))
         components, block = adapted_strata(), PER_ROUND
         drawn = _weigh(key_draw, model, variables, one, better, components, block, statistic)
         put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)

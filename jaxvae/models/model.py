@@ -24,13 +24,14 @@ class Batch(NamedTuple):
 
     values: the returns; 0 where a cell is missing.
     observed: 1 where a cell is observed, else 0.
-    conditions: covariates of each row; no columns where there are none.
+    conditions: covariates of each row; no columns where there are none. What a model makes of them
+        takes their place in a batch that `inform` has given.
     weights: what each row counts in losses and batch statistics; 0 for padding.
     """
 
     values: Float[Array, "row asset"]
     observed: Float[Array, "row asset"]
-    conditions: Float[Array, "row condition"]
+    conditions: Float[Array, "row condition"] | Any
     weights: Float[Array, " row"]
 
 
@@ -141,6 +142,8 @@ class Model(NamedTuple):
     ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
         say something that is not in its conditions
     persistence(variables) -> φ of each factor, where each remembers its past
+    informed(variables, batch) -> the batch with what its conditions mean to the member in their
+        place, row by row, so that `encode`, `decode` and `prior` need not work that out anew
     recurrence: what a row is told of the ones before it, after the panel's own covariates
     """
 
@@ -159,6 +162,7 @@ class Model(NamedTuple):
     marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
     ahead: Callable[[Variables, Batch], Distribution] | None = None
     persistence: Callable[[Variables], Float[Array, "*members factor"]] | None = None
+    informed: Callable[[Variables, Batch], Batch] | None = None
     recurrence: Recurrence | None = None
 
     @property
@@ -212,8 +216,16 @@ def make_batch(
 
 def take_rows(batch: Batch, rows: Array | slice) -> Batch:
     """The batch's rows at the given indices, with `observed` cell by cell."""
-    taken = Batch(*(field[rows] for field in batch))
+    taken = jax.tree.map(lambda leaf: leaf[rows], batch)
     return taken._replace(observed=jnp.broadcast_to(taken.observed, taken.values.shape))
+
+
+def inform(model: Model, variables: Variables, batch: Batch) -> Batch:
+    """The batch as `Model.informed` gives it; as it is, of a model without that.
+
+    Whatever asks a model more than once for the same rows does this first.
+    """
+    return batch if model.informed is None else model.informed(variables, batch)
 
 
 def standard_normal_prior(

@@ -49,7 +49,11 @@ class StudentT(Distribution):
         return log_student_t(self.df, count, log_scales, jnp.sum(used * squares, axis=-1))
 
     def sample(self, key: RandomKey) -> Values:
-        return _sample_t(key, self.mean, self.log_scale, self.df)
+        key_noise, key_mixing = jax.random.split(key)
+        half = 0.5 * self.df
+        mixing = half / jax.random.gamma(key_mixing, half, dtype=self.mean.dtype)
+        noise = jax.random.normal(key_noise, self.mean.shape, self.mean.dtype)
+        return self.mean + jnp.exp(0.5 * self.log_scale) * noise * jnp.sqrt(mixing)[..., None]
 
     @property
     def log_squared_scale(self) -> Values:
@@ -136,7 +140,15 @@ class IndependentT(Distribution):
         return jnp.sum(used * cells, axis=-1)
 
     def sample(self, key: RandomKey) -> Values:
-        return _sample_t(key, self.mean, self.log_scale, jnp.broadcast_to(self.df, self.mean.shape))
+        """mean + σ √(ν (U^{-2/ν} - 1)) cos 2πV with U and V uniform, exact (Bailey 1994, "Polar
+        generation of random variates with the t-distribution"): no draw is ever rejected, as those
+        of gamma variables are, and ν → ∞ is Box and Muller's normal."""
+        key_radius, key_angle = jax.random.split(key)
+        shape, dtype = self.mean.shape, self.mean.dtype
+        exponential = jax.random.exponential(key_radius, shape, dtype)
+        angle = jax.random.uniform(key_angle, shape, dtype, maxval=2.0 * jnp.pi)
+        radius = jnp.sqrt(self.df * jnp.expm1(2.0 * exponential / self.df))
+        return self.mean + jnp.exp(0.5 * self.log_scale) * radius * jnp.cos(angle)
 
     @property
     def log_squared_scale(self) -> Values:
@@ -177,16 +189,6 @@ class IndependentT(Distribution):
         exact = Gaussian(portfolios.mean, jnp.log(variances @ (weights**2).T))
         values = move_onto(key_noise, self.mean, variances, weights, returns)
         return values, exact.log_prob(known, used) - portfolios.log_prob(known, used)
-
-
-def _sample_t(key: RandomKey, mean: Array, log_scale: Array, df: Array) -> Array:
-    """mean + √s σ ε with s drawn as (ν/2)/Gamma(ν/2), one for each of `df`."""
-    key_noise, key_mixing = jax.random.split(key)
-    half = 0.5 * df
-    mixing = half / jax.random.gamma(key_mixing, half, dtype=mean.dtype)
-    noise = jax.random.normal(key_noise, mean.shape, mean.dtype)
-    by_variable = mixing.reshape(mixing.shape + (1,) * (mean.ndim - mixing.ndim))
-    return mean + jnp.exp(0.5 * log_scale) * noise * jnp.sqrt(by_variable)
 
 
 def _variance_ratio(df: Array) -> Array:

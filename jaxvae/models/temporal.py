@@ -38,7 +38,7 @@ class Context(NamedTuple):
 
     loadings, noise: W and diag Ψ of its scaled returns. log_scale: s, of each asset.
     log_variance: of the prior of each return factor. features: of the panel's volatility.
-    last: the last date's returns.
+    expected: the mean of the prior.
     """
 
     loadings: Float[Array, "row factor asset"]
@@ -46,7 +46,7 @@ class Context(NamedTuple):
     log_scale: Float[Array, "row asset"]
     log_variance: Float[Array, "row factor"]
     features: Float[Array, "row feature"]
-    last: Float[Array, "row asset"]
+    expected: Float[Array, "row factor"]
 
 
 class Start(NamedTuple):
@@ -130,8 +130,13 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         return variables._replace(parameters=values_of(variables.parameters, starts))
 
     def read_context(variables: Variables, batch: Batch) -> Context:
+        if isinstance(batch.conditions, Context):
+            return batch.conditions
         conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
         return _context(variables, unflatten(conditions, speeds, n_returns, n_assets))
+
+    def informed(variables: Variables, batch: Batch) -> Batch:
+        return batch._replace(conditions=read_context(settled(variables), batch))
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
@@ -155,13 +160,9 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         del factors
         values = settled(variables)
         context = read_context(values, batch)
-        last = _posterior(values, context.last, context).mean
-        last *= factors_used(variables, last)
-        persistence = jnp.tanh(values.parameters["prior"]["persistence"])
         unit = jnp.zeros_like(context.log_variance[:, :1])
-        return Gaussian(
-            persistence[None, :] * last, jnp.concatenate([unit, context.log_variance], axis=-1)
-        )
+        log_variance = jnp.concatenate([unit, context.log_variance], axis=-1)
+        return Gaussian(context.expected, log_variance)
 
     return Model(
         config.n_factors,
@@ -170,6 +171,7 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         decode,
         prior,
         Facts(volatility_factor=0),
+        informed=informed,
         recurrence=recurrence(speeds, n_returns, n_assets),
     )
 
@@ -181,14 +183,17 @@ def _context(variables: Variables, past: Past) -> Context:
     kept = decoder["gain"][None, :, None] * past.loadings + decoder["loadings"][None]
     unused = jnp.sum((1.0 - used) * past.loadings**2, axis=1)
     log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
-    return Context(
+    context = Context(
         loadings=used * kept,
         noise=jnp.exp(log_noise + decoder["log_noise"][None, :]) + LEAST_NOISE,
         log_scale=log_scale,
         log_variance=features @ parameters["prior"]["log_variance"],
         features=features,
-        last=past.last,
+        expected=jnp.zeros((len(features), len(variables.factor_mask)), features.dtype),
     )
+    last = _posterior(variables, past.last, context).mean
+    persistence = jnp.tanh(parameters["prior"]["persistence"])
+    return context._replace(expected=persistence[None, :] * factors_used(variables, last) * last)
 
 
 def _log_scale(

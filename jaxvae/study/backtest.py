@@ -17,6 +17,7 @@ from jaxvae.analysis.risk import (
 )
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
+from jaxvae.models.model import take_rows
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import metric_rows
@@ -55,19 +56,21 @@ def value_at_risk(
     test dates, by order: the model's own quantile, and the one of filtered historical simulation,
     empty where too few dates come before the test part."""
     split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
-    forecast = forecast_portfolio(key, prepared.model, fitted, prepared.batch, weights, DRAWS)
-    returns = prepared.values @ weights
-    own = np.quantile(forecast.draws[:, split.test], ORDERS, axis=0)
-    by_past = filtered_quantiles(returns, forecast.mean, np.sqrt(forecast.variance), ORDERS)[
-        :, split.test
-    ]
+    first, returns = split.test.start, prepared.values @ weights
+    known = np.flatnonzero(np.isfinite(returns[:first]))[-FILTER_WINDOW:]
+    begun = int(known[0]) if len(known) else first
+    rows = take_rows(prepared.batch, slice(begun, None))
+    forecast = forecast_portfolio(key, prepared.model, fitted, rows, weights, DRAWS)
+    returns, tested = returns[begun:], slice(first - begun, None)
+    own = np.quantile(forecast.draws[:, tested], ORDERS, axis=0)
+    by_past = filtered_quantiles(returns, forecast.mean, np.sqrt(forecast.variance), ORDERS)
     kept, filtered = (
         {
-            order: coverage(returns[split.test], quantile, order)
+            order: coverage(returns[tested], quantile, order)
             for order, quantile in zip(ORDERS, quantiles, strict=True)
             if np.isfinite(quantile).all()
         }
-        for quantiles in (own, by_past)
+        for quantiles in (own, by_past[:, tested])
     )
     return kept, filtered
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.errors import OptionError
 from jaxvae.models.distributions import Distribution, standard_normal
-from jaxvae.models.model import Batch, Model, Variables, factors_used, take_rows
+from jaxvae.models.model import Batch, Model, Variables, factors_used, inform, take_rows
 from jaxvae.training.config import TrainConfig
 
 
@@ -76,6 +76,7 @@ def row_terms(
     n_rows, n_samples = batch.values.shape[0], config.n_samples
     if training and config.hidden_cells > 0.0:
         batch = _hide_cells(key_cells, batch, config.hidden_cells)
+    batch = inform(model, variables, batch)
     posterior, variables = model.encode(variables, batch, training)
     if n_samples > 1:
         # The draws of a row stand a batch's length apart.

@@ -11,7 +11,7 @@ from small import same_bits
 
 from jaxvae.data.synthetic import nonlinear_panel
 from jaxvae.inference import importance
-from jaxvae.inference.importance import log_likelihood, posterior_mean_of_returns
+from jaxvae.inference.importance import log_likelihood, posterior_mean_of_returns, redrawn
 from jaxvae.models import (
     AdditiveConfig,
     Model,
@@ -146,6 +146,19 @@ def test_hard_rows_are_drawn_again_and_no_others(monkeypatch):
     np.testing.assert_allclose(once.value[~hard], bound.value[~hard], atol=1e-3)
     assert np.max(once.standard_error) > importance.LARGEST_ERROR
     assert np.max(bound.standard_error) < importance.LARGEST_ERROR
+
+
+def test_hard_rows_alone_can_be_drawn_again():
+    """From the first estimates, as where both passes are one program."""
+    key, batch = jax.random.key(1), make_batch(BENT_ROWS)
+    first = log_likelihood(key, BENT, NOTHING, batch, 128, redraw=False)
+    hard = np.asarray(importance.is_hard(first, 128))
+    assert 0.1 < hard.mean() < 0.9
+    found = redrawn(key, BENT, NOTHING, batch, 128, first)
+    assert same_bits([leaf[~hard] for leaf in found], [leaf[~hard] for leaf in first])
+    whole = RUN(key, BENT, NOTHING, batch, n_samples=128)
+    np.testing.assert_allclose(found.value[hard], whole.value[hard], atol=0.05)
+    assert np.mean(found.standard_error[hard]) < 0.5 * np.mean(first.standard_error[hard])
 
 
 def test_draws_are_a_row_s_own_and_the_same_for_the_same_key():

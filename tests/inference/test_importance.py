@@ -8,6 +8,7 @@ from linear import sampled
 from scipy import stats
 from small import DATA, VALUES, linear_gaussian
 
+from jaxvae.inference import importance
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior
@@ -43,6 +44,23 @@ def test_linear_decoder_gives_the_gaussian_likelihood(linear):
     assert abs(error.mean()) < 0.01
     assert (np.abs(error) < 6 * np.asarray(estimate.standard_error) + 0.01).all()
     assert np.min(estimate.effective_samples) > 200
+
+
+def test_blocks_of_rows_are_scored_alike_and_see_no_other(linear, monkeypatch):
+    """Rows in a last block that is not full, and those of a block that others follow."""
+    monkeypatch.setitem(importance.ROWS_AT_ONCE, "cpu", 16)
+    model, variables, *_ = linear
+    run = jax.jit(lambda batch: log_likelihood(jax.random.key(0), model, variables, batch, 256))
+    values = VALUES[: 2 * 16 + 5]
+    found = run(make_batch(values))
+    error = np.asarray(found.value) - exact(linear, values)
+    assert error.shape == (37,)
+    assert (np.abs(error) < 6 * np.asarray(found.standard_error) + 0.01).all()
+    others = values.copy()
+    others[16:] *= -1.0
+    again = run(make_batch(others))
+    np.testing.assert_array_equal(found.value[:16], again.value[:16])
+    assert (found.value[16:] != again.value[16:]).any()
 
 
 def test_missing_cells_are_integrated_out(linear):

@@ -86,6 +86,19 @@ def test_draws_have_the_variance(density):
     np.testing.assert_allclose(found, expected, rtol=0.04)
 
 
+@pytest.mark.parametrize("df", [2.5, 6.0, 1e6])
+def test_draws_of_independent_t_have_its_distribution(df):
+    """By Kolmogorov's test, the tails included: heavy ones, usual ones, and a normal's."""
+    zeros = jnp.zeros((20_000, 1))
+    draws = IndependentT(zeros + 3.0, zeros + np.log(4.0), jnp.full((1, 1), df)).sample(
+        jax.random.key(2)
+    )
+    standard = (np.asarray(draws[:, 0], np.float64) - 3.0) / 2.0
+    assert stats.kstest(standard, stats.t(df).cdf).pvalue > 0.01
+    beyond = stats.t(df).isf(1e-3)
+    assert abs((np.abs(standard) > beyond).mean() - 2e-3) < 4 * np.sqrt(2e-3 / len(standard))
+
+
 @pytest.mark.slow
 def test_draws_of_a_multivariate_t_share_their_mixing_variable():
     """Squares are correlated in a multivariate t, not in independent ones."""

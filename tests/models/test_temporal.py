@@ -11,7 +11,7 @@ from jaxvae.errors import OptionError
 from jaxvae.inference.forecasts import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
-from jaxvae.models import TemporalConfig, make_batch
+from jaxvae.models import TemporalConfig, make_batch, take_rows
 from jaxvae.models.memory import _recall, recall, unflatten
 from jaxvae.models.temporal import _starts
 
@@ -65,6 +65,23 @@ def gaussian():
     covariance = np.einsum("rka,rk,rkb->rab", slopes, spread, slopes)
     covariance += noise[:, :, None] * np.eye(N_ASSETS)
     return variables, prior, slopes, mean, covariance
+
+
+def test_an_informed_batch_says_the_same():
+    """Whether a model reads its conditions anew or finds them read."""
+    variables, factors = member(), jnp.asarray(VALUES[:, :3], jnp.float32)
+    told = MODEL.informed(variables, BATCH)
+    for ask in (
+        lambda batch: MODEL.encode(variables, batch, False)[0],
+        lambda batch: MODEL.decode(variables, factors, batch, False)[0],
+        lambda batch: MODEL.prior(variables, factors, batch),
+    ):
+        for one, other in zip(*map(jax.tree.leaves, (ask(BATCH), ask(told))), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    again = MODEL.informed(variables, told)
+    assert jax.tree.structure(again) == jax.tree.structure(told)
+    some = take_rows(told, jnp.array([3, 1]))
+    np.testing.assert_array_equal(some.conditions.noise, told.conditions.noise[jnp.array([3, 1])])
 
 
 def test_one_step_likelihood_is_the_normals(gaussian):
