@@ -296,6 +296,7 @@ def test_it_takes_what_a_study_of_the_rows_would_choose(monkeypatch):
 
 def test_a_shape_seen_before_compiles_nothing(fitted, compilations):
     fitted.score(X)
+    fitted.transform(X)
     before = compilations()
     again = bent(random_state=3).fit(X[:119])
     again.score(X[:118])

@@ -31,8 +31,13 @@ found = {
     "ensemble": np.asarray(ensemble.history.total[:, -1]).tolist(),
     "score": factors.score(values),
 }
-for name in ("student", "autoregressive"):
-    found[name] = jaxvae.VAEFactors(2, model=name, epochs=3).fit(values).score(values)
+found["student"] = jaxvae.VAEFactors(2, model="student", epochs=3).fit(values).score(values)
+preset = make_preset("autoregressive", n_factors=2, epochs=3)
+model = preset.model.build(6)
+ensemble = jaxvae.train_ensemble(jax.random.key(0), data, grid, model, preset.train)
+member = jax.tree.map(lambda leaf: leaf[0], ensemble.variables)
+known = jaxvae.log_likelihood(jax.random.key(0), model, member, validation, 8)
+found["autoregressive"] = float(known.value.mean())
 json.dump(found, sys.stdout)
 """
 
