@@ -2,16 +2,23 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.inference.importance import is_hard, log_likelihood, redrawn
+from jaxvae.inference.importance import (
+    first_estimate,
+    is_hard,
+    log_likelihood,
+    second_estimate,
+)
 from jaxvae.inference.members import Fitted, ask
-from jaxvae.inference.modes import decoder_jacobians
+from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, factors_used, inform, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
+from jaxvae.training.tiles import map_members
 
 
 class Evaluation(NamedTuple):
@@ -40,23 +47,27 @@ def evaluate(
     batch: Batch,
     n_samples: int,
 ) -> Evaluation:
-    """Everything that the analysis needs of one member; rows weigh in loadings by their weights.
+    """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
+    estimate = log_likelihood(key, model, variables, batch, n_samples)
+    return describe(model, variables, batch)._replace(likelihood=estimate)
 
-    Its likelihood is that of the first draws (`log_likelihood` without `redraw`).
-    """
-    told, batch = batch, inform(model, variables, batch)
+
+def describe(model: Model, variables: Variables, batch: Batch) -> Evaluation:
+    """`evaluate` but for the likelihood, of which nothing is known."""
+    batch = inform(model, variables, batch)
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
     observation, _ = model.decode(variables, factors, batch, False)
     error = batch.observed * (batch.values - observation.mean) ** 2
     share = batch.weights / jnp.sum(batch.weights)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
+    unknown = jnp.full(len(batch.values), jnp.nan, batch.values.dtype)
     return Evaluation(
         factors=factors,
         log_variance=jnp.log(posterior.variance),
         kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
-        likelihood=log_likelihood(key, model, variables, told, n_samples, redraw=False),
+        likelihood=LikelihoodEstimate(unknown, unknown, unknown),
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
         noise_variance=share @ observation.variance,
@@ -71,15 +82,14 @@ def evaluate_members(
     n_samples: int,
     tile_width: int | None = None,
 ) -> Evaluation:
-    """`evaluate` of all members, with the same draws, so that they differ by what they learned.
-
-    Rows whose likelihood is hard to estimate are drawn again (`log_likelihood`), by a program that
-    is compiled where there are such rows. Which of a member's they are depends on nothing else.
-    """
+    """`evaluate` of all members, with the same draws, so that they differ by what they learned."""
     shared = {"key": key, "batch": batch}
-    settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
-    found: Evaluation = ask(evaluate, fitted, shared, **settings)
-    return found._replace(likelihood=_hard_again(found.likelihood, fitted, shared, settings))
+    found, first, modes = ask(
+        _begin, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
+    )
+    likelihood = _hard_again(key, model, fitted, batch, first, modes, n_samples)
+    described: Evaluation = found._replace(likelihood=likelihood)
+    return described
 
 
 def estimate_members(
@@ -92,20 +102,63 @@ def estimate_members(
 ) -> LikelihoodEstimate:
     """The likelihoods of `evaluate_members` alone."""
     shared = {"key": key, "batch": batch}
-    settings: Any = {"model": model, "n_samples": n_samples, "tile_width": tile_width}
-    first = ask(log_likelihood, fitted, shared, redraw=False, **settings)
-    return _hard_again(first, fitted, shared, settings)
+    first, modes = ask(
+        first_estimate, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
+    )
+    return _hard_again(key, model, fitted, batch, first, modes, n_samples)
+
+
+def _begin(
+    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+) -> tuple[Evaluation, LikelihoodEstimate, Modes | None]:
+    first, modes = first_estimate(key, model, variables, batch, n_samples)
+    return describe(model, variables, batch), first, modes
+
+
+class _HardRow(NamedTuple):
+    """A row that is hard to estimate under one member: the arguments of `second_estimate`."""
+
+    variables: Variables
+    row: Batch
+    number: Int[Array | np.ndarray, "*pairs"]
+    modes: Modes
 
 
 def _hard_again(
-    first: LikelihoodEstimate, fitted: Fitted, shared: dict[str, Any], settings: dict[str, Any]
+    key: Key[Array, ""],
+    model: Model,
+    fitted: Fitted,
+    batch: Batch,
+    first: LikelihoodEstimate,
+    modes: Modes | None,
+    n_samples: int,
 ) -> LikelihoodEstimate:
-    """The estimates, those of hard rows from more draws."""
-    hard = np.asarray(is_hard(first, settings["n_samples"]))
-    if settings["model"].facts.ordered or not hard.any():
+    """The first estimates, those of hard rows from more draws.
+
+    Members and rows are drawn again pair by pair, by one program for however many dates there are;
+    so a pair's draws depend on no other, and members with few hard rows wait for none with many.
+    """
+    hard = np.asarray(is_hard(first, n_samples))
+    if model.facts.ordered or modes is None or not hard.any():
         return first
-    better: LikelihoodEstimate = ask(redrawn, fitted, shared, own={"first": first}, **settings)
+    member, number = (places.astype(np.int32) for places in np.nonzero(hard))
+    pairs: Any = _HardRow(
+        jax.tree.map(lambda leaf: np.asarray(leaf)[member], fitted.variables),
+        jax.tree.map(lambda leaf: np.asarray(leaf)[number, None], take_rows(batch, slice(None))),
+        number,
+        jax.tree.map(lambda leaf: np.asarray(leaf)[member, :, number][:, :, None], modes),
+    )
+    again = map_members(_draw_again, pairs, key, model)
+    better = jax.tree.map(np.array, first)
+    for estimate, drawn in zip(better, again, strict=True):
+        estimate[hard] = drawn[:, 0]
     return better
+
+
+def _draw_again(pair: _HardRow, key: Key[Array, ""], model: Model) -> LikelihoodEstimate:
+    return second_estimate(
+        key, model, pair.variables, pair.row, jnp.asarray(pair.number), pair.modes
+    )
 
 
 def _divergence(

@@ -16,16 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
-from jaxvae.inference.modes import log_joint
-from jaxvae.inference.proposal import (
-    STRATA,
-    Proposal,
-    draw,
-    log_mixture,
-    log_shares,
-    propose,
-    strata,
-)
+from jaxvae.inference.modes import Modes, log_joint, posterior_modes
+from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
 from jaxvae.models.model import Batch, Model, Variables, inform, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
@@ -61,15 +53,14 @@ def log_likelihood(
     variables: Variables,
     batch: Batch,
     n_samples: int,
-    redraw: bool = True,
 ) -> LikelihoodEstimate:
     """Each row's log p(x) over its observed cells, in nats, from `n_samples` importance samples.
 
     The mixture is stratified: every component gives its share of the samples, and every sample is
     weighed against the whole mixture. The standard error ignores the strata and so errs upward; it
     is infinite for one sample. A row of whose samples less than a quarter are effective is drawn
-    again (`redrawn`) unless `redraw` is false, which compiles in half the time. Of a model that
-    knows its likelihood no sample is drawn: the error is 0, every sample effective.
+    again: 1,792 samples adapt its mixture, as many come from that. Of a model that knows its
+    likelihood no sample is drawn: the error is 0, every sample effective.
 
     Args:
         key: Of the draws.
@@ -77,45 +68,51 @@ def log_likelihood(
         variables: Of the member.
         batch: Rows in standard units.
         n_samples: Importance samples a row.
-        redraw: Whether rows that are hard to estimate are drawn again.
     """
     if model.log_likelihood is not None:
-        value = model.log_likelihood(variables, batch)
-        return LikelihoodEstimate(value, jnp.zeros_like(value), jnp.full_like(value, n_samples))
-    return _posterior_mean(key, model, variables, batch, n_samples, _nothing, redraw).likelihood
+        return first_estimate(key, model, variables, batch, n_samples)[0]
+    return _posterior_mean(key, model, variables, batch, n_samples, _nothing).likelihood
 
 
-def redrawn(
+def first_estimate(
     key: Key[Array, ""],
     model: Model,
     variables: Variables,
     batch: Batch,
     n_samples: int,
-    first: LikelihoodEstimate,
+) -> tuple[LikelihoodEstimate, Modes | None]:
+    """`log_likelihood` before any row is drawn again, and the modes that the draws lie around; None
+    for a model that knows its likelihood. Arguments are those of `log_likelihood`."""
+    if model.log_likelihood is not None:
+        value = model.log_likelihood(variables, batch)
+        return LikelihoodEstimate(
+            value, jnp.zeros_like(value), jnp.full_like(value, n_samples)
+        ), None
+    key_first, _ = jax.random.split(key)
+    found, modes = _first_mean(key_first, model, variables, batch, n_samples, _nothing)
+    return found.likelihood, modes
+
+
+def second_estimate(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    row: Batch,
+    number: Int[Array, ""],
+    modes: Modes,
 ) -> LikelihoodEstimate:
-    """The first estimates, those of hard rows (`is_hard`) from new draws: 1,792 samples adapt a
-    row's mixture, as many come from that. The same as of `log_likelihood` that draws again.
+    """The log p(x) of one row that is hard to estimate, with the draws of `log_likelihood`.
 
     Args:
-        key: That of `log_likelihood`.
-        model: As there.
-        variables: As there.
-        batch: As there.
-        n_samples: As there.
-        first: What `log_likelihood` without `redraw` has given.
+        key: As `first_estimate` had it.
+        model: With `variables`, one member.
+        variables: Of the member.
+        row: The row, alone in a batch.
+        number: Its place among the rows of the first estimate, which tells its draws from theirs.
+        modes: Of the row, from the first estimate.
     """
-    if model.log_likelihood is not None or model.facts.ordered:
-        return first
-
-    def proposed(row: Int[Array, ""], one: Batch) -> Proposal:
-        del row
-        return propose(model, variables, one, n_samples)
-
-    nothing = Mean(first, _nothing(variables, batch.values, batch))
     _, key_again = jax.random.split(key)
-    return _again(
-        key_again, model, variables, batch, proposed, n_samples, nothing, _nothing
-    ).likelihood
+    return _drawn_again(key_again, model, variables, row, number, modes, _nothing).likelihood
 
 
 def is_hard(
@@ -167,7 +164,7 @@ def posterior_draws(
 ) -> Draws:
     """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
     batch = inform(model, variables, batch)
-    proposal = propose(model, variables, batch, n_samples)
+    proposal = propose(posterior_modes(model, variables, batch), n_samples)
 
     def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
         factors = draw(one[0], model, variables, batch, proposal, one[1])
@@ -186,35 +183,50 @@ def _posterior_mean(
     batch: Batch,
     n_samples: int,
     statistic: Statistic,
-    redraw: bool = True,
 ) -> Mean:
     """Means of a statistic under each row's posterior; hard rows are drawn again, one by one.
 
     Where every row is easy, and where rows depend on each other, there is no second pass.
     """
     key_first, key_again = jax.random.split(key)
+    found, modes = _first_mean(key_first, model, variables, batch, n_samples, statistic)
+    if model.facts.ordered:
+        return found
+
+    def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
+        left, found = carry
+        row = jnp.argmax(left)
+        one, its_modes = take_rows(batch, row[None]), Modes(*(part[:, row[None]] for part in modes))
+        drawn = _drawn_again(key_again, model, variables, one, row, its_modes, statistic)
+        put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
+        return left.at[row].set(False), put
+
+    hard = jnp.asarray(is_hard(found.likelihood, n_samples))
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), again, (hard, found))[1]
+
+
+def _first_mean(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    statistic: Statistic,
+) -> tuple[Mean, Modes]:
+    """Means from draws around each row's modes, and these modes; blocks of rows one after another
+    where rows do not depend on each other."""
 
     def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Any]:
         batch = inform(model, variables, batch)
-        proposal = propose(model, variables, batch, n_samples)
-        components = strata(n_samples)
+        modes = posterior_modes(model, variables, batch)
+        proposal, components = propose(modes, n_samples), strata(n_samples)
         found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
         # Rows first, so that blocks of them can be joined.
-        normals = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), proposal[:3])
-        return found, normals if redraw else ()
+        return found, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), modes)
 
-    if model.facts.ordered:
-        return draw_rows(key_first, batch)[0]
-    found, normals = _by_blocks(draw_rows, key_first, batch)
-    if not redraw:
-        return found
-
-    def proposed(row: Int[Array, ""], one: Batch) -> Proposal:
-        del one
-        mean, cholesky, root = (jnp.swapaxes(leaf[row[None]], 0, 1) for leaf in normals)
-        return Proposal(mean, cholesky, root, log_shares(strata(n_samples), len(STRATA)))
-
-    return _again(key_again, model, variables, batch, proposed, n_samples, found, statistic)
+    ordered = model.facts.ordered
+    found, modes = draw_rows(key, batch) if ordered else _by_blocks(draw_rows, key, batch)
+    return found, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), modes)
 
 
 def _by_blocks(
@@ -235,38 +247,21 @@ def _by_blocks(
     return jax.tree.map(lambda leaf: leaf.reshape(n_blocks * size, *leaf.shape[2:])[:n_rows], found)
 
 
-def _again(
+def _drawn_again(
     key: Key[Array, ""],
     model: Model,
     variables: Variables,
-    batch: Batch,
-    proposed: Callable[[Int[Array, ""], Batch], Proposal],
-    n_samples: int,
-    found: Mean,
+    row: Batch,
+    number: Int[Array, ""],
+    modes: Modes,
     statistic: Statistic,
 ) -> Mean:
-    """What was found, hard rows from new draws.
-
-    So that a row's draws do not depend on which others are hard, each has a key of its own.
-
-    Args:
-        proposed: The proposal of a row, from its place and its batch.
-        found: From the first draws.
-    """
-
-    def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
-        left, found = carry
-        row = jnp.argmax(left)
-        one = inform(model, variables, take_rows(batch, row[None]))
-        key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, row))
-        better = adapted(key_adapt, model, variables, one, proposed(row, one))
-        components, block = adapted_strata(), PER_ROUND
-        drawn = _weigh(key_draw, model, variables, one, better, components, block, statistic)
-        put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
-        return left.at[row].set(False), put
-
-    hard = jnp.asarray(is_hard(found.likelihood, n_samples))
-    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), again, (hard, found))[1]
+    """The mean of one row from a mixture that is adapted to it; its draws do not depend on which
+    others are hard."""
+    key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, number))
+    row = inform(model, variables, row)
+    better = adapted(key_adapt, model, variables, row, propose(modes, PER_ROUND))
+    return _weigh(key_draw, model, variables, row, better, adapted_strata(), PER_ROUND, statistic)
 
 
 class _Sums(NamedTuple):

@@ -1,7 +1,6 @@
 """A function of one fitted member, asked of all."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -30,19 +29,17 @@ def ask(
     fitted: Fitted,
     shared: Mapping[str, Any],
     *,
-    own: Mapping[str, Any] = MappingProxyType({}),
     own_draws: bool = False,
     tile_width: int | None = None,
     **static: Any,
 ) -> Any:
-    """`function(variables=…, **own, **shared, **static)` of every member.
+    """`function(variables=…, **shared, **static)` of every member.
 
     Args:
         function: of one member, by keyword; a function of a module, so that it is compiled once for
             equal static arguments.
         fitted: the members.
         shared: arrays that all of them see, by name: a batch, a random key.
-        own: what each has of its own, by name, arrays with the member axis first.
         own_draws: each member's "key" is folded with its seed; else all have the same draws.
         tile_width: members at once on each device, by default what suits it.
         static: what a program is compiled for: the model, numbers of draws.
@@ -51,20 +48,18 @@ def ask(
         What the function returns, as host arrays with the member axis first.
     """
     settings = tuple(sorted(static.items()))
-    members = fitted, dict(own)
     return map_members(
-        _ask_member, members, dict(shared), function, own_draws, settings, tile_width=tile_width
+        _ask_member, fitted, dict(shared), function, own_draws, settings, tile_width=tile_width
     )
 
 
 def _ask_member(
-    asked: tuple[Fitted, dict[str, Any]],
+    member: Fitted,
     shared: dict[str, Any],
     function: Callable[..., Any],
     own_draws: bool,
     static: tuple[tuple[str, Any], ...],
 ) -> Any:
-    member, own = asked
     if own_draws:
         shared = {**shared, "key": jax.random.fold_in(shared["key"], member.seed)}
-    return function(variables=member.variables, **own, **shared, **dict(static))
+    return function(variables=member.variables, **shared, **dict(static))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.inference.modes import posterior_modes
+from jaxvae.inference.modes import Modes
 from jaxvae.models.cholesky import inverse_lower
 from jaxvae.models.distributions import LOG_2PI
 from jaxvae.models.model import Batch, Model, Variables, factors_used
@@ -34,9 +34,8 @@ class Proposal(NamedTuple):
     log_share: Float[Array, " component"]
 
 
-def propose(model: Model, variables: Variables, batch: Batch, n_draws: int) -> Proposal:
+def propose(modes: Modes, n_draws: int) -> Proposal:
     """The proposal around each row's modes, for draws from the components in `strata`."""
-    modes = posterior_modes(model, variables, batch)
     mean = jnp.concatenate([modes.mean for _ in SPREADS])
     factor = jnp.concatenate([modes.cholesky / spread for spread in SPREADS])
     shares = log_shares(strata(n_draws), len(STRATA))
