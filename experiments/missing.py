@@ -107,7 +107,7 @@ def fitted_vaes(panel, values, config):
 
     prepared = prepare(replace(panel, values=values), config)
     grid = train_grid(prepared, config, quiet)
-    return prepared, refit(prepared, grid, choose(grid, prepared.split, config), config, quiet)
+    return prepared, refit(prepared, grid, choose(grid, prepared, config), config, quiet)
 
 
 def vae_figures(panel, values, config, standard, whole, split):

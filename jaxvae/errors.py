@@ -115,10 +115,12 @@ def option(
     return field(default=default, metadata=words)
 
 
-def like(config: Any, name: str, default: Any, **limits: Any) -> Any:
-    """A field as another configuration has it, with a default and perhaps limits of its own."""
+def like(config: Any, name: str, default: Any, help: str | None = None, **limits: Any) -> Any:
+    """A field as another configuration has it, with a default and perhaps a help and limits of its
+    own."""
     known = dict(config.__dataclass_fields__[name].metadata)
     limits = known.pop("limits") | limits
+    known["help"] = known["help"] if help is None else help
     return option(default, **known, **limits)
 
 

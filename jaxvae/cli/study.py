@@ -13,7 +13,7 @@ from jaxvae.report.study_report import study_opening
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.run import run_study
@@ -67,7 +67,9 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     use_all_cores()
     devices = tuple(jax.local_devices())
     width = resolve_width(config.tile_width, devices) * len(devices)
-    require_shared_tiles(folder, -(-config.seeds * len(config.betas) // width))
+    # Of models that are still to be chosen from, the one with the fewest members.
+    n_members = min(one.seeds * len(one.betas) for one in presets_of(config).values())
+    require_shared_tiles(folder, -(-n_members // width))
     output = Output(out=folder, resume=True, quiet=gathered.quiet)
     carry_out(interrupts, _task(source, config), output)
 

@@ -59,7 +59,7 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
     joint = consensus.by_convention(joint, jacobians, prepared.scaler.scale)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
-    chosen_beta = np.float32(config.betas[chosen.beta])
+    chosen_beta = np.float32(prepared.preset.betas[chosen.beta])
     at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
     verdict = _judge(
         joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config

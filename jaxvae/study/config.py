@@ -29,8 +29,8 @@ class StudyConfig:
     """What to train and how to score it.
 
     Args:
-        seeds: how many at each beta, numbered from 0.
-        betas: weights of the KL term.
+        seeds: how many at each beta, numbered from 0; None for the model's own number, 8 of most.
+        betas: weights of the KL term; None for the model's own.
         n_factors: latent factors; "auto" for as many as validation dates have use for, or as a
             model of one's own has.
         model: name of a preset (`study.presets`); "auto" for the one that validation dates are
@@ -53,8 +53,12 @@ class StudyConfig:
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    seeds: int = option(8, "seeds a beta", least=1, most=MOST_SEEDS)
-    betas: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0), "weights of the KL term", least=0)
+    seeds: int | None = option(
+        None, "seeds a beta; by default 8, of slow models 4", least=1, most=MOST_SEEDS
+    )
+    betas: tuple[float, ...] | None = option(
+        None, "weights of the KL term; by default ¼ to 4, of slow models ½ to 2", least=0
+    )
     n_factors: int | str = option(
         AUTO, "latent factors", flag="factors", metavar="K", least=1, choices=(AUTO,)
     )
@@ -79,8 +83,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_grid(range(self.seeds), self.betas)
-        presets_of(self)
+        for preset in presets_of(self).values():
+            check_grid(range(preset.seeds), preset.betas)
 
 
 def presets_of(config: StudyConfig) -> dict[str, Preset]:
@@ -122,6 +126,8 @@ def preset_of(config: StudyConfig) -> Preset:
         free_bits=config.free_bits,
         train=config.train,
         learning_rate=config.learning_rate,
+        seeds=config.seeds,
+        betas=config.betas,
     )
 
 

@@ -35,7 +35,7 @@ def study_notes(
     ]
     if n_test < SHORT_TEST:
         notes.append(f"The test part has {n_test} dates: too few to tell close models apart.")
-    if config.seeds < FEW_SEEDS:
+    if prepared.preset.seeds < FEW_SEEDS:
         notes.append("With one seed, stability over seeds cannot be judged.")
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
@@ -48,7 +48,7 @@ def study_notes(
         "nothing."
         for k in _volatility_factors(prepared, aligned)
     ]
-    if config.seeds >= FEW_SEEDS:
+    if prepared.preset.seeds >= FEW_SEEDS:
         notes += _stability_notes(aligned)
     return notes
 
@@ -147,8 +147,8 @@ def describe_study(
         "name": panel.name,
         "preset": config.preset,
         "model": model_name(config.model),
-        "seeds": list(range(config.seeds)),
-        "betas": list(config.betas),
+        "seeds": list(range(prepared.preset.seeds)),
+        "betas": list(prepared.preset.betas),
         "n_factors": prepared.model.n_factors,
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
@@ -161,7 +161,7 @@ def describe_study(
         "chosen": {
             "member": chosen.member,
             "seed": int(grid.ensemble.members.seed[chosen.member]),
-            "beta": float(config.betas[chosen.beta]),
+            "beta": float(prepared.preset.betas[chosen.beta]),
             "best_epoch": int(grid.ensemble.best_epoch[chosen.member]),
         },
         "reference": None

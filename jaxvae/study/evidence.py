@@ -93,7 +93,7 @@ def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd
     train, noise = prepared.split.train, prepared.model.facts.noise or Noise()
     values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
-    for beta in config.betas:
+    for beta in prepared.preset.betas:
         optimum = linear_optimum(values, prepared.model.n_factors, beta, noise.form, noise.variance)
         here = (betas == np.float32(beta)) & grid.ensemble.ok
         held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]

@@ -179,13 +179,14 @@ def distributions_of(model: Model, batch: Batch) -> Kinds:
     return found[0]
 
 
-def choose(grid: Trained, split: Split, config: StudyConfig) -> Choice:
+def choose(grid: Trained, prepared: Prepared, config: StudyConfig) -> Choice:
     """The member to report, by validation alone (`best_beta`); diverged members do not count."""
-    scores = np.array(grid.evaluation.likelihood.value, np.float64)[:, split.validation]
+    betas, n_seeds = prepared.preset.betas, prepared.preset.seeds
+    scores = np.array(grid.evaluation.likelihood.value, np.float64)[:, prepared.split.validation]
     scores[~grid.ensemble.ok | ~np.isfinite(scores).all(axis=1)] = np.nan
-    by_beta = scores.reshape(len(config.betas), config.seeds, -1)
-    beta = best_beta(Stream.RESAMPLING.generator(config.root_seed), by_beta, config.betas)
-    return Choice(beta, int(np.nanargmax(by_beta[beta].mean(axis=1))), config.seeds)
+    by_beta = scores.reshape(len(betas), n_seeds, -1)
+    beta = best_beta(Stream.RESAMPLING.generator(config.root_seed), by_beta, betas)
+    return Choice(beta, int(np.nanargmax(by_beta[beta].mean(axis=1))), n_seeds)
 
 
 def best_beta(
@@ -232,8 +233,8 @@ def train_grid(
     n_train = prepared.split.train.stop
     data = training_data(prepared, n_train)
     members = member_grid(
-        range(config.seeds),
-        config.betas,
+        range(prepared.preset.seeds),
+        prepared.preset.betas,
         data,
         prepared.model,
         prepared.preset.learning_rate,

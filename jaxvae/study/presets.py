@@ -31,6 +31,7 @@ class Preset(NamedTuple):
         given the dates before, and so answer another question, are not.
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
     kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
+    seeds, betas: of a study's grid; fewer of a model that takes long.
     """
 
     model: Family
@@ -41,6 +42,8 @@ class Preset(NamedTuple):
     informed: bool = False
     kind: str = ""
     use: str = ""
+    seeds: int = 8
+    betas: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 LARGE_MOVES = (
@@ -101,6 +104,8 @@ PRESETS = {
         kind="Volatile: all assets share a volatility that moves, and each has wild dates of its "
         "own",
         use="The covariance is a mean over calm and wild dates; take tails from scenarios.",
+        seeds=4,
+        betas=(0.5, 1.0, 2.0),
     ),
     "conditional": Preset(
         ConditionalConfig(),
@@ -126,6 +131,8 @@ PRESETS = {
         learning_rate=1e-2,
         rank=7,
         races=False,
+        seeds=4,
+        betas=(0.5, 1.0, 2.0),
     ),
 }
 # Windows of a walk have few rows, on which stopping early steadies a covariance.
@@ -151,6 +158,8 @@ def make_preset(
     free_bits: float | None = None,
     train: TrainConfig | None = None,
     learning_rate: float | None = None,
+    seeds: int | None = None,
+    betas: tuple[float, ...] | None = None,
     presets: Mapping[str, Preset] = PRESETS,
 ) -> Preset:
     """A model and its training with what is asked for.
@@ -165,7 +174,7 @@ def make_preset(
         warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
             place of the preset's; a capacity rises over half of the epochs, without warm-up unless
             asked for.
-        train, learning_rate: in place of the preset's.
+        train, learning_rate, seeds, betas: in place of the preset's.
         presets: by their names.
 
     Raises:
@@ -174,8 +183,9 @@ def make_preset(
     preset = _preset_of(model, n_factors, presets)
     preset = preset if train is None else preset._replace(train=train)
     changed = _with_charges(_in_epochs(preset.train, epochs), warmup, capacity, free_bits)
-    rate = preset.learning_rate if learning_rate is None else learning_rate
-    return preset._replace(train=changed, learning_rate=rate)
+    given = {"learning_rate": learning_rate, "seeds": seeds, "betas": betas}
+    asked: Any = {name: value for name, value in given.items() if value is not None}
+    return preset._replace(train=changed, **asked)
 
 
 def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:

@@ -96,10 +96,12 @@ def _bars() -> Iterator[Report]:
 
 
 class _Lines:
-    """A line at the start of a stage, then one every few seconds and one at its end."""
+    """A line at the start of a stage, then one every few seconds and one as its members are all
+    done."""
 
     def __init__(self) -> None:
         self.last = -float("inf")
+        self.finished = False
         self.started = time.monotonic()
         self.pace = _Pace()
 
@@ -108,7 +110,8 @@ class _Lines:
             self._say(STAGES[stage])
             return
         finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
-        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not finished:
+        just_now, self.finished = finished and not self.finished, finished
+        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not just_now:
             return
         self._say(
             f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "

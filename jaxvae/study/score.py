@@ -138,7 +138,8 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
         _score(refits, index, SEED_MODEL, "fit", ("test",))._replace(member=index)
         for index in range(len(refits.ensemble.ok))
     ]
-    betas, usable = np.repeat(config.betas, config.seeds), np.asarray(grid.ensemble.ok)
+    betas = np.repeat(prepared.preset.betas, prepared.preset.seeds)
+    usable = np.asarray(grid.ensemble.ok)
     with threadpool_limits(1):
         ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
         return [
@@ -233,7 +234,7 @@ def member_columns(
     fit = prepared.split.fit
     members, evaluation = grid.ensemble.members, grid.evaluation
     noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
-    betas = np.repeat(config.betas, config.seeds)
+    betas = np.repeat(prepared.preset.betas, prepared.preset.seeds)
     return {
         "member": np.arange(len(members.seed)),
         "seed": members.seed,

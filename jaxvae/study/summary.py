@@ -152,14 +152,14 @@ def _described(
     prepared, config, grid = found.prepared, found.config, found.grid
     described = describe_study(prepared, config, grid, found.chosen, aligned)
     described["chosen"]["refit_seed"] = int(found.refits.ensemble.members.seed[found.best])
-    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, config)]
+    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, prepared.preset.seeds)]
     return {**described, "notes": [*notes, *study_notes(prepared, config, grid, aligned), *more]}
 
 
-def _refit_notes(refits: Trained, config: StudyConfig) -> list[str]:
+def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
     """What the report must say where refits diverged and were left out."""
-    lost = config.seeds - len(refits.ensemble.members.seed)
-    return [f"{lost} of {config.seeds} refits diverged and were left out."] if lost else []
+    lost = n_seeds - len(refits.ensemble.members.seed)
+    return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
 
 
 def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:

@@ -38,8 +38,10 @@ class WalkConfig:
     window: int = option(252, "dates of a window", least=LEAST_WINDOW)
     step: int = option(21, "dates to the next", least=1)
     expanding: bool = option(False, "all windows begin with the first date")
-    seeds: int = like(StudyConfig, "seeds", 2)
-    betas: tuple[float, ...] = like(StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0))
+    seeds: int = like(StudyConfig, "seeds", 2, "seeds a beta")
+    betas: tuple[float, ...] = like(
+        StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0), "weights of the KL term"
+    )
     n_factors: int = like(StudyConfig, "n_factors", 5, choices=())
     model: str = like(StudyConfig, "model", "linear", choices=tuple(WINDOWS))
     epochs: int | None = like(StudyConfig, "epochs", None)

@@ -35,7 +35,7 @@ PANEL, _ = linear_panel(3, n_dates=400, n_assets=30, n_factors=2, n_sectors=4)
 def fitted(panel, config=CONFIG):
     prepared = prepare(panel, config)
     grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared.split, config)
+    chosen = choose(grid, prepared, config)
     sweep = sweep_factors(prepared, grid, chosen, config, lambda progress: None)
     return prepared, grid, chosen, sweep
 

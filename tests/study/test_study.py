@@ -394,9 +394,9 @@ def refits():
 
 @pytest.mark.slow
 def test_refits_that_diverged_are_noted(refits):
-    assert summary._refit_notes(refits[1], CONFIG) == []
+    assert summary._refit_notes(refits[1], CONFIG.seeds) == []
     lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits[1])
-    (note,) = summary._refit_notes(lost, CONFIG)
+    (note,) = summary._refit_notes(lost, CONFIG.seeds)
     assert note.startswith("1 of 3 refits diverged")
 
 
