@@ -2,7 +2,8 @@
 
 Command: python experiments/auto.py   (hours on 2 cores: two to fifteen minutes a study; --quick: a
 minute. --only GROUP ... for some groups. Every study is written down as it ends, and those that
-auto.json already holds are not made again: the command goes on where it was stopped)
+auto.json already holds are not made again: the command goes on where it was stopped. First one study
+of each kind of panel is made, then a second of each, and so on)
 
 Studies as `jaxvae study --data …` makes them, with no other option: model, number of factors and β
 are chosen on validation dates. Groups of panels:
@@ -23,6 +24,7 @@ minimum-variance portfolio of its covariance is on the test dates beside what it
 are in results/auto.json.
 """
 
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -111,23 +113,41 @@ PLANTED = {"linear": linear_panel, "nonlinear": nonlinear_panel}
 
 
 def studies(quick):
-    """Group, key, root seed and what makes the panel and, where it is known, its truth."""
+    """Group, key, root seed and what makes the panel and, where it is known, its truth: the first
+    of each group, then the second of each, and so on."""
     if quick:
         small = {"n_dates": QUICK_SHAPE[0], "n_assets": QUICK_SHAPE[1], "n_factors": 2}
-        yield "nonlinear", "nonlinear 42, root 0", 0, partial(nonlinear_panel, 42, **small)
-        return
-    for name, draws in (("linear", [42]), ("nonlinear", [42, 43, 44, 45, 46])):
-        for draw in draws:
-            for root in ROOTS:
-                yield name, f"{name} {draw}, root {root}", root, partial(PLANTED[name], draw)
-    for name in ("sp500", "french"):
-        for root in ROOTS:
-            yield name, f"{name}, root {root}", root, lambda name=name: (load_named(name), None)
-    for makers, n_draws, shape in ((KINDS, 5, SHAPE), (NOISES, 20, NOISE_SHAPE)):
-        for name, make in makers.items():
-            for draw in range(n_draws):
-                panel = partial(make, draw, shape)
-                yield name, f"{name} {draw}", 0, lambda panel=panel: (panel(), None)
+        return [("nonlinear", "nonlinear 42, root 0", 0, partial(nonlinear_panel, 42, **small))]
+    groups = [
+        [
+            (name, f"{name} {draw}, root {root}", root, partial(PLANTED[name], draw))
+            for root in ROOTS
+            for draw in draws
+        ]
+        for name, draws in (("linear", [42]), ("nonlinear", [42, 43, 44, 45, 46]))
+    ]
+    groups += [
+        [
+            (name, f"{name}, root {root}", root, lambda name=name: (load_named(name), None))
+            for root in ROOTS
+        ]
+        for name in ("sp500", "french")
+    ]
+    groups += [
+        [
+            (
+                name,
+                f"{name} {draw}",
+                0,
+                lambda make=make, draw=draw, shape=shape: (make(draw, shape), None),
+            )
+            for draw in range(n_draws)
+        ]
+        for makers, n_draws, shape in ((KINDS, 5, SHAPE), (NOISES, 20, NOISE_SHAPE))
+        for name, make in makers.items()
+    ]
+    rounds = itertools.zip_longest(*groups)
+    return [study for one_of_each in rounds for study in one_of_each if study is not None]
 
 
 def row(panel, truth, config, n_samples):
