@@ -2,7 +2,7 @@
 
 Command: python experiments/auto.py   (hours on 2 cores: two to fifteen minutes a study; --quick: a
 minute. --only GROUP ... for some groups. Every study is written down as it ends, and those that
-auto.json already holds are not made again: the command goes on where it was stopped. First one study
+auto.json already holds are not made again: it goes on where it was stopped. First one study
 of each kind of panel is made, then a second of each, and so on)
 
 Studies as `jaxvae study --data …` makes them, with no other option: model, number of factors and β
