@@ -40,6 +40,7 @@ from jaxvae.models.distributions import Distribution as Distribution
 from jaxvae.models.distributions import Gaussian as Gaussian
 from jaxvae.models.student_t import IndependentT as IndependentT
 from jaxvae.models.student_t import StudentT as StudentT
+from jaxvae.study.compare import compare as compare
 from jaxvae.study.config import StudyConfig as StudyConfig
 from jaxvae.study.questions.new_assets import NewAsset as NewAsset
 from jaxvae.study.run import run_study as run_study

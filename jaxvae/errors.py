@@ -19,6 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 LARGEST_SEED, LARGEST_INT32, LARGEST_FLOAT32 = 2**32 - 1, 2**31 - 1, (2 - 2**-23) * 2.0**127
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, with Linux
 Settings = TypeVar("Settings")
+LONGEST_WORD = 60  # that a hint is looked for
 NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
 
@@ -97,6 +98,12 @@ def either(words: Iterable[str]) -> str:
     """a; a or b; a, b or c."""
     *before, last = words
     return f"{', '.join(before)} or {last}" if before else last
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of an error's line: the choice that is spelt most alike; nothing where none is."""
+    nearest = difflib.get_close_matches(word[:LONGEST_WORD], list(choices), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def option(
@@ -217,10 +224,11 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
         return value
     if isinstance(value, str) and value in choices:
         return str(value)
+    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     nouns = [f"a sequence of {NOUNS[item][2:]}s" for item in items if item in NOUNS]
     nouns += [NOUNS[one] for one in kinds if one in NOUNS and not (one is str and choices)]
     nouns += [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
-    raise OptionError(name, f"{shown(value)} is not {either(nouns or ['of the right type'])}")
+    raise OptionError(name, f"{shown(value)} is not {either(nouns or ['of the right type'])}{hint}")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:

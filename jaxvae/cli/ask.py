@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxvae.report.content import REPORT
 from jaxvae.runs.files import require_new, require_new_file, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
+from jaxvae.study.compare import compare
 from jaxvae.study.questions import forecasts
 from jaxvae.study.study import Study, draw_report, load_study
 from jaxvae.walk.results import draw_walk_report
@@ -53,6 +54,13 @@ class ScenarioOptions(Seeded, InFolder):
         "the dates the study was fitted on. Or a CSV file of all, a row a date",
         metavar="NAME=VALUE",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(OutFile):
+    """Of which studies."""
+
+    folders: tuple[Path, ...] = option(MISSING, "the studies' folders", flag="", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +133,17 @@ def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
         _write_table(study.forecast_covariance(panel, **draws), asked.covariance)
 
 
+def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
+    """Validation scores of several studies."""
+    _require_new_file(asked.out)
+    table = compare({str(folder): load_study(folder) for folder in asked.folders})
+    if asked.out is not None:
+        _write_table(table.set_index("study"), asked.out)
+        return
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    say("validation dates; a choice that looked at test dates would flatter what it picks")
+
+
 def draw_again(_: Interrupts, asked: InFolder) -> None:
     """The figures and the report of a study or a walk again."""
     if read_config(asked.folder)["command"] == "walk":
@@ -163,19 +182,46 @@ def _write_table(table: Any, out: Path | None) -> None:
 
 
 COMMANDS = {
-    "scenarios": Command(write_scenarios, {"": ScenarioOptions}),
-    "encode": Command(write_factors, {"": EncodeOptions}),
+    "scenarios": Command(
+        write_scenarios,
+        {"": ScenarioOptions},
+        "Draw returns of all assets from the mixture of a study's refitted seeds, observation "
+        "noise included; under returns and covariates that are assumed, where some are given.",
+        {
+            "scenarios runs/mine --number 5000 --out scenarios.csv": "5,000 draws",
+            "scenarios runs/mine --given XOM=-0.10": "what the others do where XOM loses 10 %",
+        },
+    ),
+    "encode": Command(
+        write_factors,
+        {"": EncodeOptions},
+        "The study's factors on new dates; nothing is refitted.",
+        {"encode runs/mine --data new.csv --out factors.csv": "factors of the dates of new.csv"},
+    ),
     "impute": Command(
         write_imputed,
         {"": ImputeOptions},
         "The returns as they are, and the expectation of each missing one given those observed on "
         "its date.",
+        {"impute runs/mine --data gaps.csv --out whole.csv": "gaps.csv without gaps"},
     ),
     "forecast": Command(
         write_forecast,
         {"": ForecastOptions},
         "A row a date of the data, forecast from the dates before it, and one, next, for the date "
         "after the last. The data should start well before the dates of interest.",
+        {"forecast runs/mine --data recent.csv": "mean, volatility, value at risk"},
     ),
-    "report": Command(draw_again, {"": InFolder}),
+    "compare": Command(
+        write_comparison,
+        {"": CompareOptions},
+        "Studies of one panel side by side, by their validation dates.",
+        {"compare runs/linear runs/student": "which of the two is likelier"},
+    ),
+    "report": Command(
+        draw_again,
+        {"": InFolder},
+        "Draw the figures and the report of a study or a walk again.",
+        {"report runs/mine": "from the tables in runs/mine"},
+    ),
 }

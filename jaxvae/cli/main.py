@@ -26,6 +26,7 @@ COMMANDS = {
     "encode": ("ask", "factors of new dates under a saved study"),
     "impute": ("ask", "fill the missing cells of new dates under a saved study"),
     "forecast": ("ask", "one-step-ahead mean, volatility and value at risk of a portfolio"),
+    "compare": ("ask", "validation scores of several studies of one panel, side by side"),
     "report": ("ask", "draw a study's figures and report again"),
 }
 
@@ -92,7 +93,11 @@ def make_parser(chosen: str, command: Command | None) -> Parser:
     """All commands, the one that was chosen with its options."""
     parser = Parser(
         prog="jaxvae",
-        description="Latent factors in panels of asset returns, with ensembles of VAEs.",
+        description="Latent factors in panels of asset returns, with ensembles of VAEs.\n\n"
+        "examples:\n"
+        "  jaxvae study --data returns.csv    find the factors of a file's returns\n"
+        "  jaxvae study --help                all that a study can be told\n"
+        "  jaxvae walk --data returns.csv     and whether they would have held, date by date",
     )
     parser.add_argument("--version", action="version", version=f"jaxvae {version('jaxvae')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -1,6 +1,7 @@
 """Commands whose options are the fields of dataclasses, and the dataclasses that several share."""
 
 import argparse
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,11 +16,13 @@ from jaxvae.errors import (
     OptionError,
     check_option,
     check_options,
+    did_you_mean,
     either,
     option,
 )
 
-LONGEST_MESSAGE = 1000
+LONGEST_MESSAGE, WIDTH = 1000, 78
+AT_FAULT = re.compile(r"invalid choice: '(.*?)'|unrecognized arguments:.*?(--[^\s=]+)")
 METAVARS = {int: "N", float: "X", Path: "FILE"}
 
 
@@ -30,10 +33,24 @@ class UsageError(JaxvaeError):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises its errors."""
+    """A parser that raises its errors, with the command or option that is meant where one is spelt
+    much like the word at fault; what it prints keeps its lines."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{textwrap.shorten(message, LONGEST_MESSAGE)}; see {self.prog} --help")
+        at_fault = AT_FAULT.search(message)
+        hint = did_you_mean(at_fault[at_fault.lastindex or 0], self._words()) if at_fault else ""
+        short = textwrap.shorten(message, LONGEST_MESSAGE)
+        raise UsageError(f"{short}{hint}; see {self.prog} --help")
+
+    def _words(self) -> list[str]:
+        """Commands and options, those of the commands too."""
+        commands = [a.choices for a in self._actions if isinstance(a.choices, Mapping)]
+        parsers = [self, *(parser for named in commands for parser in named.values())]
+        flags = [f for one in parsers for action in one._actions for f in action.option_strings]
+        return [*flags, *(name for named in commands for name in named)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +63,20 @@ class Group:
 
 class Command(NamedTuple):
     """A function of dataclasses; groups: they, each under the title of its options in `--help`, or
-    under none."""
+    under none. examples: command lines without the program's name, and what each does. notes: what
+    stands below the options."""
 
     run: Callable[..., None]
     groups: Mapping[str, Any]
-    description: str | None = None
+    description: str
+    examples: Mapping[str, str]
+    notes: str = ""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """An option for each field that has a few words of help."""
-        parser.description = self.description
+        shown = "".join(f"\n  jaxvae {x}\n      {what}" for x, what in self.examples.items())
+        parser.description = f"{textwrap.fill(self.description, WIDTH)}\n\nexamples:{shown}"
+        parser.epilog = self.notes
         for title, group in self.groups.items():
             target: Any = parser.add_argument_group(title) if title else parser
             kinds = get_type_hints(group)
@@ -147,10 +169,10 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
         target.add_argument(_flag(one), dest=one.name, action="store_true", **more)
         return
     more["metavar"] = words["metavar"] or METAVARS.get(item or kinds[0], "NAME")
+    more |= {"nargs": "+"} if item else {}
     if words["flag"] == "":
         target.add_argument(one.name, **more)
         return
-    more |= {"nargs": "+"} if item else {}
     target.add_argument(_flag(one), dest=one.name, required=one.default is MISSING, **more)
 
 

@@ -11,7 +11,15 @@ from jaxvae.data.covariates import BUILT_IN, with_covariates
 from jaxvae.data.knowledge import with_knowledge
 from jaxvae.data.named import SOURCES, load_named, load_tickers
 from jaxvae.data.panel import Panel
-from jaxvae.errors import Option, OptionError, check_path, like, option
+from jaxvae.errors import (
+    DataError,
+    Option,
+    OptionError,
+    check_path,
+    did_you_mean,
+    like,
+    option,
+)
 from jaxvae.study.config import AUTO
 from jaxvae.study.presets import PRESETS
 
@@ -79,6 +87,11 @@ def load_panel(source: Source, n_factors: int | str) -> Panel:
     if data in SOURCES:
         _refuse_with(source, Option("data", data), ("kind", "missing"))
         return load_named(data)
+    if not check_path("data", data).exists():
+        raise DataError(
+            f"{data} does not exist: check the path, or name one of {', '.join(SOURCES)}"
+            f"{did_you_mean(data, SOURCES)}"
+        )
     least = 1 if isinstance(n_factors, str) else n_factors
     return read_panel(data, n_factors=least, **choices)
 

@@ -39,7 +39,8 @@ class Task(NamedTuple):
 
     label: of the default folder. identity: from panel and configuration, all that the bits depend
     on. compute: from the same to a result with a `config` of its own. layout, files: how the result
-    is kept. opening: what its report says first, which the terminal is told too.
+    is kept. opening: what its report says first, which the terminal is told too. follow_up: a
+    command that may come next, with {} for the folder.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Task(NamedTuple):
     layout: Layout
     files: Callable[[Any], Mapping[str, bytes]]
     opening: Callable[[Any], Opening]
+    follow_up: str = "report {}"
 
 
 def carry_out(
@@ -149,3 +151,4 @@ def _run(
         say(f"note: {note}")
     print(summary(task.opening(result)))
     print(out / REPORT)
+    print(f"next: jaxvae {task.follow_up.format(shlex.quote(str(out)))}")

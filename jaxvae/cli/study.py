@@ -16,6 +16,7 @@ from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.folder import STUDY_LAYOUT, study_files
+from jaxvae.study.presets import MODELS, PRESETS
 from jaxvae.study.run import run_study
 from jaxvae.training.tiles import resolve_width
 
@@ -90,15 +91,32 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
         layout=STUDY_LAYOUT,
         files=study_files,
         opening=study_opening,
+        follow_up="scenarios {} --number 1000 --out scenarios.csv",
     )
 
 
+MODELS_MEAN = (
+    "models:\n  auto           the one that validation dates are likeliest under\n"
+    + "".join(f"  {name:<14} {PRESETS[name].meaning}\n" for name in MODELS)
+)
 COMMANDS = {
     "study": Command(
         study,
         {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
-        "Train seeds × betas on a panel of returns and write a study's folder: tables, figures, "
-        "report. Without options: the synthetic linear panel.",
+        "Choose a model and a number of factors on validation dates, train seeds × betas of it, and "
+        "write a folder: tables, figures, report. Without options: the synthetic linear panel.",
+        {
+            "study --data returns.csv": "a CSV of dates × assets",
+            "study --data prices.csv --kind prices --missing keep": "prices, gaps left as they are",
+            "study --data sp500 --model student --factors 5": "nothing is chosen but β",
+            "study --data returns.csv --out runs/mine --resume": "go on after Ctrl-C",
+        },
+        "models:\n" + "\n".join(f"  {name:<14} {what}" for name, what in MEANINGS.items()),
     ),
-    "gather": Command(gather, {"": Gathered}),
+    "gather": Command(
+        gather,
+        {"": Gathered},
+        "Finish a study whose members the processes of a job array have trained.",
+        {"gather runs/shared": "once all shares are done"},
+    ),
 }

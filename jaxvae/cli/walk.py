@@ -35,5 +35,9 @@ COMMANDS = {
         "Train the ensemble on rolling or expanding windows; score each on the dates that follow "
         "it, chain its factors over time, and hold the minimum-variance portfolio of its "
         "covariance beside 1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis.",
+        {
+            "walk --data sp500": "windows of 252 dates, each judged on the 21 that follow",
+            "walk --data returns.csv --window 504 --expanding": "windows that grow from the first date",
+        },
     )
 }

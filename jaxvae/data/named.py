@@ -16,7 +16,7 @@ from jaxvae.data import panel_from_frame
 from jaxvae.data.panel import Panel, Reference
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.errors import DataError, MissingExtraError, OptionError
+from jaxvae.errors import DataError, MissingExtraError, OptionError, did_you_mean
 
 FRENCH_FACTORS = ["MktRF", "SMB", "HML", "Mom"]
 FRENCH_RISKLESS = "RF"
@@ -156,7 +156,8 @@ def load_named(name: str) -> Panel:
     Raises OptionError for any other name, and what the source itself raises.
     """
     if name not in SOURCES:
-        raise OptionError("name", f"{name!r} is not one of {', '.join(SOURCES)}")
+        known = f"{', '.join(SOURCES)}{did_you_mean(name, SOURCES)}"
+        raise OptionError("name", f"{name!r} is not one of {known}")
     return SOURCES[name]()
 
 

@@ -111,14 +111,15 @@ def more_verdict(study: StudyResults, beside: Comparison) -> str:
     if has_no_factor(study):
         return "Not shown: there is no factor to be found"
     strongest = beside.leads[0]
+    over = f"{number(strongest.difference, 2, True)} over {row_label(study, strongest.baseline)}"
     if strongest.word == BEHIND:
-        return f"No: behind {row_label(study, strongest.baseline)}"
+        return f"No: VAE {over}"
     pairs = ((beside.rebuilt, "rebuilds more"), (beside.matched, "is nearer to the known factors"))
     better = [words for (ours, pca), words in pairs if pca - ours >= MATERIAL]
     but = f", but PCA {' and '.join(better)}" if better else ""
     if strongest.word == LEVEL:
-        return f"Not shown: level with {row_label(study, strongest.baseline)}{but}"
-    return f"Yes: likelier than all {counted(len(beside.leads), 'classical model')}{but}"
+        return f"Not shown: level, VAE {over}{but}"
+    return f"Yes: VAE {over}, the strongest of {counted(len(beside.leads), 'classical model')}{but}"
 
 
 def more_words(study: StudyResults, beside: Comparison) -> str:

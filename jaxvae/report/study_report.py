@@ -32,7 +32,8 @@ def study_opening(study: StudyResults) -> Opening:
         f"{f', {percent(missing, 1)} of the cells missing' if missing else ''} · trained on "
         f"{panel['n_train']:,}, validated on {panel['n_validation']:,}, tested on the last "
         f"{counted(panel['n_test'], 'date')} · {counted(len(study.members), 'VAE')}: "
-        f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')}"
+        f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')} of "
+        f"{config['model']}"
     )
     given = answers(study)
     if study.candidates is not None and not any(choice_words(study) in one.text for one in given):

@@ -26,6 +26,7 @@ class Preset(NamedTuple):
     """A model and how it is trained.
 
     model: the family's configuration. train: its training. learning_rate: Adam's.
+    meaning: what it is, in a few words.
     rank: of simplicity, from 0; of two that are level the simpler is preferred.
     races: whether it is among the families that a study chooses from. Those whose likelihoods are
         given the dates before, and so answer another question, are not.
@@ -38,6 +39,7 @@ class Preset(NamedTuple):
     train: TrainConfig
     learning_rate: float
     rank: int
+    meaning: str
     races: bool = True
     informed: bool = False
     kind: str = ""
@@ -57,6 +59,7 @@ PRESETS = {
         TrainConfig(epochs=200, warmup_epochs=50, reduction="sum", patience=None),
         learning_rate=1e-3,
         rank=8,
+        meaning="the notebook's own perceptrons",
         races=False,
     ),
     "static": Preset(
@@ -64,6 +67,7 @@ PRESETS = {
         TrainConfig(epochs=200, warmup_epochs=50, weight_decay=0.1),
         learning_rate=1e-2,
         rank=6,
+        meaning="perceptrons encode and decode; factors may act together",
         kind="Bent: returns bend with factors that act together",
         use=LARGE_MOVES,
     ),
@@ -74,6 +78,7 @@ PRESETS = {
         TrainConfig(epochs=500, warmup_epochs=0, patience=None),
         learning_rate=3e-2,
         rank=0,
+        meaning="linear in the factors, as a factor analysis",
         kind="Linear: returns are linear in the factors, nothing bends",
         use="Loadings and covariance say all there is to say, as those of factor analysis do.",
     ),
@@ -83,6 +88,7 @@ PRESETS = {
         TrainConfig(epochs=800, warmup_epochs=0, curriculum_epochs=500, patience=None),
         learning_rate=1e-2,
         rank=4,
+        meaning="a curve a factor",
         kind="Bent: returns are curves of the factors",
         use=LARGE_MOVES,
     ),
@@ -92,6 +98,7 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=2e-2,
         rank=1,
+        meaning="linear, with dates that are wild for all assets at once",
         kind="Heavy-tailed: linear in the factors, and some dates are wild for all assets at once",
         use="The covariance holds on average; losses in the tail exceed a normal's, so take them "
         "from scenarios.",
@@ -101,6 +108,7 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=3,
+        meaning="linear, with a volatility that all share and wild dates of each asset",
         kind="Volatile: all assets share a volatility that moves, and each has wild dates of its "
         "own",
         use="The covariance is a mean over calm and wild dates; take tails from scenarios.",
@@ -112,6 +120,7 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=5,
+        meaning="linear, told of a date's covariates and of sectors",
         informed=True,
         kind="Told: what is known of a date says how its factors move",
         use="Covariance and scenarios are averages over what was known of the dates; ask for "
@@ -123,6 +132,7 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=0, batch_size=ALL_ROWS, patience=None),
         learning_rate=2e-2,
         rank=2,
+        meaning="linear, with factors that remember: a Kalman filter",
         races=False,
     ),
     "temporal": Preset(
@@ -130,6 +140,7 @@ PRESETS = {
         TrainConfig(epochs=30, batch_size=128, warmup_epochs=0, weight_decay=2.0),
         learning_rate=1e-2,
         rank=7,
+        meaning="forecasts each date from those before it",
         races=False,
         seeds=4,
         betas=(0.5, 1.0, 2.0),

@@ -11,6 +11,7 @@ from jaxvae.cli.main import COMMANDS, find_command, main, make_parser
 from jaxvae.data import panel_from_frame, read_panel
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.study.config import StudyConfig
+from jaxvae.study.presets import MODELS, PRESETS
 from jaxvae.study.study import Study
 from jaxvae.walk.config import WalkConfig
 
@@ -181,3 +182,46 @@ def test_the_command_line_refuses_it_in_a_line(name, words, said, tmp_path, monk
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("stdy", "study"),
+        ("study --modle linear", "--model"),
+        ("scenarios runs/mine --nmber 3", "--number"),
+        ("walk --stp 3", "--step"),
+        ("study --model volatilty", "volatility"),
+        ("study --missing drop-date", "drop-dates"),
+        ("study --data sp50", "sp500"),
+    ],
+)
+def test_a_word_that_is_spelt_wrong_is_met_with_the_right_one(words, meant, capsys):
+    assert main(words.split()) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"; did you mean {meant}?" in line
+
+
+def test_what_resembles_nothing_is_met_with_no_guess(capsys):
+    assert main(["study", "--model", "qqqq"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_begins_with_commands_that_run(name, capsys):
+    """Each example is one that the parser takes."""
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert said.index("examples:") < said.index("options:")
+    command = find_command(name)
+    for words in command.examples:
+        command.read(make_parser(name, command).parse_args(words.split()))
+
+
+def test_help_says_what_each_model_is(capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    said = capsys.readouterr().out
+    for model in MODELS:
+        assert PRESETS[model].meaning in said

@@ -164,7 +164,9 @@ def test_the_word_for_a_lead_follows_its_widest_interval(study):
         assert (lead.word == BEHIND) == (round(row.high_widest, 2) < 0)
     strongest = found.leads[0]
     assert strongest.difference == min(lead.difference for lead in found.leads)
-    start = {AHEAD: "Yes", LEVEL: "Not shown: level with", BEHIND: "No: behind"}[strongest.word]
+    start = {AHEAD: "Yes: VAE +", LEVEL: "Not shown: level, VAE", BEHIND: "No: VAE −"}[
+        strongest.word
+    ]
     assert verdict.startswith(start)
     assert f"the ensemble is {strongest.word} " in words
     # "Yes" is said of all of them, so that none may be left that is level or ahead of the VAE.

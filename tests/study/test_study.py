@@ -218,6 +218,23 @@ def test_beta_is_nearest_to_1_of_those_that_are_level(by_beta, beta):
 
 
 @pytest.mark.slow
+def test_studies_compare_on_validation_dates(study):
+    """Whatever their test dates say."""
+    better = study.members.assign(log_likelihood_validation=1.0, log_likelihood_test=-1e9)
+    table = jaxvae.compare({"one": study, "two": replace(study, members=better)})
+    assert table.study.tolist() == ["two", "one"]
+    at_beta = study.members[study.members.beta == study.config["chosen"]["beta"]]
+    assert table.log_likelihood[1] == at_beta.log_likelihood_validation.mean()
+    assert not [name for name in table if "test" in name]
+    identity = {**study.config["identity"], "data": {"returns": "other"}}
+    other = replace(study, config={**study.config, "identity": identity})
+    with pytest.raises(DataError, match="1 is of other data than 0"):
+        jaxvae.compare([study, other])
+    with pytest.raises(DataError, match="nothing to be compared with"):
+        jaxvae.compare([study])
+
+
+@pytest.mark.slow
 def test_nothing_but_test_scores_sees_the_test_part(study):
     values = PANEL.values.copy()
     values[N_FIT:] = values[N_FIT:][::-1] * 2.0 + 0.01
