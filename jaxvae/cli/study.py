@@ -95,19 +95,20 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
     )
 
 
-MODELS_MEAN = (
-    "models:\n  auto           the one that validation dates are likeliest under\n"
-    + "".join(f"  {name:<14} {PRESETS[name].meaning}\n" for name in MODELS)
-)
+MEANINGS = {
+    "auto": "the one that validation dates are likeliest under",
+    **{name: PRESETS[name].meaning for name in MODELS},
+}
 COMMANDS = {
     "study": Command(
         study,
         {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
-        "Choose a model and a number of factors on validation dates, train seeds × betas of it, and "
-        "write a folder: tables, figures, report. Without options: the synthetic linear panel.",
+        "Choose a model and a number of factors on validation dates, train seeds × betas of it, "
+        "and write a folder of tables, figures and report. Without options: the synthetic linear "
+        "panel.",
         {
             "study --data returns.csv": "a CSV of dates × assets",
-            "study --data prices.csv --kind prices --missing keep": "prices, gaps left as they are",
+            "study --data prices.csv --kind prices --missing keep": "prices with gaps",
             "study --data sp500 --model student --factors 5": "nothing is chosen but β",
             "study --data returns.csv --out runs/mine --resume": "go on after Ctrl-C",
         },

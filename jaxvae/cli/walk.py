@@ -37,7 +37,7 @@ COMMANDS = {
         "covariance beside 1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis.",
         {
             "walk --data sp500": "windows of 252 dates, each judged on the 21 that follow",
-            "walk --data returns.csv --window 504 --expanding": "windows that grow from the first date",
+            "walk --data returns.csv --window 504 --expanding": "windows that grow",
         },
     )
 }

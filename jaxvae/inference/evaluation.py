@@ -49,10 +49,10 @@ def evaluate(
 ) -> Evaluation:
     """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
     estimate = log_likelihood(key, model, variables, batch, n_samples)
-    return describe(model, variables, batch)._replace(likelihood=estimate)
+    return describe_member(model, variables, batch)._replace(likelihood=estimate)
 
 
-def describe(model: Model, variables: Variables, batch: Batch) -> Evaluation:
+def describe_member(model: Model, variables: Variables, batch: Batch) -> Evaluation:
     """`evaluate` but for the likelihood, of which nothing is known."""
     batch = inform(model, variables, batch)
     posterior, _ = model.encode(variables, batch, False)
@@ -112,7 +112,7 @@ def _begin(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
 ) -> tuple[Evaluation, LikelihoodEstimate, Modes | None]:
     first, modes = first_estimate(key, model, variables, batch, n_samples)
-    return describe(model, variables, batch), first, modes
+    return describe_member(model, variables, batch), first, modes
 
 
 class _HardRow(NamedTuple):

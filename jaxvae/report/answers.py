@@ -22,7 +22,7 @@ from jaxvae.report.verdicts import (
     Comparison,
     FactorVerdict,
     Lead,
-    compare,
+    compare_models,
     has_no_factor,
     judge,
 )
@@ -31,7 +31,7 @@ from jaxvae.report.verdicts import (
 def answers(study: StudyResults) -> list[Answer]:
     """What kind of panel it is, where that was looked at; which factors there are, whether they
     are real, whether a VAE finds more than PCA."""
-    found, beside = judge(study), compare(study)
+    found, beside = judge(study), compare_models(study)
     more = "Does a VAE find more than PCA and factor analysis?"
     which = which_words(study, found, beside)
     return [

@@ -15,7 +15,7 @@ from jaxvae.report import draw
 from jaxvae.report.results import Drawing, StudyResults
 from jaxvae.report.tables import classical
 from jaxvae.report.text import as_label, beta_label, counted, interval, number, percent, row_label
-from jaxvae.report.verdicts import AHEAD, BEHIND, compare
+from jaxvae.report.verdicts import AHEAD, BEHIND, compare_models
 
 PER_DATE = "nats per date"
 MOST_COMPONENTS = 20
@@ -53,7 +53,7 @@ def score_drawings(study: StudyResults) -> dict[str, Drawing]:
     """What draws the figures that the study has the tables and arrays for, by their names."""
     drawn = {
         "n_factors": number_figure,
-        "comparison": comparison_figure if compare(study).leads else None,
+        "comparison": comparison_figure if compare_models(study).leads else None,
         "score_over_beta": beta_figure,
         "kl_parts": kl_figure if set(KL_PARTS) <= set(study.members) else None,
         "explained_variance": variance_figure,
@@ -66,7 +66,7 @@ def score_drawings(study: StudyResults) -> dict[str, Drawing]:
 
 def comparison_figure(study: StudyResults) -> Figure:
     """Paired differences in test log-likelihood with their intervals: the headline."""
-    leads = compare(study).leads[::-1]
+    leads = compare_models(study).leads[::-1]
     names = [row_label(study, lead.baseline, start=True) for lead in leads]
     texts = [f"{number(x.difference, 2, True)} {interval(x.low, x.high)}" for x in leads]
     figure = draw.new_figure(1.7 + 0.42 * len(leads))
@@ -85,7 +85,7 @@ def comparison_figure(study: StudyResults) -> Figure:
     for text, lead in zip(axes.get_yticklabels(), leads, strict=True):
         text.set(color=draw.model_colour(lead.baseline), fontsize=draw.TEXT + 0.5)
     axes.margins(x=0.08)
-    ahead, behind = (compare(study).count(word) for word in (AHEAD, BEHIND))
+    ahead, behind = (compare_models(study).count(word) for word in (AHEAD, BEHIND))
     strongest = f"{row_label(study, leads[-1].baseline)} ({texts[-1]} {PER_DATE})"
     return draw.set_message(
         figure,

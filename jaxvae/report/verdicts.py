@@ -106,7 +106,7 @@ class FactorVerdict(NamedTuple):
         return printed(self.mcc) > self.bar
 
 
-def compare(study: StudyResults) -> Comparison:
+def compare_models(study: StudyResults) -> Comparison:
     """The ensemble beside the classical models that can be compared with."""
     table = study.comparisons
     rows = table[(table.model == "vae_ensemble") & (table.split == "test")]

@@ -10,7 +10,7 @@ from example_study import make_study
 from jaxvae.analysis.survival import STABLE
 from jaxvae.report.answers import answers, more_verdict, real_verdict, which_verdict
 from jaxvae.report.study_report import study_document
-from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare, judge, standing
+from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_nothing_unsaid_is_printed(study):
 
 
 def test_the_word_for_a_lead_follows_its_widest_interval(study):
-    found = compare(study)
+    found = compare_models(study)
     verdict, words = more_verdict(study, found), answers(study)[2].text
     rows = study.comparisons.set_index(["model", "baseline"])
     for lead in found.leads:
@@ -174,7 +174,7 @@ def test_the_word_for_a_lead_follows_its_widest_interval(study):
 
 
 def test_what_pca_does_better_stands_in_the_headline(study):
-    found = compare(study)
+    found = compare_models(study)
     verdict = more_verdict(study, found)
     behind = found.leads[0].word == BEHIND
     for (ours, pca), words in ((found.rebuilt, "rebuilds more"), (found.matched, "nearer to")):
@@ -238,7 +238,7 @@ def _grid(study, title):
 
 def test_a_degenerate_baseline_is_named_and_not_compared_with():
     study = AWKWARD["a degenerate baseline"]
-    found = compare(study)
+    found = compare_models(study)
     assert found.degenerate == ("multivariate_t",)
     assert "multivariate_t" not in {lead.baseline for lead in found.leads}
     assert "ultivariate" not in more_verdict(study, found)
