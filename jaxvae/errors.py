@@ -148,12 +148,8 @@ def settings_of(
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise TypeError(
-                f"{name!r} is no setting of {kind.__name__}; {near[0]!r}?"
-                if near
-                else f"{name!r} is no setting of {kind.__name__}, which has {', '.join(known)}"
-            )
+            hint = did_you_mean(name, known) or f", which has {', '.join(known)}"
+            raise TypeError(f"{name!r} is no setting of {kind.__name__}{hint}")
     if config is None:
         return kind(**given)
     if given:

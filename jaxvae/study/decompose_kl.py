@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
 from jaxvae.study.config import StudyConfig
@@ -25,8 +24,7 @@ def kl_parts(prepared: Prepared, config: StudyConfig, grid: Trained) -> pd.DataF
     if not prepared.model.has_standard_prior:
         return pd.DataFrame(index=members)
     fit = prepared.split.fit
-    with threadpool_limits(1):
-        rows = [_of_member(grid, member, fit, config.root_seed) for member in members]
+    rows = [_of_member(grid, member, fit, config.root_seed) for member in members]
     return pd.DataFrame(rows, columns=[*Decomposition._fields, CHANCE])
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import spearmanr
-from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.n_factors import (
     held_out_gains,
@@ -78,8 +77,7 @@ def _classical(prepared: Prepared, rng: np.random.Generator) -> dict[str, int]:
     """Empty where the panel has too few assets for the estimators."""
     fit = prepared.values[prepared.split.fit]
     most = most_considered(*fit.shape)
-    with threadpool_limits(1):
-        return n_factors_table(fit, most, rng) if most > 0 else {}
+    return n_factors_table(fit, most, rng) if most > 0 else {}
 
 
 def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
 from jaxvae.errors import settings_of
 from jaxvae.study import fit
+from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
@@ -70,7 +71,7 @@ def run_study(
         sectors=sectors,
         covariates=covariates,
     )
-    with reported(progress, on_progress) as report:
+    with blas_threads(panel.n_assets), reported(progress, on_progress) as report:
         return _run(panel, config, report, stage)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import logsumexp, softmax
-from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import mixture_half_width
@@ -140,13 +139,12 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
     ]
     betas = np.repeat(prepared.preset.betas, prepared.preset.seeds)
     usable = np.asarray(grid.ensemble.ok)
-    with threadpool_limits(1):
-        ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
-        return [
-            seed_rows(seeds, _context(prepared)),
-            udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
-            best_seed_rows(seeds, baselines, prepared.split, config.root_seed),
-        ]
+    ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
+    return [
+        seed_rows(seeds, _context(prepared)),
+        udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
+        best_seed_rows(seeds, baselines, prepared.split, config.root_seed),
+    ]
 
 
 def _of_the_past(

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
@@ -107,14 +106,13 @@ def score_baselines(
 
     of_jittered: the values jittered, where degenerate likelihoods are to be found.
     """
-    with threadpool_limits(1):
-        scored = [_score_baseline(name, law, values) for name, law in laws.items()]
-        if of_jittered is None:
-            return scored
-        return [
-            one._replace(of_jittered=law.log_likelihood(of_jittered))
-            for one, law in zip(scored, laws.values(), strict=True)
-        ]
+    scored = [_score_baseline(name, law, values) for name, law in laws.items()]
+    if of_jittered is None:
+        return scored
+    return [
+        one._replace(of_jittered=law.log_likelihood(of_jittered))
+        for one, law in zip(scored, laws.values(), strict=True)
+    ]
 
 
 def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) -> bool:
@@ -152,17 +150,16 @@ def metrics_table(models: Sequence[Scored], context: ScoringData, root_seed: int
     On one BLAS thread: on many small matrices several cost far more than they give.
     """
     tables = []
-    with threadpool_limits(1):
-        splits = {split for scored in models if scored.member is None for split in scored.splits}
-        rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
-        for scored in models:
-            for split in scored.splits:
-                values = score_values(scored, split, context)
-                if scored.member is None:
-                    chance = _chance_levels(scored, split, context, root_seed)
-                    values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
-                rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
-                tables.append(rows)
+    splits = {split for scored in models if scored.member is None for split in scored.splits}
+    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
+    for scored in models:
+        for split in scored.splits:
+            values = score_values(scored, split, context)
+            if scored.member is None:
+                chance = _chance_levels(scored, split, context, root_seed)
+                values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
+            rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
+            tables.append(rows)
     return pd.concat(tables, ignore_index=True)
 
 

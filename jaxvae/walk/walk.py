@@ -25,6 +25,7 @@ from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option, settings_of
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
+from jaxvae.study.blas import blas_threads
 from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.progress import Report, reported
 from jaxvae.training.ensemble import Progress
@@ -94,8 +95,8 @@ def walk_forward(
     """
     config = settings_of(WalkConfig, config, settings)
     panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
-    prepared = prepare_walk(panel, config)
-    with reported(progress, on_progress) as report:
+    with blas_threads(panel.n_assets), reported(progress, on_progress) as report:
+        prepared = prepare_walk(panel, config)
         report("train", None)
         outputs = train_walk(prepared, config, lambda where: report("train", where), stage)
         report("score", None)
