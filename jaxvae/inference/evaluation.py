@@ -146,7 +146,7 @@ def _hard_again(
         jax.tree.map(lambda leaf: np.asarray(leaf)[member], fitted.variables),
         jax.tree.map(lambda leaf: np.asarray(leaf)[number, None], take_rows(batch, slice(None))),
         number,
-        jax.tree.map(lambda leaf: np.asarray(leaf)[member, :, number][:, :, None], modes),
+        jax.tree.map(lambda leaf: np.asarray(leaf)[member, number][:, None], modes),
     )
     again = map_members(_draw_again, pairs, key, model)
     better = jax.tree.map(np.array, first)

@@ -81,8 +81,9 @@ def first_estimate(
     batch: Batch,
     n_samples: int,
 ) -> tuple[LikelihoodEstimate, Modes | None]:
-    """`log_likelihood` before any row is drawn again, and the modes that the draws lie around; None
-    for a model that knows its likelihood. Arguments are those of `log_likelihood`."""
+    """`log_likelihood` before any row is drawn again, and the modes that the draws lie around, with
+    the row axis first; None for a model that knows its likelihood. Arguments are those of
+    `log_likelihood`."""
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)
         return LikelihoodEstimate(
@@ -90,7 +91,7 @@ def first_estimate(
         ), None
     key_first, _ = jax.random.split(key)
     found, modes = _first_mean(key_first, model, variables, batch, n_samples, _nothing)
-    return found.likelihood, modes
+    return found.likelihood, _swapped(modes)
 
 
 def second_estimate(
@@ -98,7 +99,7 @@ def second_estimate(
     model: Model,
     variables: Variables,
     row: Batch,
-    number: Int[Array, ""],
+    number: Int[Array, ""] | int,
     modes: Modes,
 ) -> LikelihoodEstimate:
     """The log p(x) of one row that is hard to estimate, with the draws of `log_likelihood`.
@@ -112,7 +113,8 @@ def second_estimate(
         modes: Of the row, from the first estimate.
     """
     _, key_again = jax.random.split(key)
-    return _drawn_again(key_again, model, variables, row, number, modes, _nothing).likelihood
+    its_modes = _swapped(modes)
+    return _drawn_again(key_again, model, variables, row, number, its_modes, _nothing).likelihood
 
 
 def is_hard(
@@ -222,11 +224,16 @@ def _first_mean(
         proposal, components = propose(modes, n_samples), strata(n_samples)
         found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
         # Rows first, so that blocks of them can be joined.
-        return found, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), modes)
+        return found, _swapped(modes)
 
     ordered = model.facts.ordered
     found, modes = draw_rows(key, batch) if ordered else _by_blocks(draw_rows, key, batch)
-    return found, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), modes)
+    return found, _swapped(modes)
+
+
+def _swapped(modes: Modes) -> Modes:
+    """With row and mode, the first two axes, in each other's place."""
+    return Modes(*(jnp.swapaxes(leaf, 0, 1) for leaf in modes))
 
 
 def _by_blocks(
@@ -252,7 +259,7 @@ def _drawn_again(
     model: Model,
     variables: Variables,
     row: Batch,
-    number: Int[Array, ""],
+    number: Int[Array, ""] | int,
     modes: Modes,
     statistic: Statistic,
 ) -> Mean:

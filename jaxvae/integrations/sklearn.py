@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxvae.analysis.consensus import convention
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
 from jaxvae.errors import LARGEST_SEED, DataError, OptionError, check_option, shown
-from jaxvae.inference.importance import is_hard, log_likelihood
+from jaxvae.inference.importance import first_estimate, is_hard, second_estimate
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.inference.rows import ask_member, ask_rows, padded, padded_size
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
@@ -261,13 +261,12 @@ class VAEFactors(  # type: ignore[misc]
         X = self._checked(X).astype(np.float64)
         batch, seen = self._batch(X), np.isfinite(X)
         stream, n_samples = Stream.EVALUATION, self.n_samples
-        first = {"n_samples": n_samples, "redraw": False}
-        found = self._ask_rows(log_likelihood, {"batch": batch}, stream, **first)
+        found, modes = self._ask_rows(first_estimate, {"batch": batch}, stream, n_samples=n_samples)
         values, hard = found.value.astype(np.float64), is_hard(found, n_samples)
         if hard.any():
-            rows = {"batch": jax.tree.map(lambda leaf: np.asarray(leaf)[hard], batch)}
-            again = self._ask_rows(log_likelihood, rows, stream, block=1, n_samples=n_samples)
-            values[hard] = again.value
+            rows = {"row": batch, "modes": modes}
+            rows = jax.tree.map(lambda leaf: np.asarray(leaf)[hard], rows)
+            values[hard] = self._ask_rows(second_estimate, rows, stream, block=1, number=0).value
         return values - (seen * np.log(self.scaler_.scale)).sum(axis=1)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
