@@ -18,7 +18,7 @@ from jaxvae.training import member
 from jaxvae.training.state import Data, make_hyperparameters
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-SCRIPTS = ("throughput", "scaling", "accelerator")
+SCRIPTS = ("throughput", "scaling", "accelerator", "time_to_report")
 
 
 @pytest.fixture
@@ -332,3 +332,29 @@ def test_a_precision_that_loses_quality_does_not_hold_it(load):
         None,
     )
     assert (true["share_of_product"], true["share_of_copy"]) == (0.25, 0.125)
+
+
+@pytest.mark.slow
+def test_time_to_report_has_every_stage_of_a_run(runs):
+    rows = runs["time_to_report"].results["rows"]
+    assert list(rows) == ["static, cold", "static, cached"]
+    for row in rows.values():
+        stages = [row[part]["median"] for part in row if part.startswith("stage ")]
+        assert len(stages) >= 5
+        assert sum(stages) == pytest.approx(row["seconds"]["median"])
+        assert 0 < row["scoring_and_drawing"] < 1
+    assert "notebook" in runs["time_to_report"].results["left_out"]
+
+
+def test_the_notebooks_script_is_its_code_cells_alone(load):
+    text = (
+        "# Title\n\nWords\n\nIn [None]:\na = 1  # one\n\n# a comment\nb = 2\n\n## Next\n\nWords\n"
+    )
+    text += "\nIn [None]:\nprint(a + b)\n\n### Words\n"
+    code = load("time_to_report").code_cells(text)
+    assert [line for line in code.splitlines() if line] == [
+        "a = 1  # one",
+        "# a comment",
+        "b = 2",
+        "print(a + b)",
+    ]

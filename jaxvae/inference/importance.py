@@ -248,7 +248,8 @@ def _by_blocks(
     places = jnp.minimum(jnp.arange(n_blocks * size), n_rows - 1).reshape(n_blocks, size)
 
     def of_block(block: tuple[Int[Array, ""], Int[Array, " row"]]) -> Any:
-        return function(jax.random.fold_in(key, block[0]), take_rows(batch, block[1]))
+        number, rows = block
+        return function(jax.random.fold_in(key, number), take_rows(batch, rows))
 
     found = jax.lax.map(of_block, (jnp.arange(n_blocks), places))
     return jax.tree.map(lambda leaf: leaf.reshape(n_blocks * size, *leaf.shape[2:])[:n_rows], found)

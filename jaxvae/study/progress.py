@@ -101,7 +101,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.last = -float("inf")
-        self.finished = False
+        self.finished: set[str] = set()
         self.started = time.monotonic()
         self.pace = _Pace()
 
@@ -110,7 +110,8 @@ class _Lines:
             self._say(STAGES[stage])
             return
         finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
-        just_now, self.finished = finished and not self.finished, finished
+        just_now = finished and stage not in self.finished
+        self.finished |= {stage} if finished else set()
         if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not just_now:
             return
         self._say(

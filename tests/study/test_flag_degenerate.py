@@ -8,7 +8,7 @@ import pytest
 
 from jaxvae.data.panel import split_dates
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.report.verdicts import compare
+from jaxvae.report.verdicts import compare_models
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.run import run_study
@@ -34,7 +34,7 @@ def test_the_study_of_a_copied_asset_flags_factor_analysis_alone(copied):
     assert set(flagged.model) == {"factor_analysis", "factor_analysis_best"}
     assert set(flagged.split) == {"fit", "test"}
     assert (flagged.value == 1).all()
-    ours = compare(copied)
+    ours = compare_models(copied)
     assert set(ours.degenerate) == set(flagged.model)
     assert not {lead.baseline for lead in ours.leads} & set(flagged.model)
     best = copied.comparisons.query("baseline == 'factor_analysis'").difference.min()
@@ -68,7 +68,7 @@ def test_a_long_list_is_cut():
 def test_an_ensemble_that_explodes_is_compared_with_nobody(copied):
     table = copied.metrics
     last = table[table.metric == "degenerate"].iloc[-1:].assign(model="vae_ensemble", split="test")
-    found = compare(replace(copied, metrics=pd.concat([table, last])))
+    found = compare_models(replace(copied, metrics=pd.concat([table, last])))
     assert found.leads == ()
     assert found.degenerate[0] == "vae_ensemble"
 

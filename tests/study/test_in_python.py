@@ -67,7 +67,7 @@ def test_a_panel_is_told_what_is_known_and_read_no_second_time(asked):
 
 @pytest.mark.parametrize("function", [run_study, walk_forward])
 def test_settings_that_there_are_not_are_named(function):
-    with pytest.raises(TypeError, match=r"'seed' is no setting of .*Config; 'seeds'\?"):
+    with pytest.raises(TypeError, match=r"'seed' is no setting of .*Config; did you mean seeds\?"):
         function(RETURNS, seed=2)
     with pytest.raises(TypeError, match=r"'colour' is no setting of .*, which has"):
         function(RETURNS, colour=2)
