@@ -89,7 +89,9 @@ def timed_command(
     return {"seconds": seconds, **{f"stage {name}": size for name, size in stages.items()}}
 
 
-def one_round(notebook: Path | None, quick: bool, folder: Path) -> dict[str, dict[str, float]]:
+def one_round(
+    notebook: Path | None, studies: Sequence[str], quick: bool, folder: Path
+) -> dict[str, dict[str, float]]:
     """All rows once."""
     rows = {}
     plain = {**os.environ, "MPLBACKEND": "Agg"}
@@ -97,10 +99,8 @@ def one_round(notebook: Path | None, quick: bool, folder: Path) -> dict[str, dic
         script = folder / "script.py"
         script.write_text(code_cells(notebook.read_text("utf-8")), "utf-8")
         rows["notebook"] = timed_command([sys.executable, str(script)], plain, folder)
-    for name, words in STUDIES.items():
-        if quick and name != "static":
-            continue
-        home = folder / f"cache of {name}"
+    for name in studies:
+        words, home = STUDIES[name], folder / f"cache of {name}"
         cached = {**plain, "XDG_CACHE_HOME": str(home), "JAXVAE_COMPILATION_CACHE": ""}
         cached.pop("JAX_COMPILATION_CACHE_DIR", None)
         for state in ("cold", "cached"):
@@ -137,6 +137,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--notebook", type=Path, help="the notebook as text")
+    parser.add_argument("--only", nargs="+", choices=STUDIES, default=tuple(STUDIES))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true", help="a size for tests; no figure to quote")
     parser.add_argument("--out", type=Path, default=RESULTS / "time_to_report.json")
@@ -147,10 +148,10 @@ def main() -> None:
         why = "no --notebook was given" if notebook is None else "torch is not installed"
         left_out, notebook = {"notebook": why}, None
         print(f"notebook: left out, {why}", flush=True)
-    rounds = []
+    rounds, studies = [], ("static",) if arguments.quick else arguments.only
     for _ in range(1 if arguments.quick else arguments.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            rounds.append(one_round(notebook, arguments.quick, Path(folder).resolve()))
+            rounds.append(one_round(notebook, studies, arguments.quick, Path(folder).resolve()))
     result = {
         "quick": arguments.quick,
         "rows": summarise(rounds),

@@ -79,7 +79,7 @@ def fitted(panel, config):
     """A study's grid, choice and refits, without the rest."""
     prepared = prepare(panel, config)
     grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared.split, config)
+    chosen = choose(grid, prepared, config)
     return prepared, refit(prepared, grid, chosen, config, lambda progress: None)
 
 
