@@ -6,7 +6,7 @@ from jaxvae.study import progress
 from jaxvae.training.ensemble import Progress
 
 
-def test_that_all_members_are_done_is_said_once_a_stage(monkeypatch, capsys):
+def test_a_stage_is_said_as_it_begins_and_once_as_it_is_done(monkeypatch, capsys):
     """However often a stage that waits reports it, and however soon the next one is done."""
     now = itertools.count()
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now) / 100)
@@ -19,5 +19,6 @@ def test_that_all_members_are_done_is_said_once_a_stage(monkeypatch, capsys):
     assert [line.split(", ")[0] for line in lines] == [
         progress.STAGES["train"],
         f"{progress.STAGES['train']}: 12 of 12 members",
+        f"{progress.STAGES['refit']}: 2 of 12 members",
         f"{progress.STAGES['refit']}: 12 of 12 members",
     ]
