@@ -32,6 +32,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from auto_words import by_kind, strongest
 from nonlinear import ORACLE_SAMPLES, oracle
 from support import parse, use_all_cores, write_json
 
@@ -195,11 +196,6 @@ def portfolio(panel, study):
     return {"claimed": claimed, "realised": float(held.std())}
 
 
-def strongest(one):
-    """The smallest lead over a classical model, with its interval."""
-    return min(one["leads"].values())
-
-
 def excess(one):
     """How volatile the minimum-variance portfolio is on test dates, of what it claims."""
     return one["portfolio"]["realised"] / one["portfolio"]["claimed"]
@@ -207,11 +203,8 @@ def excess(one):
 
 def summary(rows):
     """Over the studies of each group: who won, scores, and the lead over the strongest rival."""
-    groups = {}
-    for key, one in rows.items():
-        groups.setdefault(key.split()[0].rstrip(","), []).append(one)
     told = {}
-    for name, group in groups.items():
+    for name, group in by_kind(rows).items():
         scores = np.array([one["log_likelihood"] for one in group])
         leads = np.array([strongest(one)[0] for one in group])
         told[name] = {

@@ -1,37 +1,42 @@
-"""What the READMEs say of auto.json."""
+"""What is said of auto.json: by its own summary, and by the READMEs."""
 
 from collections import Counter
 from typing import Any
 
 import numpy as np
+from pages import number, results, table
 
-KINDS = ("interactions", "thresholds", "local", "switch")
-NOISES = ("noise", "wild")
-
-
-def groups(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The studies of each group, in the order of the file."""
-    by_group: dict[str, list[dict[str, Any]]] = {}
-    for key, one in found["studies"].items():
-        by_group.setdefault(key.split()[0].rstrip(","), []).append(one)
-    return by_group
+Study = dict[str, Any]
 
 
-def strongest(one: dict[str, Any]) -> tuple[float, float, float]:
+def by_kind(studies: dict[str, Study]) -> dict[str, list[Study]]:
+    """The studies of each kind of panel, in the order of the file."""
+    kinds: dict[str, list[Study]] = {}
+    for key, one in studies.items():
+        kinds.setdefault(key.split()[0].rstrip(","), []).append(one)
+    return kinds
+
+
+def strongest(one: Study) -> tuple[float, float, float]:
     """The lead over the classical model that is strongest on test dates, with its widest
     interval."""
     difference, low, high = min(one["leads"].values())
     return difference, low, high
 
 
-def row(name: str, studies: list[dict[str, Any]]) -> list[str]:
-    """Panel, studies, what was chosen, score, lead, behind, matched correlation, minutes."""
+def auto_table() -> str:
+    """A row a kind of panel: what the default chose and where it stands."""
+    heads = ("panel", "studies", "chosen, factors found (studies)", "VAE ensemble")
+    more = ("lead over the strongest, mean (least)", "ahead / level / behind")
+    kinds = by_kind(results("auto")["studies"])
+    rows = [_row(f"`{name}`", studies) for name, studies in kinds.items()]
+    return table((*heads, *more, "matched correlation", "minutes"), rows)
 
-    def number(value: float, digits: int = 2, sign: bool = False) -> str:
-        return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
+def _row(name: str, studies: list[Study]) -> list[str]:
     chosen = Counter(f"{one['model']}, {one['found']}" for one in studies)
     leads = [strongest(one) for one in studies]
+    least, mean = (float(f([lead for lead, _, _ in leads])) for f in (min, np.mean))
     matched = [one["factors"]["mcc"] for one in studies if one["factors"]]
     behind = sum(high < 0 for _, _, high in leads)
     ahead = sum(low > 0 for _, low, _ in leads)
@@ -40,8 +45,7 @@ def row(name: str, studies: list[dict[str, Any]]) -> list[str]:
         str(len(studies)),
         "; ".join(f"{what} ({count})" for what, count in chosen.items()),
         number(float(np.mean([one["log_likelihood"] for one in studies]))),
-        f"{number(float(np.mean([lead for lead, _, _ in leads])), sign=True)} "
-        f"({number(min(leads)[0], sign=True)})",
+        f"{number(mean, sign=True)} ({number(least, sign=True)})",
         f"{ahead} / {len(studies) - ahead - behind} / {behind}",
         number(float(np.mean(matched))) if matched else "",
         number(float(np.mean([one["seconds"] for one in studies])) / 60, 1),

@@ -7,16 +7,14 @@ Command: python experiments/readme.py   (a second; with --check nothing changes,
 
 import argparse
 import importlib
-import json
 import re
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import auto_words
+from pages import ROOT, interval, number, results, table
 
-ROOT = Path(__file__).parent.parent
 FILES = ("README.md", "experiments/README.md", "benchmarks/README.md")
 MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NAMES = {
@@ -32,22 +30,6 @@ STAGES = ("start", "select", "train", "refit", "count", "score", "report")
 NOT_CLASSICAL = ("vae", "vae_ensemble", "vae_best", "consensus")
 
 
-def results(name: str, folder: str = "experiments") -> Any:
-    """A committed JSON."""
-    path = ROOT / folder / "results" / f"{name}.json"
-    return json.loads(path.read_text("utf-8"))
-
-
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """A number with a true minus sign."""
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A signed number with the ends of its interval."""
-    return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]"
-
-
 def joint(lead: dict[str, Any]) -> str:
     """A lead with the interval that holds all leads of its study at once."""
     return interval(lead["difference"], lead["low_joint"], lead["high_joint"])
@@ -58,13 +40,6 @@ def stands(lead: dict[str, Any]) -> str:
     if lead["low_joint"] > 0:
         return "ahead of"
     return "behind" if lead["high_joint"] < 0 else "level with"
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
-    heads = list(heads)
-    lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def lead_over(result: dict[str, Any], baseline: str, model: str = "vae_ensemble") -> Any:
@@ -113,32 +88,6 @@ def panels_claim() -> str:
         f"returns: the perceptrons of `static` are {stands(line)} factor analysis, {joint(line)}; "
         f"where returns bend, the mixture of eight is {stands(mixture)} it, {joint(mixture)}, its "
         f"best member {stands(best)} it, {joint(best)}.**"
-    )
-
-
-def auto_table() -> str:
-    """A row a kind of panel: what the default chose and where it stands."""
-    heads = ("panel", "studies", "chosen, factors found (studies)", "VAE ensemble")
-    more = ("lead over the strongest, mean (least)", "ahead / level / behind")
-    rows = [auto_words.row(f"`{n}`", g) for n, g in auto_words.groups(results("auto")).items()]
-    return table((*heads, *more, "matched correlation", "minutes"), rows)
-
-
-def auto_claim() -> str:
-    """How often the default is behind, and whether it finds factors in noise."""
-    by_group = auto_words.groups(results("auto"))
-    studies = [one for name, group in by_group.items() for one in group]
-    leads = [auto_words.strongest(one) for one in studies]
-    noises = [one for name in auto_words.NOISES for one in by_group.get(name, [])]
-    none = sum(one["found"] == 0 for one in noises)
-    return (
-        f"**Without options, in {len(studies)} studies of {len(by_group)} kinds of panel, the "
-        f"ensemble is ahead of the classical model that is strongest on test dates in "
-        f"{sum(low > 0 for _, low, _ in leads)}, level in "
-        f"{sum(low <= 0 <= high for _, low, high in leads)}, behind in "
-        f"{sum(high < 0 for _, _, high in leads)}, by 95 % intervals over dates and seeds that "
-        f"hold for all models of a study at once; in {none} of {len(noises)} draws of noise it "
-        "finds no factor.**"
     )
 
 
@@ -443,7 +392,7 @@ def profile_claim() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     name.replace("_", " "): made
-    for name, made in list(globals().items())
+    for name, made in [*globals().items(), *vars(auto_words).items()]
     if name.endswith(("_table", "_claim"))
 }
 

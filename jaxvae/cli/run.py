@@ -52,7 +52,7 @@ class Task(NamedTuple):
     layout: Layout
     files: Callable[[Any], Mapping[str, bytes]]
     opening: Callable[[Any], Opening]
-    follow_up: str = "report {}"
+    follow_up: str | None = None
 
 
 def carry_out(
@@ -151,4 +151,5 @@ def _run(
         say(f"note: {note}")
     print(summary(task.opening(result)))
     print(out / REPORT)
-    print(f"next: jaxvae {task.follow_up.format(shlex.quote(str(out)))}")
+    if task.follow_up is not None:
+        print(f"next: jaxvae {task.follow_up.format(shlex.quote(str(out)))}")

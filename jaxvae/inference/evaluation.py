@@ -48,12 +48,13 @@ def evaluate(
     n_samples: int,
 ) -> Evaluation:
     """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
-    estimate = log_likelihood(key, model, variables, batch, n_samples)
-    return describe_member(model, variables, batch)._replace(likelihood=estimate)
+    likelihood = log_likelihood(key, model, variables, batch, n_samples)
+    return _evaluation(model, variables, batch, likelihood)
 
 
-def describe_member(model: Model, variables: Variables, batch: Batch) -> Evaluation:
-    """`evaluate` but for the likelihood, of which nothing is known."""
+def _evaluation(
+    model: Model, variables: Variables, batch: Batch, likelihood: LikelihoodEstimate
+) -> Evaluation:
     batch = inform(model, variables, batch)
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
@@ -61,13 +62,12 @@ def describe_member(model: Model, variables: Variables, batch: Batch) -> Evaluat
     error = batch.observed * (batch.values - observation.mean) ** 2
     share = batch.weights / jnp.sum(batch.weights)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
-    unknown = jnp.full(len(batch.values), jnp.nan, batch.values.dtype)
     return Evaluation(
         factors=factors,
         log_variance=jnp.log(posterior.variance),
         kl=_divergence(model, variables, batch, posterior),
         squared_error=jnp.sum(error, axis=-1),
-        likelihood=LikelihoodEstimate(unknown, unknown, unknown),
+        likelihood=likelihood,
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(model, variables, batch),
         noise_variance=share @ observation.variance,
@@ -84,12 +84,12 @@ def evaluate_members(
 ) -> Evaluation:
     """`evaluate` of all members, with the same draws, so that they differ by what they learned."""
     shared = {"key": key, "batch": batch}
-    found, first, modes = ask(
-        _begin, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
+    first: Evaluation
+    first, modes = ask(
+        _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
     )
-    likelihood = _hard_again(key, model, fitted, batch, first, modes, n_samples)
-    described: Evaluation = found._replace(likelihood=likelihood)
-    return described
+    likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, n_samples)
+    return first._replace(likelihood=likelihood)
 
 
 def estimate_members(
@@ -108,11 +108,11 @@ def estimate_members(
     return _hard_again(key, model, fitted, batch, first, modes, n_samples)
 
 
-def _begin(
+def _first_evaluation(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
-) -> tuple[Evaluation, LikelihoodEstimate, Modes | None]:
-    first, modes = first_estimate(key, model, variables, batch, n_samples)
-    return describe_member(model, variables, batch), first, modes
+) -> tuple[Evaluation, Modes | None]:
+    likelihood, modes = first_estimate(key, model, variables, batch, n_samples)
+    return _evaluation(model, variables, batch, likelihood), modes
 
 
 class _HardRow(NamedTuple):

@@ -91,7 +91,7 @@ def first_estimate(
         ), None
     key_first, _ = jax.random.split(key)
     found, modes = _first_mean(key_first, model, variables, batch, n_samples, _nothing)
-    return found.likelihood, _swapped(modes)
+    return found.likelihood, modes
 
 
 def second_estimate(
@@ -113,8 +113,7 @@ def second_estimate(
         modes: Of the row, from the first estimate.
     """
     _, key_again = jax.random.split(key)
-    its_modes = _swapped(modes)
-    return _drawn_again(key_again, model, variables, row, number, its_modes, _nothing).likelihood
+    return _drawn_again(key_again, model, variables, row, number, modes, _nothing).likelihood
 
 
 def is_hard(
@@ -198,7 +197,7 @@ def _posterior_mean(
     def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
         left, found = carry
         row = jnp.argmax(left)
-        one, its_modes = take_rows(batch, row[None]), Modes(*(part[:, row[None]] for part in modes))
+        one, its_modes = take_rows(batch, row[None]), Modes(*(part[row[None]] for part in modes))
         drawn = _drawn_again(key_again, model, variables, one, row, its_modes, statistic)
         put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
         return left.at[row].set(False), put
@@ -215,20 +214,20 @@ def _first_mean(
     n_samples: int,
     statistic: Statistic,
 ) -> tuple[Mean, Modes]:
-    """Means from draws around each row's modes, and these modes; blocks of rows one after another
-    where rows do not depend on each other."""
+    """Means from draws around each row's modes, and these modes with the row axis first; blocks of
+    rows one after another where rows do not depend on each other."""
 
-    def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Any]:
+    def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Modes]:
         batch = inform(model, variables, batch)
         modes = posterior_modes(model, variables, batch)
         proposal, components = propose(modes, n_samples), strata(n_samples)
         found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
-        # Rows first, so that blocks of them can be joined.
         return found, _swapped(modes)
 
-    ordered = model.facts.ordered
-    found, modes = draw_rows(key, batch) if ordered else _by_blocks(draw_rows, key, batch)
-    return found, _swapped(modes)
+    found: tuple[Mean, Modes] = (
+        draw_rows(key, batch) if model.facts.ordered else _by_blocks(draw_rows, key, batch)
+    )
+    return found
 
 
 def _swapped(modes: Modes) -> Modes:
@@ -265,10 +264,11 @@ def _drawn_again(
     statistic: Statistic,
 ) -> Mean:
     """The mean of one row from a mixture that is adapted to it; its draws do not depend on which
-    others are hard."""
+    others are hard. modes: of the row, with the row axis first."""
     key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, number))
     row = inform(model, variables, row)
-    better = adapted(key_adapt, model, variables, row, propose(modes, PER_ROUND))
+    begun = propose(_swapped(modes), PER_ROUND)
+    better = adapted(key_adapt, model, variables, row, begun)
     return _weigh(key_draw, model, variables, row, better, adapted_strata(), PER_ROUND, statistic)
 
 

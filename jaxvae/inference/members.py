@@ -8,7 +8,7 @@ from jaxtyping import Array, UInt32
 
 from jaxvae.models.model import Variables
 from jaxvae.training.ensemble import Ensemble
-from jaxvae.training.tiles import map_members
+from jaxvae.training.tiles import Devices, map_members
 
 
 class Fitted(NamedTuple):
@@ -28,9 +28,11 @@ def ask(
     function: Callable[..., Any],
     fitted: Fitted,
     shared: Mapping[str, Any],
+    /,
     *,
     own_draws: bool = False,
     tile_width: int | None = None,
+    devices: Devices | None = None,
     **static: Any,
 ) -> Any:
     """`function(variables=…, **shared, **static)` of every member.
@@ -42,6 +44,7 @@ def ask(
         shared: arrays that all of them see, by name: a batch, a random key.
         own_draws: each member's "key" is folded with its seed; else all have the same draws.
         tile_width: members at once on each device, by default what suits it.
+        devices: by default all of this process.
         static: what a program is compiled for: the model, numbers of draws.
 
     Returns:
@@ -49,7 +52,14 @@ def ask(
     """
     settings = tuple(sorted(static.items()))
     return map_members(
-        _ask_member, fitted, dict(shared), function, own_draws, settings, tile_width=tile_width
+        _ask_member,
+        fitted,
+        dict(shared),
+        function,
+        own_draws,
+        settings,
+        tile_width=tile_width,
+        devices=devices,
     )
 
 

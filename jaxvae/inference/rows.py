@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxvae.inference.members import Fitted, ask
 from jaxvae.models.model import Variables
-from jaxvae.training.tiles import map_members
 
-ROWS_AT_ONCE = 32
+ROWS_A_BLOCK = 32
 STEPS_AN_OCTAVE = 4
 
 
@@ -25,8 +25,8 @@ def padded_size(number: int) -> int:
     """A number of rows rounded up: 32, 64, 96, … by blocks, from 256 on four sizes to each
     doubling."""
     step = (1 << max(number - 1, 0).bit_length()) // (2 * STEPS_AN_OCTAVE)
-    step = max(ROWS_AT_ONCE, step)
-    return max(ROWS_AT_ONCE, -(-number // step) * step)
+    step = max(ROWS_A_BLOCK, step)
+    return max(ROWS_A_BLOCK, -(-number // step) * step)
 
 
 def padded(rows: Any, size: int) -> Any:
@@ -54,12 +54,10 @@ def ask_member(
     Returns:
         What the function returns, as host arrays.
     """
+    number: Any = np.uint32(0)
+    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[None], Fitted(variables, number))
     device = (jax.local_devices()[0],)
-    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[None], variables)
-    settings = tuple(sorted(static.items()))
-    answer = map_members(
-        _by_keyword, alone, dict(shared), function, settings, tile_width=1, devices=device
-    )
+    answer = ask(function, alone, shared, tile_width=1, devices=device, **static)
     return jax.tree.map(lambda leaf: leaf[0], answer)
 
 
@@ -70,7 +68,7 @@ def ask_rows(
     shared: Mapping[str, Any] | None = None,
     /,
     *,
-    block: int = ROWS_AT_ONCE,
+    block: int = ROWS_A_BLOCK,
     **static: Any,
 ) -> Any:
     """`function(variables=…, **one row, **shared, **static)` of every row.
@@ -130,12 +128,3 @@ def _by_blocks(
     like = jax.eval_shape(answers, jnp.int32(0))
     empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), like)
     return jax.lax.fori_loop(0, n_blocks, put, empty)
-
-
-def _by_keyword(
-    variables: Variables,
-    shared: dict[str, Any],
-    function: Callable[..., Any],
-    settings: tuple[tuple[str, Any], ...],
-) -> Any:
-    return function(variables=variables, **shared, **dict(settings))

@@ -22,6 +22,7 @@ from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.inference.rows import ask_member, ask_rows, padded, padded_size
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models.model import Batch, Model, Variables, make_batch
+from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.fit import for_cells
 from jaxvae.study.presets import Preset
@@ -133,7 +134,8 @@ class VAEFactors(  # type: ignore[misc]
         self.scaler_: Scaler = _weighted_scaler(X, weights)
         self._seed = _seed_of(self.random_state)
         try:
-            self._train(X, weights)
+            with blas_threads(X.shape[1]):
+                self._train(X, weights)
         except OptionError as error:
             name, *what = error.args
             raise OptionError(ARGUMENTS.get(name, name), *what) from None

@@ -10,6 +10,7 @@ from jaxvae.errors import (
     as_html,
     check_option,
     check_options,
+    either,
     option,
     show_settings,
 )
@@ -22,6 +23,9 @@ AUTO = "auto"  # the study chooses (`study.selection`)
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000
+# What models have where nothing is asked for, in the words of `--help`.
+OWN_SEEDS = sorted({str(preset.seeds) for preset in PRESETS.values()})
+OWN_BETAS = sorted({" ".join(f"{beta:g}" for beta in p.betas) for p in PRESETS.values()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,10 +58,10 @@ class StudyConfig:
     """
 
     seeds: int | None = option(
-        None, "seeds a beta; by default 8, of slow models 4", least=1, most=MOST_SEEDS
+        None, f"seeds a beta; by default the model's, {either(OWN_SEEDS)}", least=1, most=MOST_SEEDS
     )
     betas: tuple[float, ...] | None = option(
-        None, "weights of the KL term; by default ¼ to 4, of slow models ½ to 2", least=0
+        None, f"weights of the KL term; by default the model's, {either(OWN_BETAS)}", least=0
     )
     n_factors: int | str = option(
         AUTO, "latent factors", flag="factors", metavar="K", least=1, choices=(AUTO,)

@@ -1,7 +1,5 @@
 """The classical baselines of a study: fitted on `fit`, scored on all dates."""
 
-from threadpoolctl import threadpool_limits
-
 from jaxvae.analysis.baselines import BASELINES, Development, Law
 from jaxvae.errors import DataError, MissingExtraError
 from jaxvae.study.fit import Prepared
@@ -30,14 +28,13 @@ def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
     known = Development(prepared.values[split.fit], split.train.stop, prepared.model.n_factors)
     incomplete = is_incomplete(prepared.values)
     laws, unfitted = {}, []
-    with threadpool_limits(1):
-        for name, baseline in BASELINES.items():
-            if (baseline.temporal and not remembers) or (baseline.complete and incomplete):
-                continue
-            try:
-                laws[name] = baseline.fit(known)
-            except (DataError, MissingExtraError) as error:
-                if name in NEEDED:
-                    raise
-                unfitted.append(f"No {baseline.label} in comparisons: {error}.")
+    for name, baseline in BASELINES.items():
+        if (baseline.temporal and not remembers) or (baseline.complete and incomplete):
+            continue
+        try:
+            laws[name] = baseline.fit(known)
+        except (DataError, MissingExtraError) as error:
+            if name in NEEDED:
+                raise
+            unfitted.append(f"No {baseline.label} in comparisons: {error}.")
     return laws, unfitted

@@ -101,21 +101,19 @@ class _Lines:
 
     def __init__(self) -> None:
         self.last = -float("inf")
-        self.begun: set[str] = set()
-        self.finished: set[str] = set()
+        self.said: set[tuple[str, bool]] = set()  # stages, and whether they were done
         self.started = time.monotonic()
         self.pace = _Pace()
 
     def __call__(self, stage: str, progress: Progress | None) -> None:
         if progress is None:
-            self.begun |= {stage}
+            self.said.add((stage, False))
             self._say(STAGES[stage])
             return
         finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
-        just_now = stage not in self.begun or (finished and stage not in self.finished)
-        self.begun |= {stage}
-        self.finished |= {stage} if finished else set()
-        if time.monotonic() - self.last < SECONDS_BETWEEN_LINES and not just_now:
+        known = (stage, finished) in self.said
+        self.said |= {(stage, False), (stage, finished)}
+        if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
             return
         self._say(
             f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "

@@ -17,11 +17,11 @@ from jaxvae.models import Family
 from jaxvae.report.content import REPORT
 from jaxvae.report.study_report import study_opening, study_report
 from jaxvae.runs.files import write_new
-from jaxvae.study.dataset import UNITS, to_dataset
 from jaxvae.study.folder import read_study, write_report, write_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.presets import family_of
 from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
+from jaxvae.study.questions.dataset import UNITS, to_dataset
 from jaxvae.study.questions.fitted import FittedStudy
 from jaxvae.study.questions.forecasts import Weights
 

@@ -146,8 +146,6 @@ def metrics_table(models: Sequence[Scored], context: ScoringData, root_seed: int
     `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
     `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
     both percentiles. All models meet the same draws.
-
-    On one BLAS thread: on many small matrices several cost far more than they give.
     """
     tables = []
     splits = {split for scored in models if scored.member is None for split in scored.splits}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small import same_bits
+from threadpoolctl import threadpool_info
 
 import jaxvae
 from jaxvae.analysis.baselines import BASELINES
@@ -15,7 +16,8 @@ from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import summary
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.blas import blas_threads
+from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.fit import Choice, best_beta, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
@@ -215,6 +217,28 @@ def test_the_best_member_was_chosen_on_validation(study):
 def test_beta_is_nearest_to_1_of_those_that_are_level(by_beta, beta):
     scores = np.repeat(np.array(by_beta)[..., None], 14, axis=2)
     assert best_beta(np.random.default_rng(0), scores, (0.5, 1.0, 2.0)) == beta
+
+
+def test_a_model_has_a_grid_of_its_own_where_none_is_asked_for():
+    """Slow ones a smaller one; what is asked for stands."""
+    grids = {name: preset_of(StudyConfig(model=name)) for name in ("linear", "volatility")}
+    assert {name: (one.seeds, len(one.betas)) for name, one in grids.items()} == {
+        "linear": (8, 5),
+        "volatility": (4, 3),
+    }
+    asked = preset_of(StudyConfig(model="volatility", seeds=2, betas=(1.0,)))
+    assert (asked.seeds, asked.betas) == (2, (1.0,))
+
+
+@pytest.mark.parametrize(("n_assets", "threads"), [(8, 1), (5000, None)])
+def test_small_matrices_take_one_thread(n_assets, threads):
+    def in_use():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = in_use()
+    with blas_threads(n_assets):
+        assert in_use() == (before if threads is None else [threads] * len(before))
+    assert in_use() == before
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Exponentially weighted averages of products of returns, and elliptical distances under them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,19 @@ def average_after(
     """S once all rows are known; arguments as in `averages_before`."""
     weights = (1 - decay) * decay ** np.arange(len(rows))[::-1]
     return decay ** len(rows) * first + (rows.T * weights) @ rows
+
+
+def distances_of_dates(
+    matrices: Iterable[Float[np.ndarray, "part asset asset"]],
+    rows: Float[np.ndarray, "date asset"],
+) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
+    """`distances` of all dates, whose matrices come in chunks of consecutive ones."""
+    found, begun = [], 0
+    for part in matrices:
+        found.append(distances(part, rows[begun : begun + len(part)]))
+        begun += len(part)
+    of_rows, log_determinants = zip(*found, strict=True)
+    return np.concatenate(of_rows), np.concatenate(log_determinants)
 
 
 def distances(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.averages import average_after, averages_before, distances
+from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import OptionError
@@ -97,13 +97,7 @@ class EwmaT(NamedTuple):
         Args:
             values: As in `covariances`.
         """
-        found, begun = [], 0
-        for matrices in self.covariances(values):
-            rows = values[begun : begun + len(matrices)]
-            found.append(distances(matrices, rows))
-            begun += len(matrices)
-        of_rows, log_determinants = zip(*found, strict=True)
-        return np.concatenate(of_rows), np.concatenate(log_determinants)
+        return distances_of_dates(self.covariances(values), values)
 
 
 class Judged(NamedTuple):
@@ -118,8 +112,8 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
     those of `HALF_LIVES`, `SHRINKAGES`, `DFS` and `SCALE_GRID` that make the validation rows
     likeliest where C is of the training rows.
 
-    S starts from the first 252 rows (or all, if there are fewer), which forecasts of dates among
-    them therefore know.
+    S starts from the first 252 training rows (or all, if there are fewer), which forecasts of dates
+    among them therefore know.
 
     Args:
         values: Complete returns of training and validation, in this order.
@@ -136,7 +130,8 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
     """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
-    start = EwmaT(_first(values), np.cov(values[:n_train].T, ddof=0), (1.0, 1.0))
+    train = values[:n_train]
+    start = EwmaT(_first(train), np.cov(train.T, ddof=0), (1.0, 1.0))
     grid = (
         start._replace(half_lives=(half_life, half_life), shrinkage=shrinkage)
         for half_life, shrinkage in product(HALF_LIVES, SHRINKAGES)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 from scipy.signal import lfilter
-from scipy.special import gammaln, stdtr
+from scipy.special import stdtr
 
 from jaxvae.errors import DataError, MissingExtraError
 
@@ -70,13 +71,9 @@ class Garch(NamedTuple):
         for asset, beta in enumerate(self.persistence):
             start = [beta * self.first[asset]]
             variances[1:, asset], _ = lfilter([1.0], [1.0, -beta], push[:-1, asset], zi=start)
-        standard = errors / np.sqrt(variances * (df - 2) / df)
-        log_density = (
-            gammaln((df + 1) / 2)
-            - gammaln(df / 2)
-            - 0.5 * np.log(np.pi * (df - 2) * variances)
-            - 0.5 * (df + 1) * np.log1p(standard**2 / df)
-        )
+        scales = np.sqrt(variances * (df - 2) / df)
+        standard = errors / scales
+        log_density = stats.t.logpdf(standard, df) - np.log(scales)
         return Innovations(variances, log_density, standard, stdtr(df, -np.abs(standard)))
 
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 from scipy.optimize import minimize
-from scipy.special import expit, gammaln, stdtrit
+from scipy.special import expit, stdtrit
 
-from jaxvae.analysis.baselines.averages import averages_before, distances
+from jaxvae.analysis.baselines.averages import averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.baselines.garch import Garch, Innovations, fit_garch, fit_gjr
 from jaxvae.analysis.incomplete import elliptical_log_density
@@ -68,14 +69,10 @@ class GarchCopula(NamedTuple):
         Args:
             values: q, the first date's first.
         """
-        counts, begun, parts = np.full(len(values), values.shape[1]), 0, []
-        for matrices in self.correlations(values):
-            rows = values[begun : begun + len(matrices)]
-            parts.append(distances(matrices, rows))
-            begun += len(matrices)
-        gaps, log_determinants = (np.concatenate(part) for part in zip(*parts, strict=True))
+        gaps, log_determinants = distances_of_dates(self.correlations(values), values)
+        counts = np.full(len(values), values.shape[1])
         joint = elliptical_log_density(gaps, log_determinants, counts, self.df)
-        return joint - _log_t(values, self.df).sum(axis=1)
+        return joint - stats.t.logpdf(values, self.df).sum(axis=1)
 
     def correlations(
         self, values: Float[np.ndarray, "date asset"]
@@ -171,9 +168,3 @@ def _parameters(point: np.ndarray) -> tuple[float, float, float]:
     *logits, log_df = np.clip(point, -FURTHEST, FURTHEST)
     total, share = expit(logits) if logits else (0.0, 0.0)
     return float(total * share), float(total * (1 - share)), float(2 + np.exp(log_df))
-
-
-def _log_t(values: Float[np.ndarray, "date asset"], df: float) -> Float[np.ndarray, "date asset"]:
-    """Log density of a standard Student-t."""
-    normaliser = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df * np.pi)
-    return normaliser - 0.5 * (df + 1) * np.log1p(values**2 / df)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.selection import Ranking, simplest_within_error
@@ -163,10 +162,9 @@ def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Spl
     values = fit_scaler(values).standardise(values)
     train, validation = (values[rows] for rows in split[:2])
     sizes = range(1, baselines.most_factors(train) + 1)
-    with threadpool_limits(1):
-        found, _ = baselines.choose_n_factors(
-            baselines.fit_factor_analysis_sizes, train, validation, sizes
-        )
+    found, _ = baselines.choose_n_factors(
+        baselines.fit_factor_analysis_sizes, train, validation, sizes
+    )
     return int(found)
 
 
@@ -307,11 +305,9 @@ def _of_the_past(race: _Race, won: _Entry) -> list[str]:
     if is_incomplete(values):
         return []
     try:
-        with threadpool_limits(1):
-            law = baselines.fit_ewma_t(
-                values[race.split.train], int(TRAINED_SHARE * race.split.train.stop)
-            )
-            of_past = law.log_likelihood(values)[race.split.validation]
+        train = values[race.split.train]
+        law = baselines.fit_ewma_t(train, int(TRAINED_SHARE * len(train)))
+        of_past = law.log_likelihood(values)[race.split.validation]
     except DataError:
         return []
     rng = Stream.RESAMPLING.generator(race.config.root_seed)

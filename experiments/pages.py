@@ -1,0 +1,31 @@
+"""Numbers, intervals and tables of the READMEs, and the committed JSON that they come from."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def results(name: str, folder: str = "experiments") -> Any:
+    """A committed JSON."""
+    path = ROOT / folder / "results" / f"{name}.json"
+    return json.loads(path.read_text("utf-8"))
+
+
+def number(value: float, digits: int = 2, sign: bool = False) -> str:
+    """A number with a true minus sign."""
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A signed number with the ends of its interval."""
+    return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
