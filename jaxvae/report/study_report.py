@@ -96,7 +96,10 @@ def study_document(study: StudyResults) -> Document:
 def _score_notes(study: StudyResults) -> list[Prose]:
     """What the scores are, and how they came about."""
     beta, betas = beta_label(study.config["chosen"]["beta"]), len(study.config["betas"])
-    best = f"{beta} has the best mean validation score over seeds, of {betas} β tried. "
+    best = (
+        f"Of {betas} β tried {beta} is the one nearest to 1 whose validation score, a mean over "
+        "seeds, is level with the best. "
+    )
     notes = [
         f"{best if betas > 1 else ''}Its {counted(len(study.config['seeds']), 'seed')} were then "
         "trained anew on all dates before the test part, on which the classical models were fitted "

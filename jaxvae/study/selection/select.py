@@ -44,7 +44,6 @@ STAGE = "select"
 LEAST_DATES = 60  # below it nothing is ranked on a handful of dates
 SIMPLEST = "linear"
 MORE_FACTORS = 2  # than a factor analysis has use for
-NORMAL_97_5 = 1.96
 REACH = 2  # factors more and less than the best's
 
 
@@ -298,8 +297,7 @@ def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
 
 def _of_the_past(race: _Race, won: _Entry) -> list[str]:
     """A sentence where exponentially weighted covariances are likelier on validation than the
-    winner, beyond a 95 % interval: they go on learning on validation dates, which alone may be
-    worth a standard error."""
+    winner, by more than a standard error."""
     prepared = won.family.prepared
     values = prepared.values[race.split.fit]
     if is_incomplete(values):
@@ -313,7 +311,7 @@ def _of_the_past(race: _Race, won: _Entry) -> list[str]:
     rng = Stream.RESAMPLING.generator(race.config.root_seed)
     ranking = simplest_within_error(rng, np.stack([won.scores, of_past]), np.arange(2))
     lead, error = -ranking.difference[0], ranking.difference_error[0]
-    if lead <= NORMAL_97_5 * error:
+    if ranking.chosen == 0:
         return []
     return [
         "The past would help: on validation dates covariances that forget (EWMA, t innovations) "

@@ -125,3 +125,11 @@ def test_known_figures(name, gaussian, student):
     law = EwmaT((moment, moment), np.cov(values[split.fit].T, ddof=0), (half_life, half_life))
     scores = [law._replace(df=df).log_likelihood(values)[split.test].mean() for df in (np.inf, 6.0)]
     np.testing.assert_allclose(scores, [gaussian, student], atol=0.01)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_what_it_starts_from_knows_no_validation_row(fit):
+    """On a short panel too, or the choice on validation rows would have seen them."""
+    short, train = VALUES[:140], VALUES[:100]
+    for moment in fit(short, len(train)).first:
+        np.testing.assert_allclose(moment, train.T @ train / len(train))
