@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxvae.inference.importance import posterior_draws
 from jaxvae.models.distributions import Distribution, Gaussian
@@ -25,6 +25,18 @@ class Given(NamedTuple):
 
     weights: Float[Array, "portfolio asset"]
     returns: Float[Array, " portfolio"]
+
+
+class DrawsGiven(NamedTuple):
+    """Draws of each row's returns given some of them.
+
+    log_density: of what was given, in nats and standard units. effective_samples: of the importance
+        samples that the draws were picked from.
+    """
+
+    values: Float[Array, "row draw asset"]
+    log_density: Float[Array, " row"]
+    effective_samples: Float[Array, " row"]
 
 
 class WeightedRows(NamedTuple):
@@ -72,6 +84,34 @@ def draw_given(
     keys = jax.random.split(key_noise, n_samples)
     values, corrections = jax.lax.map(complete, (keys, factors))
     return WeightedRows(values, log_weights + corrections)
+
+
+def draw_row_given(
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    weights: Float[Array, "portfolio asset"],
+    returns: Float[Array, "row portfolio"],
+    number: Int[Array, " row"],
+    n_samples: int,
+    n_draws: int,
+) -> DrawsGiven:
+    """Draws from p(x | y) of a row alone in its batch, given its own returns y: picked from
+    weighted ones by their weights (sampling importance resampling, Rubin 1988).
+
+    weights: of each portfolio, as in `Given`. returns: of each, standard units. number: of the row,
+        which tells its draws from others'. n_samples: weighted draws, of which n_draws are picked.
+    """
+    key_samples, key_picks = jax.random.split(jax.random.fold_in(key, number[0]))
+    given = Given(weights, returns[0])
+    values, log_weights = draw_given(key_samples, model, variables, batch, given, n_samples)
+    shape = (n_draws, len(returns))
+    picked = jax.random.categorical(key_picks, log_weights, axis=0, shape=shape)
+    drawn = jnp.take_along_axis(values, picked[:, :, None], axis=0)
+    total, squares = (jax.nn.logsumexp(power * log_weights, axis=0) for power in (1.0, 2.0))
+    effective = jnp.exp(2.0 * total - squares)
+    return DrawsGiven(jnp.swapaxes(drawn, 0, 1), total - jnp.log(n_samples), effective)
 
 
 def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio asset"]) -> Model:

@@ -25,7 +25,6 @@ from jaxvae.models.model import Batch, Model, Variables, make_batch
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.fit import for_cells
-from jaxvae.study.presets import Preset
 from jaxvae.study.selection.candidates import TRAINED_SHARE
 from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, select
 from jaxvae.training.config import TrainConfig
@@ -91,6 +90,8 @@ class VAEFactors(  # type: ignore[misc]
         explained_variance_ratio_: Σ_j components_[k, j]² over the trace of `get_covariance()`.
         n_components_: How many components there are.
         n_iter_: Epochs trained.
+        config_: The settings of a study that it was trained by: `model` and `n_factors` are those
+            chosen where they were "auto".
         model_, variables_, scaler_: What was fitted.
         n_features_in_, feature_names_in_: Of X.
     """
@@ -132,7 +133,7 @@ class VAEFactors(  # type: ignore[misc]
         if len(X) < FEWEST_ROWS:
             raise DataError(f"{len(X)} rows have a weight above 0; at least {FEWEST_ROWS}")
         self.scaler_: Scaler = _weighted_scaler(X, weights)
-        self._seed = _seed_of(self.random_state)
+        self._seed = seed_of(self.random_state)
         try:
             with blas_threads(X.shape[1]):
                 self._train(X, weights)
@@ -144,7 +145,8 @@ class VAEFactors(  # type: ignore[misc]
     def _train(self, X: np.ndarray, weights: np.ndarray) -> None:
         """The member, on all rows or stopped by the last, and what it says of itself."""
         n_first, incomplete = int(TRAINED_SHARE * len(X)), bool(np.isnan(X).any())
-        preset = for_cells(self._choose(X, n_first), X.shape[1], incomplete)
+        self.config_: StudyConfig = self._choose(X, n_first)
+        preset = for_cells(preset_of(self.config_), X.shape[1], incomplete)
         self._family, self._sees_gaps = preset.model, incomplete
         model = self.model_
         if preset.informed or model.facts.ordered or model.recurrence is not None:
@@ -184,9 +186,9 @@ class VAEFactors(  # type: ignore[misc]
         total = np.diag(np.asarray(found.covariance, np.float64)) @ scale**2
         self.explained_variance_ratio_ = (self.components_**2).sum(axis=1) / total
 
-    def _choose(self, X: np.ndarray, n_train: int) -> Preset:
-        """The model and its training; chosen on the rows after the training rows where left
-        open."""
+    def _choose(self, X: np.ndarray, n_train: int) -> StudyConfig:
+        """The model and its number of factors; chosen on the rows after the training rows where
+        left open."""
         if self.n_components is None:
             raise OptionError("n_components", "None is no number; give one, or 'auto'")
         config = StudyConfig(
@@ -205,12 +207,12 @@ class VAEFactors(  # type: ignore[misc]
         n_rows = len(X)
         parts = (slice(0, n_train), slice(n_train, n_rows), slice(0, n_rows), slice(0, 0))
         if n_rows < LEAST_TO_RACE:
-            return preset_of(_of_few_rows(config, X, Split(*parts)))
+            return _of_few_rows(config, X, Split(*parts))
         if self.preset is None and AUTO in (config.model, config.n_factors):
             dates = pd.date_range("2000-01-01", periods=n_rows)
             panel = Panel(X, dates, tuple(f"x{k}" for k in range(X.shape[1])))
             config = select(panel, config, split=Split(*parts)).config
-        return preset_of(config)
+        return config
 
     @property
     def model_(self) -> Model:
@@ -292,7 +294,7 @@ class VAEFactors(  # type: ignore[misc]
         check_is_fitted(self)
         n_samples = check_option("n_samples", n_samples, int, least=1)
         batch = make_batch(np.zeros((padded_size(n_samples), self.n_features_in_)))
-        key = Stream.SCENARIOS.key(_seed_of(random_state))
+        key = Stream.SCENARIOS.key(seed_of(random_state))
         shared = {"key": key, "batch": batch}
         draws = ask_member(sample_scenarios, self.variables_, shared, model=self.model_)
         return self.scaler_.restore(draws[:n_samples].astype(np.float64))
@@ -410,7 +412,7 @@ def _with_batches_of(config: TrainConfig, n_rows: int) -> TrainConfig:
     return replace(config, batch_size=min(config.batch_size, n_rows))
 
 
-def _seed_of(random_state: Any) -> int:
+def seed_of(random_state: Any) -> int:
     """A seed of 32 bits: the int itself, or the next draw of what it is."""
     if isinstance(random_state, Integral):
         checked: int = check_option("random_state", random_state, int, least=0, most=LARGEST_SEED)

@@ -1,0 +1,454 @@
+"""Plugs for skfolio: a covariance for its priors, and a distribution for `SyntheticData`.
+
+Both are the equal mixture of one VAE or several, each trained as `VAEFactors` trains it.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+from scipy.special import logsumexp
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jaxvae.analysis.resampling import normalised_weights, systematic_resample
+from jaxvae.errors import (
+    LARGEST_SEED,
+    MissingExtraError,
+    OptionError,
+    check_option,
+    did_you_mean,
+    shown,
+)
+from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
+from jaxvae.inference.rows import ask_rows
+from jaxvae.inference.scenarios import mix_moments
+from jaxvae.integrations.sklearn import FEWEST_ROWS, VAEFactors, seed_of
+from jaxvae.models.model import make_batch
+from jaxvae.study.config import AUTO
+from jaxvae.study.presets import model_name
+from jaxvae.training.streams import Stream
+
+try:
+    from skfolio.distribution import BaseMultivariateDist
+    from skfolio.moments import BaseCovariance
+except ImportError as error:
+    raise MissingExtraError(
+        "the package skfolio, which this module plugs into, is not installed: "
+        "pip install 'jaxvae[skfolio]'"
+    ) from error
+
+SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each `VAEFactors`
+# For each row of given values so many weighted draws, of which some are picked where all samples
+# share what is given; and so many times the rows where bounds are, whose values have weights too.
+WEIGHTED_DRAWS, DRAWS_A_ROW, CANDIDATES = 64, 8, 16
+TAIL = 4  # degrees of freedom of the t that these values come from: its tails outlast a model's
+LEAST_EFFECTIVE = 4
+
+
+class VAECovariance(BaseCovariance):  # type: ignore[misc]
+    """The covariance of returns under a VAE, or under an equal mixture of several.
+
+    For a mixture, the mean of the members' covariances plus the covariance of their means. Mixing
+    over `beta` shrinks: a small β keeps every direction of the rows, a large one their main factors
+    alone.
+
+    Args:
+        n_components: Latent factors, at most the columns of X; or "auto".
+        beta: Weight of the KL term, or several.
+        seeds: VAEs at each β, numbered from `random_state` on.
+        preset, model, epochs, n_samples: As `VAEFactors` takes them. What is "auto" is chosen for
+            the first VAE; the others follow.
+        random_state: As `VAEFactors` takes it.
+        nearest, higham, higham_max_iteration: As all covariances of skfolio have them.
+
+    Attributes:
+        covariance_: Asset × asset, units of X squared.
+        location_: The mean of each asset.
+        members_: The fitted `VAEFactors`.
+        n_features_in_, feature_names_in_: Of X.
+    """
+
+    # Types are checked by `fit`, as scikit-learn wants it.
+    def __init__(
+        self,
+        n_components: Any = AUTO,
+        *,
+        beta: Any = 1.0,
+        seeds: Any = 1,
+        preset: Any = None,
+        model: Any = AUTO,
+        epochs: Any = None,
+        n_samples: Any = 128,
+        random_state: Any = 0,
+        nearest: Any = True,
+        higham: Any = False,
+        higham_max_iteration: Any = 100,
+    ) -> None:
+        super().__init__(nearest=nearest, higham=higham, higham_max_iteration=higham_max_iteration)
+        self.n_components = n_components
+        self.beta = beta
+        self.seeds = seeds
+        self.preset = preset
+        self.model = model
+        self.epochs = epochs
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> "VAECovariance":
+        """Train on returns.
+
+        Args:
+            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+            y: Not looked at.
+            fit_params: Not looked at.
+
+        Raises:
+            ValueError: A column does not vary, a training diverges, or an argument is wrong.
+        """
+        self.members_ = _fit_members(self, X)
+        self.location_, covariance = _moments(self.members_)
+        self._set_covariance(covariance)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        return _with_gaps(super().__sklearn_tags__())
+
+
+class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
+    """The distribution of returns under a VAE, or under an equal mixture of several, in the place
+    of skfolio's `VineCopula`: `SyntheticData(distribution_estimator=VAEDistribution())`.
+
+    Args:
+        n_components, beta, seeds, preset, model, epochs: As `VAECovariance` takes them.
+        n_samples: Importance samples a row in `score_samples`, where the model has no closed form.
+        random_state: Of the training and of `sample`. An int gives the same draws each time; a
+            `RandomState` or `Generator` moves on with each; None draws from NumPy's global state.
+
+    Attributes:
+        members_: The fitted `VAEFactors`.
+        n_features_in_, feature_names_in_: Of X.
+    """
+
+    # Types are checked by `fit`, as scikit-learn wants it.
+    def __init__(
+        self,
+        n_components: Any = AUTO,
+        *,
+        beta: Any = 1.0,
+        seeds: Any = 1,
+        preset: Any = None,
+        model: Any = AUTO,
+        epochs: Any = None,
+        n_samples: Any = 128,
+        random_state: Any = 0,
+    ) -> None:
+        super().__init__(random_state=random_state)
+        self.n_components = n_components
+        self.beta = beta
+        self.seeds = seeds
+        self.preset = preset
+        self.model = model
+        self.epochs = epochs
+        self.n_samples = n_samples
+
+    @property
+    def n_params(self) -> int:
+        """Numbers that the density depends on: of all VAEs, those of the encoders left out."""
+        check_is_fitted(self)
+        generative = [
+            part
+            for member in self.members_
+            for name, part in member.variables_.parameters.items()
+            if name != "encoder"
+        ]
+        return sum(leaf.size for leaf in jax.tree.leaves(generative))
+
+    @property
+    def fitted_repr(self) -> str:
+        """What was fitted, in a line."""
+        check_is_fitted(self)
+        first = self.members_[0]
+        return (
+            f"{len(self.members_)} × {model_name(first.config_.model)}, "
+            f"{first.n_components_} factors"
+        )
+
+    def fit(self, X: Any, y: Any = None) -> "VAEDistribution":
+        """Train on returns.
+
+        Args:
+            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+            y: Not looked at.
+
+        Raises:
+            ValueError: A column does not vary, a training diverges, or an argument is wrong.
+        """
+        self.members_ = _fit_members(self, X)
+        return self
+
+    def score_samples(self, X: Any) -> Float[np.ndarray, " observation"]:
+        """log p(x) of each observation over its observed cells, in nats, in the units of X.
+
+        Args:
+            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+        """
+        check_is_fitted(self)
+        X = _checked(self, X, reset=False)
+        scores = [member.score_samples(X) for member in self.members_]
+        mean: np.ndarray = logsumexp(scores, axis=0) - np.log(len(scores))
+        return mean
+
+    # Types are checked in it, so that errors name the argument.
+    def sample(
+        self, n_samples: Any = 1, conditioning: Any = None
+    ) -> Float[np.ndarray, "sample asset"]:
+        """Draws from the model, observation noise included.
+
+        Given returns of some assets, draws are from p(others | those), by importance sampling; of a
+        mixture each VAE counts by how likely it finds them. Bounds of several assets hold jointly:
+        the draws have the model's distribution within the box (`VineCopula` takes each bounded
+        asset's marginal alone).
+
+        Args:
+            n_samples: How many.
+            conditioning: A dict by asset, its name or its position among the columns of X: a return that
+                all draws have; a tuple of two, between which it lies (None or infinite for an open
+                end); or an array of `n_samples` returns, one a draw.
+
+        Returns:
+            ndarray of shape (n_samples, n_assets).
+
+        Raises:
+            ValueError: `conditioning` names no asset of X, one twice or all of them, or a value
+                that is none of these.
+        """
+        check_is_fitted(self)
+        n_samples = check_option("n_samples", n_samples, least=1)
+        seed = seed_of(self.random_state)
+        if conditioning is not None and not isinstance(conditioning, Mapping):
+            raise OptionError("conditioning", f"{shown(conditioning)} is no dict of returns")
+        if not conditioning:
+            return self._draw(n_samples, seed)
+        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        box = _read_conditioning(conditioning, n_samples, self.n_features_in_, names)
+        return self._draw_within(box, n_samples, seed)
+
+    def _draw(self, number: int, seed: int) -> Float[np.ndarray, "sample asset"]:
+        """The VAEs take turns."""
+        each = -(-number // len(self.members_))
+        draws = [m.sample(each, (seed + k) % 2**32) for k, m in enumerate(self.members_)]
+        return np.stack(draws, axis=1).reshape(-1, self.n_features_in_)[:number]
+
+    def _draw_within(self, box: "Box", number: int, seed: int) -> Float[np.ndarray, "sample asset"]:
+        """Values for what is given; of each VAE draws of all assets given those; then samples
+        picked among all draws by their weights or, where each sample has values of its own, among
+        its own."""
+        rng = Stream.RESAMPLING.generator(seed)
+        mean, covariance = _moments(self.members_)
+        groups = len(box.low)
+        a_row = 1 if groups > 1 else DRAWS_A_ROW
+        rows = -(-number // (groups * a_row)) * (CANDIDATES if box.open.any() else 1)
+        values, log_proposal = _propose(rng, box, rows, mean, np.diag(covariance) ** 0.5)
+        found = [
+            _draw_given(m, jax.random.fold_in(Stream.SCENARIOS.key(seed), k), box, values, a_row)
+            for k, m in enumerate(self.members_)
+        ]
+        log_weights = np.stack([one.log_density - log_proposal for one in found])
+        log_weights = log_weights.reshape(len(found), groups, rows, 1).repeat(a_row, axis=-1)
+        picked = _pick(rng, log_weights.swapaxes(0, 1).reshape(groups, -1), number)
+        member, row, draw = np.unravel_index(picked, (len(found), rows, a_row))
+        row = row + np.arange(number) % groups * rows
+        draws = np.stack([one.values for one in found])[member, row, draw].astype(np.float64)
+        effective = np.stack([one.effective_samples for one in found])[member, row]
+        _warn_if_few(len(np.unique(draws, axis=0)), float(np.median(effective)), number)
+        draws = self.members_[0].scaler_.restore(draws)
+        draws[:, box.columns] = values[row]
+        return draws
+
+    def __sklearn_tags__(self) -> Any:
+        return _with_gaps(super().__sklearn_tags__())
+
+
+class Box(NamedTuple):
+    """What is given of some assets: returns between two ends, or one where the two meet.
+
+    columns: of these assets. low, high: a row where all samples share them, else a row each.
+    """
+
+    columns: list[int]
+    low: Float[np.ndarray, "group given"]
+    high: Float[np.ndarray, "group given"]
+
+    @property
+    def open(self) -> Bool[np.ndarray, "group given"]:
+        """Where the ends do not meet."""
+        return self.low < self.high
+
+
+def _fit_members(estimator: Any, X: Any) -> list[VAEFactors]:
+    """Seeds × betas, each of the family and the number of factors of the first."""
+    X = _checked(estimator, X, reset=True)
+    betas = check_option("beta", estimator.beta, float | tuple[float, ...], least=0)
+    betas = betas if isinstance(betas, tuple) else (betas,)
+    if not betas:
+        raise OptionError("beta", "none is given; at least one")
+    seeds = range(check_option("seeds", estimator.seeds, least=1))
+    first = seed_of(estimator.random_state)
+    settings = {name: getattr(estimator, name) for name in SETTINGS}
+    members: list[VAEFactors] = []
+    for beta, k in [(beta, k) for beta in betas for k in seeds]:
+        state = (first + k) % (LARGEST_SEED + 1)
+        members.append(VAEFactors(beta=beta, random_state=state, **settings).fit(X))
+        chosen = members[0].config_
+        settings |= {"model": chosen.model, "n_components": chosen.n_factors}
+    return members
+
+
+def _checked(estimator: Any, X: Any, reset: bool) -> np.ndarray:
+    least = {"ensure_min_samples": FEWEST_ROWS, "ensure_min_features": 2} if reset else {}
+    options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", **least}
+    checked: np.ndarray = validate_data(estimator, X, reset=reset, **options)
+    return checked
+
+
+def _with_gaps(tags: Any) -> Any:
+    tags.input_tags.allow_nan = True
+    return tags
+
+
+def _moments(
+    members: list[VAEFactors],
+) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
+    """Mean and covariance of the equal mixture, in the units of X."""
+    means, covariances = zip(*((m.mean_, m.get_covariance()) for m in members), strict=True)
+    return mix_moments(np.stack(means), np.stack(covariances))
+
+
+def _read_conditioning(
+    conditioning: Mapping[int | str, Any], number: int, n_assets: int, names: Sequence[str]
+) -> Box:
+    """What is given, in one row or, where an array is, sample by sample."""
+    columns = [_column(asset, n_assets, names) for asset in conditioning]
+    if len({*columns}) < len(columns):
+        raise OptionError("conditioning", f"{shown([*conditioning])} names an asset twice")
+    if len(columns) == n_assets:
+        raise OptionError("conditioning", "every asset is given; leave out those to draw")
+    ends = [_ends(asset, value, number) for asset, value in conditioning.items()]
+    low, high = (
+        np.stack(np.broadcast_arrays(*map(np.atleast_1d, end)), axis=1)
+        for end in zip(*ends, strict=True)
+    )
+    return Box(columns, low, high)
+
+
+def _column(asset: int | str, n_assets: int, names: Sequence[str]) -> int:
+    """The place of an asset among the columns."""
+    if isinstance(asset, str) and asset in names:
+        return names.index(asset)
+    if isinstance(asset, Integral) and not isinstance(asset, bool) and 0 <= asset < n_assets:
+        return int(asset)
+    known = f"one of {n_assets} columns" if not names else "an asset of X"
+    hint = did_you_mean(asset, names) if isinstance(asset, str) else ""
+    raise OptionError("conditioning", f"{shown(asset)} is not {known}{hint}")
+
+
+def _ends(asset: int | str, value: Any, number: int) -> tuple[Any, Any]:
+    """The two ends that a return lies between, alike where it is known."""
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise OptionError("conditioning", f"{asset}={shown(value)} is no pair of bounds")
+        low, high = (
+            end if one is None else _number(asset, one)
+            for one, end in zip(value, (-np.inf, np.inf), strict=True)
+        )
+        if not low < high:
+            raise OptionError(
+                "conditioning", f"{asset}={shown(value)}: the first bound must be below the second"
+            )
+        return low, high
+    if np.shape(value) not in ((), (number,)):
+        raise OptionError(
+            "conditioning",
+            f"{asset} has returns of shape {np.shape(value)}; one for each of the {number} samples",
+        )
+    known = np.reshape(
+        [_number(asset, one) for one in np.ravel(np.asarray(value, object))], np.shape(value)
+    )
+    if not np.isfinite(known).all():
+        raise OptionError("conditioning", f"{asset}={shown(value)} is not finite")
+    return known, known
+
+
+def _number(asset: int | str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+        raise OptionError(
+            "conditioning",
+            f"{asset}={shown(value)} is no return, pair of bounds or array of returns",
+        )
+    return float(value)
+
+
+def _propose(
+    rng: np.random.Generator,
+    box: Box,
+    rows: int,
+    mean: Float[np.ndarray, " asset"],
+    spread: Float[np.ndarray, " asset"],
+) -> tuple[Float[np.ndarray, "row given"], Float[np.ndarray, " row"]]:
+    """Values within the box, so many rows a group, and the log of their density where it is open:
+    of a Student-t with each asset's mean and spread, cut at the bounds."""
+    low, high, is_open = (end.repeat(rows, axis=0) for end in (box.low, box.high, box.open))
+    law = stats.t(TAIL, mean[box.columns], spread[box.columns])
+    below, until = law.cdf(low), law.cdf(high)
+    drawn = np.clip(law.ppf(rng.uniform(below, until)), low, high)
+    values = np.where(is_open, drawn, low)
+    share = np.where(is_open, until - below, 1.0)
+    return values, (is_open * (law.logpdf(values) - np.log(share))).sum(axis=1)
+
+
+def _draw_given(
+    member: VAEFactors,
+    key: jax.Array,
+    box: Box,
+    values: Float[np.ndarray, "row given"],
+    n_draws: int,
+) -> DrawsGiven:
+    """Draws of all assets given each row of values, in standard units, and how likely these are."""
+    scaler, n_assets = member.scaler_, member.n_features_in_
+    known = (values - scaler.mean[box.columns]) / scaler.scale[box.columns]
+    rows = {
+        "batch": make_batch(np.zeros((len(values), n_assets))),
+        "returns": known.astype(np.float32),
+        "number": np.arange(len(values), dtype=np.int32),
+    }
+    shared = {"key": key, "weights": np.eye(n_assets, dtype=np.float32)[box.columns]}
+    static: dict[str, Any] = {
+        "model": member.model_,
+        "n_samples": WEIGHTED_DRAWS,
+        "n_draws": n_draws,
+    }
+    drawn: DrawsGiven = ask_rows(draw_row_given, member.variables_, rows, shared, **static)
+    return drawn
+
+
+def _pick(
+    rng: np.random.Generator, log_weights: Float[np.ndarray, "group place"], number: int
+) -> Int[np.ndarray, " sample"]:
+    """Places within the groups by their weights, equally many from each."""
+    each = number // len(log_weights)
+    weights = [normalised_weights(group.astype(np.float64)) for group in log_weights]
+    return np.concatenate([systematic_resample(rng, group, each) for group in weights])
+
+
+def _warn_if_few(distinct: int, effective: float, number: int) -> None:
+    if distinct < number / 2 or effective < LEAST_EFFECTIVE:
+        warnings.warn(
+            f"conditioning: few draws fit what is given, the {number:,} samples hold {distinct:,} "
+            "different ones; it lies far from what the model was fitted to",
+            stacklevel=4,
+        )
