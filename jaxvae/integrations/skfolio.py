@@ -216,9 +216,9 @@ class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
 
         Args:
             n_samples: How many.
-            conditioning: A dict by asset, its name or its position among the columns of X: a return that
-                all draws have; a tuple of two, between which it lies (None or infinite for an open
-                end); or an array of `n_samples` returns, one a draw.
+            conditioning: A dict by asset, its name or its position among the columns of X: a return
+                that all draws have; a tuple of two, between which it lies (None or infinite for an
+                open end); or an array of `n_samples` returns, one a draw.
 
         Returns:
             ndarray of shape (n_samples, n_assets).
