@@ -47,7 +47,7 @@ SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each
 # share what is given; and so many times the rows where bounds are, whose values have weights too.
 WEIGHTED_DRAWS, DRAWS_A_ROW, CANDIDATES = 64, 8, 16
 TAIL = 4  # degrees of freedom of the t that these values come from: its tails outlast a model's
-LEAST_EFFECTIVE = 4
+FEWEST_EFFECTIVE = 4
 
 
 class VAECovariance(BaseCovariance):  # type: ignore[misc]
@@ -241,7 +241,9 @@ class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
     def _draw(self, number: int, seed: int) -> Float[np.ndarray, "sample asset"]:
         """The VAEs take turns."""
         each = -(-number // len(self.members_))
-        draws = [m.sample(each, (seed + k) % 2**32) for k, m in enumerate(self.members_)]
+        draws = [
+            m.sample(each, (seed + k) % (LARGEST_SEED + 1)) for k, m in enumerate(self.members_)
+        ]
         return np.stack(draws, axis=1).reshape(-1, self.n_features_in_)[:number]
 
     def _draw_within(self, box: "Box", number: int, seed: int) -> Float[np.ndarray, "sample asset"]:
@@ -446,7 +448,7 @@ def _pick(
 
 
 def _warn_if_few(distinct: int, effective: float, number: int) -> None:
-    if distinct < number / 2 or effective < LEAST_EFFECTIVE:
+    if distinct < number / 2 or effective < FEWEST_EFFECTIVE:
         warnings.warn(
             f"conditioning: few draws fit what is given, the {number:,} samples hold {distinct:,} "
             "different ones; it lies far from what the model was fitted to",

@@ -47,6 +47,11 @@ def distribution():
     return VAEDistribution(**LINEAR).fit(X)
 
 
+@pytest.fixture(scope="module")
+def mixed():
+    return VAEDistribution(**LINEAR, beta=(0.5, 8.0)).fit(X)
+
+
 def law_of(estimator):
     """Mean and covariance of each VAE of a linear mixture."""
     return [(member.mean_, member.get_covariance()) for member in estimator.members_]
@@ -153,8 +158,14 @@ def test_samples_have_the_members_law_and_move_on_as_random_state_says(distribut
     assert distribution.sample().shape == (1, 6)
 
 
-def test_likelihoods_are_the_mixtures(distribution):
-    mixed = VAEDistribution(**LINEAR, beta=(0.5, 4.0)).fit(X)
+def test_the_vaes_of_a_mixture_take_turns_and_do_not_follow_each_other(mixed):
+    draws = mixed.sample(20_000)
+    for one, law in zip((draws[::2], draws[1::2]), law_of(mixed), strict=True):
+        close(one, *law)
+    assert abs(np.corrcoef(draws[::2, 0], draws[1::2, 0])[0, 1]) < 0.05
+
+
+def test_likelihoods_are_the_mixtures(distribution, mixed):
     densities = [multivariate_normal(*law).pdf(X) for law in law_of(mixed)]
     np.testing.assert_allclose(mixed.score_samples(X), np.log(np.mean(densities, 0)), rtol=1e-4)
     assert mixed.score(X) == pytest.approx(mixed.score_samples(X).sum())
@@ -206,8 +217,7 @@ def test_bounds_of_several_assets_hold_jointly(distribution):
     np.testing.assert_allclose(np.corrcoef(draws.T), np.corrcoef(within.T), atol=0.12)
 
 
-def test_each_vae_of_a_mixture_counts_by_how_likely_it_finds_what_is_given():
-    mixed = VAEDistribution(**LINEAR, beta=(0.5, 8.0)).fit(X)
+def test_each_vae_of_a_mixture_counts_by_how_likely_it_finds_what_is_given(mixed):
     laws, value = law_of(mixed), np.array([-0.06])
     weights = [multivariate_normal(m[1], c[1, 1]).pdf(value[0]) for m, c in laws]
     means = [given_law(mean, covariance, [1], value)[0] for mean, covariance in laws]
