@@ -289,6 +289,7 @@ def test_it_takes_what_a_study_of_the_rows_would_choose(monkeypatch):
     chosen = VAEFactors(epochs=5).fit(many)
     assert chosen.transform(many).shape == (250, 3)
     assert chosen.model_.log_likelihood is not None
+    assert (chosen.config_.model, chosen.config_.n_factors) == ("student", 3)
     ((values, config, split),) = asked
     np.testing.assert_array_equal(values, many)
     assert (config.model, config.n_factors) == ("auto", "auto")
