@@ -349,17 +349,13 @@ def portfolios_claim() -> str:
         risk.append(f"{ours} and {other} % a year, a difference in variance of {gap} (%)²")
     tail = _strategies("cvar", "late")["vae_volatility"]
     over_empirical, over_vine = (_less(tail, name, "cvar") for name in ("empirical", "vine"))
-    whole = _strategies("cvar", "all")
-    with_still, empirical = (
-        number(whole[name]["cvar"]) for name in ("vae_volatility", "empirical")
-    )
+    moving = _less(_strategies("cvar", "moving")["vae_volatility"], "empirical", "cvar")
     return (
         "**In skfolio, long only, the least variance of `linear` mixed over β and that of "
-        f"Ledoit–Wolf moved {risk[0]}; on the late dates, which chose nothing, {risk[1]}. Least "
-        f"CVaR by scenarios of `volatility` was {number(tail['cvar'])} % a date on these, "
-        f"{over_empirical} less the empirical prior's, {over_vine} less the vine's; but "
-        f"{with_still} over all dates, where a stock's price stood still for years, beside the "
-        f"empirical {empirical}.**"
+        f"Ledoit–Wolf moved {risk[0]}; on the last 30 % of dates {risk[1]}. Least CVaR by scenarios "
+        f"of `volatility` was on these {number(tail['cvar'])} % a date; it differed from the "
+        f"empirical prior's by {over_empirical}, from the vine's by {over_vine}, but over all dates "
+        f"on which prices move by {moving} from the empirical prior's.**"
     )
 
 
