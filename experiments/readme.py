@@ -352,10 +352,10 @@ def portfolios_claim() -> str:
     moving = _less(_strategies("cvar", "moving")["vae_volatility"], "empirical", "cvar")
     return (
         "**In skfolio, long only, the least variance of `linear` mixed over β and that of "
-        f"Ledoit–Wolf moved {risk[0]}; on the last 30 % of dates {risk[1]}. Least CVaR by scenarios "
-        f"of `volatility` was on these {number(tail['cvar'])} % a date; it differed from the "
-        f"empirical prior's by {over_empirical}, from the vine's by {over_vine}, but over all dates "
-        f"on which prices move by {moving} from the empirical prior's.**"
+        f"Ledoit–Wolf moved {risk[0]}; on the last 30 % of dates {risk[1]}. Least CVaR by "
+        f"scenarios of `volatility` was on these {number(tail['cvar'])} % a date; it differed from "
+        f"the empirical prior's by {over_empirical}, from the vine's by {over_vine}, but over all "
+        f"dates on which prices move by {moving} from the empirical prior's.**"
     )
 
 
