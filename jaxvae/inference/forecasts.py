@@ -147,12 +147,20 @@ def generate_paths(
     n_assets: int,
     n_dates: int,
     number: int,
+    past: tuple[Any, Any] | None = None,
 ) -> Float[np.ndarray, "path date asset"]:
-    """Paths of returns, each date drawn given those drawn before it; members take turns. They start
-    without a past."""
+    """Paths of returns, each date drawn given those drawn before it; members take turns.
+
+    Args:
+        past: of a model that is told of it, the state of its recurrence and the last returns, which
+            the paths follow; None starts without a past.
+    """
     each = -(-number // len(fitted.seed))
+    recurrence = model.recurrence or WITHOUT_PAST
+    past = (recurrence.start(), np.full(n_assets, np.nan, np.float32)) if past is None else past
     sizes: Any = {"n_assets": n_assets, "n_dates": n_dates, "number": each}
-    drawn = ask(sample_paths, fitted, {"key": key}, own_draws=True, model=model, **sizes)
+    shared = {"key": key, "past": jax.tree.map(jnp.asarray, past)}
+    drawn = ask(sample_paths, fitted, shared, own_draws=True, model=model, **sizes)
     drawn = np.asarray(drawn, np.float64)
     return drawn.transpose(2, 0, 1, 3).reshape(-1, n_dates, n_assets)[:number]
 
@@ -161,16 +169,15 @@ def sample_paths(
     key: Key[Array, ""],
     model: Model,
     variables: Variables,
+    past: tuple[Any, Float[Array, " asset"]],
     n_assets: int,
     n_dates: int,
     number: int,
 ) -> Float[Array, "date path asset"]:
     """Returns of one member, a date at a time: z from its prior given what the date is told of the
     ones before, or the last date's z; x given z; and the state moved on by x."""
-    recurrence, zeros = model.recurrence or WITHOUT_PAST, jnp.zeros((number, n_assets), jnp.float32)
-    start = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), recurrence.start()
-    )
+    recurrence = model.recurrence or WITHOUT_PAST
+    state, last = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), past)
     nothing = make_batch(np.zeros((number, n_assets)))
     key_start, key_dates = jax.random.split(key)
     origin = jax.random.normal(key_start, (number, model.n_factors), jnp.float32)
@@ -188,7 +195,7 @@ def sample_paths(
         returns = density.sample(key_noise)
         return (jax.vmap(recurrence.advance)(state, returns), returns, factors), returns
 
-    _, drawn = jax.lax.scan(step, (start, zeros, origin), jax.random.split(key_dates, n_dates))
+    _, drawn = jax.lax.scan(step, (state, last, origin), jax.random.split(key_dates, n_dates))
     return drawn
 
 

@@ -17,50 +17,62 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxvae.models.cholesky import inverse
+from jaxvae.models.cholesky import cholesky, inverse, inverse_lower
 from jaxvae.models.model import Recurrence
+from jaxvae.models.student_t import log_student_t
 
 LEAST_SQUARE, LEAST_NOISE = 1e-3, 0.02
 FIRST_COMMUNALITY = 0.25
+FIRST_DATES = 20.0  # that the blank start is worth, in averages of products
 EM_STEPS = 2
+FORGETTING = 0.96  # of scores, a date
+SCORED_DF = 6.0
+REACTION = 0.7  # of variances to their averages, κ
 
 
 class Speeds(NamedTuple):
     """Dates after which a return weighs half, in each average of the memory.
 
-    squares: of squares and means. base: the place among them of the average that scales returns
-    before their products are averaged. products: of these products.
+    squares: of squares and means. products: of products of scaled returns, beside an average
+        over all dates.
     """
 
     squares: tuple[float, ...]
-    base: int
-    products: float
+    products: tuple[float, ...]
 
 
 class Memory(NamedTuple):
-    """Exponentially weighted averages of returns in standard units, and a factor analysis of them.
+    """Averages of returns in standard units, and a factor analysis of them.
 
-    products: of y yᵀ, y the returns over the root of their average square at the base speed.
-    loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to `products`.
+    dates: how many there have been.
+    products: of y yᵀ at each speed and, last, over all dates, y the returns over their scale.
+    products_scores: of each speed, how well it has forecast lately.
+    loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to the correlations that the scores favour.
     squares, means: of x² and x, asset by asset.
+    scores: as of `products`, of squares at each speed and, last, of the level, which is 1.
     """
 
-    products: Float[Array, "*rows asset asset"]
+    dates: Float[Array, "*rows"]
+    products: Float[Array, "*rows product_speed asset asset"]
+    products_scores: Float[Array, "*rows product_speed"]
     loadings: Float[Array, "*rows factor asset"]
     noise: Float[Array, "*rows asset"]
     squares: Float[Array, "*rows speed asset"]
     means: Float[Array, "*rows speed asset"]
+    scores: Float[Array, "*rows score"]
 
 
 class Past(NamedTuple):
-    """What a row is told of the dates before it: the memory but for its products, and the last
-    date's returns."""
+    """What a row is told of the dates before it: loadings, noise, squares, means and scores of the
+    memory, and the last date's returns with which of them were seen."""
 
     loadings: Float[Array, "*rows factor asset"]
     noise: Float[Array, "*rows asset"]
     squares: Float[Array, "*rows speed asset"]
     means: Float[Array, "*rows speed asset"]
+    scores: Float[Array, "*rows score"]
     last: Float[Array, "*rows asset"]
+    last_seen: Float[Array, "*rows asset"]
 
 
 def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
@@ -72,45 +84,123 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
     waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
     shape = (len(speeds.squares), n_assets)
     return Memory(
-        products=jnp.eye(n_assets, dtype=jnp.float32),
+        dates=jnp.zeros((), jnp.float32),
+        products=jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (len(speeds.products) + 1, 1, 1)),
+        products_scores=jnp.zeros(len(speeds.products) + 1, jnp.float32),
         loadings=jnp.asarray(waves, jnp.float32),
         noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY, jnp.float32),
         squares=jnp.ones(shape, jnp.float32),
         means=jnp.zeros(shape, jnp.float32),
+        scores=jnp.zeros(len(speeds.squares) + 1, jnp.float32),
     )
 
 
-def update(memory: Memory, returns: Float[Array, "*rows asset"], speeds: Speeds) -> Memory:
+def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> Memory:
     """The memory once a date's returns are known.
 
-    Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life). The factor analysis takes two steps
-    of EM (Rubin & Thayer 1982) from where it stood towards the new products, so that factors keep
-    their order and signs from date to date and their loadings drift. A missing return, NaN, leaves
-    its asset's averages as they are, and the products with it.
+    Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life), or by the number of dates, the
+    blank start worth twenty of them. Variances and correlations have a level that they return to,
+    1 and the average over all dates P∞:
+
+        v = 1 - κ + κ Σ_h w_h v_h,    S = Σ_h u_h [½ P_h + ½ P∞],    y = x / √v
+
+    where S's diagonal, which is how y² have been, is drawn to 1 as v is.
+
+    Weights w and u are the softmax of scores c ← δ c + ln p(x), p a Student-t of six degrees of
+    freedom with what the speed alone says: Bayes' rule with a forgetting factor (Raftery, Kárný &
+    Ettler 2010). The factor analysis takes two steps of EM (Rubin & Thayer 1982) from where it stood
+    towards S, and one of orthogonal iteration towards principal axes, so that factors keep their
+    order and signs from date to date, their loadings drift, and their posterior is close to
+    diagonal. A missing return, NaN, leaves its asset's averages as they are, and the products with
+    it, and counts in no score; nor does a date for which gaps have left a speed's products without
+    a density.
     """
-    decay = jnp.asarray(_decay(speeds.squares)[:, None], returns.dtype)
-    slow = float(_decay((speeds.products,))[0])
     seen = jnp.isfinite(returns)
-    columns, seen_columns = returns[..., None, :], seen[..., None, :]
-    base = memory.squares[..., speeds.base, :]
-    scaled = returns / jnp.sqrt(jnp.maximum(base, LEAST_SQUARE))
-    moved = slow * memory.products
-    moved += (1.0 - slow) * scaled[..., :, None] * scaled[..., None, :]
-    products = jnp.where(seen[..., :, None] & seen_columns, moved, memory.products)
+    known = jnp.where(seen, returns, 0.0)
+    variances = with_level(memory.squares) + LEAST_SQUARE
+    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(memory.scores) @ variances
+    scaled = known * jax.lax.rsqrt(blend)
+    decay = jnp.asarray(_decay(speeds.squares)[:, None], returns.dtype)
+    slow = jnp.asarray([*_decay(speeds.products), 1.0], returns.dtype)
+    slow = jnp.minimum(slow, 1.0 - 1.0 / (FIRST_DATES + memory.dates + 1.0))[:, None, None]
+    both = seen[:, None] & seen[None, :]
+    products = _blend(slow, memory.products, (scaled[:, None] * scaled[None, :])[None])
+    products = jnp.where(both[None], products, memory.products)
+    latest = _joint_score(_with_all_dates(memory.products), scaled, seen)
+    products_scores = _moved(memory.products_scores, latest)
+    weights = jax.nn.softmax(products_scores)
+    correlations = _with_unit_level(jnp.einsum("h,hab->ab", weights, _with_all_dates(products)))
     loadings, noise = memory.loadings, memory.noise
     for _ in range(EM_STEPS):
-        loadings, noise = _em_step(products, loadings, noise)
+        loadings, noise = _em_step(correlations, loadings, noise)
+    loadings = _towards_principal_axes(loadings, noise)
+    squares = _blend(decay, memory.squares, (known * known)[None])
+    means = _blend(decay, memory.means, known[None])
     return Memory(
+        memory.dates + 1.0,
         products,
+        products_scores,
         loadings,
         noise,
-        jnp.where(seen_columns, _blend(decay, memory.squares, columns * columns), memory.squares),
-        jnp.where(seen_columns, _blend(decay, memory.means, columns), memory.means),
+        jnp.where(seen[None], squares, memory.squares),
+        jnp.where(seen[None], means, memory.means),
+        _moved(memory.scores, _score(variances, known, seen)),
     )
+
+
+def with_level(squares: Float[Array, "*rows speed asset"]) -> Float[Array, "*rows score asset"]:
+    """Average squares at each speed and, last, 1: what standard units are on average."""
+    return jnp.concatenate([squares, jnp.ones_like(squares[..., :1, :])], axis=-2)
+
+
+def _with_unit_level(products: Float[Array, "asset asset"]) -> Float[Array, "asset asset"]:
+    """The same correlations with variances 1 - κ + κ d, d the diagonal."""
+    diagonal = jnp.diagonal(products)
+    scale = jnp.sqrt((1.0 - REACTION + REACTION * diagonal) / diagonal)
+    return scale[:, None] * products * scale[None, :]
+
+
+def _with_all_dates(products: Float[Array, "score asset asset"]) -> Array:
+    """½ P_h + ½ P∞."""
+    return 0.5 * products + 0.5 * products[-1:]
+
+
+def _moved(
+    scores: Float[Array, " score"], latest: Float[Array, " score"]
+) -> Float[Array, " score"]:
+    known = jnp.where(jnp.all(jnp.isfinite(latest)), latest, 0.0)
+    return FORGETTING * scores + known - jnp.mean(known)
+
+
+def _score(
+    variances: Float[Array, "score asset"], returns: Float[Array, " asset"], seen: Array
+) -> Float[Array, " score"]:
+    """Log density of a date under each speed's variances, summed over the assets seen."""
+    scales = variances * (SCORED_DF - 2.0) / SCORED_DF
+    df = jnp.full_like(scales, SCORED_DF)
+    cells = log_student_t(df, jnp.ones_like(df), jnp.log(scales), returns[None] ** 2 / scales)
+    return jnp.sum(jnp.where(seen[None], cells, 0.0), axis=-1)
+
+
+def _joint_score(
+    products: Float[Array, "score asset asset"], scaled: Float[Array, " asset"], seen: Array
+) -> Float[Array, " score"]:
+    """Log density of a date under each speed's correlations; an asset that is not seen counts as
+    one apart, of variance 1, at its mean."""
+    unit = jnp.eye(len(seen), dtype=scaled.dtype)[None]
+    both = seen[:, None] & seen[None, :]
+    root = cholesky(jnp.where(both[None], products, unit))
+    residual = jnp.einsum("hab,b->ha", inverse_lower(root), scaled)
+    log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    n_seen = jnp.sum(seen).astype(scaled.dtype)
+    df = jnp.full(len(products), SCORED_DF, scaled.dtype)
+    log_scales = log_determinant + n_seen * np.log((SCORED_DF - 2.0) / SCORED_DF)
+    distance = jnp.sum(residual**2, axis=-1) * SCORED_DF / (SCORED_DF - 2.0)
+    return log_student_t(df, n_seen[None], log_scales, distance)
 
 
 def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
-    """The memory as what a date is told of those before it: a `Past`, flatten."""
+    """The memory as what a date is told of those before it: a `Past`, made flat."""
 
     def start() -> Memory:
         return blank(speeds, n_factors, n_assets)
@@ -126,48 +216,72 @@ def recall(
 ) -> Float[np.ndarray, "date condition"]:
     """What every date of a panel in standard units is told of the earlier ones, oldest first.
 
-    The first date has a state without a past, and zeros for the last returns, as where one is
-    missing.
+    The first date has a state without a past, and is told that no return was seen before.
     """
-    return np.asarray(_recall(jnp.asarray(values, jnp.float32), past), np.float64)
+    told, _ = _recall(jnp.asarray(values, jnp.float32), past)
+    return np.asarray(told, np.float64)
+
+
+def resume(
+    values: Float[np.ndarray, "date asset"], past: Recurrence
+) -> tuple[Any, Float[Array, " asset"]]:
+    """The state after the last date of a panel in standard units, and its last returns."""
+    standard = jnp.asarray(values, jnp.float32)
+    return _recall(standard, past)[1], standard[-1]
 
 
 @functools.partial(jax.jit, static_argnames="past")
-def _recall(values: Float[Array, "date asset"], past: Recurrence) -> Float[Array, "date condition"]:
-    def body(state: Any, last: Array) -> tuple[Any, Array]:
-        state = past.advance(state, last)
-        return state, past.conditions(state, jnp.where(jnp.isfinite(last), last, 0.0))
+def _recall(
+    values: Float[Array, "date asset"], past: Recurrence
+) -> tuple[Float[Array, "date condition"], Any]:
+    """What each date is told, and the state after the last."""
 
-    first = past.start()
-    _, later = jax.lax.scan(body, first, values[:-1])
-    return jnp.concatenate([past.conditions(first, jnp.zeros_like(values[0]))[None], later])
+    def body(carry: tuple[Any, Array], returns: Array) -> tuple[tuple[Any, Array], Array]:
+        state, last = carry
+        return (past.advance(state, returns), returns), past.conditions(state, last)
+
+    first = past.start(), jnp.full_like(values[0], jnp.nan)
+    (state, _), told = jax.lax.scan(body, first, values)
+    return told, state
 
 
-def flatten(memory: Memory, last: Float[Array, "*rows asset"]) -> Float[Array, "*rows condition"]:
+def flatten(memory: Memory, last: Float[Array, " asset"]) -> Float[Array, " condition"]:
     """A row's conditions as one vector."""
-    *rows, _ = last.shape
-    parts = (memory.loadings, memory.noise, memory.squares, memory.means, last)
-    return jnp.concatenate([part.reshape(*rows, -1) for part in parts], axis=-1)
+    seen = jnp.isfinite(last)
+    past = Past(
+        memory.loadings,
+        memory.noise,
+        memory.squares,
+        memory.means,
+        memory.scores,
+        jnp.where(seen, last, 0.0),
+        seen.astype(last.dtype),
+    )
+    return jnp.concatenate([part.ravel() for part in past])
 
 
 def unflatten(
     conditions: Float[Array, "row condition"], speeds: Speeds, n_factors: int, n_assets: int
 ) -> Past:
     """What `flatten` has put together."""
-    n_rows, n_speeds = conditions.shape[0], len(speeds.squares)
-    counts = (n_factors, 1, n_speeds, n_speeds, 1)
-    ends = np.cumsum(counts)[:-1] * n_assets
-    parts = [
-        part.reshape(n_rows, count, n_assets)
-        for part, count in zip(jnp.split(conditions, ends, axis=-1), counts, strict=True)
-    ]
-    loadings, noise, squares, means, last = parts
-    return Past(loadings, noise[:, 0], squares, means, last[:, 0])
+    shapes = _shapes(speeds, n_factors, n_assets)
+    ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
+    parts = jnp.split(conditions, ends, axis=-1)
+    rows = len(conditions)
+    return Past(*(part.reshape(rows, *shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
 def size(speeds: Speeds, n_factors: int, n_assets: int) -> int:
     """Numbers that `flatten` gives a row."""
-    return (n_factors + 2 * len(speeds.squares) + 2) * n_assets
+    return int(sum(np.prod(shape) for shape in _shapes(speeds, n_factors, n_assets)))
+
+
+def _shapes(speeds: Speeds, n_factors: int, n_assets: int) -> Past:
+    """Of a row's parts."""
+    n_speeds, each = len(speeds.squares), (n_assets,)
+    by_speed: Any = (n_speeds, n_assets)
+    shapes: Any = ((n_factors, n_assets), each, by_speed, by_speed, (n_speeds + 1,), each, each)
+    return Past(*shapes)
 
 
 def _em_step(
@@ -195,10 +309,23 @@ def _em_step(
     return loadings, jnp.maximum(diagonal - explained, LEAST_NOISE)
 
 
+def _towards_principal_axes(
+    loadings: Float[Array, "*rows factor asset"], noise: Float[Array, "*rows asset"]
+) -> Float[Array, "*rows factor asset"]:
+    """Qᵀ Λ with Q R = I + Λ Ψ⁻¹ Λᵀ, by CholeskyQR: a step of orthogonal iteration (Golub & Van Loan
+    2013, 8.2.4), which ends where that matrix, the posterior precision of factors, is diagonal."""
+    weighted = loadings / noise[..., None, :]
+    information = jnp.einsum("...ka,...la->...kl", weighted, loadings)
+    unit = jnp.eye(loadings.shape[-2], dtype=loadings.dtype)
+    precision = information + jnp.broadcast_to(unit, information.shape)
+    root = cholesky(jnp.einsum("...kl,...lm->...km", precision, precision))
+    rotation = jnp.einsum("...kl,...ml->...km", precision, inverse_lower(root))
+    return jnp.einsum("...kl,...ka->...la", rotation, loadings)
+
+
 def _decay(half_lives: tuple[float, ...]) -> np.ndarray:
     return 0.5 ** (1.0 / np.asarray(half_lives))
 
 
 def _blend(decay: Array, old: Array, new: Array) -> Array:
-    weight = decay.reshape((1,) * (old.ndim - decay.ndim) + decay.shape)
-    return weight * old + (1.0 - weight) * new
+    return decay * old + (1.0 - decay) * new

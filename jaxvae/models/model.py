@@ -67,7 +67,7 @@ class Recurrence(NamedTuple):
     start() -> state of a panel without a past
     advance(state, returns) -> state once a date's returns are known; NaN marks a missing one
     conditions(state, returns) -> what the next date's row is told: a vector of the state and of the
-        last returns, 0 where one is missing
+        last returns, NaN where one is missing
     """
 
     start: Callable[[], Any]

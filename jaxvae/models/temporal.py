@@ -17,10 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxvae.errors import OptionError, check_options, option
+from jaxvae.errors import check_options, option
 from jaxvae.models.distributions import Gaussian
 from jaxvae.models.likelihoods import FIRST_DF, FIRST_VOLATILITY, degrees_of_freedom
-from jaxvae.models.memory import LEAST_SQUARE, Past, Speeds, recurrence, size, unflatten
+from jaxvae.models.memory import (
+    LEAST_SQUARE,
+    REACTION,
+    Past,
+    Speeds,
+    recurrence,
+    size,
+    unflatten,
+    with_level,
+)
 from jaxvae.models.model import Batch, Facts, Family, Model, Variables, factors_used, in_use
 from jaxvae.models.student_t import IndependentT
 
@@ -37,8 +46,7 @@ class Context(NamedTuple):
     """What the dates before a row's say of it.
 
     loadings, noise: W and diag Ψ of its scaled returns. log_scale: s, of each asset.
-    log_variance: of the prior of each return factor. features: of the panel's volatility.
-    expected: the mean of the prior.
+    log_variance, expected: of the prior of each factor. features: of the panel's volatility.
     """
 
     loadings: Float[Array, "row factor asset"]
@@ -49,12 +57,20 @@ class Context(NamedTuple):
     expected: Float[Array, "row factor"]
 
 
+class OwnOfAsset(NamedTuple):
+    """What an asset has beside what all share: rows of one matrix, which decay draws to 0."""
+
+    log_noise: Float[Array, " asset"]
+    volatility: Float[Array, " asset"]
+    log_df: Float[Array, " asset"]
+    bias: Float[Array, " asset"]
+
+
 class Start(NamedTuple):
     """Where a parameter starts, and how far it is expected to go from there.
 
     The optimiser moves deviations, parameter = start + reach · deviation, and weight decay draws
-    them to zero: a parameter that the data say little of stays at its start. Each deviation has one
-    axis more, first, so that decay takes it for a matrix.
+    those of matrices to zero: loadings that the data say little of stay at their start.
     """
 
     value: np.ndarray
@@ -65,21 +81,26 @@ class Start(NamedTuple):
 class TemporalConfig(Family):
     """The temporal VAE.
 
-        x_a = exp(½ (s_a + l_a z_1)) [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
-        z_k ~ N(φ_k m_k, σ_k²),    k = 2 … K;    z_1 ~ N(φ_1 m_1, 1)
+        x_a = exp(½ (s_a + l_a z_1 - ½ l_a²)) [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
+        z_k ~ N(φ_k m_k, (1 - φ_k²) σ_k²),    k = 1 … K,    σ_1 = 1
 
-    with m the encoder's mean of the last date's factors, |φ_k| < 1, and
+    with m the encoder's mean of the last date's factors, |φ_k| < 1, ε of unit variance, so that
+    x_a - b_a has the variance exp(s_a) (Σ_k W_ka² σ_k² + Ψ_a) where φ = 0, and
 
-        s_a    level + Σ_h [a_h (ln v_ah - ln v_h) + b_h ln v_h + c_h (e_ah - e_h) + d_h e_h]
+        s_a    ln [1 - κ + κ Σ_h w_ah v_ah] + level
+                   + Σ_h [a_h (ln v_ah - ln v_h) + b_h ln v_h + c_h (e_ah - e_h) + d_h e_h]
+        w_a    softmax over speeds, and the level v = 1, of  u_h + u_ah + τ (score of h)
         ln σ²  a linear readout of ln v_h and e_h
         W      g_k Λ_k + V_k
         ln Ψ   r ln Ψ' + n_a,    Ψ' the memory's noise and the loadings of factors not in use
 
     where v_ah and e_ah are the memory's average squares and means at speed h (without a: averaged
-    over assets), Λ and Ψ' its factor analysis, and every other letter is learned. Negative d_h let
-    losses raise volatility more than gains. The model starts as a volatility that is the base
-    speed's average and a factor analysis of the recent past, from which weight decay lets it go
-    where the data insist; g = r = a = b = c = d = 0 makes it static.
+    over assets), Λ and Ψ' its factor analysis, scores how well each speed has forecast lately, and
+    every other letter is learned. Negative d_h let losses raise volatility more than gains. Each
+    variance returns to its level, as in a GARCH(1,1), which τ = a = b = c = d = 0 and one speed
+    make it: ω + α x² + β σ² with κ = α/(1-β) and β the decay of that speed. The model starts at the
+    memory's own forecast, κ = .7 and τ = 1, from which weight decay lets loadings and what is an
+    asset's own go where the data insist; κ = τ = g = r = a = b = c = d = 0 makes it static.
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
@@ -88,9 +109,7 @@ class TemporalConfig(Family):
         n_factors: K.
         half_lives: dates after which a return weighs half, in each of the memory's averages of
             squares and means.
-        base: the place among them of the average that scales returns before their products are
-            averaged.
-        products: half-life of the average of these products.
+        products: the same, in its averages of products of returns, beside one over all dates.
 
     Raises:
         OptionError: a setting of another type or beyond its limits.
@@ -98,17 +117,14 @@ class TemporalConfig(Family):
 
     n_factors: int = option(5, "", least=2)
     half_lives: tuple[float, ...] = option((1.0, 5.0, 20.0, 60.0, 250.0), "", above=0.0)
-    base: int = option(3, "", least=0)
-    products: float = option(70.0, "", above=0.0)
+    products: tuple[float, ...] = option((10.0, 30.0, 100.0), "", above=0.0)
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.base >= len(self.half_lives):
-            raise OptionError("base", f"{self.base} is no place in {self.half_lives}")
 
     @property
     def speeds(self) -> Speeds:
-        return Speeds(self.half_lives, self.base, self.products)
+        return Speeds(self.half_lives, self.products)
 
     def build(self, n_assets: int) -> Model:
         return _temporal_vae(self, n_assets)
@@ -143,7 +159,8 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
     ) -> tuple[Gaussian, Variables]:
         del training
         values = settled(variables)
-        posterior = _posterior(values, batch.values, read_context(values, batch))
+        context = read_context(values, batch)
+        posterior = _posterior(values, batch.values, batch.observed, context)
         return in_use(variables, posterior), variables
 
     def decode(
@@ -160,9 +177,7 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         del factors
         values = settled(variables)
         context = read_context(values, batch)
-        unit = jnp.zeros_like(context.log_variance[:, :1])
-        log_variance = jnp.concatenate([unit, context.log_variance], axis=-1)
-        return Gaussian(context.expected, log_variance)
+        return Gaussian(context.expected, context.log_variance)
 
     return Model(
         config.n_factors,
@@ -185,15 +200,24 @@ def _context(variables: Variables, past: Past) -> Context:
     log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
     context = Context(
         loadings=used * kept,
-        noise=jnp.exp(log_noise + decoder["log_noise"][None, :]) + LEAST_NOISE,
+        noise=jnp.exp(log_noise + OwnOfAsset(*decoder["own"]).log_noise[None, :]) + LEAST_NOISE,
         log_scale=log_scale,
-        log_variance=features @ parameters["prior"]["log_variance"],
+        log_variance=_prior_log_variance(parameters["prior"], features),
         features=features,
         expected=jnp.zeros((len(features), len(variables.factor_mask)), features.dtype),
     )
-    last = _posterior(variables, past.last, context).mean
+    last = _posterior(variables, past.last, past.last_seen, context).mean
     persistence = jnp.tanh(parameters["prior"]["persistence"])
     return context._replace(expected=persistence[None, :] * factors_used(variables, last) * last)
+
+
+def _prior_log_variance(
+    parameters: Any, features: Float[Array, "row feature"]
+) -> Float[Array, "row factor"]:
+    """ln [(1 - φ²) σ²], by which a factor that remembers varies no more than one that does not."""
+    moved = features @ parameters["log_variance"]
+    left = jnp.log1p(-(jnp.tanh(parameters["persistence"]) ** 2))
+    return left[None, :] + jnp.pad(moved, ((0, 0), (1, 0)))
 
 
 def _log_scale(
@@ -204,23 +228,39 @@ def _log_scale(
     common = jnp.mean(squares, axis=-1), jnp.mean(past.means, axis=-1)
     own = squares - common[0][..., None], past.means - common[1][..., None]
     features = jnp.concatenate(common, axis=-1)
-    scale = parameters["level"] + features @ parameters["common"]
-    own_scale = jnp.einsum("rha,h->ra", jnp.concatenate(own, axis=1), parameters["own"])
-    return features, own_scale + scale[:, None]
+    of_common, of_own = parameters["readout"]
+    scale = parameters["level"] + features @ of_common
+    own_scale = jnp.einsum("rha,h->ra", jnp.concatenate(own, axis=1), of_own)
+    return features, own_scale + scale[:, None] + _log_blend(parameters, past)
+
+
+def _log_blend(parameters: Any, past: Past) -> Float[Array, "row asset"]:
+    """ln [1 - κ + κ Σ_h w_ah v_ah]."""
+    bias = parameters["weight"][:, None] + parameters["own_weight"]
+    trust = parameters["trust"] * past.scores
+    weights = jax.nn.softmax(trust[..., None] + bias[None], axis=1)
+    reaction = jax.nn.sigmoid(parameters["reaction"])
+    blend = jnp.sum(weights * with_level(past.squares), axis=1)
+    return jnp.log(jnp.maximum(1.0 - reaction + reaction * blend, LEAST_SQUARE))
 
 
 def _posterior(
-    variables: Variables, returns: Float[Array, "row asset"], context: Context
+    variables: Variables,
+    returns: Float[Array, "row asset"],
+    seen: Float[Array, "row asset"],
+    context: Context,
 ) -> Gaussian:
     """q(z | x, the past): the surprise in volatility from a small perceptron on how large factors
-    and residuals are, the return factors from a least-squares fit of the scaled returns."""
+    and residuals are, the return factors from a least-squares fit of the scaled returns; both of
+    the cells that are seen."""
     parameters = variables.parameters["encoder"]
     scaled = returns * jnp.exp(-0.5 * context.log_scale)
-    mean, information = _least_squares(scaled, context)
+    mean, information = _least_squares(scaled, seen, context)
     residual = scaled - jnp.einsum("rk,rka->ra", mean, context.loadings)
+    share = seen / jnp.maximum(jnp.sum(seen, axis=-1, keepdims=True), 1.0)
     sizes = [
-        jnp.mean(residual**2 / context.noise, axis=-1),
-        jnp.mean(jnp.abs(residual) / jnp.sqrt(context.noise), axis=-1) ** 2,
+        jnp.sum(share * residual**2 / context.noise, axis=-1),
+        jnp.sum(share * jnp.abs(residual) / jnp.sqrt(context.noise), axis=-1) ** 2,
         jnp.mean(mean**2, axis=-1),
     ]
     inputs = jnp.concatenate(
@@ -229,7 +269,9 @@ def _posterior(
     hidden = jnp.tanh(inputs @ parameters["hidden"] + parameters["hidden_bias"][None, :])
     surprise = inputs @ parameters["skip"] + hidden @ parameters["out"]
     surprise += parameters["out_bias"][None, :]
-    moved = jnp.mean(variables.parameters["decoder"]["volatility"]) * surprise[:, :1]
+    decoder = variables.parameters["decoder"]
+    mean_volatility = decoder["volatility"] + jnp.mean(OwnOfAsset(*decoder["own"]).volatility)
+    moved = mean_volatility * (surprise[:, :1] - 0.5 * mean_volatility)
     shrunk = mean * jnp.exp(-0.5 * moved) * jax.nn.sigmoid(parameters["shrinkage"])[None, :]
     spread = parameters["log_variance"][None, :] - jnp.log(information)
     return Gaussian(
@@ -239,15 +281,15 @@ def _posterior(
 
 
 def _least_squares(
-    scaled: Float[Array, "row asset"], context: Context
+    scaled: Float[Array, "row asset"], seen: Float[Array, "row asset"], context: Context
 ) -> tuple[Float[Array, "row factor"], Float[Array, "row factor"]]:
     """(P + W Ψ⁻¹ Wᵀ)⁻¹ W Ψ⁻¹ y with P the prior's precision, and the matrix's diagonal.
 
     By conjugate gradients scaled by that diagonal (Hestenes & Stiefel 1952), a few steps: near
     orthogonal loadings need few, and no matrix of a row is formed.
     """
-    weighted = context.loadings / context.noise[:, None, :]
-    precision = jnp.exp(-context.log_variance)
+    weighted = context.loadings * (seen / context.noise)[:, None, :]
+    precision = jnp.exp(-context.log_variance[:, 1:])
     diagonal = precision + jnp.sum(weighted * context.loadings, axis=-1)
 
     def curvature(factors: Float[Array, "row factor"]) -> Float[Array, "row factor"]:
@@ -275,11 +317,14 @@ def _observation(
 ) -> IndependentT:
     parameters = variables.parameters["decoder"]
     factors = factors * variables.factor_mask[None, :]
-    log_scale = context.log_scale + factors[:, :1] * parameters["volatility"][None, :]
+    own = OwnOfAsset(*parameters["own"])
+    volatility = (parameters["volatility"] + own.volatility)[None, :]
+    log_scale = context.log_scale + volatility * (factors[:, :1] - 0.5 * volatility)
     mean = jnp.einsum("rk,rka->ra", factors[:, 1:], context.loadings)
-    mean = jnp.exp(0.5 * log_scale) * mean + parameters["bias"][None, :]
-    df = degrees_of_freedom(parameters["log_df"])[None, :]
-    return IndependentT(mean, log_scale + jnp.log(context.noise), df)
+    mean = jnp.exp(0.5 * log_scale) * mean + own.bias[None, :]
+    df = degrees_of_freedom(parameters["log_df"] + own.log_df)[None, :]
+    log_noise = jnp.log(context.noise) - jnp.log(df / (df - 2.0))
+    return IndependentT(mean, log_scale + log_noise, df)
 
 
 def _starts(config: TemporalConfig, n_assets: int) -> Any:
@@ -289,19 +334,22 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
     speeds, n_returns = config.speeds, config.n_factors - 1
     n_speeds = len(speeds.squares)
     n_features, n_inputs = 2 * n_speeds, 3 + 2 * n_speeds
-    base = np.eye(n_features)[speeds.base]
     # Fisher information of n residuals on the first factor, and what their fit leaves of them.
     information = 0.5 * n_assets * FIRST_VOLATILITY**2
     slope = information / (1.0 + information) / FIRST_VOLATILITY
     left = max(n_assets - n_returns, 1) / n_assets
     surprise = np.zeros((n_inputs, 2))
     surprise[0, 0] = slope
-    bias = np.array([-slope * np.log(left), -np.log(1.0 + information)])
+    level = np.log(left) - 0.5 * FIRST_VOLATILITY**2
+    bias = np.array([-slope * level, -np.log(1.0 + information)])
     return {
         "scale": {
             "level": Start(np.zeros(()), SHARED),
-            "common": Start(base, SHARED),
-            "own": Start(base, SHARED),
+            "reaction": Start(np.full((), np.log(REACTION / (1.0 - REACTION))), SHARED),
+            "trust": Start(np.ones(()), SHARED),
+            "weight": Start(np.zeros(n_speeds + 1), SHARED),
+            "own_weight": Start(np.zeros((n_speeds + 1, n_assets)), BY_ASSET),
+            "readout": Start(np.zeros((2, n_features)), SHARED),
         },
         "prior": {
             "persistence": Start(np.zeros(config.n_factors), SHARED),
@@ -311,10 +359,9 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
             "gain": Start(np.ones(n_returns), BY_ASSET),
             "loadings": Start(np.zeros((n_returns, n_assets)), MATRIX),
             "noise_slope": Start(np.ones(()), SHARED),
-            "log_noise": Start(np.zeros(n_assets), BY_ASSET),
-            "volatility": Start(np.full(n_assets, FIRST_VOLATILITY), BY_ASSET),
-            "log_df": Start(np.full(n_assets, np.log(FIRST_DF - 2.0)), SHARED),
-            "bias": Start(np.zeros(n_assets), BY_ASSET),
+            "volatility": Start(np.full((), FIRST_VOLATILITY), SHARED),
+            "log_df": Start(np.full((), np.log(FIRST_DF - 2.0)), SHARED),
+            "own": Start(np.zeros((len(OwnOfAsset._fields), n_assets)), BY_ASSET),
         },
         "encoder": {
             "hidden": Start(np.zeros((n_inputs, HIDDEN)), SHARED),
@@ -331,12 +378,12 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
 def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
     """No deviation from the start, but in the encoder's perceptron, which would else never move."""
     parameters = jax.tree.map(
-        lambda start: jnp.zeros((1, *start.value.shape), jnp.float32),
+        lambda start: jnp.zeros(start.value.shape, jnp.float32),
         starts,
         is_leaf=lambda leaf: isinstance(leaf, Start),
     )
     encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
-    first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[1] ** -0.5
+    first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[0] ** -0.5
     return {**parameters, "encoder": {**encoder, "hidden": first}}
 
 
@@ -344,6 +391,6 @@ def values_of(parameters: Any, starts: Any) -> Any:
     """The parameters themselves, start + reach · deviation."""
 
     def value(deviation: Array, start: Start) -> Array:
-        return jnp.asarray(start.value, deviation.dtype) + start.reach * deviation[0]
+        return jnp.asarray(start.value, deviation.dtype) + start.reach * deviation
 
     return jax.tree.map(value, parameters, starts)

@@ -88,6 +88,7 @@ def clustering(
         prepared.panel.n_assets,
         len(data) + BURN_IN,
         PATHS,
+        prepared.past,
     )
     generated = [squares_autocorrelation(path[BURN_IN:]) for path in paths]
     return {"data": squares_autocorrelation(data), "vae_ensemble": np.mean(generated, axis=0)}

@@ -20,6 +20,7 @@ from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate_members
 from jaxvae.inference.members import fitted_members
 from jaxvae.models.distributions import Distribution
+from jaxvae.models.memory import resume
 from jaxvae.models.model import Batch, Model, make_batch
 from jaxvae.study.conditions import (
     fit_conditions,
@@ -58,6 +59,13 @@ class Prepared(NamedTuple):
     model: Model
     covariates: list[str]
     covariate_scaler: Scaler
+
+    @property
+    def past(self) -> tuple[Any, Any] | None:
+        """The state of the model's recurrence after the last date of `fit`, and its returns; None
+        of a model that is not told of the past."""
+        recurrence = self.model.recurrence
+        return None if recurrence is None else resume(self.values[self.split.fit], recurrence)
 
 
 class Choice(NamedTuple):

@@ -357,7 +357,7 @@ def test_forecasts_are_the_filters_on_every_date_and_the_next():
 def test_paths_remember_as_the_factors_do():
     """Cov(x_t, x_{t+1}) = W diag(φ) Wᵀ."""
     model, variables = MODELS["smoother"], member("smoother")
-    run = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5))
+    run = jax.jit(sample_paths, static_argnums=(1, 4, 5, 6))
     drawn = np.asarray(run(jax.random.key(7), model, variables, N_ASSETS, 40, 2000))
     loadings, bias, noise, phi = (np.asarray(part) for part in PARAMETERS)
     centred = drawn - bias

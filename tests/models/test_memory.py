@@ -3,20 +3,25 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import softmax
+from scipy.stats import multivariate_t
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.models.memory import (
+    Past,
     Speeds,
     _em_step,
+    _recall,
     blank,
     flatten,
     recall,
     recurrence,
+    resume,
     size,
     unflatten,
 )
 
-SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), 1, 30.0), 2, 5
+SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
 PAST = recurrence(SPEEDS, N_FACTORS, N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
 
@@ -31,25 +36,56 @@ def em(products, loadings, noise):
     return loadings, noise
 
 
+def towards_axes(loadings, noise):
+    """A step of orthogonal iteration, by QR."""
+    precision = np.eye(len(loadings)) + (loadings / noise) @ loadings.T
+    rotation, triangle = np.linalg.qr(precision)
+    return (rotation * np.sign(np.diag(triangle))).T @ loadings
+
+
+def densities(scale_matrices, row, seen):
+    """Log density of a date, t with six degrees of freedom and these covariances."""
+    where, mean = np.ix_(seen, seen), np.zeros(seen.sum())
+    if not seen.any():
+        return np.zeros(len(scale_matrices))
+    return np.array(
+        [multivariate_t(mean, c[where] * 4 / 6, 6).logpdf(row[seen]) for c in scale_matrices]
+    )
+
+
 def by_hand(values):
     """Conditions of each date, and of the one after the last."""
-    fast, slow = 0.5 ** (1 / np.array(SPEEDS.squares))[:, None], 0.5 ** (1 / SPEEDS.products)
-    products, loadings, noise, squares, means = (
-        np.array(part, np.float64) for part in blank(SPEEDS, N_FACTORS, N_ASSETS)
-    )
-    rows, last = [], np.zeros(N_ASSETS)
-    for row in [*values, None]:
-        parts = (loadings, noise, squares, means, last)
+    fast, slow = (0.5 ** (1 / np.array(half)) for half in SPEEDS)
+    now = blank(SPEEDS, N_FACTORS, N_ASSETS)._asdict()
+    now = {name: np.array(part, np.float64) for name, part in now.items()}
+    rows, row, seen = [], np.zeros(N_ASSETS), np.zeros(N_ASSETS)
+    for date, returns in enumerate([*values, None]):
+        parts = (*(now[name] for name in Past._fields[:5]), row, seen)
         rows.append(np.concatenate([part.ravel() for part in parts]))
-        if row is None:
+        if returns is None:
             return np.array(rows)
-        seen, last = np.isfinite(row), np.nan_to_num(row)
-        scaled = last / np.sqrt(np.maximum(squares[SPEEDS.base], 1e-3))
-        moved = slow * products + (1 - slow) * np.outer(scaled, scaled)
-        products = np.where(np.outer(seen, seen), moved, products)
-        loadings, noise = em(products, loadings, noise)
-        squares = np.where(seen, fast * squares + (1 - fast) * last**2, squares)
-        means = np.where(seen, fast * means + (1 - fast) * last, means)
+        seen, row = np.isfinite(returns), np.nan_to_num(returns)
+        variances = np.vstack([now["squares"], np.ones(N_ASSETS)]) + 1e-3
+        scaled = row / np.sqrt(0.3 + 0.7 * softmax(now["scores"]) @ variances)
+        single = [
+            sum(densities([np.eye(1) * v], row[[a]], seen[[a]])[0] for a, v in enumerate(each))
+            for each in variances
+        ]
+        joint = densities(0.5 * now["products"] + 0.5 * now["products"][-1:], scaled, seen)
+        for name, latest in (("scores", np.array(single)), ("products_scores", joint)):
+            now[name] = 0.96 * now[name] + latest - latest.mean()
+        decay = np.minimum([*slow, 1.0], 1 - 1 / (20 + date + 1))[:, None, None]
+        moved = decay * now["products"] + (1 - decay) * np.outer(scaled, scaled)
+        now["products"] = np.where(np.outer(seen, seen), moved, now["products"])
+        both = 0.5 * now["products"] + 0.5 * now["products"][-1:]
+        target = np.einsum("h,hab->ab", softmax(now["products_scores"]), both)
+        scale = np.sqrt(0.3 / np.diag(target) + 0.7)
+        target *= np.outer(scale, scale)
+        now["loadings"], now["noise"] = em(target, now["loadings"], now["noise"])
+        now["loadings"] = towards_axes(now["loadings"], now["noise"])
+        for name, latest in (("squares", row**2), ("means", row)):
+            blended = fast[:, None] * now[name] + (1 - fast[:, None]) * latest
+            now[name] = np.where(seen, blended, now[name])
     raise AssertionError
 
 
@@ -75,9 +111,9 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     still[-2, 2] = 1.0
     found, expected = recall(still, PAST), by_hand(still)[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    noise = unflatten(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS).noise[:, 2]
-    assert noise[-2] == jnp.float32(0.02)
-    assert noise[-1] > 1.0
+    start = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    products = start.products[0].at[2, 2].set(0.0)
+    assert _em_step(products, start.loadings, start.noise)[1][2] == jnp.float32(0.02)
 
 
 def test_first_date_is_told_nothing():
@@ -92,7 +128,8 @@ def test_first_date_is_told_nothing():
 def test_flat_and_unfold_are_inverse():
     memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
     again = unflatten(flatten(memory, jnp.arange(5.0))[None], SPEEDS, N_FACTORS, N_ASSETS)
-    for part, known in zip(again, (*memory[1:], jnp.arange(5.0)), strict=True):
+    kept = [getattr(memory, name) for name in Past._fields[:5]]
+    for part, known in zip(again, (*kept, jnp.arange(5.0), jnp.ones(5)), strict=True):
         np.testing.assert_array_equal(part[0], known)
 
 
@@ -116,13 +153,43 @@ def test_no_condition_looks_ahead():
     values = jnp.asarray(VALUES[:8], jnp.float32)
 
     def conditions(values):
-        from jaxvae.models.memory import _recall
-
-        return jnp.sum(_recall(values, PAST) ** 2, axis=1)
+        return jnp.sum(_recall(values, PAST)[0] ** 2, axis=1)
 
     slopes = np.abs(np.asarray(jax.jacobian(conditions)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
     assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
+
+
+def test_factors_turn_to_principal_axes_and_stay():
+    """Where the past stands still Λ Ψ⁻¹ Λᵀ ends diagonal, largest first."""
+    rng = np.random.default_rng(2)
+    planted = np.array([[0.8, 0.7, 0.6, 0.3, 0.2], [-0.1, -0.2, 0.3, 0.7, 0.6]])
+    values = rng.normal(size=(600, 2)) @ planted + 0.7 * rng.normal(size=(600, N_ASSETS))
+    memory, _ = resume(values / values.std(axis=0), PAST)
+    loadings, noise = np.asarray(memory.loadings), np.asarray(memory.noise)
+    information = (loadings / noise) @ loadings.T
+    assert information[0, 0] > information[1, 1] > 0.1
+    assert abs(information[0, 1]) < 0.1 * information[1, 1]
+
+
+def test_scores_favour_what_forecasts():
+    """The level on noise, a fast average after volatility has jumped."""
+    rng = np.random.default_rng(4)
+    noise = rng.normal(size=(400, N_ASSETS))
+    calm, _ = resume(noise, PAST)
+    assert np.argmax(calm.scores) == len(SPEEDS.squares)
+    jumped, _ = resume(np.vstack([noise, 6.0 * rng.normal(size=(8, N_ASSETS))]), PAST)
+    assert np.argmax(jumped.scores) < len(SPEEDS.squares) - 1
+
+
+def test_products_that_gaps_leave_without_a_density_count_in_no_score():
+    """Assets that are never seen together have products that are no covariance."""
+    holed = np.random.default_rng(6).normal(size=(200, 1)) * np.ones(N_ASSETS)
+    for date in range(200):
+        holed[date, [date % 3, 3 + date % 2]] = np.nan
+    holed[:100, 0] *= -1.0
+    found = recall(holed, PAST)
+    assert np.isfinite(found).all()
 
 
 def test_a_missing_return_moves_nothing_of_its_asset():

@@ -12,18 +12,20 @@ from jaxvae.inference.forecasts import sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import TemporalConfig, make_batch, take_rows
-from jaxvae.models.memory import _recall, recall, unflatten
-from jaxvae.models.temporal import _starts
+from jaxvae.models.memory import _recall, recall, resume, unflatten
+from jaxvae.models.temporal import BY_ASSET, OwnOfAsset, _starts
 
 pytestmark = pytest.mark.slow
 
 N_ASSETS, N_ROWS = 5, 40
-CONFIG = TemporalConfig(3, half_lives=(1.0, 5.0, 20.0), base=1, products=30.0)
+CONFIG = TemporalConfig(3, half_lives=(1.0, 5.0, 20.0), products=(10.0, 30.0))
 SPEEDS, MODEL = CONFIG.speeds, CONFIG.build(N_ASSETS)
 STARTS = _starts(CONFIG, N_ASSETS)
+BIAS = OwnOfAsset._fields.index("bias")
 VALUES = np.random.default_rng(0).standard_t(5, size=(N_ROWS, N_ASSETS))
 BATCH = make_batch(VALUES, recall(VALUES, MODEL.recurrence))
-PATHS = jax.jit(sample_paths, static_argnums=(1, 3, 4, 5))
+PATHS = jax.jit(sample_paths, static_argnums=(1, 4, 5, 6))
+NO_PAST = MODEL.recurrence.start(), jnp.full(N_ASSETS, jnp.nan)
 
 
 def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
@@ -38,6 +40,8 @@ def member(volatility=0.3, freedom=8.0, persistence=0.5, seed=0):
     parameters = jax.tree.unflatten(tree, moved)
     put(parameters, "decoder", "volatility", volatility)
     put(parameters, "decoder", "log_df", np.log(freedom - 2.0))
+    shared = [2] if volatility else [1, 2]  # rows of df and volatility, which all assets then share
+    parameters["decoder"]["own"] = parameters["decoder"]["own"].at[jnp.array(shared)].set(0.0)
     put(parameters, "prior", "persistence", np.arctanh(persistence))
     return variables._replace(parameters=parameters)
 
@@ -46,7 +50,7 @@ def put(parameters, group, name, value):
     """Set a parameter, which is held as its deviation from where training starts."""
     start = STARTS[group][name]
     deviation = (np.broadcast_to(value, start.value.shape) - start.value) / start.reach
-    parameters[group][name] = jnp.asarray(deviation[None], jnp.float32)
+    parameters[group][name] = jnp.asarray(deviation, jnp.float32)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,7 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
     of a factor given the others is the inverse of that matrix's diagonal."""
     variables = member(volatility=0.0, freedom=1e6, persistence=0.0)
     parameters = variables.parameters
-    put(parameters, "decoder", "bias", 0.0)
+    put(parameters, "decoder", "own", parameters["decoder"]["own"].at[BIAS].set(0.0) * BY_ASSET)
     put(parameters, "encoder", "shrinkage", 50.0)
     put(parameters, "encoder", "log_variance", 0.0)
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
@@ -126,11 +130,12 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
 def test_prior_is_an_autoregression_of_the_encoders_last_mean():
     """Its mean is φ times what the encoder says of the last returns, under today's conditions."""
     variables = member(persistence=0.5)
-    last = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS).last
-    said = MODEL.encode(variables, BATCH._replace(values=last), False)[0].mean
+    known = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    before = BATCH._replace(values=known.last, observed=known.last_seen)
+    said = MODEL.encode(variables, before, False)[0].mean
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
     np.testing.assert_allclose(prior.mean, 0.5 * said, rtol=1e-5, atol=1e-6)
-    assert (np.asarray(prior.log_variance[:, 0]) == 0.0).all()
+    np.testing.assert_allclose(prior.log_variance[:, 0], np.log(0.75), rtol=1e-6)
     assert np.ptp(np.asarray(prior.log_variance[:, 1])) > 0.01
 
 
@@ -145,7 +150,7 @@ def test_nothing_looks_ahead():
         return BATCH._replace(
             values=values,
             observed=ones,
-            conditions=_recall(values, MODEL.recurrence),
+            conditions=_recall(values, MODEL.recurrence)[0],
             weights=ones[:, 0],
         )
 
@@ -208,22 +213,26 @@ def test_a_factor_out_of_use_has_no_say_on_the_others():
 
 @pytest.mark.parametrize("used", [1.0, 0.0])
 def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
-    """An asset's average square at the base speed, times W Wᵀ + Ψ: a factor out of use is noise."""
+    """The memory's variance of an asset, 1 - κ + κ Σ w v, times W Wᵀ + Ψ: a factor out of use is
+    noise."""
     variables = MODEL.initialise(jax.random.key(0), BATCH)
+    put(variables.parameters, "decoder", "volatility", 0.0)
     variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
     units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
     one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
     known = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS)
     analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
-    expected = (known.squares[:, SPEEDS.base] + 1e-3) * analysed
-    found = one.mean**2 + other.mean**2 + jnp.exp(one.log_scale)
+    weights = np.asarray(jax.nn.softmax(known.scores, axis=1))
+    averages = np.concatenate([known.squares, np.ones((N_ROWS, 1, N_ASSETS))], axis=1)
+    expected = (0.3 + 0.7 * np.einsum("rh,rha->ra", weights, averages)) * analysed
+    found = one.mean**2 + other.mean**2 + one.variance
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_a_surprise_moves_factors_and_noise_alike():
-    """x = exp(½ l z_1) [W z + Ψ^½ ε] + b."""
+    """x = exp(½ l z_1 - ¼ l²) [W z + Ψ^½ ε] + b."""
     variables = member(volatility=0.3, freedom=8.0)
-    put(variables.parameters, "decoder", "bias", 0.25)
+    put(variables.parameters, "decoder", "own", np.eye(4)[:, [BIAS]] * 0.25)
     at = jnp.tile(jnp.array([0.0, 0.5, -1.0]), (N_ROWS, 1))
     calm, wild, none = (
         MODEL.decode(variables, factors, BATCH, False)[0]
@@ -240,6 +249,7 @@ def test_the_encoder_takes_its_surprise_out_of_the_factors():
     fits = []
     for volatility in (0.0, 0.6):
         variables = member(volatility=volatility)
+        put(variables.parameters, "decoder", "own", np.zeros((4, N_ASSETS)))
         put(variables.parameters, "encoder", "shrinkage", 50.0)
         factors = MODEL.encode(variables, BATCH, False)[0].mean
         fits.append(MODEL.decode(variables, factors, BATCH, False)[0].mean)
@@ -264,10 +274,8 @@ def test_forecast_of_a_portfolio_has_the_normals_moments(gaussian):
 
 def test_settings_that_do_not_fit_are_named():
     for settings, words in (
-        ({"half_lives": (), "base": 0}, "base: 0 is no place"),
-        ({"half_lives": (0.0,), "base": 0}, "half_lives: 0.0 is too small"),
-        ({"products": 0.0}, "products: 0.0 is too small"),
-        ({"half_lives": (5.0,), "base": 1}, "base: 1 is no place"),
+        ({"half_lives": (0.0,)}, "half_lives: 0.0 is too small"),
+        ({"products": (0.0,)}, "products: 0.0 is too small"),
         ({"n_factors": 1}, "n_factors: 1 is too small"),
     ):
         with pytest.raises(OptionError, match=words):
@@ -277,35 +285,90 @@ def test_settings_that_do_not_fit_are_named():
 
 
 def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():
-    """A member's volatility follows its average of past squares, at seven tenths so that it has a
-    level to come back to; with its readouts at zero dates know nothing of each other."""
+    """A member's volatility follows its averages of past squares from the start; without a reaction
+    to them dates know nothing of each other."""
     moved = MODEL.initialise(jax.random.key(0), BATCH)
-    base = STARTS["scale"]["common"].value
-    for name in ("common", "own"):
-        put(moved.parameters, "scale", name, 0.7 * base)
     still = jax.tree.map(jnp.copy, moved.parameters)
-    for name in ("common", "own"):
-        put(still, "scale", name, 0.0)
+    put(still, "scale", "reaction", -50.0)
     for name in ("gain", "noise_slope"):
         put(still, "decoder", name, 0.0)
     found = []
     for parameters in (moved.parameters, still):
         variables = moved._replace(parameters=parameters)
-        drawn = PATHS(jax.random.key(1), MODEL, variables, N_ASSETS, 600, 40)
+        drawn = PATHS(jax.random.key(1), MODEL, variables, NO_PAST, N_ASSETS, 600, 40)
         squares = np.asarray(drawn, np.float64).transpose(1, 0, 2)[:, 100:] ** 2
         lags = [np.nanmean(autocorrelation(np.minimum(path, 25), 10)) for path in squares]
         found.append((np.mean(lags), np.std(lags) / np.sqrt(len(lags))))
     (clusters, error), (none, none_error) = found
-    assert clusters > 0.03 + 5 * error
+    assert clusters > 0.01 + 5 * error
     assert abs(none + 1 / 500) < 5 * none_error
 
 
 def test_paths_go_on_from_their_last_returns():
     """φ of .8 ties the assets' mean, which the first return factor moves, to the last date's."""
     variables = MODEL.initialise(jax.random.key(0), BATCH)
-    for name in ("common", "own"):
-        put(variables.parameters, "scale", name, 0.7 * STARTS["scale"]["common"].value)
     put(variables.parameters, "prior", "persistence", np.arctanh(0.8))
-    drawn = PATHS(jax.random.key(2), MODEL, variables, N_ASSETS, 600, 40)
+    rng = np.random.default_rng(8)
+    panel = rng.normal(size=(300, N_ASSETS)) + 2.0 * rng.normal(size=(300, 1))
+    past = resume(panel / panel.std(axis=0), MODEL.recurrence)
+    drawn = PATHS(jax.random.key(2), MODEL, variables, past, N_ASSETS, 600, 40)
     signs = np.sign(np.asarray(drawn).mean(axis=2)[100:])
-    assert (signs[1:] * signs[:-1]).mean() > 0.05
+    assert (signs[1:] * signs[:-1]).mean() > 0.2
+
+
+def test_paths_go_on_from_the_panel_that_they_follow():
+    """After dates of four times the volatility the next one is wilder than after quiet ones."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    spreads = []
+    for size in (0.5, 4.0):
+        past = resume(size * VALUES, MODEL.recurrence)
+        drawn = PATHS(jax.random.key(4), MODEL, variables, past, N_ASSETS, 1, 4000)
+        spreads.append(np.percentile(np.abs(np.asarray(drawn)), 50))
+    assert spreads[1] > 2.0 * spreads[0]
+
+
+def test_level_of_paths_stays():
+    """Variances return to theirs, so that 2,000 dates later paths are as wide as the panel."""
+    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    put(variables.parameters, "decoder", "volatility", 0.0)
+    put(variables.parameters, "decoder", "log_df", np.log(1e6))
+    rng = np.random.default_rng(7)
+    panel = rng.normal(size=(600, N_ASSETS)) + rng.normal(size=(600, 1))
+    past = resume(panel / panel.std(axis=0), MODEL.recurrence)
+    drawn = PATHS(jax.random.key(5), MODEL, variables, past, N_ASSETS, 2000, 20)
+    ends = np.asarray(drawn, np.float64)[-500:].std(axis=(0, 1))
+    np.testing.assert_allclose(ends, 1.0, atol=0.1)
+
+
+def test_one_speed_without_scores_is_a_garch():
+    """σ²_t = (1-κ)(1-β) + κ(1-β) x²_{t-1} + β σ²_{t-1}, of unit variance, started at 1."""
+    config = TemporalConfig(2, half_lives=(9.0,), products=(30.0,))
+    model, starts = config.build(N_ASSETS), _starts(config, N_ASSETS)
+    beta, reaction = 0.5 ** (1 / 9), np.linspace(0.3, 0.9, N_ASSETS)
+    batch = make_batch(VALUES, recall(VALUES, model.recurrence))
+    variables = model.initialise(jax.random.key(0), batch)
+    scale = variables.parameters["scale"]
+    scale["trust"] = scale["trust"] - 1.0
+    scale["reaction"] = jnp.float32(50.0)
+    own = np.stack([np.log(reaction), np.log(1.0 - reaction)]) / starts["scale"]["own_weight"].reach
+    scale["own_weight"] = jnp.asarray(own, jnp.float32)
+    found = np.exp(model.informed(variables, batch).conditions.log_scale)
+    expected = [np.ones(N_ASSETS)]
+    for x in VALUES[:-1]:
+        level, shock = (1.0 - beta) * (1.0 - reaction), (1.0 - beta) * reaction
+        expected.append(level + shock * x**2 + beta * expected[-1])
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_encoder_knows_which_cells_are_missing():
+    """Its factors are those of the cells that are seen, whatever stands in the others."""
+    variables = member()
+    seen = jnp.asarray(np.random.default_rng(5).random(VALUES.shape) < 0.5, jnp.float32)
+    holed = BATCH._replace(observed=seen, values=BATCH.values * seen)
+    filled = holed._replace(values=BATCH.values * seen + 3.0 * (1.0 - seen))
+    one, other, whole = (
+        np.asarray(MODEL.encode(variables, batch, False)[0].mean)
+        for batch in (holed, filled, BATCH)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert np.abs(one - whole).max() > 0.1

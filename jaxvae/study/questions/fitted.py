@@ -21,6 +21,8 @@ from jaxvae.study.align import Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
 from jaxvae.study.fit import Prepared, Trained
 
+PAST = "past_"  # before the places of leaves, in the names of arrays
+
 
 @dataclass(frozen=True, repr=False)
 class FittedStudy:
@@ -135,6 +137,18 @@ class FittedStudy:
         return make_batch(np.zeros((len(conditions), len(self.assets))), conditions)
 
     @property
+    def past(self) -> tuple[Any, Any] | None:
+        """The state of the model's recurrence after the last date of `fit`, and its returns; None
+        of a model that is not told of the past."""
+        recurrence = self.model.recurrence
+        if recurrence is None:
+            return None
+        tree = jax.tree.structure((recurrence.start(), np.zeros(len(self.assets))))
+        leaves = [self.arrays[f"{PAST}{place}"] for place in range(tree.num_leaves)]
+        past: tuple[Any, Any] = jax.tree.unflatten(tree, leaves)
+        return past
+
+    @property
     def _covariate_scaler(self) -> Scaler:
         return Scaler(self.arrays["covariate_mean"], self.arrays["covariate_scale"])
 
@@ -150,6 +164,7 @@ def saved_arrays(
 ) -> dict[str, np.ndarray]:
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
     evaluation, order, signs = refits.evaluation, reported.order, reported.signs
+    past = jax.tree.leaves(prepared.past)
     return {
         "refit_order": order,
         "refit_signs": signs,
@@ -160,6 +175,7 @@ def saved_arrays(
         "conditions": prepared.conditions[prepared.split.fit],
         "covariate_mean": prepared.covariate_scaler.mean,
         "covariate_scale": prepared.covariate_scaler.scale,
+        **{f"{PAST}{place}": np.asarray(leaf) for place, leaf in enumerate(past)},
     }
 
 

@@ -134,9 +134,8 @@ def paths(
     """Paths of returns that the study's chosen models generate, as fractions, in the study's order
     of assets: every date is drawn given those drawn before it.
 
-    The memory starts blank; 250 dates are drawn and dropped before the first. Members take turns.
-    For a model without a memory dates are independent. Where volatility follows its own averages
-    nearly one to one, as after little training, nothing holds its level: on long paths it drifts.
+    The memory starts as it is after the last date of `fit`; 250 dates are drawn and dropped before
+    the first. Members take turns. For a model without a memory dates are independent.
 
     Raises OptionError on fewer than one date or path, and for a study with covariates.
     """
@@ -153,6 +152,7 @@ def paths(
         len(fitted.assets),
         n_dates + BURN_IN,
         number,
+        fitted.past,
     )
     kept = drawn[:, BURN_IN:]
     return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
