@@ -8,7 +8,7 @@ import sys
 
 import jax
 import pytest
-from launch import STUDY, contents, ended, launch_command, wait_until
+from launch import STUDY, contents, ended, launch, launch_command, wait_until
 
 from jaxvae.cli.main import main
 from jaxvae.cli.run import how_to_go_on
@@ -191,7 +191,8 @@ def test_an_array_gathered_is_the_unbroken_study(array, returns_csv, unbroken, t
     shutil.copytree(array, folder)
     assert ended(share(1, 3, folder, returns_csv)) == 0
     shutil.copytree(folder, other)
-    gather(other)
+    # In a process that has JAX's own settings, as those of the array had.
+    assert ended(launch(gather, other)) == 0
     assert contents(other) == contents(unbroken)
     assert len(gather(other).members) == 6
     assert ended(launch_command(log, "gather", folder, "--quiet")) == 0
