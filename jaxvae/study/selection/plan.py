@@ -139,13 +139,15 @@ def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, 
     further = 2 * REACH if len(sizes) > 1 else 0  # numbers of factors, of the best model alone
     candidates = SEEDS * times * (len(sizes) + further / len(field.families)) if is_raced else 0
     members = preset.seeds * len(preset.betas)
-    tried = len(sizes_tried(family.prepared.model.n_factors)) - 2  # beside none and all
+    model, informed = family.prepared.model, family.prepared.conditions.shape[1] > 0
+    # Of all factors there are members already; of none where a constant needs no training.
+    tried = len(sizes_tried(model.n_factors)) - 1 - (model.facts.noise is not None and not informed)
     counting = min(preset.seeds, MOST_SEEDS) * tried
     compiling, training = _seconds(family, config)
     n_trained = members + preset.seeds + counting
     return {
         "model": family.name,
-        "factors": sizes if is_raced else [family.prepared.model.n_factors],
+        "factors": sizes if is_raced else [model.n_factors],
         "epochs": preset.train.epochs,
         "candidates": math.ceil(candidates),
         "members": members,
