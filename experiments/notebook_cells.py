@@ -289,8 +289,7 @@ print(f"objective on validation dates: {losses.validation[0]:.2f} → {losses.va
 print(f"log p(x) of a test date: {scores.value.mean():.2f} nats")
 """,
     """%%
-The likelihood is importance sampled. Two factors can be integrated on a grid, which is exact for
-what it is worth here:
+The likelihood is importance sampled. Two factors can be integrated on a grid, too:
 """,
     """
 points = np.linspace(-5.0, 5.0, 101)
