@@ -63,8 +63,15 @@ class CompareOptions(OutFile):
     """Of which studies."""
 
     folders: tuple[Path, ...] = option(
-        MISSING, "folders of two studies of one panel or more", flag="", metavar="DIR"
+        MISSING, "folders of two or more studies of one panel", flag="", metavar="DIR"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(InFolder):
+    """Of which run."""
+
+    folder: Path = like(InFolder, "folder", MISSING, "folder of a finished study or walk")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +160,7 @@ def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
     say("validation dates; a choice that looked at test dates would flatter what it picks")
 
 
-def draw_again(_: Interrupts, asked: InFolder) -> None:
+def draw_again(_: Interrupts, asked: ReportOptions) -> None:
     """The figures and the report of a study or a walk again."""
     if read_config(asked.folder)["command"] == "walk":
         draw_walk_report(asked.folder)
@@ -229,7 +236,7 @@ COMMANDS = {
     ),
     "report": Command(
         draw_again,
-        {"": InFolder},
+        {"": ReportOptions},
         "Draw the figures and the report of a study or a walk again.",
         {"report runs/mine": "from the tables in runs/mine"},
     ),

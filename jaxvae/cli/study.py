@@ -1,7 +1,7 @@
 """The commands that train a study: `study`, and `gather` for what a job array has trained."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 import jax
@@ -57,6 +57,7 @@ class StudyOutput(Output):
 class Gathered(InFolder):
     """Which study."""
 
+    folder: Path = like(InFolder, "folder", MISSING, "folder that the processes shared")
     quiet: bool = like(Output, "quiet", False)
 
 
