@@ -1,6 +1,7 @@
 """What is public, and where it lives: read by type checkers, and by the package itself."""
 
 from jaxvae import analysis as analysis
+from jaxvae.cli.study import gather as gather
 from jaxvae.data import panel_from_frame as panel_from_frame
 from jaxvae.data import read_panel as read_panel
 from jaxvae.data.covariates import calendar as calendar
@@ -44,7 +45,10 @@ from jaxvae.study.compare import compare as compare
 from jaxvae.study.config import StudyConfig as StudyConfig
 from jaxvae.study.questions.new_assets import NewAsset as NewAsset
 from jaxvae.study.run import run_study as run_study
+from jaxvae.study.selection.plan import Plan as Plan
+from jaxvae.study.selection.plan import plan_study as plan_study
 from jaxvae.study.study import Study as Study
+from jaxvae.study.study import draw_report as draw_report
 from jaxvae.study.study import load_study as load_study
 from jaxvae.training.config import TrainConfig as TrainConfig
 from jaxvae.training.ensemble import member_grid as member_grid
@@ -56,6 +60,7 @@ from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
 from jaxvae.walk.folder import write_walk as write_walk
 from jaxvae.walk.results import Walk as Walk
+from jaxvae.walk.results import draw_walk_report as draw_walk_report
 from jaxvae.walk.results import load_walk as load_walk
 from jaxvae.walk.walk import walk_forward as walk_forward
 

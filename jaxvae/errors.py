@@ -107,19 +107,26 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def option(
-    default: Any, help: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any
+    default: Any,
+    help: str,
+    *,
+    otherwise: str | None = None,
+    flag: str | None = None,
+    metavar: str | None = None,
+    **limits: Any,
 ) -> Any:
     """A field of a configuration, for `check_options` and for the command line.
 
     Args:
         default: the only place where it is written; `dataclasses.MISSING` where there is none.
-        help: a few words; the command line offers the field only where there are some.
+        help: what it is, a few words; the command line offers the field only where there are some.
+        otherwise: what holds where it is not given, in a few words, if the default does not say so.
         flag: its name there, by default the field's.
         metavar: what stands for its value there.
         limits: as `check_option` takes them.
     """
-    words = {"help": help, "flag": flag, "metavar": metavar, "limits": limits}
-    return field(default=default, metadata=words)
+    words = {"help": help, "otherwise": otherwise, "flag": flag, "metavar": metavar}
+    return field(default=default, metadata={**words, "limits": limits})
 
 
 def like(config: Any, name: str, default: Any, help: str | None = None, **limits: Any) -> Any:
@@ -128,6 +135,7 @@ def like(config: Any, name: str, default: Any, help: str | None = None, **limits
     known = dict(config.__dataclass_fields__[name].metadata)
     limits = known.pop("limits") | limits
     known["help"] = known["help"] if help is None else help
+    known["otherwise"] = known["otherwise"] if default is None else None
     return option(default, **known, **limits)
 
 

@@ -4,10 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import jaxvae
 
@@ -27,6 +31,18 @@ def test_every_public_name_is_there():
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, jaxvae; assert not {'jax', 'numpy', 'pandas', 'flax'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_what_is_installed_lies_within_bounds_that_are_closed_above():
+    """Of dependencies and of the extras of users; those for development follow the newest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [x for name, needs in extras.items() if name not in ("test", "dev") for x in needs]
+    for line in [*project["dependencies"], *named]:
+        wanted = Requirement(line)
+        assert any(one.operator in ("<", "==") for one in wanted.specifier), line
+        with suppress(PackageNotFoundError):
+            assert version(wanted.name) in wanted.specifier, line
 
 
 @pytest.mark.slow

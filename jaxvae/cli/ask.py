@@ -27,31 +27,33 @@ KEPT = ("drop-dates", "keep")
 class OutFile(Debug):
     """Where a table goes."""
 
-    out: Path | None = option(None, "CSV (default: standard output)")
+    out: Path | None = option(None, "new CSV file for the table", otherwise="standard output")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seeded(OutFile):
     """What is drawn with."""
 
-    seed: int = option(0, "of what is drawn", metavar="S", least=0, most=LARGEST_SEED)
+    seed: int = option(0, "seed of the random draws", metavar="S", least=0, most=LARGEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioOptions(Seeded, InFolder):
     """How many, and under what."""
 
-    number: int = option(1000, "how many", least=1)
+    number: int = option(1000, "number of scenarios", least=1)
     given: tuple[str, ...] | None = option(
         None,
         "returns of assets, or mean returns of sectors, that the rest is drawn under, as XOM=-0.10 "
         "JPM=-0.05",
+        otherwise="nothing is given",
         metavar="NAME=RETURN",
     )
     covariates: tuple[str, ...] | None = option(
         None,
-        "what to assume of the date, in the covariates' own units; the others stay as they were on "
-        "the dates the study was fitted on. Or a CSV file of all, a row a date",
+        "covariates to assume of the date, in their own units; the others stay as they were on the "
+        "dates the study was fitted on. Or a CSV file of all, a row a date",
+        otherwise="as on the dates the study was fitted on",
         metavar="NAME=VALUE",
     )
 
@@ -60,14 +62,25 @@ class ScenarioOptions(Seeded, InFolder):
 class CompareOptions(OutFile):
     """Of which studies."""
 
-    folders: tuple[Path, ...] = option(MISSING, "the studies' folders", flag="", metavar="DIR")
+    folders: tuple[Path, ...] = option(
+        MISSING, "folders of two or more studies of one panel", flag="", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(InFolder):
+    """Of which run."""
+
+    folder: Path = like(InFolder, "folder", MISSING, "folder of a finished study or walk")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions(OutFile, NewDates, InFolder):
     """Of which dates."""
 
-    missing: str | None = option(None, "what becomes of dates with missing cells", choices=KEPT)
+    missing: str | None = option(
+        None, "treatment of dates with missing cells", otherwise="they are refused", choices=KEPT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +95,14 @@ class ForecastOptions(Seeded, NewDates, InFolder):
     missing: str | None = like(EncodeOptions, "missing", None)
     weights: tuple[str, ...] | None = option(
         None,
-        "the portfolio, 0 for assets not named (default: equal weights)",
+        "weights of the portfolio, 0 for assets not named",
+        otherwise="equal weights",
         metavar="ASSET=WEIGHT",
     )
-    number: int = option(forecasts.DRAWS, "draws", least=forecasts.LEAST_DRAWS)
-    covariance: Path | None = option(None, "CSV of the next date's covariance too")
+    number: int = option(forecasts.DRAWS, "number of draws a date", least=forecasts.LEAST_DRAWS)
+    covariance: Path | None = option(
+        None, "new CSV file for the covariance of the next date", otherwise="none is written"
+    )
 
 
 def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
@@ -144,7 +160,7 @@ def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
     say("validation dates; a choice that looked at test dates would flatter what it picks")
 
 
-def draw_again(_: Interrupts, asked: InFolder) -> None:
+def draw_again(_: Interrupts, asked: ReportOptions) -> None:
     """The figures and the report of a study or a walk again."""
     if read_config(asked.folder)["command"] == "walk":
         draw_walk_report(asked.folder)
@@ -220,7 +236,7 @@ COMMANDS = {
     ),
     "report": Command(
         draw_again,
-        {"": InFolder},
+        {"": ReportOptions},
         "Draw the figures and the report of a study or a walk again.",
         {"report runs/mine": "from the tables in runs/mine"},
     ),

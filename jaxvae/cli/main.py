@@ -99,7 +99,7 @@ def make_parser(chosen: str, command: Command | None) -> Parser:
         "  jaxvae study --help                all that a study can be told\n"
         "  jaxvae walk --data returns.csv     and whether they would have held, date by date",
     )
-    parser.add_argument("--version", action="version", version=f"jaxvae {version('jaxvae')}")
+    parser.add_argument("-V", "--version", action="version", version=f"jaxvae {version('jaxvae')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (_, what) in COMMANDS.items():
         added = commands.add_parser(name, help=what)

@@ -107,23 +107,25 @@ class Command(NamedTuple):
 class Debug(Group):
     """For those who look for a fault of ours."""
 
-    debug: bool = option(False, "tracebacks")
+    debug: bool = option(False, "traceback of an error, in place of its one line")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InFolder(Debug):
     """Which run."""
 
-    folder: Path = option(MISSING, "the study's folder", flag="", metavar="DIR")
+    folder: Path = option(MISSING, "folder of a finished study", flag="", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Debug):
     """Where a run's folder is, and what is shown of the run."""
 
-    out: Path | None = option(None, "new folder (default: runs/…)", metavar="DIR")
-    resume: bool = option(False, "go on with the unfinished run in --out")
-    quiet: bool = option(False, "no progress")
+    out: Path | None = option(
+        None, "new folder for the results", otherwise="runs/NAME-DATE-TIME", metavar="DIR"
+    )
+    resume: bool = option(False, "go on with the unfinished run in the folder of --out")
+    quiet: bool = option(False, "no lines or bars of progress")
 
 
 def make_group(group: Any, values: Mapping[str, Any]) -> Any:
@@ -161,9 +163,8 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     words, kinds = one.metadata, _kinds(kind)
     choices, item = words["limits"].get("choices", ()), _item(kinds)
     what = f"{words['help']}: {', '.join(choices)}" if choices else words["help"]
-    if not any(one.default is none for none in (MISSING, None, False)):
-        default: Any = one.default
-        what += f" (default: {default if item is None else ' '.join(map(str, default))})"
+    if one.default is not MISSING:
+        what += f" (default: {words['otherwise'] or _shown_default(one.default)})"
     more: dict[str, Any] = {"help": what.replace("%", "%%"), "default": argparse.SUPPRESS}
     if kind is bool:
         target.add_argument(_flag(one), dest=one.name, action="store_true", **more)
@@ -174,6 +175,13 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
         target.add_argument(one.name, **more)
         return
     target.add_argument(_flag(one), dest=one.name, required=one.default is MISSING, **more)
+
+
+def _shown_default(default: Any) -> str:
+    """As it would be typed; a flag is not set."""
+    if default is False:
+        return "no"
+    return " ".join(f"{x:g}" for x in default) if isinstance(default, tuple) else str(default)
 
 
 def _read(group: Any, words: Mapping[str, Any]) -> Any:

@@ -23,10 +23,10 @@ from jaxvae.errors import (
 from jaxvae.study.config import AUTO
 from jaxvae.study.presets import PRESETS
 
-DEFAULT_DATA = "linear"
+DEFAULT_DATA, DAY = "linear", "YYYY-MM-DD"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
 COVARIATES = (
-    "what is known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, "
+    "covariates known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, "
     "volatility (trailing), or several of these"
 )
 
@@ -37,14 +37,23 @@ class Source(Group):
 
     data: str | None = option(
         None,
-        f"{', '.join(SOURCES)}, or a CSV, Excel or Parquet file (default: {DEFAULT_DATA})",
+        f"panel: {', '.join(SOURCES)}, or a CSV, Excel or Parquet file",
+        otherwise=DEFAULT_DATA,
         metavar="NAME|FILE",
     )
-    kind: str | None = option(None, "what a file holds", choices=KINDS)
-    missing: str | None = option(None, "what becomes of missing cells", choices=WHOLE)
-    tickers: tuple[str, ...] | None = option(None, "download through yfinance", metavar="TICKER")
-    start: str | None = option(None, "first date to download", metavar="YYYY-MM-DD")
-    end: str | None = option(None, "last date to download", metavar="YYYY-MM-DD")
+    kind: str | None = option(None, "kind of numbers in a file", otherwise=KINDS[0], choices=KINDS)
+    missing: str | None = option(
+        None, "treatment of missing cells", otherwise="they are refused", choices=WHOLE
+    )
+    tickers: tuple[str, ...] | None = option(
+        None, "tickers to download through yfinance", otherwise="none", metavar="TICKER"
+    )
+    start: str | None = option(
+        None, "first date to download, needed with --tickers", otherwise="none", metavar=DAY
+    )
+    end: str | None = option(
+        None, "last date to download, needed with --tickers", otherwise="none", metavar=DAY
+    )
 
     @property
     def label(self) -> str:
@@ -60,17 +69,25 @@ class ContextSource(Source):
     """Which panel, and what is known of its dates and assets."""
 
     missing: str | None = like(Source, "missing", None, choices=tuple(MISSING_POLICIES))
-    sectors: str | None = option(None, "CSV or Excel of asset and sector", metavar="FILE")
-    covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
+    sectors: str | None = option(
+        None, "CSV or Excel file of asset and sector", otherwise="the panel's own", metavar="FILE"
+    )
+    covariates: tuple[str, ...] | None = option(
+        None, COVARIATES, otherwise="none", metavar="FILE|NAME"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewDates(Group):
     """The dates that a study is asked about."""
 
-    data: str = option(MISSING, "CSV, Excel or Parquet of dates", metavar="FILE")
+    data: str = option(
+        MISSING, "CSV, Excel or Parquet file of the dates asked about", metavar="FILE"
+    )
     kind: str | None = like(Source, "kind", None)
-    covariates: tuple[str, ...] | None = option(None, COVARIATES, metavar="FILE|NAME")
+    covariates: tuple[str, ...] | None = option(
+        None, COVARIATES, otherwise="none", metavar="FILE|NAME"
+    )
 
 
 def load_panel(source: Source, n_factors: int | str) -> Panel:

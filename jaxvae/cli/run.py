@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from jaxvae.runs.processes import (
     leave_last,
 )
 from jaxvae.runs.results import Layout, read_results
-from jaxvae.runs.run import drop_work, has_record, is_at_work, is_finished, open_run
+from jaxvae.runs.run import Run, drop_work, has_record, is_at_work, is_finished, open_run
 from jaxvae.study import progress
 
 ALONE = Processes()
@@ -53,6 +54,11 @@ class Task(NamedTuple):
     files: Callable[[Any], Mapping[str, bytes]]
     opening: Callable[[Any], Opening]
     follow_up: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a later command needs to go on by itself."""
+        return {"source": asdict(self.source), "config": asdict(self.config)}
 
 
 def carry_out(
@@ -108,8 +114,21 @@ def how_to_go_on(out: Path) -> str:
 
 def use_all_cores() -> None:
     """One XLA device a core, unless the user says how many: XLA threads small products badly."""
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    # Where JAX is in use already, its devices stay as they are.
+    with suppress(RuntimeError):
+        if "JAX_NUM_CPU_DEVICES" not in os.environ:
+            jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
+def fill(
+    run: Run, task: Task, panel: Panel, on_progress: Callable[[str, Any], None]
+) -> tuple[Any, list[str]]:
+    """The task's result, once the run's folder holds it; and the names of what lies there beside
+    it, which is left alone."""
+    result = task.compute(panel, task.config, on_progress=on_progress, stage=run.stage)
+    result.config["source"] = describe_source(task.source)
+    on_progress("report", None)
+    return result, run.finish(task.files(result))
 
 
 def _run(
@@ -128,10 +147,9 @@ def _run(
         if is_finished(out):
             raise ShareDone
 
-    saved = {"source": asdict(task.source), "config": asdict(task.config)}
     share = (processes.process, processes.processes)
     with (
-        open_run(out, identity, saved, resume=output.resume, share=share, wait=wait) as run,
+        open_run(out, identity, task.options, resume=output.resume, share=share, wait=wait) as run,
         progress.shown(quiet=output.quiet) as show,
     ):
 
@@ -141,10 +159,8 @@ def _run(
             if stage == "score" and processes.process > 0:
                 wait(lambda: False)
 
-        result = task.compute(panel, task.config, on_progress=on_progress, stage=run.stage)
-        result.config["source"] = describe_source(task.source)
-        on_progress("report", None)
-        for name in run.finish(task.files(result)):
+        result, beside = fill(run, task, panel, on_progress)
+        for name in beside:
             say(f"note: {out / name} is not of this run, and was left as it is")
         interrupts.over = processes.coordinator is None
     for note in result.config["notes"]:

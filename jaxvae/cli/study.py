@@ -1,23 +1,27 @@
 """The commands that train a study: `study`, and `gather` for what a job array has trained."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from pathlib import Path
 
 import jax
 
 from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource, load_panel_with_context
-from jaxvae.cli.run import Task, carry_out, say_is_done, use_all_cores
-from jaxvae.errors import FolderError, OptionError, option
+from jaxvae.cli.run import Task, carry_out, fill, say_is_done, use_all_cores
+from jaxvae.errors import FolderError, OptionError, like, option
 from jaxvae.report.study_report import study_opening
-from jaxvae.runs.interrupts import Interrupts
+from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
-from jaxvae.runs.run import is_finished, require_shared_tiles, saved_options
+from jaxvae.runs.run import is_finished, open_run, require_shared_tiles, saved_options
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.presets import MODELS, PRESETS
+from jaxvae.study.progress import reported, shown
 from jaxvae.study.run import run_study
+from jaxvae.study.selection.plan import plan_study
+from jaxvae.study.study import Study, load_study
 from jaxvae.training.tiles import resolve_width
 
 
@@ -27,18 +31,34 @@ class Sharing(Group):
 
     coordinator: str | None = option(
         None,
-        "of several processes that share the study in --out, or auto on a cluster that says",
+        "address at which several processes that share the study of --out meet, or auto on a "
+        "cluster that says it",
+        otherwise="this process is alone, or one of a job array",
         metavar="HOST:PORT",
     )
-    processes: int | None = option(None, "how many share the study", least=1)
-    process: int | None = option(None, "which of them this is, from 0", metavar="I", least=0)
+    processes: int | None = option(
+        None, "number of processes that share the study", otherwise="1", least=1
+    )
+    process: int | None = option(
+        None, "number of this process among them, from 0", otherwise="0", metavar="I", least=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutput(Output):
+    """Where a study's folder is, or that there is to be none."""
+
+    dry_run: bool = option(
+        False, "check of panel and options, and what would be trained for how long; writes nothing"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered(InFolder):
     """Which study."""
 
-    quiet: bool = option(False, "no progress")
+    folder: Path = like(InFolder, "folder", MISSING, "folder that the processes shared")
+    quiet: bool = like(Output, "quiet", False)
 
 
 def study(
@@ -46,19 +66,68 @@ def study(
     source: ContextSource,
     config: StudyConfig,
     sharing: Sharing,
-    output: Output,
+    output: StudyOutput,
 ) -> None:
-    """Run a study, go on with one, or do a process's share of one."""
+    """Run a study, go on with one, or do a process's share of one; or say what it would do."""
+    if output.dry_run:
+        _say_what_would_be_done(interrupts, _task(source, config), output)
+        return
     processes = parse_processes(sharing.coordinator, sharing.processes, sharing.process)
     carry_out(interrupts, _task(source, config), output, processes)
 
 
-def gather(interrupts: Interrupts, gathered: Gathered) -> None:
+def _say_what_would_be_done(interrupts: Interrupts, task: Task, output: StudyOutput) -> None:
+    panel = task.load()
+    use_all_cores()
+    with shown(quiet=output.quiet) as report:
+        plan = plan_study(panel, task.config, on_progress=report)
+    interrupts.check()
+    for note in panel.notes:
+        say(f"note: {note}")
+    print(plan)
+    print("nothing was written")
+
+
+def finish_shared(interrupts: Interrupts, gathered: Gathered) -> None:
     """Finish a study whose grid a job array has trained."""
     folder = gathered.folder
     if is_finished(folder):
         say_is_done(folder, STUDY_LAYOUT)
         return
+    output = Output(out=folder, resume=True, quiet=gathered.quiet)
+    carry_out(interrupts, _shared_task(folder), output)
+
+
+def gather(folder: str | Path, *, progress: bool = True) -> Study:
+    """Finish a study whose members a job array has trained, as the command `gather` does.
+
+    Args:
+        folder: that its processes share, into which the study is written.
+        progress: whether a terminal or a notebook shows how far it is.
+
+    Returns:
+        The study; of a folder that is finished the one that it holds.
+
+    Raises:
+        FolderError: it holds no such run, processes have not done their shares, or data, versions
+            or devices are other ones.
+    """
+    folder = Path(folder)
+    if is_finished(folder):
+        return load_study(folder)
+    task = _shared_task(folder)
+    panel = task.load()
+    identity = task.identity(panel, task.config)
+    with (
+        open_run(folder, identity, task.options, resume=True) as run,
+        reported(progress) as report,
+    ):
+        study: Study = fill(run, task, panel, report)[0]
+    return study
+
+
+def _shared_task(folder: Path) -> Task:
+    """What began the run in a folder, once all processes have done their shares of it."""
     saved = saved_options(folder)
     try:
         source = make_group(ContextSource, saved["source"])
@@ -71,8 +140,7 @@ def gather(interrupts: Interrupts, gathered: Gathered) -> None:
     # Of models that are still to be chosen from, the one with the fewest members.
     n_members = min(one.seeds * len(one.betas) for one in presets_of(config).values())
     require_shared_tiles(folder, -(-n_members // width))
-    output = Output(out=folder, resume=True, quiet=gathered.quiet)
-    carry_out(interrupts, _task(source, config), output)
+    return _task(source, config)
 
 
 def _task(source: ContextSource, config: StudyConfig) -> Task:
@@ -102,7 +170,7 @@ MEANINGS = {
 COMMANDS = {
     "study": Command(
         study,
-        {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": Output},
+        {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": StudyOutput},
         "Choose a model and a number of factors on validation dates, train seeds × betas of it, "
         "and write a folder of tables, figures and report. Without options: the synthetic linear "
         "panel.",
@@ -110,12 +178,13 @@ COMMANDS = {
             "study --data returns.csv": "a CSV of dates × assets",
             "study --data prices.csv --kind prices --missing keep": "prices with gaps",
             "study --data sp500 --model student --factors 5": "nothing is chosen but β",
+            "study --data returns.csv --dry-run": "what would be trained, and for how long",
             "study --data returns.csv --out runs/mine --resume": "go on after Ctrl-C",
         },
         "models:\n" + "\n".join(f"  {name:<14} {what}" for name, what in MEANINGS.items()),
     ),
     "gather": Command(
-        gather,
+        finish_shared,
         {"": Gathered},
         "Finish a study whose members the processes of a job array have trained.",
         {"gather runs/shared": "once all shares are done"},

@@ -32,10 +32,19 @@ def model_colour(model: str) -> str:
     return next((c for family, c in FAMILIES.items() if model.startswith(family)), OTHER)
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows whether or not it uses `matplotlib.pyplot`."""
+
+    def _repr_png_(self) -> bytes:
+        shown = BytesIO()
+        self.savefig(shown, format="png", dpi=DPI / 2)
+        return shown.getvalue()
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of a size in inches, whose parts keep clear of each other."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    return Drawing(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
 def small_multiples(

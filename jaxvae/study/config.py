@@ -24,6 +24,7 @@ MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000
 # What models have where nothing is asked for, in the words of `--help`.
+BY_MODEL = "the model's own"
 OWN_SEEDS = sorted({str(preset.seeds) for preset in PRESETS.values()})
 OWN_BETAS = sorted({" ".join(f"{beta:g}" for beta in p.betas) for p in PRESETS.values()})
 
@@ -58,27 +59,60 @@ class StudyConfig:
     """
 
     seeds: int | None = option(
-        None, f"seeds a beta; by default the model's, {either(OWN_SEEDS)}", least=1, most=MOST_SEEDS
+        None,
+        "number of seeds at each β",
+        otherwise=f"the model's own, {either(OWN_SEEDS)}",
+        least=1,
+        most=MOST_SEEDS,
     )
     betas: tuple[float, ...] | None = option(
-        None, f"weights of the KL term; by default the model's, {either(OWN_BETAS)}", least=0
+        None,
+        "weights β of the KL term, each trained with every seed",
+        otherwise=f"the model's own, {either(OWN_BETAS)}",
+        least=0,
     )
     n_factors: int | str = option(
-        AUTO, "latent factors", flag="factors", metavar="K", least=1, choices=(AUTO,)
+        AUTO,
+        "number of latent factors, or as many as validation dates have use for",
+        flag="factors",
+        metavar="K",
+        least=1,
+        choices=(AUTO,),
     )
-    model: str | object = option(AUTO, "what is fitted", choices=(AUTO, *MODELS))
-    epochs: int | None = option(None, "the most epochs", least=1, most=MOST_EPOCHS)
+    model: str | object = option(AUTO, "model to fit", choices=(AUTO, *MODELS))
+    epochs: int | None = option(
+        None,
+        "most passes over the training dates",
+        otherwise=BY_MODEL,
+        least=1,
+        most=MOST_EPOCHS,
+    )
     root_seed: int = option(
         0, "root of all random numbers", flag="seed", metavar="S", least=0, most=LARGEST_SEED
     )
     likelihood_samples: int = option(128, "", least=8)
     tile_width: int | None = option(
-        None, "members at once on each device", least=1, most=MOST_WIDTH
+        None,
+        "number of members that a device trains at once",
+        otherwise="4 on a CPU, 256 elsewhere",
+        least=1,
+        most=MOST_WIDTH,
     )
-    preset: str | None = option(None, "the notebook's own settings", choices=("notebook",))
-    warmup: int | None = option(None, "β rises from 0 over so many", least=0, most=MOST_EPOCHS)
-    capacity: float | None = option(None, "KL a date is held here; cost β |KL - C|", least=0)
-    free_bits: float | None = option(None, "KL a factor that costs nothing", least=0)
+    preset: str | None = option(
+        None, "settings to take as a whole", otherwise="none", choices=("notebook",)
+    )
+    warmup: int | None = option(
+        None, "epochs over which β rises from 0", otherwise=BY_MODEL, least=0, most=MOST_EPOCHS
+    )
+    capacity: float | None = option(
+        None,
+        "nats a date at which the KL is held, at the cost of β |KL - C|",
+        otherwise="the KL costs β KL",
+        least=0,
+    )
+    free_bits: float | None = option(
+        None, "nats a date that each factor may carry at no cost", otherwise=BY_MODEL, least=0
+    )
     train: TrainConfig | None = option(None, "")
     learning_rate: float | None = option(None, "", above=0)
 

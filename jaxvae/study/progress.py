@@ -11,6 +11,7 @@ from jaxvae.training.ensemble import Progress
 
 Report = Callable[[str, Progress | None], None]
 STAGES = {
+    "plan": "Timing a few epochs",
     "select": "Choosing model and factors",
     "train": "Training the ensemble",
     "refit": "Refitting the chosen β",

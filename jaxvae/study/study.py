@@ -288,6 +288,10 @@ def load_study(folder: str | Path, drawings: bool = True, model: Any = None) -> 
 def draw_report(folder: str | Path) -> None:
     """Draw figures and report of a study's folder again.
 
-    Raises FolderError as `load_study` does, and where a file that is not the study's is in the way.
+    Args:
+        folder: of a study that is done.
+
+    Raises:
+        FolderError: as `load_study` does, and where a file that is not the study's is in the way.
     """
     write_report(load_study(folder, drawings=False), Path(folder))

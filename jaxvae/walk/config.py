@@ -35,14 +35,16 @@ class WalkConfig:
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    window: int = option(252, "dates of a window", least=LEAST_WINDOW)
-    step: int = option(21, "dates to the next", least=1)
-    expanding: bool = option(False, "all windows begin with the first date")
-    seeds: int = like(StudyConfig, "seeds", 2, "seeds a beta")
-    betas: tuple[float, ...] = like(
-        StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0), "weights of the KL term"
+    window: int = option(252, "number of dates of a window", least=LEAST_WINDOW)
+    step: int = option(
+        21, "number of dates from a window's end to the next one's, on which it is judged", least=1
     )
-    n_factors: int = like(StudyConfig, "n_factors", 5, choices=())
+    expanding: bool = option(
+        False, "windows that all begin with the first date, in place of rolling ones"
+    )
+    seeds: int = like(StudyConfig, "seeds", 2)
+    betas: tuple[float, ...] = like(StudyConfig, "betas", (0.5, 1.0, 2.0, 4.0, 8.0))
+    n_factors: int = like(StudyConfig, "n_factors", 5, "number of latent factors", choices=())
     model: str = like(StudyConfig, "model", "linear", choices=tuple(WINDOWS))
     epochs: int | None = like(StudyConfig, "epochs", None)
     baseline_factors: int = option(3, "", least=1)

@@ -97,6 +97,10 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
 def draw_walk_report(folder: str | Path) -> None:
     """Draw the report of a walk's folder again.
 
-    Raises FolderError as `load_walk` does, and where a file that is not the walk's is in the way.
+    Args:
+        folder: of a walk that is done.
+
+    Raises:
+        FolderError: as `load_walk` does, and where a file that is not the walk's is in the way.
     """
     write_walk_report(load_walk(folder, drawings=False), Path(folder))

@@ -2,11 +2,12 @@
 
 import ast
 import inspect
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
+import jaxvae
 from jaxvae.cli.main import COMMANDS, find_command, main, make_parser
 from jaxvae.data import panel_from_frame, read_panel
 from jaxvae.errors import DataError, Option, OptionError
@@ -60,10 +61,16 @@ def test_help_says_of_each_option_what_it_takes(name, monkeypatch, capsys):
     shown = capsys.readouterr().out
     for one in offered(name):
         choices = ", ".join(one.metadata["limits"].get("choices", ()))
-        assert f"{one.metadata['help']}: {choices}".removesuffix(": ") in shown
+        said = f"{one.metadata['help']}: {choices}".removesuffix(": ")
+        assert said in shown
+        assert one.default is MISSING or f"{said} (default: " in shown
+        assert f"{said} (default: None" not in shown
     if name == "study":
         assert "root of all random numbers (default: 0)" in shown
-        assert "root of all random numbers (default: 0)" in shown
+        assert "each trained with every seed (default: the model's own, 0.25 0.5 1 2 4 or" in shown
+    if name == "walk":
+        assert "each trained with every seed (default: 0.5 1 2 4 8)" in shown
+        assert "number of seeds at each β (default: 2)" in shown
 
 
 def test_an_option_of_a_command_is_an_argument_of_its_twin():
@@ -75,9 +82,22 @@ def test_an_option_of_a_command_is_an_argument_of_its_twin():
         "forecast": (Study.forecast, read_panel),
         "study": (StudyConfig, panel_from_frame),
         "walk": (WalkConfig, panel_from_frame),
+        "compare": (jaxvae.compare,),
+        "gather": (jaxvae.gather,),
+        "report": (jaxvae.draw_report, jaxvae.draw_walk_report),
     }
+    assert {*twins} == {*COMMANDS}
     shell = {"data", "out", "folder", "debug", "resume", "quiet", "covariance"}
-    shell |= {"tickers", "start", "end", "coordinator", "processes", "process"}
+    shell |= {
+        "tickers",
+        "start",
+        "end",
+        "coordinator",
+        "processes",
+        "process",
+        "folders",
+        "dry_run",
+    }
     for name, functions in twins.items():
         known = {key for function in functions for key in inspect.signature(function).parameters}
         assert {one.name for one in offered(name)} - shell <= known, name

@@ -8,10 +8,11 @@ import sys
 
 import jax
 import pytest
-from launch import STUDY, contents, ended, launch_command, wait_until
+from launch import STUDY, contents, ended, launch, launch_command, wait_until
 
 from jaxvae.cli.main import main
 from jaxvae.cli.run import how_to_go_on
+from jaxvae.cli.study import gather
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs import processes
 from jaxvae.runs.processes import (
@@ -186,9 +187,14 @@ def test_a_missing_share_is_not_gathered(array, capsys):
 @pytest.mark.slow
 def test_an_array_gathered_is_the_unbroken_study(array, returns_csv, unbroken, tmp_path):
     """Once the one that was killed has run again, byte for byte."""
-    folder, log = tmp_path / "study", tmp_path / "log"
+    folder, log, other = tmp_path / "study", tmp_path / "log", tmp_path / "in Python"
     shutil.copytree(array, folder)
     assert ended(share(1, 3, folder, returns_csv)) == 0
+    shutil.copytree(folder, other)
+    # In a process that has JAX's own settings, as those of the array had.
+    assert ended(launch(gather, other)) == 0
+    assert contents(other) == contents(unbroken)
+    assert len(gather(other).members) == 6
     assert ended(launch_command(log, "gather", folder, "--quiet")) == 0
     assert contents(folder) == contents(unbroken)
     assert ended(launch_command(log, "gather", folder, "--quiet")) == 0
@@ -203,6 +209,8 @@ def test_what_is_no_array_is_not_gathered(folder, unbroken, tmp_path, capsys):
         said = f"jaxvae: {unbroken} is finished already"
     else:
         assert main(["gather", str(tmp_path)]) == 1
+        with pytest.raises(FolderError, match="is no run in work"):
+            gather(tmp_path)
         said = f"jaxvae: {tmp_path} is no run in work: it has no run.json"
     assert capsys.readouterr().err.splitlines() == [said]
 

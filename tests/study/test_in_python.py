@@ -141,6 +141,8 @@ def test_figures_are_drawn_one_by_one(study):
     assert [*dir(study.plot)] == sorted(study.plot())
     for name in study.plot():
         assert isinstance(getattr(study.plot, name)(), Figure)
+    # A notebook shows it, without pyplot too.
+    assert study.plot.loadings()._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(AttributeError, match="no figure 'scree'; it has"):
         study.plot.scree()
 

@@ -143,8 +143,8 @@ class FittedStudy:
         recurrence = self.model.recurrence
         if recurrence is None:
             return None
-        tree = jax.tree.structure((recurrence.start(), np.zeros(len(self.assets))))
-        leaves = [self.arrays[f"{PAST}{place}"] for place in range(tree.num_leaves)]
+        like, tree = jax.tree.flatten((recurrence.start(), np.zeros(len(self.assets))))
+        leaves = [self.arrays[f"{PAST}{place}"] for place in range(len(like))]
         past: tuple[Any, Any] = jax.tree.unflatten(tree, leaves)
         return past
 

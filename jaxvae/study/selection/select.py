@@ -64,10 +64,22 @@ class Selection(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Field(NamedTuple):
+    """Who may be chosen.
+
+    families: that suit panel and settings. sizes: numbers of factors that move returns, with which
+    they are compared. most: of them, in further rounds. notes: on the choice of families.
+    """
+
+    families: list[Candidate]
+    sizes: list[int]
+    most: int
+    notes: list[str]
+
+
 class _Race(NamedTuple):
     """What candidates share. store: of the stage, where each leaves its `Scores`."""
 
-    panel: Panel
     config: StudyConfig
     split: Split
     report: Callable[[Progress], None]
@@ -102,19 +114,17 @@ def select(
     Raises:
         DataError, OptionError: the panel cannot carry a study with these settings.
     """
-    settled = _without_choice(panel, config)
+    settled = without_choice(panel, config)
     if settled is not None:
         return Selection(settled, config)
-    check_panel(panel.to_frame(), 1)
     split = split_dates(panel.n_dates) if split is None else split
-    race = _Race(panel, config, split, report, stage(STAGE, Scores) or InMemory())
-    start, most = _numbers_of_factors(race)
-    families, notes = _families(race, most)
+    families, sizes, most, notes = field_of(panel, config, split)
+    race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
     is_open = config.n_factors == AUTO
     if len(families) == 1 and not is_open:
         chosen = replace(config, model=families[0].name)
         return Selection(chosen, config, notes=tuple(notes))
-    entries = _first_round(race, families, first_sizes(start) if is_open else [start])
+    entries = _first_round(race, families, sizes)
     ranking = _rank(race, entries)
     place = len(families)
     while is_open and (sizes := _untried(entries, entries[ranking.chosen], most)):
@@ -131,23 +141,32 @@ def select(
     )
 
 
-def _without_choice(panel: Panel, config: StudyConfig) -> StudyConfig | None:
+def field_of(panel: Panel, config: StudyConfig, split: Split) -> Field:
+    """The families and numbers of factors that a study chooses from.
+
+    Args:
+        panel, config, split: as `select` takes them, with something left to choose.
+
+    Raises:
+        DataError, OptionError: the panel cannot carry a study with these settings.
+    """
+    check_panel(panel.to_frame(), 1)
+    if config.n_factors == AUTO:
+        start = count_by_factor_analysis(panel.values, split)
+        sizes, most = first_sizes(start), min(start + MORE_FACTORS, panel.n_assets - 1)
+    else:
+        sizes, most = [int(config.n_factors)], int(config.n_factors)
+    families, notes = _families(panel, config, split, most)
+    return Field(families, sizes, most, notes)
+
+
+def without_choice(panel: Panel, config: StudyConfig) -> StudyConfig | None:
     """The configuration where it leaves nothing to choose; else None."""
     if config.preset is None and config.model in (AUTO, *MODELS):
         return None if AUTO in (config.model, config.n_factors) else config
     n_factors = preset_of(config).model.build(panel.n_assets).n_factors
     named = replace(config, model=MODEL_OF.get(config.preset, config.model))
     return replace(named, n_factors=n_factors) if config.n_factors == AUTO else named
-
-
-def _numbers_of_factors(race: _Race) -> tuple[int, int]:
-    """How many factors families are compared with, and the most that are tried: the number that
-    makes validation likeliest under a factor analysis, and two more."""
-    if race.config.n_factors != AUTO:
-        n_factors = int(race.config.n_factors)
-        return n_factors, n_factors
-    start = count_by_factor_analysis(race.panel.values, race.split)
-    return start, min(start + MORE_FACTORS, race.panel.n_assets - 1)
 
 
 def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Split) -> int:
@@ -167,9 +186,11 @@ def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Spl
     return int(found)
 
 
-def _families(race: _Race, most: int) -> tuple[list[Candidate], list[str]]:
+def _families(
+    panel: Panel, config: StudyConfig, split: Split, most: int
+) -> tuple[list[Candidate], list[str]]:
     """The families that suit panel and settings; and what is to be said of their choice."""
-    panel, config, notes = race.panel, race.config, []
+    notes: list[str] = []
     known, found, errors = presets_of(config), [], []
     if config.model == AUTO and panel.n_dates < LEAST_DATES:
         known = {SIMPLEST: known[SIMPLEST]} if SIMPLEST in known else known
@@ -183,7 +204,7 @@ def _families(race: _Race, most: int) -> tuple[list[Candidate], list[str]]:
             extra = 0 if facts.volatility_factor is None else 1
         asked = replace(config, model=name, n_factors=most + extra)
         try:
-            found.append(Candidate(name, prepare(panel, asked, race.split), extra))
+            found.append(Candidate(name, prepare(panel, asked, split), extra))
         except OptionError as error:
             errors.append(error)
     if not found:
