@@ -12,14 +12,13 @@ from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference.members import Fitted
-from jaxvae.study.align import (
-    Aligned,
-)
+from jaxvae.study.align import Aligned
 from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods
+from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_notes, risk_rows
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
@@ -73,6 +72,7 @@ def score_study(
     baselines: list[Scored],
     rebuilt: Float[np.ndarray, "member date asset"],
     scenarios: Float[np.ndarray, "scenario asset"],
+    risk: ValueAtRisk,
 ) -> Scores:
     """All models' scores, and the ensemble beside the baselines."""
     prepared, config, grid, refits = found[:4]
@@ -84,7 +84,7 @@ def score_study(
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
     with_sound = compared[compared.baseline.isin([one.model for one in sound])]
-    of_past, ahead = _of_the_past(found, with_sound)
+    of_past, ahead = _of_the_past(found, with_sound, risk)
     of_kl = kl_parts(prepared, config, grid)
     parts = [
         _score_rows(found, aligned, vaes, baselines),
@@ -93,6 +93,7 @@ def score_study(
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
         *of_past,
+        *risk_rows(risk),
     ]
     return Scores(pd.concat(parts, ignore_index=True), compared, of_kl, doubts, ahead)
 
@@ -148,12 +149,13 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
 
 
 def _of_the_past(
-    found: TrainedStudy, compared: pd.DataFrame
+    found: TrainedStudy, compared: pd.DataFrame, risk: ValueAtRisk
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows and notes on what the past is worth, of a model that has a memory."""
     if found.prepared.model.recurrence is None:
         return [], []
-    return backtest(found.prepared, found.fitted, compared, found.config)
+    rows, (lead, clusters) = backtest(found.prepared, found.fitted, compared, found.config)
+    return rows, [lead, *risk_notes(risk), clusters]
 
 
 def _on_fit(

@@ -31,6 +31,8 @@ from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
+from jaxvae.study.portfolio.holdings import held_study, holdings
+from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
 from jaxvae.study.score import TrainedStudy, likeliest, member_columns, score_study
@@ -75,11 +77,16 @@ def summarise(
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
     key = Stream.SCENARIOS.key(config.root_seed)
     scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
-    scores = score_study(found, aligned, scored, rebuilt, scenarios)
+    risk, fan = study_risk(prepared, fitted, config)
+    scores = score_study(found, aligned, scored, rebuilt, scenarios, risk)
     columns = member_columns(prepared, config, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
     completion = completion_note(prepared.values, factor_analysis)
     rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
+    loadings = loadings_table(prepared, grid, aligned)
+    covariance = _covariance_table(prepared, fitted, config)
+    held = held_study(prepared, refits, loadings, covariance, rebuilt)
+    tables, drawn = holdings(held, aligned.factors, risk, fan)
     return Study(
         config={
             **_described(
@@ -97,13 +104,15 @@ def summarise(
         history=history_table(prepared, grid),
         comparisons=scores.comparisons,
         factors=factors_table(prepared, aligned),
-        loadings=loadings_table(prepared, grid, aligned),
-        covariance=_covariance_table(prepared, fitted, config),
+        loadings=loadings,
+        covariance=covariance,
+        **tables,
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen),
             **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
             **saved_arrays(prepared, refits, best, reported),
+            **drawn,
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
