@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Law
 from jaxvae.inference.evaluation import reconstruct
@@ -75,25 +76,23 @@ def summarise(
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    key = Stream.SCENARIOS.key(config.root_seed)
-    scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
-    risk, fan = study_risk(prepared, fitted, config)
-    scores = score_study(found, aligned, scored, rebuilt, scenarios, risk)
+    scenarios = _scenarios(prepared, fitted, config)
+    at_risk = study_risk(prepared, fitted, config)
+    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0])
     columns = member_columns(prepared, config, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
-    completion = completion_note(prepared.values, factor_analysis)
     rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
     loadings = loadings_table(prepared, grid, aligned)
     covariance = _covariance_table(prepared, fitted, config)
     held = held_study(prepared, refits, loadings, covariance, rebuilt)
-    tables, drawn = holdings(held, aligned.factors, risk, fan)
+    tables, drawn = holdings(held, aligned.factors, *at_risk)
     return Study(
         config={
             **_described(
                 found,
                 aligned,
                 [*scores.doubts, *unfitted],
-                [*selection.notes, *scores.of_past, *_gap_notes(prepared), *completion],
+                [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)],
             ),
             "refit_factors": reported.names,
             "identity": study_identity(prepared.panel, selection.asked),
@@ -123,12 +122,12 @@ def summarise(
     )
 
 
-def _gap_notes(prepared: Prepared) -> list[str]:
+def _gap_notes(prepared: Prepared, factor_analysis: Any) -> list[str]:
     """What is missing, and what that means for the model."""
     notes = missing_notes(prepared.panel)
     if not prepared.model.facts.sees_gaps:
         notes += unforeseen_note(prepared.values, prepared.split)
-    return notes
+    return [*notes, *completion_note(prepared.values, factor_analysis)]
 
 
 def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
@@ -169,6 +168,13 @@ def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
     """What the report must say where refits diverged and were left out."""
     lost = n_seeds - len(refits.ensemble.members.seed)
     return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
+
+
+def _scenarios(
+    prepared: Prepared, fitted: Fitted, config: StudyConfig
+) -> Float[np.ndarray, "scenario asset"]:
+    key = Stream.SCENARIOS.key(config.root_seed)
+    return sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
 
 
 def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:
