@@ -32,7 +32,7 @@ from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
-from jaxvae.study.portfolio.holdings import held_study, holdings
+from jaxvae.study.portfolio.holdings import HeldStudy, holdings
 from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
@@ -82,9 +82,7 @@ def summarise(
     columns = member_columns(prepared, config, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
     rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
-    loadings = loadings_table(prepared, grid, aligned)
-    covariance = _covariance_table(prepared, fitted, config)
-    held = held_study(prepared, refits, loadings, covariance, rebuilt)
+    held = _held(found, aligned, rebuilt)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
     return Study(
         config={
@@ -103,8 +101,8 @@ def summarise(
         history=history_table(prepared, grid),
         comparisons=scores.comparisons,
         factors=factors_table(prepared, aligned),
-        loadings=loadings,
-        covariance=covariance,
+        loadings=held.loadings,
+        covariance=held.covariance,
         **tables,
         arrays={
             **consensus_arrays(aligned),
@@ -119,6 +117,20 @@ def summarise(
         family=prepared.preset.model,
         rankings=rankings_table(members),
         candidates=selection.candidates,
+    )
+
+
+def _held(
+    found: TrainedStudy, aligned: Aligned, rebuilt: Float[np.ndarray, "member date asset"]
+) -> HeldStudy:
+    """Loadings and covariance, with what else tables of holdings need; rebuilt: by each refit."""
+    prepared, own = found.prepared, found.refits.evaluation.noise_variance
+    return HeldStudy(
+        prepared=prepared,
+        loadings=loadings_table(prepared, found.grid, aligned),
+        noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
+        covariance=_covariance_table(prepared, found.fitted, found.config),
+        residual=prepared.values - rebuilt.mean(axis=0),
     )
 
 

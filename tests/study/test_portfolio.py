@@ -39,7 +39,8 @@ def held():
     table = pd.DataFrame(LOADINGS, index=RETURNS.columns, columns=["factor 1", "factor 2"])
     rebuilt = prepared.scaler.standardise(FACTORS @ LOADINGS.T)
     residual = prepared.values - rebuilt
-    return holding.HeldStudy(prepared, table, NOISE, covariance(LOADINGS, NOISE), residual)
+    sigma = pd.DataFrame(covariance(LOADINGS, NOISE))
+    return holding.HeldStudy(prepared, table, NOISE, sigma, residual)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxvae.analysis.attribution import VarianceParts, largest_pairs, variance_parts
 from jaxvae.analysis.metrics import column_r2, correlation, correlations_of_pairs
 from jaxvae.analysis.portfolios import mimicking_weights, to_gross_one
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import Prepared
 from jaxvae.study.portfolio.value_at_risk import ValueAtRisk
 
 SHOWN_PAIRS = 10
@@ -32,33 +32,8 @@ class HeldStudy(NamedTuple):
     prepared: Prepared
     loadings: pd.DataFrame
     noise: Float[np.ndarray, " asset"]
-    covariance: Float[np.ndarray, "asset asset"]
+    covariance: pd.DataFrame
     residual: Float[np.ndarray, "date asset"]
-
-
-def held_study(
-    prepared: Prepared,
-    refits: Trained,
-    loadings: pd.DataFrame,
-    covariance: pd.DataFrame,
-    rebuilt: Float[np.ndarray, "member date asset"],
-) -> HeldStudy:
-    """Put together what the tables need.
-
-    Args:
-        prepared: the panel.
-        refits: the members at the chosen β that were fitted on `fit`.
-        loadings, covariance: as `Study` has them.
-        rebuilt: each refit's reconstruction, in standard units.
-    """
-    own = np.asarray(refits.evaluation.noise_variance, np.float64).mean(axis=0)
-    return HeldStudy(
-        prepared,
-        loadings,
-        own * prepared.scaler.scale**2,
-        covariance.to_numpy(np.float64),
-        prepared.values - rebuilt.mean(axis=0),
-    )
 
 
 def holdings(
@@ -94,9 +69,10 @@ def holdings(
 
 def _correlations(held: HeldStudy) -> dict[str, Float[np.ndarray, "asset asset"]]:
     prepared, split = held.prepared, held.prepared.split
-    std = np.sqrt(np.diag(held.covariance))
+    covariance = held.covariance.to_numpy()
+    std = np.sqrt(np.diag(covariance))
     return {
-        "correlation": held.covariance / np.outer(std, std),
+        "correlation": covariance / np.outer(std, std),
         "fit": correlations_of_pairs(prepared.values[split.fit]),
         "test": correlations_of_pairs(prepared.values[split.test]),
         "residual_fit": correlations_of_pairs(held.residual[split.fit]),
@@ -117,7 +93,9 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
     returns[EQUAL] = returns.mean(axis=1, skipna=False)
     n_assets = prepared.panel.n_assets
     weights = np.vstack([np.eye(n_assets), np.full(n_assets, 1 / n_assets)])
-    parts = variance_parts(weights, held.loadings.to_numpy(), held.noise, held.covariance)
+    parts = variance_parts(
+        weights, held.loadings.to_numpy(), held.noise, held.covariance.to_numpy()
+    )
     test = prepared.split.test
     explained = column_r2(prepared.values[test], held.residual[test])
     table = returns.describe().T.assign(r2=[*explained, _portfolio_r2(held)])
@@ -154,7 +132,9 @@ def portfolio_arrays(
     under the fitted covariance, the share of that variance that is specific, and its correlation
     with the factor on the test dates (0 where it holds nothing, or no date has every asset)."""
     weights, test = portfolios.to_numpy(), held.prepared.split.test
-    parts = variance_parts(weights.T, held.loadings.to_numpy(), held.noise, held.covariance)
+    parts = variance_parts(
+        weights.T, held.loadings.to_numpy(), held.noise, held.covariance.to_numpy()
+    )
     returns = held.prepared.panel.values[test] @ weights
     known = np.isfinite(returns).all(axis=1)
     found = np.zeros(weights.shape[1])
