@@ -84,14 +84,10 @@ def summarise(
     rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
     held = _held(found, aligned, rebuilt)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
+    more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
         config={
-            **_described(
-                found,
-                aligned,
-                [*scores.doubts, *unfitted],
-                [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)],
-            ),
+            **_described(found, aligned, [*scores.doubts, *unfitted], more),
             "refit_factors": reported.names,
             "identity": study_identity(prepared.panel, selection.asked),
             "selection": describe_selection(selection),

@@ -106,6 +106,11 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
     return table
 
 
+def _parts(held: HeldStudy, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
+    loadings, covariance = (table.to_numpy() for table in (held.loadings, held.covariance))
+    return variance_parts(weights, loadings, held.noise, covariance)
+
+
 def _shares(parts: VarianceParts, factors: list[str], index: pd.Index) -> pd.DataFrame:
     columns = dict(zip(factors, parts.factors.T, strict=True))
     columns |= {"specific": parts.specific, "rest": parts.rest}
