@@ -265,7 +265,7 @@ class Study:
         Raises:
             FolderError: something is in the way, or the disk refuses.
         """
-        write_new(Path(path), study_report(self)[REPORT])
+        write_new(Path(path), study_report(self, linked=False)[REPORT])
 
     def to_xarray(self) -> Any:
         """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and
