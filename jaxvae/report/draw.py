@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -29,7 +30,7 @@ FAMILIES = {"vae": VAE, "consensus": VAE, "pca": PCA, "factor_analysis": FACTOR_
 WIDTH, DPI = 8.4, 144
 TITLE, TEXT, SMALL = 12.0, 9.5, 8.0
 TITLE_CHARACTERS = 8.7  # an inch, at the title's size
-COLOURS = 128  # of a picture in a file
+COLOURS = 256  # of a picture in a file
 MOST_POINTS = 160  # of a curve; longer ones are drawn as means and ranges of as many pieces
 
 
@@ -235,14 +236,15 @@ def to_png(figure: Figure, titled: bool = True) -> bytes:
     titled: with its title; a page states it in its own text, which can be read out and searched.
     """
     title = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
-    buffer = BytesIO()
     for part in title:
         part.set_visible(titled)
         part.set_in_layout(titled)
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    canvas, buffer = FigureCanvasAgg(figure), BytesIO()
+    canvas.draw()
     for part in title:
         part.set_visible(True)
         part.set_in_layout(True)
-    picture, small = Image.open(buffer).convert("RGB"), BytesIO()
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(small, format="png")
-    return small.getvalue()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(buffer, format="png")
+    return buffer.getvalue()

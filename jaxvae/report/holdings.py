@@ -19,7 +19,7 @@ KINDS = {"var": "The model’s own quantile", "filtered_var": "Filtered historic
 MOST_ASSETS = 24  # in the table of assets; of more, those at both ends
 EXTREMES = 10
 LARGEST_WEIGHTS = 3
-REJECTED = 0.05
+REJECTED, SMALLEST_P = 0.05, 0.001
 
 
 def risk_figure(study: StudyResults) -> Figure:
@@ -96,7 +96,7 @@ def breach_table(study: StudyResults) -> Grid | None:
             ]
             if np.isfinite(found[0]):
                 verdict = "no" if found[-1] < REJECTED else "yes"
-                tests = [number(p, 3) for p in found[1:]]
+                tests = ["< 0.001" if p < SMALLEST_P else number(p, 3) for p in found[1:]]
                 rows.append([words, f"{order} %", percent(found[0], 1), *tests, verdict])
     header = ["Value at risk", "Order", "Breached on", "p, rate", "p, clusters", "p, both"]
     return Grid([*header, "Kept"], rows, "text", "risk.csv") if rows else None

@@ -50,11 +50,13 @@ def study_document(study: StudyResults, linked: bool = True) -> Document:
     chosen = candidates_figure(study)
     figures = draw_scores(study) | draw_factors(study) | {"risk": holdings.risk_figure(study)}
     figures |= {"candidates": chosen} if chosen else {}
+    captions = {**words.CAPTIONS}
+    captions["risk"] += words.AHEAD if "fan" in study.arrays else ""
 
     def section(title: str, terms: str, *parts: str | Prose | Grid | None) -> list[Part]:
         """Parts in order; a name stands for the figure of that name, terms for words explained."""
         here = [
-            Plot(part, words.CAPTIONS[part], figures[part]) if isinstance(part, str) else part
+            Plot(part, captions[part], figures[part]) if isinstance(part, str) else part
             for part in parts
             if not isinstance(part, str) or part in figures
         ]
@@ -82,7 +84,7 @@ def study_document(study: StudyResults, linked: bool = True) -> Document:
             "training_curves", "reconstruction", "generated", tables.moment_table(study),
         ),
         *section(
-            "The best members", "member", tables.member_table(study), Prose(words.MEMBER_NOTE),
+            "The best members", "", tables.member_table(study), Prose(words.MEMBER_NOTE),
             tables.ranking_table(study), Prose(words.RANKING_NOTE),
         ),
         *section(

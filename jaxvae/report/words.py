@@ -39,10 +39,12 @@ CAPTIONS = {
     "fitted on. The log scale shows the tails; points on the dashed line are pairs of assets whose "
     "correlation is right.",
     "risk": "A large dot is a breach: a return below the value at risk that was forecast from the "
-    "dates before. A model without a memory forecasts every date alike. Where there are lower "
-    "panels: the volatility forecast for each test date, and quantiles of the return summed over "
-    "the dates after the panel’s last.",
+    "dates before. A model without a memory forecasts every date alike.",
 }
+AHEAD = (
+    " Below: the volatility forecast for each test date, and quantiles of the return summed over "
+    "the dates after the panel’s last."
+)
 TERMS = {
     "nat": "The unit of log-likelihoods. A model that is ahead by one nat per date holds a date’s "
     "returns e = 2.7 times as likely.",
