@@ -101,7 +101,7 @@ BREACH_NOTE = (
     "On the test dates, of the portfolio of equal weights. p: of Kupiec’s test of the rate, of "
     "Christoffersen’s test for clusters, and of both. Kept: not rejected at 5 % by both together. "
     "Filtered historical simulation takes the volatility from the model and the tails from the "
-    "portfolio’s own past."
+    "portfolio’s own past, of which it needs 250 dates before the test part."
 )
 FILES_NOTE = (
     "They stand beside this page in the study’s folder. Returns are fractions: 0.01 is 1 %."

@@ -18,7 +18,7 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods
-from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_notes, risk_rows
+from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_rows
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
@@ -84,7 +84,7 @@ def score_study(
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
     with_sound = compared[compared.baseline.isin([one.model for one in sound])]
-    of_past, ahead = _of_the_past(found, with_sound, risk)
+    of_past, ahead = _of_the_past(found, with_sound)
     of_kl = kl_parts(prepared, config, grid)
     parts = [
         _score_rows(found, aligned, vaes, baselines),
@@ -149,13 +149,12 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
 
 
 def _of_the_past(
-    found: TrainedStudy, compared: pd.DataFrame, risk: ValueAtRisk
+    found: TrainedStudy, compared: pd.DataFrame
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows and notes on what the past is worth, of a model that has a memory."""
     if found.prepared.model.recurrence is None:
         return [], []
-    rows, (lead, clusters) = backtest(found.prepared, found.fitted, compared, found.config)
-    return rows, [lead, *risk_notes(risk), clusters]
+    return backtest(found.prepared, found.fitted, compared, found.config)
 
 
 def _on_fit(

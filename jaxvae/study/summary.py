@@ -25,6 +25,7 @@ from jaxvae.study.describe import (
     describe_study,
     study_identity,
     study_notes,
+    volatility_factors,
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
@@ -124,6 +125,7 @@ def _held(
     return HeldStudy(
         prepared=prepared,
         loadings=loadings_table(prepared, found.grid, aligned),
+        volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
         covariance=_covariance_table(prepared, found.fitted, found.config),
         residual=prepared.values - rebuilt.mean(axis=0),

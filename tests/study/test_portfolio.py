@@ -16,7 +16,6 @@ from jaxvae.study.portfolio import holdings as holding
 from jaxvae.study.portfolio.value_at_risk import (
     ValueAtRisk,
     going_on,
-    risk_notes,
     risk_rows,
 )
 
@@ -40,7 +39,7 @@ def held():
     rebuilt = prepared.scaler.standardise(FACTORS @ LOADINGS.T)
     residual = prepared.values - rebuilt
     sigma = pd.DataFrame(covariance(LOADINGS, NOISE))
-    return holding.HeldStudy(prepared, table, NOISE, sigma, residual)
+    return holding.HeldStudy(prepared, table, [], NOISE, sigma, residual)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +80,14 @@ def test_factor_portfolios_hold_one_and_follow_their_factor(found):
     assert arrays["portfolio_correlation"][0] == pytest.approx(r)
 
 
+def test_a_factor_that_moves_volatilities_cannot_be_held(held):
+    tables, arrays = holding.holdings(held._replace(volatility=[1]), FACTORS, NO_RISK, None)
+    assert (tables["portfolios"]["factor 2"] == 0).all()
+    assert (tables["assets"]["factor 2"] == 0).all()
+    assert arrays["portfolio_exposure"][1] == arrays["portfolio_correlation"][1] == 0
+    np.testing.assert_array_equal(held.loadings.to_numpy(), LOADINGS)
+
+
 def test_pairs_are_told_before_and_after_the_factors(found, held):
     tables, arrays = found
     pairs = tables["pairs"]
@@ -103,7 +110,6 @@ def test_sectors_have_the_mean_exposure_of_their_assets(found):
 
 def test_without_a_date_that_has_every_asset_nothing_is_judged():
     assert risk_rows(NO_RISK) == []
-    assert risk_notes(NO_RISK)[0].startswith("Value at risk is not judged")
 
 
 def test_paths_go_on_where_the_panel_ends():

@@ -24,6 +24,7 @@ class HeldStudy(NamedTuple):
     Attributes:
         prepared: The panel.
         loadings: Assets × consensus factors, returns per standard deviation of a factor.
+        volatility: The factors, by place, that move volatilities; their loadings say nothing.
         noise: Each asset's own variance, the mean of the refits.
         covariance: Σ of the ensemble.
         residual: Standardised returns less the ensemble's reconstruction; NaN where missing.
@@ -31,9 +32,17 @@ class HeldStudy(NamedTuple):
 
     prepared: Prepared
     loadings: pd.DataFrame
+    volatility: list[int]
     noise: Float[np.ndarray, " asset"]
     covariance: pd.DataFrame
     residual: Float[np.ndarray, "date asset"]
+
+    @property
+    def moving(self) -> Float[np.ndarray, "asset factor"]:
+        """The loadings of factors that move returns, zeros for others."""
+        found = self.loadings.to_numpy(np.float64).copy()
+        found[:, self.volatility] = 0.0
+        return found
 
 
 def holdings(
@@ -107,8 +116,7 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
 
 
 def _parts(held: HeldStudy, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
-    loadings, covariance = (table.to_numpy() for table in (held.loadings, held.covariance))
-    return variance_parts(weights, loadings, held.noise, covariance)
+    return variance_parts(weights, held.moving, held.noise, held.covariance.to_numpy())
 
 
 def _shares(parts: VarianceParts, factors: list[str], index: pd.Index) -> pd.DataFrame:
@@ -126,7 +134,7 @@ def _portfolio_r2(held: HeldStudy) -> float:
 def portfolios_table(held: HeldStudy) -> pd.DataFrame:
     """Assets × factors: weights of the portfolio that moves with one factor and with no other
     (`analysis.portfolios.mimicking_weights`), long and short together 1."""
-    weights = to_gross_one(mimicking_weights(held.loadings.to_numpy(), held.noise))
+    weights = to_gross_one(mimicking_weights(held.moving, held.noise))
     return pd.DataFrame(weights, index=held.loadings.index, columns=held.loadings.columns)
 
 
@@ -146,7 +154,7 @@ def portfolio_arrays(
     if known.any():
         found = np.diag(correlation(returns[known], factors[test][known]))
     return {
-        "portfolio_exposure": (weights * held.loadings.to_numpy()).sum(axis=0),
+        "portfolio_exposure": (weights * held.moving).sum(axis=0),
         "portfolio_volatility": np.sqrt(parts.total),
         "portfolio_specific": parts.specific / np.where(parts.total > 0, parts.total, 1.0),
         "portfolio_correlation": found,

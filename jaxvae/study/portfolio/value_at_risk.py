@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Key
 
-from jaxvae.analysis.risk import (
-    FILTER_WINDOW,
-    LEAST_WINDOW,
-    Coverage,
-    coverage,
-    filtered_quantiles,
-)
+from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import Recurrence, take_rows
@@ -102,37 +96,6 @@ def _scores(name: str, found: Coverage) -> dict[str, float]:
         f"{name}_independence_p": found.independence.p_value,
         f"{name}_conditional_p": found.conditional.p_value,
     }
-
-
-def risk_notes(risk: ValueAtRisk) -> list[str]:
-    """How both were kept, in sentences."""
-    if not risk.own:
-        return [
-            "Value at risk is not judged: too few test dates have a return of every asset, which "
-            "the equal-weighted portfolio needs."
-        ]
-    notes = [f"Of the equal-weighted portfolio, forecast one date ahead, {_breaches(risk.own)}."]
-    if risk.filtered:
-        notes.append(
-            "By filtered historical simulation, which takes the volatility from the model and the "
-            f"tails from the portfolio's last {FILTER_WINDOW} dates, {_breaches(risk.filtered)}."
-        )
-    else:
-        notes.append(
-            "Filtered historical simulation is not judged: before the first test date it needs "
-            f"{LEAST_WINDOW} dates without a missing cell."
-        )
-    return notes
-
-
-def _breaches(kept: dict[float, Coverage]) -> str:
-    parts = [
-        f"{100 * found.rate:.2f} % of the test dates breached the value at risk at "
-        f"{100 * order:g} % (Kupiec's test p = {found.unconditional.p_value:.2g}, independence "
-        f"p = {found.independence.p_value:.2g}, both p = {found.conditional.p_value:.2g})"
-        for order, found in kept.items()
-    ]
-    return "; ".join(parts)
 
 
 def forecast_fan(

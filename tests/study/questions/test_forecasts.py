@@ -63,7 +63,6 @@ def ahead(study):
 def test_study_says_what_the_past_is_worth(study, folder):
     notes = " ".join(study.config["notes"])
     assert "The past " in notes
-    assert "breached the value at risk" in notes
     assert "Squared returns of generated paths" in notes
     for metric in ("var_1_breaches", "var_5_conditional_p"):
         assert 0 <= study.metric("vae_ensemble", metric, "test") <= 1
