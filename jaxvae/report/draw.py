@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
-from jaxvae.report.fonts import families
+from jaxvae.report.fonts import families, foreign
 from jaxvae.report.text import number
 
 VAE, PCA, FACTOR_ANALYSIS, OTHER = "#0f5ea8", "#d95f02", "#1b9e77", "#7a6a9b"
@@ -69,7 +69,8 @@ def set_message(figure: Figure, message: str) -> Figure:
     lines = textwrap.fill(message, int(TITLE_CHARACTERS * figure.get_figwidth()))
     figure.suptitle(lines, x=0.012, ha="left", fontsize=TITLE, fontweight="bold", color=DATA)
     for text in figure.findobj(Text):
-        text.set_fontfamily(families())
+        if foreign(text.get_text()):
+            text.set(fontfamily=families(), fontweight="normal")  # they seldom come in bold
     return figure
 
 

@@ -25,10 +25,18 @@ def families() -> list[str]:
 
 
 @cache
+def _drawn_by(family: str) -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
+
+
 def drawable() -> frozenset[int]:
     """The characters that one of them draws."""
-    fonts = [get_font(findfont(FontProperties(family=name))) for name in families()]
-    return frozenset().union(*(font.get_charmap() for font in fonts))
+    return frozenset().union(*map(_drawn_by, families()))
+
+
+def foreign(text: str) -> bool:
+    """Whether a text holds a character that the first font does not draw."""
+    return not {*map(ord, text)} <= _drawn_by(FIRST) | {ord("\n")}
 
 
 def undrawable(names: list[str]) -> list[str]:

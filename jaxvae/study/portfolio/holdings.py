@@ -102,9 +102,7 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
     returns[EQUAL] = returns.mean(axis=1, skipna=False)
     n_assets = prepared.panel.n_assets
     weights = np.vstack([np.eye(n_assets), np.full(n_assets, 1 / n_assets)])
-    parts = variance_parts(
-        weights, held.loadings.to_numpy(), held.noise, held.covariance.to_numpy()
-    )
+    parts = _parts(held, weights)
     test = prepared.split.test
     explained = column_r2(prepared.values[test], held.residual[test])
     table = returns.describe().T.assign(r2=[*explained, _portfolio_r2(held)])
@@ -145,9 +143,7 @@ def portfolio_arrays(
     under the fitted covariance, the share of that variance that is specific, and its correlation
     with the factor on the test dates (0 where it holds nothing, or no date has every asset)."""
     weights, test = portfolios.to_numpy(), held.prepared.split.test
-    parts = variance_parts(
-        weights.T, held.loadings.to_numpy(), held.noise, held.covariance.to_numpy()
-    )
+    parts = _parts(held, weights.T)
     returns = held.prepared.panel.values[test] @ weights
     known = np.isfinite(returns).all(axis=1)
     found = np.zeros(weights.shape[1])
