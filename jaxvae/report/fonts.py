@@ -29,6 +29,7 @@ def _drawn_by(family: str) -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())
 
 
+@cache
 def drawable() -> frozenset[int]:
     """The characters that one of them draws."""
     return frozenset().union(*map(_drawn_by, families()))
@@ -36,7 +37,7 @@ def drawable() -> frozenset[int]:
 
 def foreign(text: str) -> bool:
     """Whether a text holds a character that the first font does not draw."""
-    return not {*map(ord, text)} <= _drawn_by(FIRST) | {ord("\n")}
+    return not {*map(ord, text)} - {ord("\n")} <= _drawn_by(FIRST)
 
 
 def undrawable(names: list[str]) -> list[str]:
