@@ -23,7 +23,7 @@ from jaxvae.report.verdicts import judge, match_of
 SHOWN_DATES = 200
 MOST_NAMED_ASSETS = 40
 MOST_NAMED_MEMBERS = 48
-MOST_FACTORS = 10  # whose series are drawn
+MOST_SERIES = 10  # whose series are drawn
 ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
@@ -140,7 +140,7 @@ def _in_units(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
 def series_figure(study: StudyResults) -> Figure:
     """The consensus factors over all dates and their running sums, with the parts of the split."""
     panel, dates = study.config["panel"], study.factors.index
-    names = list(study.factors)[:MOST_FACTORS]
+    names = list(study.factors)[:MOST_SERIES]
     figure = draw.new_figure(1.05 * len(names) + 1.2)
     panels = figure.subplots(len(names), 2, squeeze=False, sharex=True, sharey="col")
     starts = [0, panel["n_train"], panel["n_train"] + panel["n_validation"], len(dates)]

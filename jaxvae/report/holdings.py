@@ -14,8 +14,8 @@ from jaxvae.report.results import StudyResults
 from jaxvae.report.tables import without_blanks
 from jaxvae.report.text import NONE, counted, number, percent
 
-ORDERS = (5, 1)  # of the value at risk, in percent
-KINDS = {"var": "The model’s own quantile", "filtered_var": "Filtered historical simulation"}
+PERCENTS = (5, 1)  # of the value at risk, in percent
+QUANTILES = {"var": "The model’s own quantile", "filtered_var": "Filtered historical simulation"}
 MOST_ASSETS = 24  # in the table of assets; of more, those at both ends
 EXTREMES = 10
 LARGEST_WEIGHTS = 3
@@ -35,12 +35,13 @@ def risk_figure(study: StudyResults) -> Figure:
         path, ahead = lower.subplots(1, 2, width_ratios=(1.6, 1.0))
         _draw_volatility(path, table)
         _draw_fan(ahead, 100 * fan)
-    rates = [study.metric("vae_ensemble", f"var_{order}_breaches", "test") for order in ORDERS]
+    rates = [study.metric("vae_ensemble", f"var_{order}_breaches", "test") for order in PERCENTS]
     known = counted(int(table.portfolio.notna().sum()), "test date")
     message = f"The portfolio of equal weights is known on {known}: too few to judge its risk"
     if np.isfinite(rates).all():
         shares = " and ".join(
-            f"at {order} % on {percent(rate, 1)}" for order, rate in zip(ORDERS, rates, strict=True)
+            f"at {order} % on {percent(rate, 1)}"
+            for order, rate in zip(PERCENTS, rates, strict=True)
         )
         message = f"The portfolio of equal weights fell below its value at risk {shares} of {known}"
     return draw.set_message(figure, message)
@@ -51,7 +52,7 @@ def _draw_breaches(axes: Axes, table: pd.DataFrame) -> None:
     draw.tidy(axes, "", "return, %", "Returns on the test dates, and what was forecast before them")
     size = float(np.clip(900 / len(table), 1.0, 4.0))
     axes.plot(dates, returns, ".", color=draw.TRUTH, ms=size, label="return")
-    for order, colour in zip(ORDERS, (draw.PCA, draw.ALARM), strict=True):
+    for order, colour in zip(PERCENTS, (draw.PCA, draw.ALARM), strict=True):
         level = 100 * table[f"var_{order}"]
         axes.plot(dates, level, color=colour, lw=1.0, label=f"value at risk, {order} %")
         below = returns < level
@@ -88,8 +89,8 @@ def _draw_fan(axes: Axes, fan: np.ndarray) -> None:
 def breach_table(study: StudyResults) -> Grid | None:
     """How often the value at risk was breached, and whether that could be chance."""
     rows = []
-    for kind, words in KINDS.items():
-        for order in ORDERS:
+    for kind, words in QUANTILES.items():
+        for order in PERCENTS:
             names = ("breaches", "unconditional_p", "independence_p", "conditional_p")
             found = [
                 study.metric("vae_ensemble", f"{kind}_{order}_{name}", "test") for name in names
