@@ -68,9 +68,10 @@ from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.members import fitted_members
 from jaxvae.study import fit, score
-from jaxvae.study.backtest import ORDERS, clustering, squares_autocorrelation, value_at_risk
+from jaxvae.study.backtest import clustering, squares_autocorrelation
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit_baselines import fit_baselines
+from jaxvae.study.portfolio.value_at_risk import ORDERS, value_at_risk
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 SEEDS, BETAS = 2, (0.25, 0.5, 1.0)
@@ -134,7 +135,7 @@ def by_quarter(model, other, split):
 def risk(prepared, everyone, key):
     """Coverage of the equal-weighted portfolio's value at risk on the test dates, by order: of the
     model's quantiles, and of filtered historical simulation where enough dates come before."""
-    kept, filtered = value_at_risk(key, prepared, everyone)
+    kept, filtered, _ = value_at_risk(key, prepared, everyone)
     found = {"temporal": described(kept)}
     return {**found, "temporal, filtered": described(filtered)} if filtered else found
 

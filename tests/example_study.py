@@ -75,9 +75,43 @@ def make_study(
         loadings=world.loadings,
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
+        **_holdings(rng, size, world),
         parameters={"members": {}, "refits": {}},
         **_counts(rng, grid, members, n_factors, reference),
     )
+
+
+def _holdings(rng, size, world):
+    """Tables of assets, pairs, sectors and portfolios."""
+    loadings, n_test = world.loadings, size.dates - int(0.70 * size.dates)
+    n, names = len(size.assets), list(world.loadings)
+    rows = pd.Index([*size.assets, "(equal weights)"], name="asset")
+    moments = pd.DataFrame(rng.normal(0, 0.02, (500, n + 1)), columns=rows).describe().T
+    share = np.full((n + 1, len(names)), 0.6 / len(names))
+    assets = moments.assign(r2=0.7, volatility=0.02, specific_risk=0.013)
+    assets = assets.join(pd.DataFrame(share, rows, names)).assign(specific=0.39, rest=0.01)
+    pairs = [
+        (by, size.assets[k], size.assets[k + 1], 0.9 - k / 50, 0.88, 0.86, 0.2, 0.1)
+        for by in ("correlation", "residual_fit")
+        for k in range(min(10, n - 1))
+    ]
+    columns = ["by", "asset", "other", "correlation", "fit", "test", "residual_fit", "residual"]
+    dates = world.factors.index[-n_test:].rename("date")
+    risk = pd.DataFrame({"portfolio": 0.01 * rng.standard_normal(n_test)}, index=dates)
+    risk = risk.assign(mean=0.0, var_5=-0.016, var_1=-0.023, std=0.01)
+    exposures = None
+    if size.sectors:
+        groups = loadings.groupby(np.array(size.sectors, dtype=object))
+        exposures = groups.mean()
+        exposures.insert(0, "assets", groups.size())
+        exposures.index.name = "sector"
+    return {
+        "assets": assets.rename_axis("asset"),
+        "portfolios": loadings / loadings.abs().sum(),
+        "pairs": pd.DataFrame(pairs, columns=columns),
+        "risk": risk,
+        "exposures": exposures,
+    }
 
 
 def _with_parts(members):
@@ -131,7 +165,7 @@ def _world(rng, size):
         known=known,
         reference=reference,
         factors=pd.DataFrame(learned, dates, names),
-        loadings=pd.DataFrame(loadings, size.assets, names),
+        loadings=pd.DataFrame(loadings, pd.Index(size.assets, name="asset"), names),
     )
 
 
@@ -190,6 +224,11 @@ def _metrics(members, n_factors, reference):
     for model, moments in MOMENTS.items():
         names = ("mean", "std", "min", "max", "skewness", "excess_kurtosis")
         add(model, "fit", **dict(zip(names, moments, strict=True)))
+    for kind in ("var", "filtered_var"):
+        for order, rate in ((5, 0.047), (1, 0.007)):
+            names = ("breaches", "unconditional_p", "independence_p", "conditional_p")
+            found = {f"{kind}_{order}_{name}": 0.4 for name in names}
+            add("vae_ensemble", "test", **{**found, f"{kind}_{order}_breaches": rate})
     if reference:
         for model, mcc in (("consensus", 0.861), ("vae_best", 0.812), ("pca", 0.702)):
             levels = {"mcc_chance_mean": 0.071, "mcc_chance_95": 0.094, "mcc_rotation_95": 0.828}
@@ -296,7 +335,16 @@ def _arrays(rng, size, grid, world, members):
     agreement = (agreement + agreement.T) / 2
     agreement = agreement[np.ix_(members.ok, members.ok)]
     unit = world.loadings.to_numpy() * 25
+    histogram = np.r_[np.zeros(30), np.arange(20), np.arange(20)[::-1], np.zeros(10)]
     return {
+        **{f"pairs_{name}": histogram for name in ("before", "after")},
+        "pairs_edges": np.linspace(-1, 1, 81),
+        "mean_pair_before": np.array(0.31),
+        "mean_pair_after": np.array(0.04),
+        "portfolio_exposure": np.full(size.factors, 0.02),
+        "portfolio_volatility": np.full(size.factors, 0.021),
+        "portfolio_specific": np.full(size.factors, 0.1),
+        "portfolio_correlation": np.full(size.factors, 0.95),
         "explained_variance": np.array(
             [0.3233, 0.2596, 0.0661, 0.0546, 0.0110, 0.0081, *[0.007] * 4]
         ),

@@ -60,6 +60,19 @@ def mean_column_r2(
     return float(_explained(residual, np.nansum((values - mean) ** 2, axis=0)).mean())
 
 
+def column_r2(
+    values: Float[np.ndarray, "date column"], residual: Float[np.ndarray, "date column"]
+) -> Float[np.ndarray, " column"]:
+    """Each column's own R² about 0, where the training mean of standardised returns lies, over
+    observed cells: 1 − Σ residual² / Σ x².
+
+    Args:
+        values: In standard units; NaN where a cell is missing.
+        residual: The values less what was rebuilt of them.
+    """
+    return _explained(np.nansum(residual**2, axis=0), np.nansum(values**2, axis=0))
+
+
 def r2_of_residual(
     residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
 ) -> float:
@@ -115,16 +128,20 @@ def whitening(units: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, "fac
     return vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
 
 
-def upper_correlations(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " pair"]:
-    """Correlations of the asset pairs i < j, row by row: the triangle above the diagonal.
-
-    Where cells are missing, of the dates that both have; NaN with fewer than 10 of these.
-    """
-    first, second = np.triu_indices(values.shape[1], k=1)
+def correlations_of_pairs(
+    values: Float[np.ndarray, "date asset"],
+) -> Float[np.ndarray, "asset asset"]:
+    """Correlation of every pair of columns. Where cells are missing, of the dates that both have;
+    NaN with fewer than 10 of these."""
     if np.isfinite(values).all():
-        return correlation(values, values)[first, second]
-    table = pd.DataFrame(values).corr(min_periods=LEAST_SHARED)
-    return table.to_numpy()[first, second]
+        return correlation(values, values)
+    return pd.DataFrame(values).corr(min_periods=LEAST_SHARED).to_numpy()
+
+
+def upper_correlations(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " pair"]:
+    """`correlations_of_pairs` i < j, row by row: the triangle above the diagonal."""
+    first, second = np.triu_indices(values.shape[1], k=1)
+    return correlations_of_pairs(values)[first, second]
 
 
 def active_units(

@@ -1,6 +1,6 @@
-"""Portfolios from covariances: weights of least variance, what they would have returned.
+"""Portfolios from covariances and from factors: their weights, what they would have returned.
 
-Returns are simple, by date; weights sum to 1 and may be negative. Trading is free.
+Returns are simple, by date; weights may be negative. Trading is free.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ VAE, BASELINE = "vae", "ledoit_wolf"
 CALENDARS, CALENDAR_SHARE = (365, 252, 52, 12, 4, 1), 0.01
 DAYS_PER_YEAR = 365.25
 CORRELATION_SHRINKAGE = 0.3
+RANK_TOLERANCE = 1e-10  # of the largest eigenvalue
 
 
 def minimum_variance(
@@ -45,6 +46,43 @@ def minimum_variance(
     ones = np.ones((*covariance.shape[:-1], 1))
     weights = np.linalg.solve(covariance, ones)[..., 0]
     return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def mimicking_weights(
+    loadings: Float[np.ndarray, "asset factor"], noise: Float[np.ndarray, " asset"]
+) -> Float[np.ndarray, "asset factor"]:
+    """Portfolios that stand for the factors of x = W z + ε, Var ε = Ψ diagonal: a column a factor,
+
+        H = Ψ⁻¹ W (Wᵀ Ψ⁻¹ W)⁻¹,   Wᵀ H = I
+
+    A portfolio moves by 1 with its own factor and by 0 with every other, and of all that do it has
+    the least specific variance (generalised least squares). The regression weights
+    Ψ⁻¹ W (I + Wᵀ Ψ⁻¹ W)⁻¹ would shrink towards no position and leave some of the other factors in.
+
+    Args:
+        loadings: W; a factor without any has no portfolio, but a column of zeros.
+        noise: The diagonal of Ψ, positive.
+
+    Returns:
+        Weights, H. Where loadings are multiples of each other's no portfolio can tell these factors
+        apart: theirs have the exposures that come nearest (pseudo-inverse).
+
+    Source: Grinold and Kahn (2000), "Active portfolio management", chapter 3.
+    """
+    scaled = loadings / noise[:, None]
+    return scaled @ np.linalg.pinv(loadings.T @ scaled, rcond=RANK_TOLERANCE, hermitian=True)
+
+
+def to_gross_one(
+    weights: Float[np.ndarray, "asset portfolio"],
+) -> Float[np.ndarray, "asset portfolio"]:
+    """Each column over its Σ_a |w_a|: what is held long and short is 1 together. Zeros stay.
+
+    Args:
+        weights: A column a portfolio.
+    """
+    gross = np.abs(weights).sum(axis=0)
+    return weights / np.where(gross > 0, gross, 1.0)
 
 
 def hold(

@@ -4,8 +4,8 @@ lines for the terminal. All text is plain; each form escapes what the data put i
 import base64
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -30,10 +30,16 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of a section."""
+    """The title of a section; terms: words that it uses, with their meanings."""
 
     text: str
+    terms: Mapping[str, str] = field(default_factory=dict)
     kind: ClassVar[str] = "heading"
+
+    @property
+    def anchor(self) -> str:
+        """Its name in a link."""
+        return re.sub(r"\W+", "-", self.text.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ class Prose:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. style: classes of the page's style sheet: "narrow", "text", "first", "wrap"."""
+    """A table. style: classes of the page's style sheet: "narrow", "text", "first", "wrap",
+    "links" where the first column names files. file: of the folder, that holds the whole."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     style: str = "narrow"
+    file: str = ""
     kind: ClassVar[str] = "grid"
 
 
@@ -95,14 +103,15 @@ class Document(NamedTuple):
     parts: Sequence[Part]
 
 
-def render(document: Document) -> dict[str, bytes]:
+def render(document: Document, linked: bool = True) -> dict[str, bytes]:
     """The files of a report by their paths: `report.html`, `report.md` and `figures/*.png`.
 
     The page holds the bytes of the figures' files, and needs nothing from outside. The same
-    document gives the same bytes.
+    document gives the same bytes. linked: whether tables link to the files that hold them, as in a
+    folder; a page on its own has none beside it.
     """
     plots = [part for part in document.parts if isinstance(part, Plot)]
-    figures = {plot.name: to_png(plot.figure) for plot in plots}
+    figures = {plot.name: to_png(plot.figure, titled=False) for plot in plots}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=lambda name: name is not None and name.startswith(REPORT),
@@ -114,7 +123,9 @@ def render(document: Document) -> dict[str, bytes]:
     environment.filters["plain"] = _markdown
     inline = {name: base64.b64encode(png).decode() for name, png in figures.items()}
     pages = {
-        name: environment.get_template(f"{name}.j2").render(**document._asdict(), images=inline)
+        name: environment.get_template(f"{name}.j2").render(
+            **document._asdict(), images=inline, linked=linked
+        )
         for name in (REPORT, "report.md")
     }
     return {

@@ -11,20 +11,27 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
+from PIL import Image
 
+from jaxvae.report.fonts import families, foreign
 from jaxvae.report.text import number
 
 VAE, PCA, FACTOR_ANALYSIS, OTHER = "#0f5ea8", "#d95f02", "#1b9e77", "#7a6a9b"
+ALARM = "#b2182b"
 DATA, TRUTH, MUTED, GRID, ABSENT = "#2b2b2b", "#a9a9a9", "#6b6b6b", "#e4e4e4", "#cccccc"
 FAMILIES = {"vae": VAE, "consensus": VAE, "pca": PCA, "factor_analysis": FACTOR_ANALYSIS}
-WIDTH, DPI = 10.0, 144
+WIDTH, DPI = 8.4, 144
 TITLE, TEXT, SMALL = 12.0, 9.5, 8.0
 TITLE_CHARACTERS = 8.7  # an inch, at the title's size
+COLOURS = 256  # of a picture in a file
+MOST_POINTS = 160  # of a curve; longer ones are drawn as means and ranges of as many pieces
 
 
 def model_colour(model: str) -> str:
@@ -59,10 +66,20 @@ def small_multiples(
     return figure, panels[:n]
 
 
+def stacked(*heights: float) -> tuple[Figure, Any]:
+    """A figure of parts one above the other, each so many inches high; the figure and the parts."""
+    figure = new_figure(sum(heights) + 0.6)
+    return figure, figure.subfigures(len(heights), 1, height_ratios=heights)
+
+
 def set_message(figure: Figure, message: str) -> Figure:
-    """The figure with a title: one sentence that says what it shows, wrapped to the width."""
+    """The figure with a title, one sentence that says what it shows, wrapped to the width; all its
+    texts in fonts that can draw them."""
     lines = textwrap.fill(message, int(TITLE_CHARACTERS * figure.get_figwidth()))
     figure.suptitle(lines, x=0.012, ha="left", fontsize=TITLE, fontweight="bold", color=DATA)
+    for text in figure.findobj(Text):
+        if foreign(text.get_text()):
+            text.set(fontfamily=families(), fontweight="normal")  # they seldom come in bold
     return figure
 
 
@@ -94,22 +111,24 @@ def heat_map(
     words: str,
     *,
     limit: float = 1.0,
+    least: float = 0.0,
     signed: bool = False,
     written: bool = False,
     **image: Any,
 ) -> None:
-    """A matrix as colours, from 0 to `limit` or, where signed, on either side of 0; NaN is grey.
+    """A matrix as colours, from `least` to `limit` or, where signed, on either side of 0; NaN is
+    grey.
 
     columns, rows: their names, of which every n-th is shown where all would collide, or none.
-    words: what the colours mean. written: whether the numbers stand in the cells. image: options of
-    `Axes.imshow`.
+    words: what the colours mean; without any there is no bar that says so. written: whether the
+    numbers stand in the cells. image: options of `Axes.imshow`.
     """
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     colours = colormaps["RdBu" if signed else "Blues"].with_extremes(bad=ABSENT)
     style: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest", "vmax": limit}
-    shown = axes.imshow(values, cmap=colours, vmin=-limit * signed, **style | image)
+    shown = axes.imshow(values, cmap=colours, vmin=-limit if signed else least, **style | image)
     slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
     for names, most, ticks in ((columns, 24, axes.set_xticks), (rows, 40, axes.set_yticks)):
         if len(names):
@@ -121,8 +140,13 @@ def heat_map(
         colour = "white" if abs(value) / limit > 0.6 else DATA
         text = number(value) if values.shape[1] <= 10 else number(value).replace("0.", ".")
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
-    figure: Any = axes.figure
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85, aspect=28, pad=0.015)
+    if words:
+        add_colour_bar(shown, axes, words)
+
+
+def add_colour_bar(shown: Any, axes: Any, words: str) -> None:
+    """A bar beside one panel, or several that share a scale, that says what their colours mean."""
+    bar = shown.figure.colorbar(shown, ax=axes, shrink=0.85, aspect=28, pad=0.015)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, color=MUTED, length=2)
     bar.set_label(words, fontsize=SMALL + 0.5, color=MUTED)
@@ -173,6 +197,19 @@ def series(axes: Axes, dates: pd.Index, *curves: tuple[Any, str, str, float]) ->
     date_axis(axes, dates)
 
 
+def piecewise(axes: Axes, dates: pd.Index, values: Float[np.ndarray, " date"], colour: str) -> None:
+    """A curve over dates; a long one as the means of short pieces, with their ranges as a band."""
+    if len(values) <= MOST_POINTS:
+        series(axes, dates, (values, "", colour, 0.9))
+        return
+    starts = np.unique(np.linspace(0, len(values), MOST_POINTS + 1).astype(int))[:-1]
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    means = np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
+    axes.fill_between(dates[starts], low, high, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(dates[starts], means, color=colour, linewidth=0.9)
+    date_axis(axes, dates)
+
+
 def add_legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
     """One legend for the whole figure, below its panels."""
     handles, words = axes.get_legend_handles_labels()
@@ -203,8 +240,21 @@ def date_axis(axes: Axes, dates: pd.Index) -> None:
     axes.set_xlim(dates[0], dates[-1])
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes each time."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+def to_png(figure: Figure, titled: bool = True) -> bytes:
+    """The figure as PNG of few colours, the same bytes each time.
+
+    titled: with its title; a page states it in its own text, which can be read out and searched.
+    """
+    title = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
+    for part in title:
+        part.set_visible(titled)
+        part.set_in_layout(titled)
+    canvas, buffer = FigureCanvasAgg(figure), BytesIO()
+    canvas.draw()
+    for part in title:
+        part.set_visible(True)
+        part.set_in_layout(True)
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(buffer, format="png")
     return buffer.getvalue()

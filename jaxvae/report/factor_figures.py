@@ -18,10 +18,12 @@ from jaxvae.report.text import (
     reference_kind,
     reference_names,
 )
-from jaxvae.report.verdicts import chosen_row, judge, match_of, stabilities
+from jaxvae.report.verdicts import judge, match_of
 
 SHOWN_DATES = 200
 MOST_NAMED_ASSETS = 40
+MOST_NAMED_MEMBERS = 48
+MOST_SERIES = 10  # whose series are drawn
 ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
@@ -34,33 +36,12 @@ def factor_drawings(study: StudyResults) -> dict[str, Drawing]:
     """What draws the figures that the study has the tables and arrays for, by their names."""
     several, known = int(study.members.ok.sum()) > 1, "correlation" in study.arrays
     drawn = {
-        "stability": stability_figure if several else None,
         "agreement": agreement_figure if several else None,
-        "factor_correlation": correlation_figure if known else None,
         "matched_factors": match_figure if known else None,
         "factor_series": series_figure,
         "loadings": loading_figure,
-        "decoder_loadings": decoder_figure,
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def stability_figure(study: StudyResults) -> Figure:
-    """Mean correlation, over the seeds of each beta, of a member's factor with the consensus."""
-    values = study.arrays["stability"]
-    betas = np.sort(study.members[study.members.ok].beta.unique())
-    figure = draw.new_figure(min(9.0, 2.0 + 0.4 * len(values)))
-    axes = draw.tidy(figure.subplots(), "consensus factor", "β")
-    rows = [f"{beta:.3g}" for beta in betas]
-    draw.heat_map(axes, values, _labels(study), rows, "stability", written=len(values) <= 25)
-    draw.frame(axes, 0, chosen_row(study), values.shape[1])
-    row, beta = stabilities(study), beta_label(study.config["chosen"]["beta"])
-    message = (
-        f"At the chosen {beta} (framed), the most stable factor has a stability of "
-        f"{number(row.max())} over seeds, the least stable {number(row.min())}"
-    )
-    alone = "With one seed, stability over seeds cannot be judged"
-    return draw.set_message(figure, message if len(study.config["seeds"]) > 1 else alone)
 
 
 def _labels(study: StudyResults) -> list[str]:
@@ -72,19 +53,25 @@ def agreement_figure(study: StudyResults) -> Figure:
     members = study.members[study.members.ok].reset_index(drop=True)
     order = members.sort_values(["beta", "seed"]).index.to_numpy()
     values = study.arrays["agreement"][np.ix_(order, order)]
-    figure = draw.new_figure(6.4, width=7.6)
-    axes = draw.tidy(figure.subplots(), "members, by β and then seed")
-    draw.heat_map(axes, values, (), (), "agreement", aspect="equal")
+    pairs = values[np.triu_indices(len(values), 1)]
+    # A member agrees with itself: that would only stretch the scale.
+    shown = np.where(np.eye(len(values), dtype=bool), np.nan, values)
+    figure = draw.new_figure(6.6, width=7.6)
+    axes = draw.tidy(figure.subplots(), "seed", "β and seed")
+    least = float(np.floor(10 * pairs.min()) / 10)
+    most = max(float(np.ceil(10 * pairs.max()) / 10), least + 0.1)
+    draw.heat_map(axes, shown, (), (), "agreement", aspect="equal", least=least, limit=most)
     runs = draw.runs_of(members.beta.to_numpy()[order])
     for first, _ in runs[1:]:
-        axes.axhline(first - 0.5, color="white", linewidth=1.2)
-        axes.axvline(first - 0.5, color="white", linewidth=1.2)
-    shown = runs[:: -(-len(runs) // 12)]
-    names = [beta_label(members.beta[order[first]]) for first, _ in shown]
-    middles = [(first + end - 1) / 2 for first, end in shown]
-    axes.set_xticks(middles, names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(middles, names)
-    pairs = values[np.triu_indices(len(values), 1)]
+        axes.axhline(first - 0.5, color="white", linewidth=1.6)
+        axes.axvline(first - 0.5, color="white", linewidth=1.6)
+    _name_members(axes, [str(seed) for seed in members.seed.to_numpy()[order]])
+    for first, end in runs[:: -(-len(runs) // 12)]:
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+        at = (-0.05, (first + end - 1) / 2)
+        words = beta_label(members.beta[order[first]])
+        axes.annotate(words, at, ha="right", annotation_clip=False, fontsize=draw.SMALL, **where)
+    axes.yaxis.labelpad = 46
     return draw.set_message(
         figure,
         f"Two members’ factors agree by {number(float(np.median(pairs)))} in the median pair "
@@ -92,51 +79,58 @@ def agreement_figure(study: StudyResults) -> Figure:
     )
 
 
-def correlation_figure(study: StudyResults) -> Figure:
-    """Correlation of consensus with reference factors on the test part; the match is framed."""
-    values = study.arrays["correlation"]
-    rows, columns = values.shape
-    kind, names = reference_kind(study), [as_label(name) for name in reference_names(study)]
-    figure = draw.new_figure(min(9.0, 2.2 + 0.42 * rows), min(10.0, 5.6 + 0.55 * columns))
-    axes = draw.tidy(figure.subplots(), f"{kind} factor", "consensus factor")
-    words = "correlation, test dates"
-    draw.heat_map(axes, values, names, _labels(study), words, signed=True, written=True)
-    for known, learned in enumerate(study.arrays["match_learned"].tolist()):
+def _name_members(axes: Axes, seeds: list[str]) -> None:
+    """Each member by its seed, as long as there is room."""
+    places = range(len(seeds)) if len(seeds) <= MOST_NAMED_MEMBERS else []
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks(places, [seeds[place] for place in places], fontsize=6.5)
+
+
+def match_figure(study: StudyResults) -> Figure:
+    """Correlation of consensus with reference factors on the test part, the match framed; and each
+    pair of a match over the first test dates."""
+    known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
+    rows = len(study.arrays["correlation"])
+    heights = (0.9 + 0.34 * rows, 1.0 * (len(match) if len(match) <= 6 else -(-len(match) // 2)))
+    figure, (upper, lower) = draw.stacked(*heights)
+    _draw_correlation(upper.subplots(), study)
+    across = 1 if len(match) <= 6 else 2
+    panels = lower.subplots(-(-len(match) // across), across, squeeze=False, **ALIKE).ravel()
+    for axes in panels[len(match) :]:
+        axes.set_visible(False)
+    start = len(study.factors) - study.config["panel"]["n_test"]
+    dates = study.factors.index[start : start + SHOWN_DATES]
+    names = [as_label(name) for name in reference_names(study)]
+    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=False)):
+        curves: list[Any] = [(known[:, place], f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
+        title = f"{names[place]}: no consensus factor matches"
         if learned >= 0:
-            draw.frame(axes, known, learned)
+            title = f"{names[place]} and {_labels(study)[learned]}: r = "
+            title += number(match_of(study, learned)[1])
+            curves.append((study.factors.to_numpy()[:, learned], "consensus factor", draw.VAE, 1.1))
+        draw.tidy(axes, "", "", title)
+        shown = [(_in_units(values[start:])[: len(dates)], *style) for values, *style in curves]
+        draw.series(axes, dates, *shown)
+    lower.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
+    draw.add_legend(figure, max(panels[: len(match)], key=lambda axes: len(axes.lines)))
     found = judge(study)
     rotation = f", a random rotation {number(found.rotation)}" if found.rotation > 0 else ""
     return draw.set_message(
         figure,
         f"Matched one-to-one (framed), consensus factors correlate {number(found.mcc)} with the "
-        f"{kind} factors on average; chance reaches {number(found.chance)}{rotation}",
+        f"{reference_kind(study)} factors on average; chance reaches "
+        f"{number(found.chance)}{rotation}",
     )
 
 
-def match_figure(study: StudyResults) -> Figure:
-    """Each reference factor and the consensus factor matched to it, over the first test dates."""
-    known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
-    start = len(study.factors) - study.config["panel"]["n_test"]
-    dates = study.factors.index[start : start + SHOWN_DATES]
-    names, strengths = [as_label(name) for name in reference_names(study)], np.zeros(len(match))
-    figure, panels = draw.small_multiples(len(match), 1 if len(match) <= 6 else 2, 1.15, **ALIKE)
-    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=True)):
-        curves: list[Any] = [(known[:, place], f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
-        title = f"{names[place]}: no consensus factor matches"
+def _draw_correlation(axes: Axes, study: StudyResults) -> None:
+    names = [as_label(name) for name in reference_names(study)]
+    draw.tidy(axes, "", "consensus factor")
+    values, words = study.arrays["correlation"], "correlation, test dates"
+    draw.heat_map(axes, values, names, _labels(study), words, signed=True, written=True)
+    for known, learned in enumerate(study.arrays["match_learned"].tolist()):
         if learned >= 0:
-            r = match_of(study, learned)[1]
-            strengths[place] = abs(r)
-            title = f"{names[place]} and {_labels(study)[learned]}: r = {number(r)}"
-            curves.append((study.factors.to_numpy()[:, learned], "consensus factor", draw.VAE, 1.1))
-        draw.tidy(axes, "", "", title)
-        shown = [(_in_units(values[start:])[: len(dates)], *style) for values, *style in curves]
-        draw.series(axes, dates, *shown)
-    figure.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
-    draw.add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
-    best, worst = int(strengths.argmax()), int(strengths.argmin())
-    words = f"On test dates, {names[best]} is followed best (|r| = {number(strengths[best])})"
-    least = f" and {names[worst]} least ({number(strengths[worst])})" if len(match) > 1 else ""
-    return draw.set_message(figure, words + least)
+            draw.frame(axes, known, learned)
 
 
 def _in_units(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
@@ -144,40 +138,54 @@ def _in_units(values: Float[np.ndarray, " date"]) -> Float[np.ndarray, " date"]:
 
 
 def series_figure(study: StudyResults) -> Figure:
-    """The consensus factors over all dates, with the parts of the split."""
-    n_factors, panel, dates = study.factors.shape[1], study.config["panel"], study.factors.index
-    columns = 1 if n_factors <= 8 else 2
-    figure, panels = draw.small_multiples(n_factors, columns, 0.95, **ALIKE)
+    """The consensus factors over all dates and their running sums, with the parts of the split."""
+    panel, dates = study.config["panel"], study.factors.index
+    names = list(study.factors)[:MOST_SERIES]
+    figure = draw.new_figure(1.05 * len(names) + 1.2)
+    panels = figure.subplots(len(names), 2, squeeze=False, sharex=True, sharey="col")
     starts = [0, panel["n_train"], panel["n_train"] + panel["n_validation"], len(dates)]
     style: dict[str, Any] = {"fontsize": draw.SMALL, "color": draw.MUTED, "ha": "center"}
-    for place, (axes, name) in enumerate(zip(panels, study.factors, strict=True)):
-        draw.tidy(axes, "", "", as_label(name))
-        draw.series(axes, dates, (study.factors[name], "", draw.VAE, 0.6))
-        for first in starts[1:-1]:
-            axes.axvline(dates[first], color=draw.DATA, linewidth=1.0, linestyle=":")
-        named = ("train", "validation", "test") if place < columns else ()
-        for (first, last), part in zip(pairwise(starts), named, strict=False):
-            at = (dates[(first + last) // 2], 1.0)
-            axes.annotate(part, at, (0, 3), ("data", "axes fraction"), "offset points", **style)
+    for row, (name, pair) in enumerate(zip(names, panels, strict=True)):
+        values = study.factors[name].to_numpy(np.float64)
+        titles = (as_label(name), f"{as_label(name)}, running sum")
+        for axes, curve, title in zip(pair, (values, values.cumsum()), titles, strict=True):
+            draw.tidy(axes, "", "", title)
+            draw.piecewise(axes, dates, curve, draw.VAE)
+            for first in starts[1:-1]:
+                axes.axvline(dates[first], color=draw.DATA, linewidth=1.0, linestyle=":")
+            parts = ("train", "val.", "test") if row == 0 and axes is pair[1] else ()
+            for (first, last), part in zip(pairwise(starts), parts, strict=False):
+                at = (dates[(first + last) // 2], 0.02)
+                axes.annotate(part, at, (0, 0), ("data", "axes fraction"), "offset points", **style)
     figure.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
+    factors = counted(study.factors.shape[1], "consensus factor")
+    some = (
+        f"The first {len(names)} of {factors}" if len(names) < study.factors.shape[1] else factors
+    )
     return draw.set_message(
         figure,
-        f"{counted(n_factors, 'consensus factor')} over {panel['n_dates']:,} dates, "
-        f"{panel['first_date']} to {panel['last_date']}; test dates took no part in any choice",
+        f"{some} over {panel['n_dates']:,} dates, {panel['first_date']} to {panel['last_date']}; "
+        f"from {panel['test_from']} on, no date took part in any choice",
     )
 
 
 def loading_figure(study: StudyResults) -> Figure:
-    """Consensus loadings, beside the reference's where known, those in the order of their match."""
-    names, learned = _labels(study), 100 * study.loadings.to_numpy()
-    blocks = [(learned, names, "Consensus factors", "return, % per standard deviation")]
-    known = study.arrays.get("reference_loadings")
+    """Consensus loadings, the reference's where known, those in the order of their match, and what
+    the likeliest seed decodes unit vectors to, as in the notebook: all in the same unit."""
+    names, learned, arrays = _labels(study), 100 * study.loadings.to_numpy(), study.arrays
+    blocks = [(learned, names, "Consensus factors")]
+    known = arrays.get("reference_loadings")
     if known is not None:
-        match = study.arrays["match_learned"]
+        match = arrays["match_learned"]
         order = np.argsort(np.where(match >= 0, match, len(names)), kind="stable")
         titles = [as_label(reference_names(study)[place]) for place in order]
-        title = f"{reference_kind(study).capitalize()} factors"
-        blocks.append((known[:, order], titles, title, "return per unit of the factor"))
+        in_percent = 100 * known * arrays["reference_factors"].std(axis=0)
+        blocks.append(
+            (in_percent[:, order], titles, f"{reference_kind(study).capitalize()} factors")
+        )
+    decoded = 100 * arrays["unit_loadings"] * arrays["scaler_scale"][:, None]
+    likeliest = [as_label(name) for name in study.config["refit_factors"]]
+    blocks.append((decoded, likeliest, "Decoded unit vectors"))
     figure = _draw_blocks(study, blocks)
     asset, factor = np.unravel_index(np.abs(learned).argmax(), learned.shape)
     by = "by sector" if study.config["sectors"] else "in the panel’s order"
@@ -189,31 +197,21 @@ def loading_figure(study: StudyResults) -> Figure:
     )
 
 
-def decoder_figure(study: StudyResults) -> Figure:
-    """The likeliest seed's decoder: decoded unit vectors, as in the notebook, and mean Jacobian."""
-    names = [as_label(name) for name in study.config["refit_factors"]]
-    arrays, words = study.arrays, "standard deviations of return"
-    blocks = [
-        (arrays["unit_loadings"], names, "Decoded unit vectors (the notebook’s)", words),
-        (arrays["mean_loadings"], names, "Mean slope of the decoder", f"{words} per unit of z"),
-    ]
-    message = "What each factor of the likeliest seed moves, read from its decoder in two ways"
-    return draw.set_message(_draw_blocks(study, blocks), message)
-
-
-def _draw_blocks(study: StudyResults, blocks: list[tuple[Any, list[str], str, str]]) -> Figure:
-    """Loadings as heat maps side by side: assets by sector, factors across."""
+def _draw_blocks(study: StudyResults, blocks: list[tuple[Any, list[str], str]]) -> Figure:
+    """Loadings as heat maps side by side on one scale: assets by sector, factors across."""
     sectors = np.array([str(s) for s in study.config["sectors"] or [""] * len(study.loadings)])
     rows = np.argsort(sectors, kind="stable")
     runs = draw.runs_of(sectors[rows])
     figure = draw.new_figure(float(np.clip(1.8 + 0.16 * len(rows), 4.0, 7.2)))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False).ravel()
-    for axes, (values, names, title, words) in zip(panels, blocks, strict=True):
+    limit = max(*(float(np.nanmax(np.abs(values))) for values, _, _ in blocks), 1e-12)
+    for axes, (values, names, title) in zip(panels, blocks, strict=True):
         draw.tidy(axes, "", "", title)
-        limit = max(float(np.abs(values).max()), 1e-12)
-        draw.heat_map(axes, values[rows], names, (), words, limit=limit, signed=True)
+        draw.heat_map(axes, values[rows], names, (), "", limit=limit, signed=True)
+        axes.tick_params(axis="x", rotation=90)
         for first, _ in runs[1:]:
             axes.axhline(first - 0.5, color=draw.MUTED, linewidth=0.6)
+    draw.add_colour_bar(panels[0].images[0], panels, "return, % per standard deviation")
     names = [as_label(study.config["assets"][row], 14) for row in rows]
     _name_rows(panels[0], names, [(as_label(sectors[rows[a]]), a, b) for a, b in runs])
     return figure

@@ -35,13 +35,7 @@ LOSSES = {
     "kl": "KL divergence",
     "validation": "Validation loss",
 }
-KL_PARTS = {
-    "index_code_information": (draw.VAE, "o-", "information on the date"),
-    "total_correlation": (draw.PCA, "o-", "total correlation"),
-    # Often on top of the line that it is to be read against.
-    "total_correlation_chance_mean": (draw.MUTED, "--", "… of shifted factors"),
-    "dimension_kl": (draw.FACTOR_ANALYSIS, "o-", "dimension-wise KL"),
-}
+MOST_OF_IT = 0.9  # the line in the notebook's scree plot
 
 
 def draw_scores(study: StudyResults) -> dict[str, Figure]:
@@ -55,8 +49,6 @@ def score_drawings(study: StudyResults) -> dict[str, Drawing]:
         "n_factors": number_figure,
         "comparison": comparison_figure if compare_models(study).leads else None,
         "score_over_beta": beta_figure,
-        "kl_parts": kl_figure if set(KL_PARTS) <= set(study.members) else None,
-        "explained_variance": variance_figure,
         "training_curves": training_figure,
         "reconstruction": reconstruction_figure,
         "generated": generated_figure,
@@ -181,11 +173,12 @@ def training_figure(study: StudyResults) -> Figure:
 
 
 def number_figure(study: StudyResults) -> Figure:
-    """Held-out gain by number of factors; an open dot where the members use none of theirs."""
+    """Held-out gain by number of factors; an open dot where the members use none of theirs. Beside
+    it the principal components' shares."""
     table = study.n_factors
     sizes = table[table.kind == "size"]
-    figure = draw.new_figure(3.4, width=8.0)
-    axes = draw.tidy(figure.subplots(), "factors allowed", "gain, nats per validation date")
+    figure, (axes, scree) = draw.small_multiples(2, 2, 2.7)
+    draw.tidy(axes, "factors allowed", "", "Gain over none, nats per validation date")
     gains = sizes.log_likelihood - sizes.log_likelihood.iloc[0]
     errors = [gains - sizes.low.fillna(gains), sizes.high.fillna(gains) - gains]
     axes.axhline(0, color=draw.DATA, linewidth=1.0)
@@ -196,6 +189,7 @@ def number_figure(study: StudyResults) -> Figure:
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -SMALLEST_SPAN), max(high, SMALLEST_SPAN))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _draw_scree(scree, study)
     best, found = sizes.iloc[int(sizes.log_likelihood.argmax())], table.set_index("name").factors
     words = "no number of them gains validation likelihood beyond its error"
     if np.isfinite(best.gain) and best.low > 0:
@@ -207,62 +201,43 @@ def number_figure(study: StudyResults) -> Figure:
     return draw.set_message(figure, f"The estimators find {verdict}; {words}")
 
 
-def kl_figure(study: StudyResults) -> Figure:
-    """The parts of the members' KL over β, and the factors in use beside the linear closed form."""
-    members = study.members[study.members.ok]
-    groups = members.groupby("beta")
-    figure, (left, right) = draw.small_multiples(2, 2, 2.7)
-    draw.tidy(left, "β", PER_DATE, "Parts of the mean KL")
-    for name, (colour, style, words) in KL_PARTS.items():
-        draw.band(left, groups[name], colour, words, style, ms=3.5)
-    draw.tidy(right, "β", "factors in use", "Factors in use")
-    draw.band(right, groups.active_units, draw.VAE, "members", "o-", ms=3.5)
-    if study.spectrum is not None:
-        kept = study.spectrum.astype({"linear": int}).groupby("beta").linear.sum()
-        right.plot(kept.index, kept, "x", color=draw.DATA, ms=6, label="a linear VAE keeps")
-    right.set_ylim(-0.2, study.config["n_factors"] + 0.4)
-    for axes in (left, right):
-        draw.beta_axis(axes, sorted(members.beta.unique()))
-    right.legend(frameon=False, fontsize="small", loc="lower left")
-    draw.add_legend(figure, left)
-    beta = study.config["chosen"]["beta"]
-    here = members.loc[np.isclose(members.beta, beta), ["kl", *KL_PARTS]].median()
-    information, correlation, chance, _ = (number(here[name]) for name in KL_PARTS)
-    return draw.set_message(
-        figure,
-        f"At {beta_label(beta)} a date’s factors carry {number(here.kl)} nats: {information} tell "
-        f"the date, {correlation} are dependence between factors ({chance} once they are shifted "
-        "in time)",
-    )
-
-
-def variance_figure(study: StudyResults) -> Figure:
-    """PCA's share of variance by component, and cumulated."""
+def _draw_scree(axes: Axes, study: StudyResults) -> None:
+    """PCA's share of variance by component, and cumulated, with the line at 90 %."""
     shares = study.arrays["explained_variance"]
     n_factors = min(study.config["n_factors"], len(shares))
     shown = shares[: max(MOST_COMPONENTS, n_factors)]
     places = np.arange(1, len(shown) + 1)
-    figure = draw.new_figure(3.6)
-    axes = draw.tidy(figure.subplots(), "principal component", "share of variance")
+    draw.tidy(axes, "principal component", "", "PCA: share of variance on the dates fitted")
     axes.bar(places, shown, color=draw.PCA, alpha=0.75, width=0.7, label="of the component")
-    axes.plot(places, np.cumsum(shown), "o-", color=draw.DATA, lw=1.4, ms=4, label="cumulated")
-    axes.axvline(n_factors + 0.5, color=draw.MUTED, linestyle=":", linewidth=1)
-    axes.set(ylim=(0, 1.05), xticks=places[:: max(1, len(places) // 20)])
-    draw.add_legend(figure, axes)
-    components = "component explains" if n_factors == 1 else f"{n_factors} components explain"
-    share = percent(float(shares[:n_factors].sum()))
-    return draw.set_message(
-        figure, f"On the dates fitted, the first {components} {share} of the returns’ variance"
-    )
+    axes.plot(places, np.cumsum(shown), "o-", color=draw.DATA, lw=1.4, ms=3, label="cumulated")
+    axes.axhline(MOST_OF_IT, color=draw.MUTED, linestyle="--", linewidth=1, label="90 %")
+    axes.axvline(n_factors + 0.5, color=draw.MUTED, ls=":", lw=1, label="factors allowed")
+    axes.set(ylim=(0, 1.05), xticks=places[:: max(1, len(places) // 10)])
+    axes.legend(frameon=False, fontsize=draw.SMALL, loc="center right")
+
+
+def scree_words(study: StudyResults) -> str:
+    """How much the components explain that are as many as the factors, and how many 90 % takes."""
+    total = np.cumsum(study.arrays["explained_variance"])
+    n_factors = min(study.config["n_factors"], len(total))
+    first = "component explains" if n_factors == 1 else f"{n_factors} components explain"
+    share, needed = percent(float(total[n_factors - 1])), int((total < MOST_OF_IT).sum()) + 1
+    takes = f"90 % takes {needed}" if needed <= len(total) else f"all {len(total)} stay below 90 %"
+    return f"the first {first} {share} of the returns’ variance, {takes}"
 
 
 def reconstruction_figure(study: StudyResults) -> Figure:
-    """Test returns of a few assets, and what the VAE and PCA make of them."""
+    """Test returns of a few assets, what the VAE and PCA make of them, and the correlations of
+    pairs of assets before and after the factors are taken out."""
     data, pca, vae = (study.arrays[f"reconstruction_{name}"] for name in ("data", "pca", "vae"))
     first = len(study.factors) - study.config["panel"]["n_test"]
     dates = study.factors.index[first : first + len(data)]
-    figure, panels = draw.small_multiples(data.shape[1], 2, 2.4, sharex=True)
-    for column, axes in enumerate(panels):
+    lines = -(-data.shape[1] // 2)
+    figure, (upper, lower) = draw.stacked(1.8 * lines, 2.2)
+    panels = upper.subplots(lines, min(2, data.shape[1]), sharex=True, squeeze=False).ravel()
+    for axes in panels[data.shape[1] :]:
+        axes.set_visible(False)
+    for column, axes in enumerate(panels[: data.shape[1]]):
         draw.tidy(axes, "", "", as_label(study.config["shown_assets"][column], 40))
         draw.series(
             axes,
@@ -271,14 +246,28 @@ def reconstruction_figure(study: StudyResults) -> Figure:
             (pca[:, column], "PCA", draw.PCA, 1.1),
             (vae[:, column], "VAE", draw.VAE, 1.1),
         )
-    figure.supylabel("standardised return", fontsize=draw.TEXT, color=draw.MUTED)
+    upper.supylabel("standardised return", fontsize=draw.TEXT, color=draw.MUTED)
     draw.add_legend(figure, panels[0])
+    _draw_pairs(lower.subplots(), study)
     ours, theirs = (percent(study.metric(m, "r2", "test"), 1) for m in ("vae_best", "pca"))
-    factors = counted(study.config["n_factors"], "factor")
+    before, after = (float(study.arrays[f"mean_pair_{name}"]) for name in ("before", "after"))
+    left = f"; a pair’s mean |correlation| falls from {number(before)} to {number(after)}"
     return draw.set_message(
         figure,
-        f"From {factors}, the likeliest seed rebuilds {ours} of the test variance, PCA {theirs}",
+        f"From {counted(study.config['n_factors'], 'factor')}, the likeliest seed rebuilds {ours} "
+        f"of the test variance, PCA {theirs}{left if np.isfinite(before + after) else ''}",
     )
+
+
+def _draw_pairs(axes: Axes, study: StudyResults) -> None:
+    draw.tidy(axes, "correlation on the test dates", "pairs of assets")
+    for name, words, colour in (
+        ("after", "of what the factors leave", draw.VAE),
+        ("before", "of returns", draw.TRUTH),
+    ):
+        counts, edges = study.arrays[f"pairs_{name}"], study.arrays["pairs_edges"]
+        axes.stairs(counts, edges, color=colour, alpha=0.55, fill=True, label=words)
+    axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left")
 
 
 def generated_figure(study: StudyResults) -> Figure:

@@ -1,8 +1,10 @@
 """The report of a study: what the reader sees, in order."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from jaxvae.report import tables, words
+from jaxvae.report import holdings, tables, words
 from jaxvae.report.answers import answers
 from jaxvae.report.candidates import (
     CANDIDATES_NOTE,
@@ -12,14 +14,15 @@ from jaxvae.report.candidates import (
 )
 from jaxvae.report.content import Document, Grid, Heading, Opening, Part, Plot, Prose, render
 from jaxvae.report.factor_figures import draw_factors
+from jaxvae.report.fonts import undrawable
 from jaxvae.report.results import StudyResults
-from jaxvae.report.score_figures import draw_scores
+from jaxvae.report.score_figures import draw_scores, scree_words
 from jaxvae.report.text import beta_label, counted, number, percent
 
 
-def study_report(study: StudyResults) -> dict[str, bytes]:
-    """The files of a study's report by their paths (see `content.render`)."""
-    return render(study_document(study))
+def study_report(study: StudyResults, linked: bool = True) -> dict[str, bytes]:
+    """The files of a study's report by their paths; linked: to the tables (`content.render`)."""
+    return render(study_document(study, linked), linked)
 
 
 def study_opening(study: StudyResults) -> Opening:
@@ -42,55 +45,117 @@ def study_opening(study: StudyResults) -> Opening:
     return Opening(title, facts, given, tables.score_table(study))
 
 
-def study_document(study: StudyResults) -> Document:
+def study_document(study: StudyResults, linked: bool = True) -> Document:
     """The whole report; what the study has not is left out, with its heading."""
     chosen = candidates_figure(study)
-    figures = draw_scores(study) | draw_factors(study) | ({"candidates": chosen} if chosen else {})
+    figures = draw_scores(study) | draw_factors(study) | {"risk": holdings.risk_figure(study)}
+    figures |= {"candidates": chosen} if chosen else {}
+    captions = {**words.CAPTIONS}
+    captions["risk"] += words.AHEAD if "fan" in study.arrays else ""
 
-    def section(title: str, *parts: str | Prose | Grid | None) -> list[Part]:
-        """Parts in order; a name stands for the figure of that name."""
+    def section(title: str, terms: str, *parts: str | Prose | Grid | None) -> list[Part]:
+        """Parts in order; a name stands for the figure of that name, terms for words explained."""
         here = [
-            Plot(part, words.CAPTIONS[part], figures[part]) if isinstance(part, str) else part
+            Plot(part, captions[part], figures[part]) if isinstance(part, str) else part
             for part in parts
             if not isinstance(part, str) or part in figures
         ]
         kept = [part for part in here if part is not None]
-        return [Heading(title), *kept] if any(part.kind != "prose" for part in kept) else []
+        if all(part.kind == "prose" for part in kept):
+            return []
+        explained = {term: words.TERMS[term] for term in terms.split(", ") if term}
+        return [Heading(title, explained), *kept]
 
     opening = study_opening(study)
-    loss, known = tables.loss_table(study), tables.known_factor_table(study)
     parts = [
-        *section("Scores on the test dates", opening.scores, *_score_notes(study)),
+        *section("Scores on the test dates", "nat", opening.scores, *_score_notes(study)),
         *section(
-            "Which model, and how many factors?",
+            "Which model, and how many factors?", "",
             "candidates", candidate_table(study), Prose(CANDIDATES_NOTE),
         ),
-        *section("The factors, one by one", tables.factor_table(study), *_factor_notes(study)),
         *section(
-            "How many factors are there?", _number_words(study), "n_factors",
-            tables.estimate_table(study), tables.size_table(study),
-            loss, Prose(words.LOSS_NOTE) if loss else None,
+            "The factors, one by one", "consensus, stability",
+            tables.factor_table(study), *_factor_notes(study), holdings.exposure_table(study),
         ),
-        *section("Does a VAE find more?", "comparison", "score_over_beta"),
+        *_evidence(study, section),
+        *_risk(study, section),
         *section(
-            "Are the factors real?",
-            "stability", "agreement", "factor_correlation", "matched_factors",
-            known, Prose(words.KNOWN_NOTE) if known else None,
-        ),
-        *section("What are the factors?", "factor_series", "loadings", "decoder_loadings"),
-        *section("What does β charge for?", "kl_parts"),
-        *section(
-            "Can the models be trusted?",
-            "explained_variance", "training_curves", "reconstruction", "generated",
-            tables.moment_table(study),
+            "Can the models be trusted?", "",
+            "training_curves", "reconstruction", "generated", tables.moment_table(study),
         ),
         *section(
-            "The best members", tables.member_table(study), Prose(words.MEMBER_NOTE),
+            "The best members", "", tables.member_table(study), Prose(words.MEMBER_NOTE),
             tables.ranking_table(study), Prose(words.RANKING_NOTE),
         ),
-        *section("To make it again", tables.setting_table(study)),
+        *section(
+            "All tables", "", *with_note(tables.file_table(study) if linked else None,
+            words.FILES_NOTE),
+        ),
+        *section("To make it again", "", tables.setting_table(study)),
     ]  # fmt: skip
-    return Document(opening, study.config["notes"], parts)
+    return Document(opening, [*study.config["notes"], *_font_note(study)], parts)
+
+
+Section = Callable[..., list[Part]]
+
+
+def with_note(grid: Grid | None, note: str) -> list[Prose | Grid]:
+    """A table with the note that explains it; nothing where there is no table."""
+    return [] if grid is None else [grid, Prose(note)]
+
+
+def _evidence(study: StudyResults, section: Section) -> list[Part]:
+    """Sections on the number of factors, β, and whether the factors are real."""
+    scree = scree_words(study)
+    return [
+        *section(
+            "How many factors are there?", "", _number_words(study), "n_factors",
+            Prose(f"{scree[:1].upper()}{scree[1:]}."), tables.estimate_table(study),
+            tables.size_table(study),
+        ),
+        *section(
+            "Does a VAE find more?", "β, KL, member", "comparison", "score_over_beta",
+            *with_note(tables.kl_table(study), words.KL_NOTE),
+            *with_note(tables.loss_table(study), words.LOSS_NOTE),
+        ),
+        *section(
+            "Are the factors real?", "chance, rotation null",
+            *with_note(tables.stability_table(study), words.STABILITY_NOTE), "agreement",
+            "matched_factors", *with_note(tables.known_factor_table(study), words.KNOWN_NOTE),
+        ),
+        *section("What are the factors?", "", "factor_series", "loadings"),
+    ]  # fmt: skip
+
+
+def _risk(study: StudyResults, section: Section) -> list[Part]:
+    """Sections for those who hold the assets."""
+    return [
+        *section(
+            "What do they mean for risk?", "value at risk, specific", "risk",
+            *with_note(holdings.breach_table(study), words.BREACH_NOTE),
+            *with_note(holdings.share_table(study), words.SHARE_NOTE),
+            holdings.pair_table(study, "correlation"), holdings.pair_table(study, "residual_fit"),
+        ),
+        *section(
+            "How can a factor be held?", "",
+            *with_note(holdings.portfolio_table(study), words.PORTFOLIO_NOTE),
+        ),
+        *section(
+            "The assets, one by one", "", *with_note(holdings.asset_table(study), words.ASSET_NOTE)
+        ),
+    ]  # fmt: skip
+
+
+def _font_note(study: StudyResults) -> list[str]:
+    """That figures lack characters, where no font on this machine draws them."""
+    names = undrawable([*study.config["assets"], *map(str, study.config["sectors"] or [])])
+    if not names:
+        return []
+    several = "" if len(names) == 1 else f" and {len(names) - 1} more"
+    return [
+        f"No font on this machine draws “{names[0]}”{several}: figures show □ for such characters, "
+        "tables the names as they are."
+    ]
 
 
 def _score_notes(study: StudyResults) -> list[Prose]:

@@ -17,7 +17,7 @@ from jaxvae.report.text import (
     reference_names,
     row_label,
 )
-from jaxvae.report.verdicts import judge, match_of, stabilities
+from jaxvae.report.verdicts import chosen_row, judge, match_of, stabilities
 
 OURS = ("vae_ensemble", "vae_best")
 MATCHED_MODELS = ("consensus", "vae_best", "pca", "factor_analysis")
@@ -27,10 +27,10 @@ INTERVALS = ("", "_joint", "_seeds")  # of intervals: over dates, jointly, over 
 LOST = 0.5
 
 
-def without_blanks(header: list[str], rows: list[list[str]], style: str) -> Grid:
-    """A table without the columns in which no row has anything."""
+def without_blanks(header: list[str], rows: list[list[str]], style: str, file: str = "") -> Grid:
+    """A table without the columns in which no row has anything; file: that holds all of it."""
     kept = [k for k in range(len(header)) if any(row[k] != NONE for row in rows)]
-    return Grid([header[k] for k in kept], [[row[k] for k in kept] for row in rows], style)
+    return Grid([header[k] for k in kept], [[row[k] for k in kept] for row in rows], style, file)
 
 
 def score_table(study: StudyResults) -> Grid:
@@ -41,7 +41,7 @@ def score_table(study: StudyResults) -> Grid:
     rows = [_score_row(study, table, model) for model in (*OURS, *shown)]
     header = ["Model", "Log-likelihood", "Per cell", "Ensemble − model [95 %]"]
     header += ["Jointly [95 %]", "Over seeds [95 %]", "R²"]
-    return without_blanks(header, rows, "first")
+    return without_blanks(header, rows, "first", "comparisons.csv")
 
 
 def _differs(study: StudyResults, best: str) -> bool:
@@ -78,7 +78,7 @@ def factor_table(study: StudyResults) -> Grid:
     header = ["Factor", "Share of variance", "Stability", "φ", "Matches", "r on test dates"]
     header += ["Real", "Moves up most (% per s.d.)", "Moves down most (% per s.d.)"]
     rows = [_factor_row(study, k) for k in range(study.factors.shape[1])]
-    return without_blanks(header, rows, "text")
+    return without_blanks(header, rows, "text", "loadings.csv")
 
 
 def _factor_row(study: StudyResults, k: int) -> list[str]:
@@ -117,7 +117,9 @@ def known_factor_table(study: StudyResults) -> Grid | None:
     # No line break within "K = 5".
     titles = [row_label(study, m, start=True).replace(" = ", "\u00a0=\u00a0") for m in models]
     header = ["Score", *titles, "VAE, mean over seeds [95 %]", "By chance", "By rotation"]
-    return without_blanks(header, [_known_row(study, name, models) for name in names], "")
+    return without_blanks(
+        header, [_known_row(study, name, models) for name in names], "", "metrics.csv"
+    )
 
 
 def _known_row(study: StudyResults, name: str, models: list[str]) -> list[str]:
@@ -141,7 +143,7 @@ def estimate_table(study: StudyResults) -> Grid:
     table = study.n_factors.set_index("name").factors
     asked = words.NUMBER_ESTIMATORS
     rows = [[*asked[name], str(int(table[name]))] for name in asked if name in table]
-    return Grid(["Estimator", "What it asks", "Factors"], rows, "text narrow")
+    return Grid(["Estimator", "What it asks", "Factors"], rows, "text narrow", "n_factors.csv")
 
 
 def size_table(study: StudyResults) -> Grid:
@@ -157,7 +159,7 @@ def size_table(study: StudyResults) -> Grid:
         ]
         for _, row in sizes.iterrows()
     ]
-    return Grid([*header, "Factors in use"], rows)
+    return Grid([*header, "Factors in use"], rows, "narrow", "n_factors.csv")
 
 
 def loss_table(study: StudyResults) -> Grid | None:
@@ -167,7 +169,7 @@ def loss_table(study: StudyResults) -> Grid | None:
     header = ["β", "Linear model keeps", "It loses (signal-to-noise)"]
     header += ["Members use: median [range]", "Fewer than half carry"]
     rows = [_loss_row(study, beta, part) for beta, part in study.spectrum.groupby("beta")]
-    return Grid(header, rows, "text narrow")
+    return Grid(header, rows, "text narrow", "spectrum.csv")
 
 
 def _loss_row(study: StudyResults, beta: Any, part: pd.DataFrame) -> list[str]:
@@ -185,6 +187,42 @@ def _loss_row(study: StudyResults, beta: Any, part: pd.DataFrame) -> list[str]:
     ]
 
 
+def stability_table(study: StudyResults) -> Grid | None:
+    """Stability of each consensus factor over the seeds of each β; None with one seed."""
+    if len(study.config["seeds"]) < 2:
+        return None
+    chosen = chosen_row(study)
+    betas = np.sort(study.members[study.members.ok].beta.unique())
+    rows = [
+        [f"{beta:.3g}{', chosen' if k == chosen else ''}", *(number(value) for value in values)]
+        for k, (beta, values) in enumerate(zip(betas, study.arrays["stability"], strict=True))
+    ]
+    return Grid(["Stability at β", *study.config["factor_names"]], rows, "narrow")
+
+
+def kl_table(study: StudyResults) -> Grid | None:
+    """The parts of the members' mean KL at each β, medians over seeds; None without parts."""
+    parts = words.KL_PARTS
+    members = study.members[study.members.ok]
+    if not {*parts} <= {*members}:
+        return None
+    medians = members.groupby("beta")[[*parts]].median()
+    rows = [
+        [f"{beta:g}", *(number(row[name]) for name in parts)] for beta, row in medians.iterrows()
+    ]
+    return Grid(["β", *parts.values()], rows, "narrow", "members.csv")
+
+
+def file_table(study: StudyResults) -> Grid:
+    """The files of the study's folder that hold tables, and their units."""
+    rows = [
+        [name, *text]
+        for name, text in words.FILES.items()
+        if getattr(study, name.removesuffix(".csv")) is not None
+    ]
+    return Grid(["File", "A row is", "Units"], rows, "text links")
+
+
 def ranking_table(study: StudyResults) -> Grid:
     """Ways to rank members without the truth, and how well they did where it is known."""
     header = ["Ranked by", "Members", "First", "Rank correlation with matched |corr.|"]
@@ -194,7 +232,9 @@ def ranking_table(study: StudyResults) -> Grid:
         + [number(row[name]) for name in scores]
         for _, row in study.rankings.iterrows()
     ]
-    return without_blanks([*header, "Of the first", "Of the median member"], rows, "narrow")
+    return without_blanks(
+        [*header, "Of the first", "Of the median member"], rows, "narrow", "rankings.csv"
+    )
 
 
 def moment_table(study: StudyResults) -> Grid:
@@ -203,7 +243,9 @@ def moment_table(study: StudyResults) -> Grid:
         [title, *(number(study.metric(m, metric, "fit"), 3) for m in ("data", "vae_ensemble"))]
         for metric, title in words.MOMENT_NAMES.items()
     ]
-    return Grid(["Pooled returns, standardised", "Data", "Generated"], rows)
+    return Grid(
+        ["Pooled returns, standardised", "Data", "Generated"], rows, "narrow", "metrics.csv"
+    )
 
 
 def member_table(study: StudyResults) -> Grid:
@@ -215,7 +257,7 @@ def member_table(study: StudyResults) -> Grid:
         [f"{row[c]:g}" if c == "beta" else number(row[c], d) for c, (_, d) in columns.items()]
         for _, row in best.head(BEST_MEMBERS).iterrows()
     ]
-    return Grid([title for title, _ in columns.values()], rows, "")
+    return Grid([title for title, _ in columns.values()], rows, "", "members.csv")
 
 
 def setting_table(study: StudyResults) -> Grid:

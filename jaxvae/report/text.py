@@ -1,12 +1,10 @@
 """Numbers and names as a person reads them."""
 
-from functools import cache
-
 import numpy as np
 import pandas as pd
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from jaxvae.analysis.baselines import BASELINES
+from jaxvae.report.fonts import drawable
 from jaxvae.report.results import StudyResults
 
 Number = float | int | np.number
@@ -45,16 +43,11 @@ def percent(share: Number, digits: int = 0) -> str:
 
 def as_label(text: object, width: int = 18) -> str:
     """Text from the data as a label: cut to a width, drawable in the font, never mathematics."""
-    drawable = _drawable()
-    line = "".join(c if ord(c) in drawable else "□" for c in " ".join(str(text).split()))
+    known = drawable()
+    line = "".join(c if ord(c) in known else "□" for c in " ".join(str(text).split()))
     cut = line if len(line) <= width else line[: width - 1] + "…"
     # matplotlib reads an escaped dollar as a dollar, and a pair of bare ones as mathematics.
     return cut.replace("$", r"\$")
-
-
-@cache
-def _drawable() -> frozenset[int]:
-    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def beta_label(beta: float) -> str:

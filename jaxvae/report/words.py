@@ -4,9 +4,10 @@ CAPTIONS = {
     "candidates": "Below zero: how far a candidate’s mean log-likelihood of a validation date is "
     "behind the best, with one standard error of the difference, paired by date. The full dot was "
     "chosen.",
-    "n_factors": "What members with so many factors at the chosen β gain, on the validation dates, "
-    "over members without any, with 95 % intervals; an open dot is of members that use none of "
-    "theirs.",
+    "n_factors": "Left: what members with so many factors at the chosen β gain on the validation "
+    "dates over members without any, with 95 % intervals; an open dot is of members that use none "
+    "of theirs. Right: bars are single principal components, the line their sum; the dotted line "
+    "marks the number of factors in this study.",
     "comparison": "Each row sets the VAE against one classical model on the same test dates: right "
     "of zero the VAE is likelier. Full dots are the ensemble, with its interval over dates (thick) "
     "and its widest (thin): where that crosses zero, neither is shown to be better. Open dots are "
@@ -14,37 +15,114 @@ CAPTIONS = {
     "score_over_beta": "A dot is a member, the band spans the seeds; members saw training dates "
     "alone. The diamond is the mean of the seeds at the chosen β after training on all dates "
     "before the test part, as the classical models (dashed) were: compare these two.",
-    "stability": "How well a member’s factor correlates with the consensus of all other members, "
-    "averaged over the seeds of each β: 1 is found every time, near 0 is noise.",
     "agreement": "Each cell compares two members, factors matched one-to-one: 1 where they use the "
-    "same factors. Dark blocks on the diagonal mean that seeds agree at one β, dark off the "
-    "diagonal that β hardly matters.",
-    "factor_correlation": "Rows are learned factors, columns known ones; frames mark the "
-    "one-to-one match, chosen before the test dates. One strong cell a row and column is what one "
-    "hopes for; its sign is a convention.",
-    "matched_factors": "Known factor in grey, its match in blue, both standardised over the test "
-    "dates and each with its own sign: where r is negative, blue mirrors grey.",
-    "factor_series": "The consensus factors over time, in standard deviations of the dates they "
-    "were fitted on; dotted lines mark where validation and test begin.",
+    "same factors. Strong blocks on the diagonal mean that seeds agree at one β, strong ones off "
+    "it that β hardly matters. Strips are seeds that found other factors.",
+    "matched_factors": "Top: rows are learned factors, columns known ones; frames mark the "
+    "one-to-one match, chosen before the test dates. Below: each known factor (thick) and its "
+    "match (thin), standardised over the test dates and each with its own sign: where r is "
+    "negative, one mirrors the other.",
+    "factor_series": "Left: each factor in standard deviations of the dates it was fitted on; long "
+    "panels as means of short pieces, with a band from the least to the most of each. Right: its "
+    "running sum, in which slow moves show. Dotted lines mark where validation and test begin.",
     "loadings": "Each column is a factor, each row an asset: blue moves with the factor, red "
-    "against it; every map has its own scale, centred on zero. Known factors stand in the order of "
-    "those they are matched with, with their own signs.",
-    "decoder_loadings": "The factors of the likeliest seed, named after the consensus factors they "
-    "match: left what one unit of each decodes to (offset included), right the decoder’s mean "
-    "slope; they differ where it bends.",
-    "kl_parts": "Left: the mean KL on the dates before the test part, taken apart: what a date’s "
-    "factors tell of which date it is (at most the logarithm of the number of dates), dependence "
-    "between factors, and how far each is from the prior. With few dates even independent factors "
-    "show dependence: compare with the same factors shifted in time. Right: factors in use.",
-    "explained_variance": "Bars are single principal components, the line their sum; the dotted "
-    "line marks the number of factors in this study.",
-    "training_curves": "Lines are medians over seeds, bands their range, darker for larger β; the "
-    "first epochs run off the scale, and a member that stopped early keeps its last value.",
-    "reconstruction": "Returns of a few assets on the first test dates in grey, what is left of "
-    "them after passing through the factors: VAE in blue, PCA in orange.",
+    "against it, all maps on one scale. Known factors stand in the order of those they are matched "
+    "with, with their own signs. The last map is what the likeliest seed decodes one unit of each "
+    "of its factors to, offset included, as in the notebook.",
+    "training_curves": "Lines are medians over seeds, bands their range, stronger for larger β; "
+    "the first epochs run off the scale, and a member that stopped early keeps its last value.",
+    "reconstruction": "Top: returns of a few assets on the first test dates (thick), and what is "
+    "left of them after passing through the factors. Below: correlations of all pairs of assets "
+    "on the test dates, of returns and of what the ensemble’s factors leave; ideally the latter "
+    "stand at zero.",
     "generated": "Scenarios drawn from the ensemble, noise included, beside the data it was "
     "fitted on. The log scale shows the tails; points on the dashed line are pairs of assets whose "
     "correlation is right.",
+    "risk": "A large dot is a breach: a return below the value at risk that was forecast from the "
+    "dates before. A model without a memory forecasts every date alike.",
+}
+AHEAD = (
+    " Below: the volatility forecast for each test date, and quantiles of the return summed over "
+    "the dates after the panel’s last."
+)
+TERMS = {
+    "nat": "The unit of log-likelihoods. A model that is ahead by one nat per date holds a date’s "
+    "returns e = 2.7 times as likely.",
+    "member": "One VAE of the ensemble: one seed at one β.",
+    "β": "The weight of the KL term in training. Above 1 a VAE pays more for what its factors "
+    "carry, and keeps fewer; at 1 it is trained on a bound on the log-likelihood.",
+    "KL": "What a date’s factors carry, in nats: the divergence of what a VAE thinks of them "
+    "once it sees the returns from what it thought before.",
+    "consensus": "The factors that members have in common: matched one-to-one, turned to one sign, "
+    "averaged.",
+    "stability": "How well a member’s factor correlates with the consensus of all other members, "
+    "averaged over seeds: 1 is found every time, near 0 is noise.",
+    "chance": "What factors shifted in time would score (95th percentile).",
+    "rotation null": "What the right factors would score if turned at random (95th percentile). "
+    "Above it the axes are right, not only the space that they span.",
+    "value at risk": "At 5 %: the return that a date falls below with probability 5 %.",
+    "specific": "What of a return belongs to the asset alone, in no factor.",
+}
+KL_PARTS = {
+    "kl": "Mean KL",
+    "index_code_information": "Information on the date",
+    "total_correlation": "Total correlation",
+    "total_correlation_chance_mean": "… of shifted factors",
+    "dimension_kl": "Dimension-wise KL",
+    "active_units": "Factors in use",
+}
+STABILITY_NOTE = (
+    "Averaged over the seeds of each β, of the factors shown: a factor that other β find as well "
+    "does not hang on the choice of β."
+)
+KL_NOTE = (
+    "Nats per date before the test part, medians over seeds: what a date’s factors tell of which "
+    "date it is (at most the logarithm of the number of dates), dependence between factors, and "
+    "how far each is from the prior. With few dates even independent factors show dependence: "
+    "compare with the same factors shifted in time."
+)
+PORTFOLIO_NOTE = (
+    "Each portfolio moves with its own factor and with no other, and of all that do it has the "
+    "least specific variance: weights Ψ⁻¹W(WᵀΨ⁻¹W)⁻¹ of the loadings W and the specific variances "
+    "Ψ, scaled so that long and short positions are 100 % together. It earns the column “% per "
+    "s.d.” where its factor moves by one standard deviation; “Specific” is the share of its "
+    "variance that is not the factor’s."
+)
+SHARE_NOTE = (
+    "Of the fitted covariance. What correlated factors have in common is shared out by Euler’s "
+    "rule, so that a hedge counts as negative; the rest are curves and differences between seeds."
+)
+ASSET_NOTE = (
+    "Returns on all dates; R² on the test dates, from the ensemble’s reconstruction. Volatility is "
+    "a date’s under the fitted covariance; “Specific” is the part of it that no factor moves. The "
+    "portfolio of equal weights stands first, of dates on which every asset is known."
+)
+BREACH_NOTE = (
+    "On the test dates, of the portfolio of equal weights. p: of Kupiec’s test of the rate, of "
+    "Christoffersen’s test for clusters, and of both. Kept: not rejected at 5 % by both together. "
+    "Filtered historical simulation takes the volatility from the model and the tails from the "
+    "portfolio’s own past, of which it needs 250 dates before the test part."
+)
+FILES_NOTE = (
+    "They stand beside this page in the study’s folder. Returns are fractions: 0.01 is 1 %."
+)
+FILES = {
+    "factors.csv": ("a date", "standard deviations of the dates before the test part"),
+    "loadings.csv": ("an asset", "returns per standard deviation of a factor"),
+    "portfolios.csv": ("an asset", "share of what is held, long and short together 1"),
+    "assets.csv": ("an asset", "returns; shares of variance"),
+    "exposures.csv": ("a sector", "returns per standard deviation of a factor"),
+    "pairs.csv": ("a pair of assets", "correlations"),
+    "covariance.csv": ("an asset", "returns squared"),
+    "risk.csv": ("a test date", "returns"),
+    "comparisons.csv": ("a model beside a baseline", "nats per date"),
+    "metrics.csv": ("a score of a model on a split", "nats per date; shares; correlations"),
+    "members.csv": ("a member", "nats per date; shares; correlations"),
+    "history.csv": ("an epoch of a member", "losses: nats per date"),
+    "n_factors.csv": ("an estimator, or a number of factors", "factors; nats per date"),
+    "rankings.csv": ("a way to rank members", "correlations"),
+    "spectrum.csv": ("a factor at a β", "signal-to-noise; shares of members"),
+    "candidates.csv": ("a model with a number of factors", "nats per date"),
 }
 PERSISTENCE_NOTE = (
     "φ is how much of a factor’s value the next date inherits: 0 is no memory, 1 never forgets; a "

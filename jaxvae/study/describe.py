@@ -46,7 +46,7 @@ def study_notes(
     notes += [
         f"Factor {k + 1} moves the volatility of all assets, not their returns: its loadings say "
         "nothing."
-        for k in _volatility_factors(prepared, aligned)
+        for k in volatility_factors(prepared, aligned)
     ]
     if prepared.preset.seeds >= FEW_SEEDS:
         notes += _stability_notes(aligned)
@@ -107,7 +107,7 @@ def _context_notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def _volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
+def volatility_factors(prepared: Prepared, aligned: Aligned) -> list[int]:
     """Which consensus factors are those that move the volatility of the members' returns."""
     factor = prepared.model.facts.volatility_factor
     if factor is None:
@@ -173,7 +173,7 @@ def describe_study(
         "shown_assets": [panel.assets[i] for i in shown_assets(panel.n_assets)],
         "factor_names": factor_names(aligned.factors.shape[1]),
         "consensus": describe_consensus(aligned),
-        "volatility_factors": _volatility_factors(prepared, aligned),
+        "volatility_factors": volatility_factors(prepared, aligned),
     }
 
 

@@ -22,7 +22,7 @@ from jaxvae.runs.results import (
     write_drawings,
 )
 
-OPTIONAL = ("spectrum", "candidates")
+OPTIONAL = ("spectrum", "candidates", "exposures")
 PARAMETERS = ("members", "refits")
 STUDY_LAYOUT = Layout(
     command="study",
@@ -38,6 +38,11 @@ STUDY_LAYOUT = Layout(
         "loadings": TableLayout(index=("asset",), names=("asset",)),
         "covariance": TableLayout(index=("asset",), names=("asset",)),
         "candidates": TableLayout(),
+        "assets": TableLayout(index=("asset",), names=("asset",)),
+        "portfolios": TableLayout(index=("asset",), names=("asset",)),
+        "pairs": TableLayout(names=("asset", "other")),
+        "exposures": TableLayout(index=("sector",), names=("sector",)),
+        "risk": TableLayout(index=("date",), dates=("date",)),
     },
     trees={
         "arrays": "arrays.safetensors",

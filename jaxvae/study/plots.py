@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from jaxvae.report.candidates import candidates_figure, choice_of
 from jaxvae.report.factor_figures import factor_drawings
+from jaxvae.report.holdings import risk_figure
 from jaxvae.report.score_figures import score_drawings
 
 # What a figure is called here, where the report's file has another name.
@@ -48,6 +49,7 @@ class Plots:
 
     def _drawings(self) -> dict[str, Any]:
         found: dict[str, Any] = factor_drawings(self._study) | score_drawings(self._study)
+        found["risk"] = risk_figure
         if choice_of(self._study) is not None:
             found["candidates"] = candidates_figure
         return {NAMES.get(name, name): drawing for name, drawing in found.items()}

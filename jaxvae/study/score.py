@@ -12,14 +12,13 @@ from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.inference.members import Fitted
-from jaxvae.study.align import (
-    Aligned,
-)
+from jaxvae.study.align import Aligned
 from jaxvae.study.backtest import backtest
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import doubt_likelihoods
+from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_rows
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
 from jaxvae.study.tables import (
     MEMBER_SPLITS,
@@ -73,6 +72,7 @@ def score_study(
     baselines: list[Scored],
     rebuilt: Float[np.ndarray, "member date asset"],
     scenarios: Float[np.ndarray, "scenario asset"],
+    risk: ValueAtRisk,
 ) -> Scores:
     """All models' scores, and the ensemble beside the baselines."""
     prepared, config, grid, refits = found[:4]
@@ -93,6 +93,7 @@ def score_study(
         describe_rows("data", "fit", prepared.values[prepared.split.fit]),
         describe_rows("vae_ensemble", "fit", scenarios),
         *of_past,
+        *risk_rows(risk),
     ]
     return Scores(pd.concat(parts, ignore_index=True), compared, of_kl, doubts, ahead)
 

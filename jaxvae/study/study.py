@@ -37,6 +37,9 @@ class Study:
     comparisons: paired differences in test log-likelihood with their intervals.
     factors: dates × consensus factors. loadings: assets × consensus factors.
     covariance: assets × assets. The units of these three are in their `attrs`.
+    assets, pairs, exposures, portfolios, risk: what is true of each asset, of pairs of them, of
+        sectors (None where they are not known), the portfolios that stand for factors, and the
+        portfolio of equal weights on the test dates; see `study/portfolio/`.
     n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
     rankings: ways to rank members without the truth.
     arrays: what plots draw and later commands need, by name (see `summary.py`).
@@ -57,16 +60,21 @@ class Study:
     factors: pd.DataFrame
     loadings: pd.DataFrame
     covariance: pd.DataFrame
+    assets: pd.DataFrame
+    pairs: pd.DataFrame
+    portfolios: pd.DataFrame
+    risk: pd.DataFrame
     n_factors: pd.DataFrame
     rankings: pd.DataFrame
     arrays: dict[str, np.ndarray]
     parameters: dict[str, Any]
     spectrum: pd.DataFrame | None = None
     candidates: pd.DataFrame | None = None
+    exposures: pd.DataFrame | None = None
     family: Family | None = None
 
     def __post_init__(self) -> None:
-        for name in ("factors", "loadings", "covariance"):
+        for name in UNITS:
             getattr(self, name).attrs.setdefault("units", UNITS[name])
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
@@ -90,7 +98,8 @@ class Study:
             f"assets, model {config['model']!r}, {n_members} members\n"
             f"chosen on validation: β = {chosen['beta']:g}; factors kept: {self.factors.shape[1]} "
             f"of {config['n_factors']}\n"
-            "tables: members, metrics, comparisons, factors, loadings, covariance\n"
+            "tables: members, metrics, comparisons, factors, loadings, covariance, assets, pairs, "
+            "portfolios, risk\n"
             "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset\n"
             "show and keep it: plot, report, save, to_xarray"
         )
@@ -256,7 +265,7 @@ class Study:
         Raises:
             FolderError: something is in the way, or the disk refuses.
         """
-        write_new(Path(path), study_report(self)[REPORT])
+        write_new(Path(path), study_report(self, linked=False)[REPORT])
 
     def to_xarray(self) -> Any:
         """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and

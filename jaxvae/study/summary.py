@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Law
 from jaxvae.inference.evaluation import reconstruct
@@ -24,6 +25,7 @@ from jaxvae.study.describe import (
     describe_study,
     study_identity,
     study_notes,
+    volatility_factors,
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
@@ -31,6 +33,8 @@ from jaxvae.study.fit import Choice, Prepared, Trained
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
+from jaxvae.study.portfolio.holdings import HeldStudy, holdings
+from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
 from jaxvae.study.score import TrainedStudy, likeliest, member_columns, score_study
@@ -73,21 +77,18 @@ def summarise(
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    key = Stream.SCENARIOS.key(config.root_seed)
-    scenarios = sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
-    scores = score_study(found, aligned, scored, rebuilt, scenarios)
+    scenarios = _scenarios(prepared, fitted, config)
+    at_risk = study_risk(prepared, fitted, config)
+    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0])
     columns = member_columns(prepared, config, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
-    completion = completion_note(prepared.values, factor_analysis)
     rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
+    held = _held(found, aligned, rebuilt)
+    tables, drawn = holdings(held, aligned.factors, *at_risk)
+    more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
         config={
-            **_described(
-                found,
-                aligned,
-                [*scores.doubts, *unfitted],
-                [*selection.notes, *scores.of_past, *_gap_notes(prepared), *completion],
-            ),
+            **_described(found, aligned, [*scores.doubts, *unfitted], more),
             "refit_factors": reported.names,
             "identity": study_identity(prepared.panel, selection.asked),
             "selection": describe_selection(selection),
@@ -97,13 +98,15 @@ def summarise(
         history=history_table(prepared, grid),
         comparisons=scores.comparisons,
         factors=factors_table(prepared, aligned),
-        loadings=loadings_table(prepared, grid, aligned),
-        covariance=_covariance_table(prepared, fitted, config),
+        loadings=held.loadings,
+        covariance=held.covariance,
+        **tables,
         arrays={
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen),
             **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
             **saved_arrays(prepared, refits, best, reported),
+            **drawn,
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
@@ -114,12 +117,27 @@ def summarise(
     )
 
 
-def _gap_notes(prepared: Prepared) -> list[str]:
+def _held(
+    found: TrainedStudy, aligned: Aligned, rebuilt: Float[np.ndarray, "member date asset"]
+) -> HeldStudy:
+    """Loadings and covariance, with what else tables of holdings need; rebuilt: by each refit."""
+    prepared, own = found.prepared, found.refits.evaluation.noise_variance
+    return HeldStudy(
+        prepared=prepared,
+        loadings=loadings_table(prepared, found.grid, aligned),
+        volatility=volatility_factors(prepared, aligned),
+        noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
+        covariance=_covariance_table(prepared, found.fitted, found.config),
+        residual=prepared.values - rebuilt.mean(axis=0),
+    )
+
+
+def _gap_notes(prepared: Prepared, factor_analysis: Any) -> list[str]:
     """What is missing, and what that means for the model."""
     notes = missing_notes(prepared.panel)
     if not prepared.model.facts.sees_gaps:
         notes += unforeseen_note(prepared.values, prepared.split)
-    return notes
+    return [*notes, *completion_note(prepared.values, factor_analysis)]
 
 
 def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
@@ -160,6 +178,13 @@ def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
     """What the report must say where refits diverged and were left out."""
     lost = n_seeds - len(refits.ensemble.members.seed)
     return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
+
+
+def _scenarios(
+    prepared: Prepared, fitted: Fitted, config: StudyConfig
+) -> Float[np.ndarray, "scenario asset"]:
+    key = Stream.SCENARIOS.key(config.root_seed)
+    return sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
 
 
 def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 
 from jaxvae.report import draw as style
-from jaxvae.report import factor_figures, score_figures
+from jaxvae.report import factor_figures, fonts, holdings, score_figures
 from jaxvae.report.draw import message_of, to_png
 from jaxvae.report.text import as_label, number
 from jaxvae.report.words import CAPTIONS
@@ -53,6 +53,7 @@ def drawn():
 
 def draw(study):
     figures = score_figures.draw_scores(study) | factor_figures.draw_factors(study)
+    figures |= {"risk": holdings.risk_figure(study)}
     for figure in figures.values():
         figure.set_dpi(LOW_DPI)
         figure.draw_without_rendering()
@@ -85,13 +86,16 @@ def test_without_known_factors_their_figures_are_left_out():
     study = make_study(n_seeds=2, betas=(0.5, 1.0), n_dates=200)
     unknown = {k: array for k, array in study.arrays.items() if k not in OF_A_REFERENCE}
     left = draw(replace(study, arrays=unknown))
-    known = {"factor_correlation", "matched_factors"}
-    assert set(CAPTIONS) - set(left) == known | {"candidates"}
+    assert set(CAPTIONS) - set(left) == {"matched_factors", "candidates"}
 
 
 def test_one_member_has_nobody_to_agree_with():
     figures = factor_figures.draw_factors(make_study(n_seeds=1, betas=(1.0,)))
-    assert not {"stability", "agreement"} & set(figures)
+    assert "agreement" not in figures
+
+
+def test_a_report_has_twelve_figures_at_most():
+    assert len(CAPTIONS) == 12
 
 
 def with_counts(study, **columns):
@@ -123,25 +127,62 @@ def test_no_number_of_factors_gains_on_noise():
     np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
 
 
-def test_the_parts_of_the_kl_are_told_at_the_chosen_beta():
+def test_the_scree_plot_has_the_notebook_s_line_and_says_what_it_takes():
+    """Shares of .3233 + .2596 + .0661 + .0546 + .0110 = .7146; ten of them stay below .9."""
     study = make_study()
-    here = study.members[study.members.beta == study.config["chosen"]["beta"]].kl.median()
-    figure = score_figures.kl_figure(study)
-    parts = [number(share * here) for share in (1, 0.8, 0.15, 0.1)]
-    assert "carry {} nats: {} tell the date, {} are dependence".format(*parts) in message_of(figure)
-    assert message_of(figure).endswith(f"factors ({parts[3]} once they are shifted in time)")
-    kept = [line for line in figure.axes[1].lines if line.get_label() == "a linear VAE keeps"]
-    expected = study.spectrum.groupby("beta").linear.sum()
-    np.testing.assert_array_equal(kept[0].get_ydata(), expected)
+    axes = score_figures.number_figure(study).axes[1]
+    assert [0.9, 0.9] in [list(line.get_ydata()) for line in axes.lines]
+    words = "the first 5 components explain 71 % of the returns’ variance, all 10 stay below 90 %"
+    assert score_figures.scree_words(study) == words
+    more = {**study.arrays, "explained_variance": np.array([0.5, 0.3, 0.05, 0.1, 0.05])}
+    assert score_figures.scree_words(replace(study, arrays=more)).endswith("90 % takes 4")
 
 
-def test_without_a_closed_form_the_parts_stand_alone():
-    """As where a capacity holds the KL; and without parts there is no figure."""
+def test_members_are_named_by_seed_and_the_scale_of_agreement_is_one_it_reaches():
+    study = make_study(n_seeds=3, betas=(0.5, 1.0))
+    axes = factor_figures.agreement_figure(study).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2"] * 2
+    pairs = study.arrays["agreement"][np.triu_indices(6, 1)]
+    low, high = axes.images[0].get_clim()
+    assert pairs.min() - 0.1 < low <= pairs.min() < pairs.max() <= high < pairs.max() + 0.1
+
+
+def test_long_curves_are_means_of_short_pieces_in_a_band():
+    """Every piece's mean lies within its range, and the band touches the curve's extremes."""
+    study = make_study(n_dates=1000, n_factors=2)
+    axes = factor_figures.series_figure(study).axes
+    values = study.factors.iloc[:, 0].to_numpy()
+    (curve,) = [line for line in axes[0].lines if len(line.get_xdata()) > 2]
+    assert len(curve.get_xdata()) == style.MOST_POINTS
+    band = axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (values.min(), values.max())
+    total = next(line for line in axes[1].lines if len(line.get_xdata()) > 2).get_ydata()
+    starts = np.unique(np.linspace(0, 1000, style.MOST_POINTS + 1).astype(int))
+    assert total[0] == pytest.approx(values.cumsum()[: starts[1]].mean())
+
+
+def test_breaches_are_the_returns_below_the_value_at_risk():
     study = make_study()
-    figure = score_figures.kl_figure(replace(study, spectrum=None))
-    assert [line.get_label() for line in figure.axes[1].lines] == ["members"]
-    bare = replace(study, members=study.members.drop(columns="total_correlation"))
-    assert "kl_parts" not in score_figures.draw_scores(bare)
+    figure = holdings.risk_figure(study)
+    assert message_of(figure) == (
+        "The portfolio of equal weights fell below its value at risk at 5 % on 4.7 % and at 1 % on "
+        "0.7 % of 300 test dates"
+    )
+    marked = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    below = [study.risk.portfolio < study.risk[name] for name in ("var_5", "var_1")]
+    assert [len(line.get_xdata()) for line in marked] == [mask.sum() for mask in below]
+
+
+def test_a_model_with_a_memory_shows_its_volatility_and_the_fan_of_the_next_dates():
+    study = make_study()
+    fan = np.linspace(-1, 1, 5)[:, None] * np.sqrt(np.arange(1, 21)) / 100
+    figure = holdings.risk_figure(replace(study, arrays={**study.arrays, "fan": fan}))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[1:] == ["Volatility forecast for each date", "What the next dates may bring"]
+    outer = figure.axes[2].collections[0].get_paths()[0].vertices[:, 1]
+    assert outer.min() == pytest.approx(-np.sqrt(20))
+    path = [line.get_ydata() for line in figure.axes[1].lines if line.get_label() == "volatility"]
+    np.testing.assert_allclose(path[0], 100 * study.risk["std"])
 
 
 def test_titles_fit_the_figure(drawn):
@@ -175,18 +216,21 @@ def test_members_are_not_held_against_baselines_but_refits_are():
 
 def test_the_match_is_framed_in_the_heat_map():
     study = make_study(n_factors=3)
-    axes = factor_figures.correlation_figure(study).axes[0]
+    axes = factor_figures.match_figure(study).axes[0]
     framed = {(round(p.get_x() + 0.47), round(p.get_y() + 0.46)) for p in axes.patches}
     assert framed == set(enumerate(study.arrays["match_learned"]))
 
 
 def test_loadings_are_drawn_as_they_are_saved_and_known_ones_in_the_order_of_their_match():
     study = make_study(n_assets=40, sectors=False)
-    axes = factor_figures.loading_figure(study).axes[:2]
-    ours, known = (panel.images[0].get_array() for panel in axes)
+    axes = factor_figures.loading_figure(study).axes[:3]
+    ours, known, decoded = (panel.images[0].get_array() for panel in axes)
     np.testing.assert_array_equal(ours, 100 * study.loadings.to_numpy())
     order = np.argsort(study.arrays["match_learned"])
-    np.testing.assert_array_equal(known, study.arrays["reference_loadings"][:, order])
+    in_percent = 100 * study.arrays["reference_loadings"] * study.arrays["reference_factors"].std(0)
+    np.testing.assert_array_equal(known, in_percent[:, order])
+    np.testing.assert_allclose(decoded, 100 * 0.04 * study.arrays["unit_loadings"])
+    assert len({panel.images[0].get_clim() for panel in axes}) == 1
 
 
 def test_factors_are_drawn_with_the_sign_that_is_saved():
@@ -194,7 +238,7 @@ def test_factors_are_drawn_with_the_sign_that_is_saved():
     study = make_study(n_factors=2, n_seeds=2, n_dates=200)
     turned = {name: -study.arrays[name] for name in ("correlation", "reference_factors")}
     other = replace(study, arrays={**study.arrays, **turned})
-    both = [factor_figures.match_figure(each).axes[0] for each in (study, other)]
+    both = [factor_figures.match_figure(each).axes[2] for each in (study, other)]
     curves = [{line.get_label(): line.get_ydata() for line in axes.lines} for axes in both]
     np.testing.assert_array_equal(*(curve["consensus factor"] for curve in curves))
     np.testing.assert_allclose(
@@ -219,10 +263,30 @@ def test_diverged_members_are_counted_and_left_out():
 
 def test_labels_are_text_never_mathematics_and_always_drawable():
     assert as_label("$x_1$ & $y") == r"\$x_1\$ & \$y"
-    assert as_label("株式会社") == "□□□□"
     assert as_label("a\nb\x00") == "a b□"
     assert as_label("A" * 60, 10) == "A" * 9 + "…"
     assert as_label("Ünïcödé") == "Ünïcödé"
+    assert as_label("Газпром ΟΤΕ") == "Газпром ΟΤΕ"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_scripts_that_no_font_draws_become_boxes(there, monkeypatch):
+    known = fonts.drawable() | ({*map(ord, "株式会社")} if there else set())
+    known -= set() if there else {*map(ord, "株式会社")}
+    for module in ("fonts", "text"):
+        monkeypatch.setattr(f"jaxvae.report.{module}.drawable", lambda: known)
+    assert as_label("株式会社") == ("株式会社" if there else "□□□□")
+    assert fonts.undrawable(["Газпром", "株式会社"]) == ([] if there else ["株式会社"])
+
+
+def test_fonts_are_those_that_the_machine_has(monkeypatch):
+    class Font:
+        name = "Noto Sans CJK SC"
+
+    fonts.families.cache_clear()
+    monkeypatch.setattr(fonts.fontManager, "ttflist", [Font])
+    assert fonts.families() == ["DejaVu Sans", "Noto Sans CJK SC"]
+    fonts.families.cache_clear()
 
 
 def test_numbers_are_for_people():
@@ -241,6 +305,6 @@ def test_a_figure_is_the_same_bytes_each_time_and_leaves_no_global_state():
     before = dict(matplotlib.rcParams)
     study = make_study(n_seeds=2, n_dates=200)
     first, second = (to_png(factor_figures.loading_figure(study)) for _ in range(2))
-    assert first == second
+    assert first == second != to_png(factor_figures.loading_figure(study), titled=False)
     assert first.startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before

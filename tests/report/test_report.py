@@ -4,19 +4,24 @@ import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from example_study import ODD_TICKERS, make_study
 
+from jaxvae.report import draw, holdings
 from jaxvae.report.content import summary
 from jaxvae.report.study_report import study_document, study_opening, study_report
 from jaxvae.report.tables import (
     estimate_table,
+    kl_table,
     known_factor_table,
     loss_table,
     ranking_table,
     score_table,
     size_table,
+    stability_table,
 )
 from jaxvae.report.words import CLASSICAL, FACTOR_SCORES
 from jaxvae.study.folder import study_files
@@ -74,6 +79,7 @@ def markdown(odd):
 def test_the_page_is_whole_and_needs_nothing_from_outside(odd, page):
     html = odd["report.html"].decode()
     assert not re.search(r"https?://|<script|<link|@import|url\(", html)
+    assert len(html) < 2_000_000
     files = {content for name, content in odd.items() if name.startswith("figures/")}
     inlined = [image["src"].removeprefix("data:image/png;base64,") for image in page.images]
     assert {base64.b64decode(image) for image in inlined} == files
@@ -92,13 +98,36 @@ def test_tickers_stay_text_in_markdown(markdown):
     for escaped in (r"\$x\_1\$ &amp; \$y", r"=cmd\|'/C calc'!A0", r"a\`b\*c\_d", "株式会社"):
         assert escaped in markdown
     tables = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 10
+    assert len(tables) == 20
     for rows in tables:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
 
 
-def test_links_of_the_markdown_resolve(odd, markdown):
-    assert {*re.findall(r"\]\(([^)]+)\)", markdown)} == {n for n in odd if n.startswith("figures/")}
+def test_links_resolve_in_the_folder_and_a_page_alone_has_none(odd, markdown):
+    study = make_study(**ODD)
+    folder = {name.removesuffix(".json") for name in study_files(study)}
+    assert {*re.findall(r"\]\(([^)]+)\)", markdown)} <= folder
+    html = odd["report.html"].decode()
+    links = {*re.findall(r'href="([^"]+)"', html)}
+    assert {link for link in links if not link.startswith("#")} <= folder
+    tables = {name for name in folder if name.endswith(".csv")}
+    assert tables <= links
+    assert {link[1:] for link in links if link.startswith("#")} <= {
+        *re.findall(r'id="([^"]+)"', html)
+    }
+    alone = study_report(study, linked=False)["report.html"].decode()
+    assert not re.search(r'href="[^#]', alone)
+
+
+def test_a_screen_reader_finds_headings_and_the_cells_that_name_a_table_s_rows(odd, page):
+    html = odd["report.html"].decode()
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    for row in re.findall(r"<tr>(.*?)</tr>", html):
+        assert row.startswith(('<th scope="col">', '<th scope="row">'))
+    titles = re.findall(r"<h3>(.*?)</h3>", html)
+    assert len(titles) == len(page.images)
 
 
 def plain(text):
@@ -114,6 +143,7 @@ def test_both_forms_say_the_same(page, markdown):
     for part in document.parts:
         grid = [*part.header, *(c for row in part.rows for c in row)] if part.kind == "grid" else []
         said += grid or [getattr(part, "text", None) or part.caption]
+        said += [word for term in getattr(part, "terms", {}).items() for word in term]
     for text in said:
         for form in (html, twin):
             assert plain(text).replace("&lt;", "<") in form.replace("&lt;", "<").replace(
@@ -133,9 +163,11 @@ def test_both_forms_say_the_same(page, markdown):
 def test_any_study_is_told_in_words(grid, monkeypatch):
     for name in ("draw_scores", "draw_factors"):
         monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    figure = draw.set_message(draw.new_figure(1.0), "Risk")
+    monkeypatch.setattr("jaxvae.report.study_report.holdings.risk_figure", lambda study: figure)
     files = study_report(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}))
-    assert set(files) == {"report.html", "report.md"}
-    for content in files.values():
+    assert set(files) == {"report.html", "report.md", "figures/risk.png"}
+    for content in (files["report.html"], files["report.md"]):
         assert not re.search(r"\bnan\b|None", content.decode())
         assert "Are they real?" in content.decode()
 
@@ -246,3 +278,73 @@ def test_rankings_show_the_truth_where_it_is_known():
     assert row == ["Validation log-likelihood", "40", "member 3", "0.41", "0.84", "0.79"]
     unknown = ranking_table(make_study(reference=False))
     assert unknown.header == ["Ranked by", "Members", "First"]
+
+
+def test_stability_is_told_for_every_beta():
+    study = make_study(n_factors=2, betas=(0.5, 1.0))
+    rows = rows_of(stability_table(study))
+    chosen = {0.5: ["0.5, chosen", "1"], 1.0: ["0.5", "1, chosen"]}[study.config["chosen"]["beta"]]
+    assert list(rows) == chosen
+    assert rows[chosen[1]] == [f"{value:.2f}" for value in study.arrays["stability"][1]]
+    assert stability_table(make_study(n_seeds=1, betas=(1.0,))) is None
+
+
+def test_the_parts_of_the_kl_are_told_for_every_beta():
+    study = make_study()
+    rows = rows_of(kl_table(study))
+    median = study.members[study.members.beta == 2.0].kl.median()
+    expected = [f"{share * median:.2f}" for share in (1, 0.8, 0.15, 0.1, 0.05)]
+    assert rows["2"] == [*expected, "5.00"]
+    bare = replace(study, members=study.members.drop(columns="total_correlation"))
+    assert kl_table(bare) is None
+
+
+def test_breaches_stand_with_their_tests():
+    study = make_study()
+    rows = holdings.breach_table(study).rows
+    assert rows[0] == [
+        "The model’s own quantile", "5 %", "4.7 %", "0.400", "0.400", "0.400", "yes",
+    ]  # fmt: skip
+    rejected = study.metrics.copy()
+    rejected.loc[rejected.metric == "var_5_conditional_p", "value"] = 0.049
+    assert holdings.breach_table(replace(study, metrics=rejected)).rows[0][-1] == "no"
+    none = study.metrics[~study.metrics.metric.str.contains("var_")]
+    assert holdings.breach_table(replace(study, metrics=none)) is None
+
+
+def test_of_many_assets_the_best_and_the_least_explained_are_shown():
+    study = make_study()
+    r2 = np.linspace(0.1, 0.9, 101)
+    table = holdings.asset_table(replace(study, assets=study.assets.assign(r2=r2)))
+    names = [row[0] for row in table.rows]
+    assert names[:2] == ["(equal weights)", "STOCK_099"]
+    assert (names[-1], len(names)) == ("STOCK_000", 21)
+    row = dict(zip(table.header, table.rows[1], strict=True))
+    assert row["Mean, %"] == f"{100 * study.assets['mean'].iloc[99]:.2f}".replace("-", "−")
+    assert (row["Volatility, %"], row["Specific, %"]) == ("2.00", "1.30")
+
+
+def test_shares_of_variance_sum_to_all_of_it():
+    study = make_study(n_factors=2)
+    rows = rows_of(holdings.share_table(study))
+    assert rows["Factor 1"] == ["30.0 %", "30.0 %"]
+    assert sum(float(row[0].split()[0]) for row in rows.values()) == pytest.approx(100)
+
+
+def test_sectors_are_told_where_they_are_known():
+    study = make_study(n_factors=2)
+    first = rows_of(holdings.exposure_table(study))["sector 0"]
+    here = np.array(study.config["sectors"]) == "sector 0"
+    mean = 100 * study.loadings.iloc[here, 0].mean()
+    assert first[:2] == [str(here.sum()), f"{mean:+.2f}".replace("-", "−")]
+    assert holdings.exposure_table(make_study(sectors=False)) is None
+
+
+def test_a_factor_s_portfolio_names_its_largest_positions():
+    study = make_study(n_factors=2)
+    row = holdings.portfolio_table(study).rows[0]
+    assert row[:5] == ["factor 1", "2.00", "2.10", "10 %", "0.95"]
+    weights = study.portfolios["factor 1"]
+    assert row[5].startswith(f"{weights.idxmax()}\N{NO-BREAK SPACE}+{100 * weights.max():.1f}")
+    empty = study.portfolios.assign(**{"factor 1": 0.0})
+    assert holdings.portfolio_table(replace(study, portfolios=empty)).rows[0][1:] == ["–"] * 6

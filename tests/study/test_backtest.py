@@ -1,4 +1,4 @@
-"""What a study of a temporal model says of the future."""
+"""What a study of a temporal model says of the past."""
 
 import inspect
 
@@ -8,6 +8,7 @@ import pytest
 
 from jaxvae.study import backtest
 from jaxvae.study.config import StudyConfig
+from jaxvae.study.portfolio import value_at_risk as risk
 from jaxvae.training.streams import Stream
 
 
@@ -15,20 +16,21 @@ class Stopped(Exception):
     """Where the test has seen enough."""
 
 
-def test_value_at_risk_and_paths_have_draws_of_their_own(monkeypatch):
-    """No key is used twice, that of the stream included, which both are split from."""
+def test_value_at_risk_fan_and_paths_have_draws_of_their_own(monkeypatch):
+    """No key is used twice, that of the stream included, which all are made from."""
     keys = [Stream.BACKTEST.key(0)]
 
-    def value_at_risk(key, *_):
+    def keep(key, *_):
         keys.append(key)
-        return {}, {}
 
     def clustering(key, *_):
         keys.append(key)
         raise Stopped
 
-    monkeypatch.setattr(backtest, "value_at_risk", value_at_risk)
+    monkeypatch.setattr(risk, "value_at_risk", keep)
+    monkeypatch.setattr(risk, "forecast_fan", keep)
     monkeypatch.setattr(backtest, "clustering", clustering)
+    inspect.unwrap(risk.study_risk)(None, None, StudyConfig())  # no panel is needed
     with pytest.raises(Stopped):
-        inspect.unwrap(backtest.backtest)(None, None, None, StudyConfig())  # no panel is needed
-    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 3
+        inspect.unwrap(backtest.backtest)(None, None, None, StudyConfig())
+    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 4

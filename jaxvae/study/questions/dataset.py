@@ -10,6 +10,8 @@ UNITS = {
     "factors": "standard deviations of the dates before the test part",
     "loadings": "returns per standard deviation of a factor",
     "covariance": "returns squared",
+    "portfolios": "shares of what is held, long and short together 1",
+    "risk": "returns",
 }
 COORDINATES = ("member", "seed", "beta")
 

@@ -26,6 +26,7 @@ from jaxvae.study import backtest
 from jaxvae.study.backtest import lead_note
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
+from jaxvae.study.portfolio import value_at_risk as risk
 from jaxvae.study.questions import forecasts as asked_of_a_study
 from jaxvae.study.questions.forecasts import BURN_IN, NEXT
 from jaxvae.study.run import run_study
@@ -62,7 +63,6 @@ def ahead(study):
 def test_study_says_what_the_past_is_worth(study, folder):
     notes = " ".join(study.config["notes"])
     assert "The past " in notes
-    assert "breached the value at risk" in notes
     assert "Squared returns of generated paths" in notes
     for metric in ("var_1_breaches", "var_5_conditional_p"):
         assert 0 <= study.metric("vae_ensemble", metric, "test") <= 1
@@ -263,12 +263,15 @@ def test_value_at_risk_is_judged_on_the_test_dates(prepared, monkeypatch):
     std = np.exp(np.sin(np.arange(n_dates) / 9.0))
     draws = np.tile(returns + np.where(breached, 1e-4, -1e-4), (10, 1))
     found = forecasts.Portfolio(np.zeros(n_dates), std**2, draws)
-    monkeypatch.setattr(backtest, "forecast_portfolio", lambda *_: found)
-    kept, filtered = backtest.value_at_risk(jax.random.key(0), prepared, NOBODY)
+    monkeypatch.setattr(risk, "forecast_portfolio", lambda *_: found)
+    kept, filtered, table = risk.value_at_risk(jax.random.key(0), prepared, NOBODY)
     past = filtered_quantiles(returns, found.mean, std, (0.05, 0.01))[:, test]
     for order, quantiles in zip((0.05, 0.01), past, strict=True):
         assert kept[order] == coverage_of_breaches(breached[test], order)
         assert filtered[order] == coverage(returns[test], quantiles, order)
+    assert ((table.portfolio < table.var_5) == breached[test]).all()
+    np.testing.assert_allclose(table.portfolio, LONG.values[test].mean(axis=1))
+    np.testing.assert_allclose(table["std"], std[test])
 
 
 def test_clustering_compares_paths_after_the_burn_in_with_the_data_on_fit(prepared, monkeypatch):

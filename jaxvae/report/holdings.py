@@ -1,0 +1,207 @@
+"""What a study means for a holder: the figure of value at risk, the tables of assets, pairs,
+sectors and the portfolios that stand for factors."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxvae.report import draw
+from jaxvae.report.content import Grid
+from jaxvae.report.results import StudyResults
+from jaxvae.report.tables import without_blanks
+from jaxvae.report.text import NONE, counted, number, percent
+
+PERCENTS = (5, 1)  # of the value at risk, in percent
+QUANTILES = {"var": "The model’s own quantile", "filtered_var": "Filtered historical simulation"}
+MOST_ASSETS = 24  # in the table of assets; of more, those at both ends
+EXTREMES = 10
+LARGEST_WEIGHTS = 3
+REJECTED, SMALLEST_P = 0.05, 0.001
+
+
+def risk_figure(study: StudyResults) -> Figure:
+    """The portfolio of equal weights on the test dates beside its value at risk; for a model with a
+    memory its volatility and the fan of the dates that follow, too."""
+    table, fan = study.risk, study.arrays.get("fan")
+    if fan is None:
+        figure = draw.new_figure(3.3)
+        _draw_breaches(figure.subplots(), table)
+    else:
+        figure, (upper, lower) = draw.stacked(3.0, 2.9)
+        _draw_breaches(upper.subplots(), table)
+        path, ahead = lower.subplots(1, 2, width_ratios=(1.6, 1.0))
+        _draw_volatility(path, table)
+        _draw_fan(ahead, 100 * fan)
+    rates = [study.metric("vae_ensemble", f"var_{order}_breaches", "test") for order in PERCENTS]
+    known = counted(int(table.portfolio.notna().sum()), "test date")
+    message = f"The portfolio of equal weights is known on {known}: too few to judge its risk"
+    if np.isfinite(rates).all():
+        shares = " and ".join(
+            f"at {order} % on {percent(rate, 1)}"
+            for order, rate in zip(PERCENTS, rates, strict=True)
+        )
+        message = f"The portfolio of equal weights fell below its value at risk {shares} of {known}"
+    return draw.set_message(figure, message)
+
+
+def _draw_breaches(axes: Axes, table: pd.DataFrame) -> None:
+    returns, dates = 100 * table.portfolio, table.index
+    draw.tidy(axes, "", "return, %", "Returns on the test dates, and what was forecast before them")
+    size = float(np.clip(900 / len(table), 1.0, 4.0))
+    axes.plot(dates, returns, ".", color=draw.TRUTH, ms=size, label="return")
+    for order, colour in zip(PERCENTS, (draw.PCA, draw.ALARM), strict=True):
+        level = 100 * table[f"var_{order}"]
+        axes.plot(dates, level, color=colour, lw=1.0, label=f"value at risk, {order} %")
+        below = returns < level
+        axes.plot(dates[below], returns[below], "o", color=colour, ms=3.2)
+    draw.date_axis(axes, dates)
+    axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left", ncols=3)
+    axes.margins(y=0.18)
+
+
+def _draw_volatility(axes: Axes, table: pd.DataFrame) -> None:
+    draw.tidy(axes, "", "% a date", "Volatility forecast for each date")
+    axes.plot(
+        table.index, 100 * table.portfolio.abs(), ".", color=draw.TRUTH, ms=2, label="|return|"
+    )
+    axes.plot(table.index, 100 * table["std"], color=draw.VAE, lw=1.2, label="volatility")
+    axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left", ncols=2)
+    axes.set_ylim(bottom=0)
+    draw.date_axis(axes, table.index)
+
+
+def _draw_fan(axes: Axes, fan: np.ndarray) -> None:
+    """Quantiles at 5, 25, 50, 75 and 95 % of the return summed over the next dates."""
+    steps = np.arange(fan.shape[1] + 1)
+    shade: dict[str, Any] = {"color": draw.VAE, "lw": 0}
+    fan = np.concatenate([np.zeros((len(fan), 1)), fan], axis=1)
+    draw.tidy(axes, "dates ahead", "summed return, %", "What the next dates may bring")
+    axes.fill_between(steps, fan[0], fan[-1], alpha=0.18, label="5 to 95 %", **shade)
+    axes.fill_between(steps, fan[1], fan[-2], alpha=0.35, label="25 to 75 %", **shade)
+    axes.plot(steps, fan[len(fan) // 2], color=draw.VAE, lw=1.4, label="median")
+    axes.axhline(0, color=draw.DATA, lw=0.8)
+    axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left")
+
+
+def breach_table(study: StudyResults) -> Grid | None:
+    """How often the value at risk was breached, and whether that could be chance."""
+    rows = []
+    for kind, words in QUANTILES.items():
+        for order in PERCENTS:
+            names = ("breaches", "unconditional_p", "independence_p", "conditional_p")
+            found = [
+                study.metric("vae_ensemble", f"{kind}_{order}_{name}", "test") for name in names
+            ]
+            if np.isfinite(found[0]):
+                verdict = "no" if found[-1] < REJECTED else "yes"
+                tests = ["< 0.001" if p < SMALLEST_P else number(p, 3) for p in found[1:]]
+                rows.append([words, f"{order} %", percent(found[0], 1), *tests, verdict])
+    header = ["Value at risk", "Order", "Breached on", "p, rate", "p, clusters", "p, both"]
+    return Grid([*header, "Kept"], rows, "text", "risk.csv") if rows else None
+
+
+def asset_table(study: StudyResults) -> Grid:
+    """Statistics and risk of each asset, the best explained first; of many, those at either end."""
+    *assets, equal = study.assets.index
+    ordered = study.assets.loc[assets].sort_values("r2", ascending=False, kind="stable")
+    shown = ordered if len(ordered) <= MOST_ASSETS else pd.concat(
+        [ordered.iloc[:EXTREMES], ordered.iloc[-EXTREMES:]]
+    )  # fmt: skip
+    header = ["Asset", "Dates", "Mean, %", "Std, %", "Min, %", "Median, %", "Max, %"]
+    header += ["R²", "Volatility, %", "Specific, %"]
+    rows = [_asset_row(study.assets, str(name)) for name in [equal, *shown.index]]
+    return Grid(header, rows, "", "assets.csv")
+
+
+def _asset_row(table: pd.DataFrame, name: str) -> list[str]:
+    row: Any = table.loc[name]
+    moments = (100 * row[column] for column in ("mean", "std", "min", "50%", "max"))
+    risks = (100 * row[column] for column in ("volatility", "specific_risk"))
+    return [
+        name,
+        f"{int(row['count']):,}",
+        *(number(value) for value in moments),
+        number(row.r2),
+        *(number(value) for value in risks),
+    ]
+
+
+def share_table(study: StudyResults) -> Grid:
+    """Where the variance of the portfolio of equal weights, and of the assets on average, comes
+    from."""
+    parts = [*study.config["factor_names"], "specific", "rest"]
+    *assets, equal = study.assets.index
+    shares = study.assets[parts]
+    mean, of_equal = shares.loc[assets].mean(), shares.loc[equal]
+    rows = [
+        [part.capitalize(), percent(float(of_equal[part]), 1), percent(float(mean[part]), 1)]
+        for part in parts
+    ]
+    header = ["Share of variance", "Portfolio of equal weights", "An asset, on average"]
+    return Grid(header, rows, "narrow", "assets.csv")
+
+
+def pair_table(study: StudyResults, by: str) -> Grid | None:
+    """Pairs of assets: the most correlated, or the most correlated in what the factors leave."""
+    pairs = study.pairs[study.pairs.by == by]
+    header = ["Most correlated pairs" if by == "correlation" else "Pairs that factors leave tied"]
+    header += ["Fitted covariance", "Dates fitted", "Test dates", "Left, dates fitted"]
+    columns = ["correlation", "fit", "test", "residual_fit", "residual"]
+    rows = [
+        [f"{row.asset} – {row.other}", *(number(getattr(row, name)) for name in columns)]
+        for row in pairs.head(EXTREMES // 2).itertuples()
+    ]
+    return Grid([*header, "Left, test dates"], rows, "", "pairs.csv") if rows else None
+
+
+def exposure_table(study: StudyResults) -> Grid | None:
+    """Mean loadings by sector; None where sectors are not known."""
+    if study.exposures is None:
+        return None
+    names = study.config["factor_names"]
+    rows = [
+        [
+            str(sector),
+            str(int(row["assets"])),
+            *(number(100 * row[name], 2, True) for name in names),
+        ]
+        for sector, row in study.exposures.iterrows()
+    ]
+    return Grid(["Sector, % per s.d.", "Assets", *names], rows, "", "exposures.csv")
+
+
+def portfolio_table(study: StudyResults) -> Grid:
+    """The portfolio that stands for each factor: what it does and its largest positions."""
+    facts = {
+        name: study.arrays[f"portfolio_{name}"]
+        for name in ("exposure", "volatility", "specific", "correlation")
+    }
+    rows = []
+    for k, name in enumerate(study.config["factor_names"]):
+        weights = study.portfolios.iloc[:, k]
+        long, short = weights.nlargest(LARGEST_WEIGHTS), weights.nsmallest(LARGEST_WEIGHTS)
+        if not weights.any():
+            rows.append([name, *[NONE] * 6])
+            continue
+        rows.append(
+            [
+                name,
+                number(100 * facts["exposure"][k]),
+                number(100 * facts["volatility"][k]),
+                percent(facts["specific"][k]),
+                number(facts["correlation"][k]),
+                _positions(long[long > 0]),
+                _positions(short[short < 0]),
+            ]
+        )
+    header = ["Portfolio of", "% per s.d.", "Volatility, %", "Specific", "r on test dates"]
+    header += ["Largest long positions, %", "Largest short positions, %"]
+    return without_blanks(header, rows, "text", "portfolios.csv")
+
+
+def _positions(weights: pd.Series) -> str:
+    pairs = [f"{name}\N{NO-BREAK SPACE}{number(100 * x, 1, True)}" for name, x in weights.items()]
+    return ", ".join(pairs) or NONE

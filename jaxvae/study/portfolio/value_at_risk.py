@@ -1,0 +1,144 @@
+"""How the equal-weighted portfolio's value at risk, forecast one date ahead, was kept on the test
+dates, and what the dates after the panel's last may bring it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, Key
+
+from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
+from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
+from jaxvae.inference.members import Fitted
+from jaxvae.models.model import Recurrence, take_rows
+from jaxvae.study.config import StudyConfig
+from jaxvae.study.fit import Prepared
+from jaxvae.study.tables import metric_rows
+from jaxvae.training.streams import Stream
+
+ORDERS = (0.05, 0.01)
+DRAWS = 2000
+LEAST_TESTED = 50  # dates, for a share of breaches that says something
+FAN_DATES = 20
+FAN_ORDERS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class ValueAtRisk(NamedTuple):
+    """The equal-weighted portfolio on the test dates.
+
+    Attributes:
+        own, filtered: How the model's own quantile was kept, and that of filtered historical
+            simulation, by order; empty where too few dates are known on which no asset is missing,
+            or for the latter too few before the test part.
+        table: A row a test date, in returns as fractions: `portfolio`, its return (NaN where an
+            asset is missing); `mean` and `std`, forecast from the dates before; the quantiles
+            `var_5` and `var_1`.
+    """
+
+    own: dict[float, Coverage]
+    filtered: dict[float, Coverage]
+    table: pd.DataFrame
+
+
+def value_at_risk(key: Key[Array, ""], prepared: Prepared, fitted: Fitted) -> ValueAtRisk:
+    """Forecast the portfolio's return on every test date, and compare.
+
+    Args:
+        key: of the draws that quantiles rest on.
+        prepared: the panel.
+        fitted: members, mixed equally.
+    """
+    split, weights = prepared.split, prepared.scaler.scale / prepared.panel.n_assets
+    first, returns = split.test.start, prepared.values @ weights
+    before = np.flatnonzero(np.isfinite(returns[:first]))[-FILTER_WINDOW:]
+    begun = int(before[0]) if len(before) else first
+    rows = take_rows(prepared.batch, slice(begun, None))
+    forecast = forecast_portfolio(key, prepared.model, fitted, rows, weights, DRAWS)
+    returns, tested = returns[begun:], slice(first - begun, None)
+    own, std = np.quantile(forecast.draws[:, tested], ORDERS, axis=0), np.sqrt(forecast.variance)
+    by_past = filtered_quantiles(returns, forecast.mean, std, ORDERS)[:, tested]
+    centre = float(prepared.scaler.mean.mean())
+    columns = {"portfolio": returns[tested], "mean": forecast.mean[tested]}
+    columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, own, strict=True)}
+    dates = pd.Index(prepared.panel.dates[split.test], name="date")
+    table = (pd.DataFrame(columns, index=dates) + centre).assign(std=std[tested])
+    return ValueAtRisk(_kept(returns[tested], own), _kept(returns[tested], by_past), table)
+
+
+def _kept(
+    returns: Float[np.ndarray, " date"], quantiles: Float[np.ndarray, "order date"]
+) -> dict[float, Coverage]:
+    """Coverage by order, on the dates whose return and quantile are known."""
+    known = np.isfinite(returns) & np.isfinite(quantiles).all(axis=0)
+    if known.sum() < min(LEAST_TESTED, len(returns)) or known.sum() < 2:
+        return {}
+    return {
+        order: coverage(returns[known], quantile[known], order)
+        for order, quantile in zip(ORDERS, quantiles, strict=True)
+    }
+
+
+def risk_rows(risk: ValueAtRisk) -> list[pd.DataFrame]:
+    """Rows of the metrics table: share of breaches and p-values, by order."""
+    return [
+        metric_rows("vae_ensemble", "test", _scores(f"{name}_{round(100 * order)}", found))
+        for name, by_order in (("var", risk.own), ("filtered_var", risk.filtered))
+        for order, found in by_order.items()
+    ]
+
+
+def _scores(name: str, found: Coverage) -> dict[str, float]:
+    return {
+        f"{name}_breaches": found.rate,
+        f"{name}_unconditional_p": found.unconditional.p_value,
+        f"{name}_independence_p": found.independence.p_value,
+        f"{name}_conditional_p": found.conditional.p_value,
+    }
+
+
+def forecast_fan(
+    key: Key[Array, ""], prepared: Prepared, fitted: Fitted
+) -> Float[np.ndarray, "order date"] | None:
+    """Quantiles (`FAN_ORDERS`) of the equal-weighted portfolio's summed return over the next 1 …
+    20 dates after the panel's last, as fractions; None for a model without a memory of its own, or
+    told of covariates, which nobody knows ahead.
+
+    Paths go on from where the panel's returns leave the memory.
+    """
+    recurrence, n_assets = prepared.model.recurrence, prepared.panel.n_assets
+    if recurrence is None or prepared.covariates:
+        return None
+    onward = prepared.model._replace(recurrence=going_on(recurrence, prepared.values))
+    drawn = generate_paths(key, onward, fitted, n_assets, FAN_DATES, DRAWS)
+    returns = prepared.scaler.restore(drawn.reshape(-1, n_assets)).mean(axis=1)
+    summed = returns.reshape(-1, FAN_DATES).cumsum(axis=1)
+    return np.quantile(summed, FAN_ORDERS, axis=0)
+
+
+def going_on(past: Recurrence, values: Float[np.ndarray, "date asset"]) -> Recurrence:
+    """A recurrence whose paths start with the memory of these returns (in standard units, from the
+    first date on) in place of none."""
+    returns = jnp.asarray(values, jnp.float32)
+    state = jax.lax.scan(lambda s, x: (past.advance(s, x), None), past.start(), returns)[0]
+    last = jnp.nan_to_num(returns[-1])
+
+    def advance(state: Any, returns: Float[Array, " asset"]) -> Any:
+        return past.advance(state[0], returns), returns
+
+    def conditions(state: Any, _: Float[Array, " asset"]) -> Float[Array, " condition"]:
+        # The first date's last returns are the panel's, where paths without a past have none.
+        return past.conditions(*state)
+
+    return Recurrence(lambda: (state, last), advance, conditions)
+
+
+def study_risk(
+    prepared: Prepared, fitted: Fitted, config: StudyConfig
+) -> tuple[ValueAtRisk, Float[np.ndarray, "order date"] | None]:
+    """Value at risk on the test dates and the fan of the dates that follow."""
+    key = Stream.BACKTEST.key(config.root_seed)
+    # The other half is the paths' of `backtest`.
+    key_risk, key_fan = jax.random.split(key)[0], jax.random.fold_in(key, 2)
+    return value_at_risk(key_risk, prepared, fitted), forecast_fan(key_fan, prepared, fitted)
