@@ -109,8 +109,8 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     Weights w and u are the softmax of scores c ← δ c + ln p(x), p a Student-t of six degrees of
     freedom with what the speed alone says: Bayes' rule with a forgetting factor (Raftery, Kárný &
     Ettler 2010). The factor analysis takes two steps of EM (Rubin & Thayer 1982) from where it
-    stood towards S, and one of orthogonal iteration towards principal axes, so that factors keep their
-    order and signs from date to date, their loadings drift, and their posterior is close to
+    stood towards S, and one of orthogonal iteration towards principal axes, so that factors keep
+    their order and signs from date to date, their loadings drift, and their posterior is close to
     diagonal. A missing return, NaN, leaves its asset's averages as they are, and the products with
     it, and counts in no score; nor does a date for which gaps have left a speed's products without
     a density.

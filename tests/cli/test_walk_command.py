@@ -213,7 +213,7 @@ def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
     with pytest.raises(FolderError, match="is a study's folder, no walk's"):
         load_walk(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 1}))
-    with pytest.raises(FolderError, match="has schema 1; this version reads 2: run it again"):
+    with pytest.raises(FolderError, match="has schema 1; this version reads 3: run it again"):
         load_walk(tmp_path)
     assert np.isfinite(load_walk(folder).covariances).all()
 

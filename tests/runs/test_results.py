@@ -177,9 +177,9 @@ def test_what_lies_beside_the_files_is_no_matter(folder):
         (lambda text: "{}", "damaged"),
         (lambda text: "3", "damaged"),
         (lambda text: "\x80", "damaged"),
-        (lambda text: text.replace('"schema": 2', '"schema": 1'), "has schema 1; .* reads 2"),
-        (lambda text: text.replace('"schema": 2', '"schema": 9'), "has schema 9; .* reads 2"),
-        (lambda text: text.replace('"schema": 2', '"schema": "2"'), "has schema 2"),
+        (lambda text: text.replace('"schema": 3', '"schema": 1'), "has schema 1; .* reads 3"),
+        (lambda text: text.replace('"schema": 3', '"schema": 9'), "has schema 9; .* reads 3"),
+        (lambda text: text.replace('"schema": 3', '"schema": "3"'), "has schema 3"),
     ],
 )
 def test_changed_settings_are_refused(change, words, folder):

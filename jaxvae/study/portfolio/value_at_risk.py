@@ -1,10 +1,9 @@
 """How the equal-weighted portfolio's value at risk, forecast one date ahead, was kept on the test
 dates, and what the dates after the panel's last may bring it."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Key
@@ -12,7 +11,8 @@ from jaxtyping import Array, Float, Key
 from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
-from jaxvae.models.model import Recurrence, take_rows
+from jaxvae.models.memory import resume
+from jaxvae.models.model import take_rows
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import metric_rows
@@ -110,28 +110,11 @@ def forecast_fan(
     recurrence, n_assets = prepared.model.recurrence, prepared.panel.n_assets
     if recurrence is None or prepared.covariates:
         return None
-    onward = prepared.model._replace(recurrence=going_on(recurrence, prepared.values))
-    drawn = generate_paths(key, onward, fitted, n_assets, FAN_DATES, DRAWS)
+    past = resume(prepared.values, recurrence)
+    drawn = generate_paths(key, prepared.model, fitted, n_assets, FAN_DATES, DRAWS, past)
     returns = prepared.scaler.restore(drawn.reshape(-1, n_assets)).mean(axis=1)
     summed = returns.reshape(-1, FAN_DATES).cumsum(axis=1)
     return np.quantile(summed, FAN_ORDERS, axis=0)
-
-
-def going_on(past: Recurrence, values: Float[np.ndarray, "date asset"]) -> Recurrence:
-    """A recurrence whose paths start with the memory of these returns (in standard units, from the
-    first date on) in place of none."""
-    returns = jnp.asarray(values, jnp.float32)
-    state = jax.lax.scan(lambda s, x: (past.advance(s, x), None), past.start(), returns)[0]
-    last = jnp.nan_to_num(returns[-1])
-
-    def advance(state: Any, returns: Float[Array, " asset"]) -> Any:
-        return past.advance(state[0], returns), returns
-
-    def conditions(state: Any, _: Float[Array, " asset"]) -> Float[Array, " condition"]:
-        # The first date's last returns are the panel's, where paths without a past have none.
-        return past.conditions(*state)
-
-    return Recurrence(lambda: (state, last), advance, conditions)
 
 
 def study_risk(
