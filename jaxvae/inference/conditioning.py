@@ -103,7 +103,8 @@ def draw_row_given(
     weights: of each portfolio, as in `Given`. returns: of each, standard units. number: of the row,
         which tells its draws from others'. n_samples: weighted draws, of which n_draws are picked.
     """
-    key_samples, key_picks = jax.random.split(jax.random.fold_in(key, number[0]))
+    (place,) = number
+    key_samples, key_picks = jax.random.split(jax.random.fold_in(key, place))
     given = Given(weights, returns[0])
     values, log_weights = draw_given(key_samples, model, variables, batch, given, n_samples)
     shape = (n_draws, len(returns))

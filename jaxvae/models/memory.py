@@ -23,7 +23,7 @@ from jaxvae.models.student_t import log_student_t
 
 LEAST_SQUARE, LEAST_NOISE = 1e-3, 0.02
 FIRST_COMMUNALITY = 0.25
-FIRST_DATES = 20.0  # that the blank start is worth, in averages of products
+BLANK_DATES = 20.0  # that the blank start is worth, in averages of products
 EM_STEPS = 2
 FORGETTING = 0.96  # of scores, a date
 SCORED_DF = 6.0
@@ -122,7 +122,7 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     scaled = known * jax.lax.rsqrt(blend)
     decay = jnp.asarray(_decay(speeds.squares)[:, None], returns.dtype)
     slow = jnp.asarray([*_decay(speeds.products), 1.0], returns.dtype)
-    slow = jnp.minimum(slow, 1.0 - 1.0 / (FIRST_DATES + memory.dates + 1.0))[:, None, None]
+    slow = jnp.minimum(slow, 1.0 - 1.0 / (BLANK_DATES + memory.dates + 1.0))[:, None, None]
     both = seen[:, None] & seen[None, :]
     products = _blend(slow, memory.products, (scaled[:, None] * scaled[None, :])[None])
     products = jnp.where(both[None], products, memory.products)

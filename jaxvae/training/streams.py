@@ -21,6 +21,7 @@ class Stream(enum.IntEnum):
     SCENARIOS = 2**32 - 2  # draws that scores of scenarios rest on
     COVARIANCE = 2**32 - 3  # draws that a covariance without closed form rests on
     BACKTEST = 2**32 - 4  # value at risk, and paths whose squares are compared
+    FAN = 2**32 - 6  # paths of the dates after a panel's last
     WINDOWS = 2**32 - 5  # moments and importance samples of a walk's members
     RESAMPLING = 0  # bootstraps, shifts and rotations of an analysis; picks by weight
     GAPS = 7  # missing cells, for models that need whole rows

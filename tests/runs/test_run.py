@@ -96,7 +96,7 @@ def test_a_run_goes_on_with_what_it_kept(folder):
 def test_a_record_says_what_the_run_depends_on(folder):
     work(folder)
     record = read_sealed(folder / "run.json")
-    assert record == {"schema": 2, "identity": FACTS, "options": OPTIONS}
+    assert record == {"schema": 3, "identity": FACTS, "options": OPTIONS}
 
 
 @pytest.mark.usefixtures("compilation_cache")
@@ -146,7 +146,7 @@ def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
 MINE = {
     "nothing": {},
     "work": {"work/notes.txt": b"x", "figures/mine.png": b"y", "report.md": b"z"},
-    "a record": {"run.json": b'{"schema": 2, "identity": {}, "options": {}}', "work/lock": b"x"},
+    "a record": {"run.json": b'{"schema": 3, "identity": {}, "options": {}}', "work/lock": b"x"},
     "a record of tiles": {"run.json": b"{}", "work/train/tile-00000.safetensors": b"mine"},
     "a configuration": {"config.json": b"{}", "work/notes.txt": b"x"},
 }
@@ -204,10 +204,10 @@ def test_a_run_with_other_facts_is_refused(changes, words, options, folder):
         ("{", "damaged"),
         ("[]", "damaged"),
         ("{}", "damaged, or not of jaxvae: 'schema'"),
-        ('{"schema": 2, "identity": {}, "options": {}}', "damaged or was changed"),
-        ('{"schema": 2, "checksum": 3}', "damaged or was changed"),
+        ('{"schema": 3, "identity": {}, "options": {}}', "damaged or was changed"),
+        ('{"schema": 3, "checksum": 3}', "damaged or was changed"),
         (seal({"identity": {}}).decode(), "damaged: it is no record"),
-        ('{"schema": 1, "facts": {}}', "has schema 1; this version reads 2"),
+        ('{"schema": 1, "facts": {}}', "has schema 1; this version reads 3"),
         ('{"schema": [1]}', r"has schema \[1\]"),
         ('{"schema": NaN}', "damaged.*NaN is no number"),
         ("[" * 100_000, "damaged"),

@@ -121,7 +121,7 @@ def study_risk(
     prepared: Prepared, fitted: Fitted, config: StudyConfig
 ) -> tuple[ValueAtRisk, Float[np.ndarray, "order date"] | None]:
     """Value at risk on the test dates and the fan of the dates that follow."""
-    key = Stream.BACKTEST.key(config.root_seed)
     # The other half is the paths' of `backtest`.
-    key_risk, key_fan = jax.random.split(key)[0], jax.random.fold_in(key, 2)
+    key_risk, _ = jax.random.split(Stream.BACKTEST.key(config.root_seed))
+    key_fan = Stream.FAN.key(config.root_seed)
     return value_at_risk(key_risk, prepared, fitted), forecast_fan(key_fan, prepared, fitted)
