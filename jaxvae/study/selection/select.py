@@ -9,13 +9,14 @@ no part in it; the test part is never looked at.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.selection import Ranking, simplest_within_error
@@ -45,6 +46,9 @@ LEAST_DATES = 60  # below it nothing is ranked on a handful of dates
 SIMPLEST = "linear"
 MORE_FACTORS = 2  # than a factor analysis has use for
 REACH = 2  # factors more and less than the best's
+# Nats a date, and standard errors, behind the best with the most factors: beyond both a family is
+# not tried with fewer.
+FAR, FAR_ERRORS = 1.0, 4.0
 
 
 class Selection(NamedTuple):
@@ -68,7 +72,8 @@ class Field(NamedTuple):
     """Who may be chosen.
 
     families: that suit panel and settings. sizes: numbers of factors that move returns, with which
-    they are compared. most: of them, in further rounds. notes: on the choice of families.
+    they are compared: with the last of them all families, with the others those that are
+    not far behind. most: of them, in further rounds. notes: on the choice of families.
     """
 
     families: list[Candidate]
@@ -124,9 +129,13 @@ def select(
     if len(families) == 1 and not is_open:
         chosen = replace(config, model=families[0].name)
         return Selection(chosen, config, notes=tuple(notes))
-    entries = _first_round(race, families, sizes)
+    entries = _round(race, families, sizes[-1:], 0)
     ranking = _rank(race, entries)
-    place = len(families)
+    if len(sizes) > 1:
+        contenders = list(itertools.compress(families, ~_far_behind(ranking)))
+        entries += _round(race, contenders, sizes[:-1], len(families))
+        ranking = _rank(race, entries)
+    place = 2 * len(families)
     while is_open and (sizes := _untried(entries, entries[ranking.chosen], most)):
         entries += _further_round(race, entries[ranking.chosen].family, sizes, place)
         ranking, place = _rank(race, entries), place + 1
@@ -213,8 +222,8 @@ def _families(
 
 
 def first_sizes(start: int) -> list[int]:
-    """Numbers of factors that all families are compared with: half, three quarters and all of those
-    of a factor analysis."""
+    """Numbers of factors that families are compared with: half, three quarters and all of a factor
+    analysis's."""
     return sorted({-(-start // 2), -(-3 * start // 4), start})
 
 
@@ -232,10 +241,18 @@ def _untried(entries: list[_Entry], best: _Entry, most: int) -> list[int]:
     return sorted({0, *near} - tried)
 
 
-def _first_round(race: _Race, families: list[Candidate], sizes: list[int]) -> list[_Entry]:
-    """All families with each number of factors that move returns, trained side by side."""
+def _far_behind(ranking: Ranking) -> Bool[np.ndarray, " candidate"]:
+    """Who is so far behind the best that no other number of factors would help; nobody of whom
+    nothing is known."""
+    lead, error = -ranking.difference, ranking.difference_error
+    return (lead > FAR) & (lead > FAR_ERRORS * error)
+
+
+def _round(race: _Race, families: list[Candidate], sizes: list[int], first: int) -> list[_Entry]:
+    """Families with each number of factors that move returns, trained side by side; `first` is the
+    place in the store of the first of them."""
     of_family = [[size + family.extra for size in sizes] for family in families]
-    kept = [race.store.get(place) for place in range(len(families))]
+    kept = [race.store.get(first + place) for place in range(len(families))]
     missing = [place for place, scores in enumerate(kept) if scores is None]
     jobs = [
         functools.partial(train_candidate, families[place], race.config, of_family[place])
@@ -243,7 +260,7 @@ def _first_round(race: _Race, families: list[Candidate], sizes: list[int]) -> li
     ]
     n_members = 2 * SEEDS * len(sizes) * len(jobs)  # each is trained and refitted
     for job, scores in in_threads(jobs, n_members, race.report):
-        _keep(race, missing[job], scores)
+        _keep(race, first + missing[job], scores)
         kept[missing[job]] = scores
     return [
         _Entry(family, size, mixed)

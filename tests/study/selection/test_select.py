@@ -207,6 +207,23 @@ def test_settings_that_a_family_does_not_go_with_leave_it_out(two_families):
         select.select(PANEL, replace(CONFIG, n_factors=10))
 
 
+@pytest.mark.parametrize(("behind", "n_tried"), [(5.0, 1), (0.5, 2)])
+def test_a_family_that_is_far_behind_is_tried_with_the_most_factors_alone(
+    monkeypatch, behind, n_tried
+):
+    rng = np.random.default_rng(0)
+
+    def scored(family, config, sizes, report):
+        scores = 0.1 * rng.normal(size=(len(sizes), 2, 28))
+        return Scores(scores - behind * (family.name == "student"))
+
+    monkeypatch.setattr(select, "train_candidate", scored)
+    table = select.select(PANEL, CONFIG).candidates.set_index("family")
+    assert len(table.loc[["student"]]) == n_tried
+    assert table.loc[["student"]].factors.max() == table.loc[["linear"]].factors.iloc[2]
+    assert len(table.loc[["linear"]]) > 2
+
+
 def test_seeds_that_diverged_do_not_count(monkeypatch):
     scores = np.zeros((2, 2, 3))
     scores[0, 1], scores[1] = np.nan, np.nan
