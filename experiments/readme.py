@@ -129,28 +129,76 @@ def nonlinear_claim() -> str:
     )
 
 
+IN_TIME = {
+    "garch_copula": "GARCH, t copula",
+    "ccc_t": "constant correlations, t",
+    "ewma_t": "EWMA, t",
+    "ewma_t_two_speeds": "two speeds",
+}
+
+
 def temporal_table() -> str:
-    """A row a panel, one step ahead."""
-    heads = ("panel", "`temporal`", "EWMA, t", "multivariate t", "lead over EWMA", "over the t")
+    """Log-likelihood a panel, one step ahead: of three roots, of the rivals in time, of the best
+    model without a memory and of a mixture."""
+    heads = ("panel", "`temporal`", *IN_TIME.values(), "best static", "half `temporal`, half GARCH")
     rows = []
     for panel, result in results("temporal")["panels"].items():
-        scores = (result["test"][one] for one in ("temporal", "ewma_t", "multivariate_t"))
-        leads = (joint(lead_over(result, one)) for one in ("ewma_t", "multivariate_t"))
-        rows.append((f"`{panel}`", *map(number, scores), *leads))
+        scores, roots = result["test"], result["test_by_root"]
+        others = [scores.get(name) for name in (*IN_TIME, still(result))]
+        both = scores.get("temporal + garch_copula")
+        cells = ["–" if score is None else number(score) for score in (*others, both)]
+        rows.append((f"`{panel}`", f"{number(min(roots))} to {number(max(roots))}", *cells))
+    return table(heads, rows)
+
+
+def still(result: dict[str, Any]) -> str:
+    """The model without a memory that is likeliest on the test dates."""
+    scores = {
+        name: score
+        for name, score in result["test"].items()
+        if name not in IN_TIME and name != "oracle" and "temporal" not in name
+    }
+    return max(scores, key=lambda name: scores[name])
+
+
+def temporal_leads() -> str:
+    """Leads of the first root, jointly, and over GARCH by quarter of the test dates."""
+    heads = ("panel", "over GARCH, t copula", "by quarter", "over EWMA, t", "over the best static")
+    rows = []
+    for panel, result in results("temporal")["panels"].items():
+        names = ("garch_copula", "ewma_t", still(result))
+        garch, ewma, static = (joint(lead_over(result, name, "temporal")) for name in names)
+        parts = result["leads_by_quarter"]["garch_copula"]
+        quarters = ", ".join(number(part, sign=True) for part in parts)
+        rows.append((f"`{panel}`", garch, quarters, ewma, static))
     return table(heads, rows)
 
 
 def temporal_claim() -> str:
-    """Whether the past helps, and whether the risk is right."""
+    """Where the past helps, beside the strongest rivals in time."""
     panels = results("temporal")["panels"]
-    daily, monthly = (lead_over(panels[name], "ewma_t") for name in ("sp500", "french"))
-    static = lead_over(panels["sp500"], "multivariate_t")
-    return (
-        f"**One step ahead `temporal` is {stands(static)} the static multivariate t on `sp500`, "
-        f"{joint(static)} nats a date, and {stands(daily)} an exponentially weighted covariance "
-        f"with t innovations, {joint(daily)}; on `french` it is {stands(monthly)} that, "
-        f"{joint(monthly)}.**"
+    daily = lead_over(panels["sp500"], "garch_copula", "temporal")
+    monthly, jumps = (
+        lead_over(panels[name], "ewma_t", "temporal") for name in ("french", "regimes")
     )
+    return (
+        f"**One step ahead `temporal` is {stands(daily)} GARCH with a dynamic t copula on "
+        f"`sp500`, {joint(daily)} nats a date; {stands(monthly)} an exponentially weighted "
+        f"covariance with t innovations on `french`, {joint(monthly)}, and {stands(jumps)} it "
+        f"where volatility jumps, {joint(jumps)}.**"
+    )
+
+
+def paths_table() -> str:
+    """How generated paths cluster, and where their level ends."""
+    heads = ("panel", "autocorrelation of squares, paths", "the data's", "level after 2,000 dates")
+    rows = []
+    for panel, result in results("temporal")["panels"].items():
+        lags = result["squares_autocorrelation"]
+        means = (sum(lags[name]) / len(lags[name]) for name in ("vae_ensemble", "data"))
+        level = number(result["level_of_long_paths"])
+        rows.append((f"`{panel}`", *(number(mean, 3) for mean in means), level))
+    return table(heads, rows)
 
 
 def risk_table() -> str:

@@ -66,6 +66,7 @@ from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.inference.forecasts import generate_paths
 from jaxvae.inference.members import fitted_members
 from jaxvae.study import fit, score
 from jaxvae.study.backtest import clustering, squares_autocorrelation
@@ -74,8 +75,9 @@ from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.portfolio.value_at_risk import ORDERS, value_at_risk
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
-SEEDS, BETAS = 2, (0.25, 0.5, 1.0)
+ROOTS, SEEDS, BETAS = (0, 1, 2), 2, (0.5, 1.0, 2.0)
 RIVAL = "garch_copula"
+LONG, LAST, LONG_PATHS = 2000, 500, 8  # dates of a path, those at its end, and paths
 # Factors, the first of which is the surprise in volatility.
 PANELS = {"sp500": 9, "french": 13, "regimes": 4, "noise": 4, "linear": 6}
 KNOWN = ("sp500", "french")
@@ -118,14 +120,6 @@ def halves(model, other):
     return Scored(f"{model.model} + {other.model}", None, "fit", REFIT_SPLITS, log_likelihood=value)
 
 
-def leads(models, others, split):
-    """Rows of paired leads with their intervals; none of no model."""
-    if not models:
-        return []
-    table = comparisons_table(models, others, split, 0)
-    return table.drop(columns=["model", "split"]).to_dict(orient="records")
-
-
 def by_quarter(model, other, split):
     """The mean lead in each quarter of the test dates, nats a date."""
     lead = (model.log_likelihood - other.log_likelihood)[split.test]
@@ -165,24 +159,41 @@ def described(by_order):
     return kept
 
 
-def digest(name, quick):
-    panel, oracle = panel_of(name, quick)
-    config = StudyConfig(
+def paths_end(prepared, everyone, key, quick):
+    """Standard deviation over the last dates of long paths, in that of the data on `fit`: the mean
+    over assets."""
+    n_dates = 60 if quick else LONG
+    sizes = prepared.panel.n_assets, n_dates, 2 if quick else LONG_PATHS
+    paths = generate_paths(key, prepared.model, everyone, *sizes, prepared.past)
+    ends = paths[:, -min(LAST, n_dates) :].reshape(-1, sizes[0])
+    return float(ends.std(axis=0).mean())
+
+
+def configuration(name, root, quick):
+    return StudyConfig(
         model="temporal",
         seeds=1 if quick else SEEDS,
-        betas=BETAS[-1:] if quick else BETAS,
+        betas=BETAS[1:2] if quick else BETAS,
         n_factors=2 if quick else PANELS[name],
         epochs=3 if quick else None,
+        root_seed=root,
         tile_width=1,
     )
-    prepared, refits = fitted(panel, config)
-    values, split = prepared.values, prepared.split
+
+
+def digest(name, quick):
+    panel, oracle = panel_of(name, quick)
+    configs = [configuration(name, root, quick) for root in ROOTS[: 1 if quick else None]]
+    found = [fitted(panel, config) for config in configs]
+    (prepared, refits), values = found[0], found[0][0].values
+    split = prepared.split
     laws, _ = fit_baselines(prepared)
     others = score_baselines(laws, values)
     if oracle is not None:
         truth = oracle(prepared.scaler)
         others.append(Scored("oracle", None, "fit", REFIT_SPLITS, log_likelihood=truth))
-    model = mixture(refits, "temporal")
+    by_root = [mixture(refits, "temporal") for _, refits in found]
+    model = by_root[0]
     both = [one for one in others if one.model == RIVAL]
     models = [model, *(halves(model, one) for one in both)]
     table = comparisons_table(models, others, split, 0).drop(columns="split")
@@ -194,18 +205,21 @@ def digest(name, quick):
         "any static model": squares_autocorrelation(independent),
     }
     return {
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(configs[0]),
+        "betas": [float(refits.ensemble.members.hyperparameters.beta[0]) for _, refits in found],
         "best_epochs": np.asarray(refits.ensemble.best_epoch).tolist(),
         "test": {
             scored.model: float(scored.log_likelihood[split.test].mean())
             for scored in (*models, *others)
         },
+        "test_by_root": [float(one.log_likelihood[split.test].mean()) for one in by_root],
         "validation": {
             scored.model: float(scored.log_likelihood[split.validation].mean()) for scored in others
         },
         "leads": table.to_dict(orient="records"),
         "leads_by_quarter": {other.model: by_quarter(model, other, split) for other in others},
         "squares_autocorrelation": {name: lag.round(4).tolist() for name, lag in lags.items()},
+        "level_of_long_paths": paths_end(prepared, everyone, jax.random.key(2), quick),
         "value_at_risk": {
             **risk(prepared, everyone, key),
             "multivariate_t": static_risk(prepared, student),
@@ -221,7 +235,7 @@ def main():
         begun = time.monotonic()
         results[name] = digest(name, arguments.quick)
         print(f"{name}: {time.monotonic() - begun:.0f} s", results[name]["test"], flush=True)
-    write_json(arguments.out, "temporal", {"quick": arguments.quick, "panels": results})
+        write_json(arguments.out, "temporal", {"quick": arguments.quick, "panels": results})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.importance import (
     first_estimate,
@@ -81,14 +81,26 @@ def evaluate_members(
     batch: Batch,
     n_samples: int,
     tile_width: int | None = None,
+    most_hard: float = 1.0,
 ) -> Evaluation:
-    """`evaluate` of all members, with the same draws, so that they differ by what they learned."""
+    """`evaluate` of all members, with the same draws, so that they differ by what they learned.
+
+    Args:
+        key, model, fitted, batch, n_samples: As `evaluate` takes them, with a member axis.
+        tile_width: Members at once.
+        most_hard: Of a member with a larger share of hard rows, by their weights, none is drawn
+            again: its estimates, lower bounds on average, are left with the effective samples that
+            they have.
+    """
     shared = {"key": key, "batch": batch}
     first: Evaluation
     first, modes = ask(
         _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
     )
-    likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, n_samples)
+    hard = np.asarray(is_hard(first.likelihood, n_samples))
+    share = hard @ np.asarray(batch.weights) / np.sum(batch.weights)
+    hard = hard & (share <= most_hard)[:, None]
+    likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, hard)
     return first._replace(likelihood=likelihood)
 
 
@@ -105,7 +117,8 @@ def estimate_members(
     first, modes = ask(
         first_estimate, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
     )
-    return _hard_again(key, model, fitted, batch, first, modes, n_samples)
+    hard = np.asarray(is_hard(first, n_samples))
+    return _hard_again(key, model, fitted, batch, first, modes, hard)
 
 
 def _first_evaluation(
@@ -131,14 +144,13 @@ def _hard_again(
     batch: Batch,
     first: LikelihoodEstimate,
     modes: Modes | None,
-    n_samples: int,
+    hard: Bool[np.ndarray, "member row"],
 ) -> LikelihoodEstimate:
     """The first estimates, those of hard rows from more draws.
 
     Members and rows are drawn again pair by pair, by one program for however many dates there are;
     so a pair's draws depend on no other, and members with few hard rows wait for none with many.
     """
-    hard = np.asarray(is_hard(first, n_samples))
     if model.facts.ordered or modes is None or not hard.any():
         return first
     member, number = (places.astype(np.int32) for places in np.nonzero(hard))

@@ -43,6 +43,9 @@ from jaxvae.training.state import Data
 from jaxvae.training.store import Store
 from jaxvae.training.streams import Stream
 
+# Of rows, that are drawn again for a member of the grid; refits have all of theirs drawn again.
+MOST_HARD = 0.5
+
 
 class Prepared(NamedTuple):
     """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
@@ -249,7 +252,7 @@ def train_grid(
         prepared.preset.train.epochs,
     )
     members.hyperparameters.row_weights[:, n_train:] = 0.0
-    trained = train_members(prepared, config, data, members, report, stage)
+    trained = train_members(prepared, config, data, members, report, stage, MOST_HARD)
     if not trained.ensemble.ok.any():
         raise DataError("every member diverged: look for outliers in the data")
     return trained
@@ -295,9 +298,13 @@ def train_members(
     members: Members,
     report: Callable[[Progress], None],
     stage: Store | None = None,
+    most_hard: float = 1.0,
 ) -> Trained:
-    """Train members on the data and evaluate them on all dates of the panel, tile by tile; stage:
-    where finished tiles and the state of the one in work are kept, by default memory."""
+    """Train members on the data and evaluate them on all dates of the panel, tile by tile.
+
+    stage: where finished tiles and the state of the one in work are kept, by default memory.
+    most_hard: as `evaluate_members` takes it.
+    """
     root = jax.random.key(config.root_seed)
     key = Stream.EVALUATION.fold_into(root)
     model, width = prepared.model, config.tile_width
@@ -312,6 +319,7 @@ def train_members(
             prepared.batch,
             config.likelihood_samples,
             tile_width=width,
+            most_hard=most_hard,
         )
         return Trained(ensemble, outputs)
 

@@ -166,6 +166,24 @@ def test_members_together_say_what_one_says_alone():
             np.testing.assert_allclose(leaf[0], alone, rtol=2e-2, atol=2e-3)
 
 
+def test_a_member_for_which_most_rows_are_hard_may_be_left_as_it_is():
+    """By the rows that weigh something alone: what a choice must not see has no say."""
+    key, batch = jax.random.key(1), make_batch(BENT_ROWS)
+    members = Fitted(jax.tree.map(lambda leaf: leaf[None], NOTHING), np.zeros(1, np.uint32))
+    (all_again,) = evaluate_members(key, BENT, members, batch, 128).likelihood.effective_samples
+    (left,) = evaluate_members(
+        key, BENT, members, batch, 128, most_hard=0.0
+    ).likelihood.effective_samples
+    hard = left < 32
+    assert 0.1 < hard.mean() < 0.9
+    assert (left != all_again).tolist() == hard.tolist()
+    easy_weighs = batch._replace(weights=jnp.asarray(~hard, jnp.float32))
+    (found,) = evaluate_members(
+        key, BENT, members, easy_weighs, 128, most_hard=0.0
+    ).likelihood.effective_samples
+    np.testing.assert_array_equal(found, all_again)
+
+
 def test_draws_are_a_row_s_own_and_the_same_for_the_same_key():
     """Whether other rows are hard changes nothing: a choice on validation dates must not see the
     test part by the draws."""
