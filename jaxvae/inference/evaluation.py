@@ -98,7 +98,8 @@ def evaluate_members(
         _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
     )
     hard = np.asarray(is_hard(first.likelihood, n_samples))
-    share = hard @ np.asarray(batch.weights) / np.sum(batch.weights)
+    weights = np.asarray(batch.weights)
+    share = hard @ weights / weights.sum()
     hard = hard & (share <= most_hard)[:, None]
     likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, hard)
     return first._replace(likelihood=likelihood)

@@ -169,7 +169,8 @@ def test_members_together_say_what_one_says_alone():
 def test_a_member_for_which_most_rows_are_hard_may_be_left_as_it_is():
     """By the rows that weigh something alone: what a choice must not see has no say."""
     key, batch = jax.random.key(1), make_batch(BENT_ROWS)
-    members = Fitted(jax.tree.map(lambda leaf: leaf[None], NOTHING), np.zeros(1, np.uint32))
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], NOTHING)
+    members = Fitted(one, np.zeros(1, np.uint32))
     (all_again,) = evaluate_members(key, BENT, members, batch, 128).likelihood.effective_samples
     (left,) = evaluate_members(
         key, BENT, members, batch, 128, most_hard=0.0
