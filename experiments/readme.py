@@ -196,7 +196,8 @@ def paths_table() -> str:
     for panel, result in results("temporal")["panels"].items():
         lags = result["squares_autocorrelation"]
         means = (sum(lags[name]) / len(lags[name]) for name in ("vae_ensemble", "data"))
-        level = number(result["level_of_long_paths"])
+        end = result["level_of_long_paths"]
+        level = "beyond all bounds" if end is None else number(end)
         rows.append((f"`{panel}`", *(number(mean, 3) for mean in means), level))
     return table(heads, rows)
 
