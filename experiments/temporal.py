@@ -7,8 +7,8 @@ a static linear panel and pure noise, with three root seeds, each 2 seeds × 3 b
 stopped early, chosen on validation dates and refitted as in a study. For each panel: test
 log-likelihood, one step ahead, nats a date, beside classical models with and without a memory, with
 settings chosen on validation dates, an equal mixture with GARCH and, for the regimes, the true
-model; the first root's paired leads with block-bootstrap intervals, and by quarter of the test dates; the
-autocorrelation of squared returns of generated paths beside the data's, and the standard deviation
+model; the first root's paired leads with block-bootstrap intervals, and by quarter of the test
+dates; the autocorrelation of squared returns of generated paths beside the data's, and the standard deviation
 at the end of paths of 2,000 dates in that of the data; and breaches of the equal-weighted
 portfolio's value at risk on the test dates with Kupiec's and Christoffersen's tests.
 
