@@ -8,9 +8,9 @@ stopped early, chosen on validation dates and refitted as in a study. For each p
 log-likelihood, one step ahead, nats a date, beside classical models with and without a memory, with
 settings chosen on validation dates, an equal mixture with GARCH and, for the regimes, the true
 model; the first root's paired leads with block-bootstrap intervals, and by quarter of the test
-dates; the autocorrelation of squared returns of generated paths beside the data's, and the standard deviation
-at the end of paths of 2,000 dates in that of the data; and breaches of the equal-weighted
-portfolio's value at risk on the test dates with Kupiec's and Christoffersen's tests.
+dates; the autocorrelation of squared returns of generated paths beside the data's, and the
+standard deviation at the end of paths of 2,000 dates in that of the data; and breaches of the
+equal-weighted portfolio's value at risk on the test dates with Kupiec's and Christoffersen's tests.
 
 What is kept was chosen on validation dates, one seed at β = 1 (nats a date). Before: an average of
 squares of half-life 60, products of half-life 70, no level: -17.97 on `sp500`, -13.72 on `french`,
