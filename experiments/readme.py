@@ -195,10 +195,11 @@ def paths_table() -> str:
     rows = []
     for panel, result in results("temporal")["panels"].items():
         lags = result["squares_autocorrelation"]
-        means = (sum(lags[name]) / len(lags[name]) for name in ("vae_ensemble", "data"))
+        known = (lags.get(name) for name in ("vae_ensemble", "data"))
+        means = ("–" if lag is None else number(sum(lag) / len(lag), 3) for lag in known)
         end = result["level_of_long_paths"]
         level = "beyond all bounds" if end is None else number(end)
-        rows.append((f"`{panel}`", *(number(mean, 3) for mean in means), level))
+        rows.append((f"`{panel}`", *means, level))
     return table(heads, rows)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from jaxvae.analysis.risk import LEAST_WINDOW, filtered_quantiles
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import OptionError, check_option
+from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import check_seed
@@ -137,7 +137,8 @@ def paths(
     The memory starts as it is after the last date of `fit`; 250 dates are drawn and dropped before
     the first. Members take turns. For a model without a memory dates are independent.
 
-    Raises OptionError on fewer than one date or path, and for a study with covariates.
+    Raises OptionError on fewer than one date or path, and for a study with covariates; DataError
+    where a path leaves the range of numbers.
     """
     for option, value in (("n_dates", n_dates), ("number", number)):
         check_option(option, value, least=1)
@@ -155,6 +156,10 @@ def paths(
         fitted.past,
     )
     kept = drawn[:, BURN_IN:]
+    if not np.isfinite(kept).all():
+        raise DataError(
+            "volatility grows without bound on paths so long: give fewer dates, or train on more"
+        )
     return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 

@@ -11,7 +11,7 @@ import jaxvae
 from jaxvae.analysis.risk import coverage, coverage_of_breaches, filtered_quantiles
 from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel, fit_scaler
-from jaxvae.errors import OptionError
+from jaxvae.errors import DataError, OptionError
 from jaxvae.inference import forecasts
 from jaxvae.inference.members import Fitted
 from jaxvae.models.distributions import Gaussian
@@ -282,6 +282,18 @@ def test_clustering_compares_paths_after_the_burn_in_with_the_data_on_fit(prepar
     found = backtest.clustering(jax.random.key(0), prepared, NOBODY)
     np.testing.assert_allclose(found["vae_ensemble"], found["data"])
     np.testing.assert_allclose(found["data"], backtest.squares_autocorrelation(data))
+
+
+def test_paths_without_bound_are_neither_given_nor_compared(study, prepared, monkeypatch):
+    drawn = np.zeros((4, BURN_IN + 200, 5))
+    drawn[1, -1, 2] = np.nan
+    monkeypatch.setattr(backtest, "generate_paths", lambda *_: drawn)
+    monkeypatch.setattr(asked_of_a_study, "generate_paths", lambda *_: drawn)
+    found = backtest.clustering(jax.random.key(0), prepared, NOBODY)
+    assert list(found) == ["data"]
+    assert "without bound" in backtest._cluster_note(found)
+    with pytest.raises(DataError, match="give fewer dates"):
+        study.paths(200, 4)
 
 
 def test_squares_are_cut_and_an_asset_that_stands_still_counts_0():
