@@ -192,7 +192,7 @@ def digest(name, quick):
         "validation": {
             scored.model: float(scored.log_likelihood[split.validation].mean()) for scored in others
         },
-        "leads": table.to_dict(orient="records"),
+        "leads": table.dropna(axis="columns", how="all").to_dict(orient="records"),
         "leads_by_quarter": {other.model: by_quarter(model, other, split) for other in others},
         "squares_autocorrelation": {name: lag.round(4).tolist() for name, lag in lags.items()},
         "level_of_long_paths": paths_end(prepared, everyone, jax.random.key(2), quick),
