@@ -1,6 +1,6 @@
 """Does knowing the past make better forecasts, and does volatility cluster in what is generated?
 
-Command: python experiments/temporal.py   (about ten minutes on 2 cores; --quick: half a minute)
+Command: python experiments/temporal.py   (about ten minutes on 2 cores; --quick: two minutes)
 
 The model `temporal` on two real panels (`sp500`, `french`), a planted panel of volatility regimes,
 a static linear panel and pure noise, with three root seeds, each 2 seeds × 3 betas, trained,
