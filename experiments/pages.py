@@ -29,3 +29,21 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def joint(lead: dict[str, Any]) -> str:
+    """A lead with the interval that holds all leads of its study at once."""
+    return interval(lead["difference"], lead["low_joint"], lead["high_joint"])
+
+
+def stands(lead: dict[str, Any]) -> str:
+    """Ahead, behind or level, by the joint interval."""
+    if lead["low_joint"] > 0:
+        return "ahead of"
+    return "behind" if lead["high_joint"] < 0 else "level with"
+
+
+def lead_over(result: dict[str, Any], baseline: str, model: str = "vae_ensemble") -> Any:
+    """A row of a study's paired differences."""
+    rows = (row for row in result["leads"] if row["baseline"] == baseline)
+    return next(row for row in rows if row.get("model", "vae_ensemble") == model)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import auto_words
-from pages import ROOT, interval, number, results, table
+import temporal_words
+from pages import ROOT, interval, joint, lead_over, number, results, stands, table
 
 FILES = ("README.md", "experiments/README.md", "benchmarks/README.md")
 MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -37,24 +38,6 @@ PORTFOLIOS = {
 }
 STAGES = ("start", "select", "train", "refit", "count", "score", "report")
 NOT_CLASSICAL = ("vae", "vae_ensemble", "vae_best", "consensus")
-
-
-def joint(lead: dict[str, Any]) -> str:
-    """A lead with the interval that holds all leads of its study at once."""
-    return interval(lead["difference"], lead["low_joint"], lead["high_joint"])
-
-
-def stands(lead: dict[str, Any]) -> str:
-    """Ahead, behind or level, by the joint interval."""
-    if lead["low_joint"] > 0:
-        return "ahead of"
-    return "behind" if lead["high_joint"] < 0 else "level with"
-
-
-def lead_over(result: dict[str, Any], baseline: str, model: str = "vae_ensemble") -> Any:
-    """A row of a study's paired differences."""
-    rows = (row for row in result["leads"] if row["baseline"] == baseline)
-    return next(row for row in rows if row.get("model", "vae_ensemble") == model)
 
 
 def strongest(result: dict[str, Any]) -> str:
@@ -127,95 +110,6 @@ def nonlinear_claim() -> str:
         f"five draws); its factors match the true ones at {number(mcc['mean'])} "
         f"({number(mcc['min'])} to {number(mcc['max'])}).**"
     )
-
-
-IN_TIME = {
-    "garch_copula": "GARCH, t copula",
-    "ccc_t": "constant correlations, t",
-    "ewma_t": "EWMA, t",
-    "ewma_t_two_speeds": "two speeds",
-}
-
-
-def temporal_table() -> str:
-    """Log-likelihood a panel, one step ahead: of three roots, of the rivals in time, of the best
-    model without a memory and of a mixture."""
-    heads = ("panel", "`temporal`", *IN_TIME.values(), "best static", "half `temporal`, half GARCH")
-    rows = []
-    for panel, result in results("temporal")["panels"].items():
-        scores, roots = result["test"], result["test_by_root"]
-        others = [scores.get(name) for name in (*IN_TIME, still(result))]
-        both = scores.get("temporal + garch_copula")
-        cells = ["–" if score is None else number(score) for score in (*others, both)]
-        rows.append((f"`{panel}`", f"{number(min(roots))} to {number(max(roots))}", *cells))
-    return table(heads, rows)
-
-
-def still(result: dict[str, Any]) -> str:
-    """The model without a memory that is likeliest on the test dates."""
-    scores = {
-        name: score
-        for name, score in result["test"].items()
-        if name not in IN_TIME and name != "oracle" and "temporal" not in name
-    }
-    return max(scores, key=lambda name: scores[name])
-
-
-def leads_table() -> str:
-    """Leads of the first root, jointly, and over GARCH by quarter of the test dates."""
-    heads = ("panel", "over GARCH, t copula", "by quarter", "over EWMA, t", "over the best static")
-    rows = []
-    for panel, result in results("temporal")["panels"].items():
-        names = ("garch_copula", "ewma_t", still(result))
-        garch, ewma, static = (joint(lead_over(result, name, "temporal")) for name in names)
-        parts = result["leads_by_quarter"]["garch_copula"]
-        quarters = ", ".join(number(part, sign=True) for part in parts)
-        rows.append((f"`{panel}`", garch, quarters, ewma, static))
-    return table(heads, rows)
-
-
-def temporal_claim() -> str:
-    """Where the past helps, beside the rival that is strongest in hindsight."""
-    leads = {}
-    for panel, result in results("temporal")["panels"].items():
-        scores = {name: result["test"][name] for name in (*IN_TIME, still(result))}
-        strongest = max(scores, key=lambda name: scores[name])
-        leads[panel] = lead_over(result, strongest, "temporal")
-    daily, monthly, jumps = (leads[panel] for panel in ("sp500", "french", "regimes"))
-    return (
-        f"**One step ahead `temporal` is {stands(daily)} GARCH with a dynamic t copula, the "
-        f"strongest rival on `sp500`, {joint(daily)} nats a date; on `french` it is "
-        f"{stands(monthly)} the strongest, {joint(monthly)}, where volatility jumps "
-        f"{stands(jumps)} it, {joint(jumps)}.**"
-    )
-
-
-def paths_table() -> str:
-    """How generated paths cluster, and where their level ends."""
-    heads = ("panel", "autocorrelation of squares, paths", "the data's", "level after 2,000 dates")
-    rows = []
-    for panel, result in results("temporal")["panels"].items():
-        lags = result["squares_autocorrelation"]
-        known = (lags.get(name) for name in ("vae_ensemble", "data"))
-        means = ("–" if lag is None else number(sum(lag) / len(lag), 3) for lag in known)
-        end = result["level_of_long_paths"]
-        level = "beyond all bounds" if end is None else number(end)
-        rows.append((f"`{panel}`", *means, level))
-    return table(heads, rows)
-
-
-def risk_table() -> str:
-    """Value at risk of the equal-weighted `sp500` portfolio on the test dates."""
-    heads = ("forecast", "order", "breached", "Kupiec p", "independence p", "joint p")
-    rows = []
-    for name, by_order in results("temporal")["panels"]["sp500"]["value_at_risk"].items():
-        for order, found in by_order.items():
-            tests = (
-                found[f"{kind}_p"] for kind in ("unconditional", "independence", "conditional")
-            )
-            breached = f"{number(100 * found['breaches'], 1)} %"
-            rows.append((name.replace("_", " "), order, breached, *(f"{p:.2g}" for p in tests)))
-    return table(heads, rows)
 
 
 MISSING = {
@@ -515,7 +409,8 @@ def profile_claim() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     name.replace("_", " "): made
-    for name, made in [*globals().items(), *vars(auto_words).items()]
+    for module in (sys.modules[__name__], auto_words, temporal_words)
+    for name, made in vars(module).items()
     if name.endswith(("_table", "_claim"))
 }
 

@@ -12,12 +12,13 @@ dates; the autocorrelation of squared returns of generated paths beside the data
 standard deviation at the end of paths of 2,000 dates in that of the data; and breaches of the
 equal-weighted portfolio's value at risk on the test dates with Kupiec's and Christoffersen's tests.
 
-What is kept was chosen on validation dates, one seed at β = 1 (nats a date). Before: an average of
-squares of half-life 60, products of half-life 70, no level: -17.97 on `sp500`, -13.72 on `french`,
--19.87 on `linear`, -28.58 on noise. Averages of several speeds weighed by their past scores, with a
-level: -12.98 on regimes, -19.71 on `linear`. Weight decay of matrices alone: -19.54. Factors in
-principal axes, where a diagonal posterior fits them: -14.28 becomes -13.65 on `french`; with this
--17.57 on `sp500`, -19.47 on `linear`, -12.91 on regimes and -28.33 on noise.
+What is kept was chosen on validation dates, one seed at β = 1 (nats a date; `french`, `linear`,
+regimes, noise). One speed without a level, as before: -13.72, -19.87, not tried, -28.58. Several
+speeds weighed by their past scores: not tried, -19.78, -12.98, -28.54. Weight decay of matrices
+alone and a level: -14.26, -19.71, -13.01, not tried; with what is an asset's own as a matrix:
+-14.28, -19.54, -12.98. Factors in principal axes, where a diagonal posterior fits them: -13.65,
+-19.48, -12.94, -28.33, and -17.57 on `sp500`. Unit variances, which is kept: -13.67, -19.47,
+-12.91, -28.33, -17.57.
 
 What is not reached: paths. Readouts of averages in their own scale, gains above one and a power of
 the noise let volatility feed on itself, so that paths end too calm (`sp500`, regimes) or without
