@@ -112,8 +112,8 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     stood towards S, and one of orthogonal iteration towards principal axes, so that factors keep
     their order and signs from date to date, their loadings drift, and their posterior is close to
     diagonal. A missing return, NaN, leaves its asset's averages as they are, and the products with
-    it, and counts in no score; nor does a date for which gaps have left a speed's products without
-    a density.
+    it, and counts in no score. Where gaps have left products without a density, a date counts in no
+    score of theirs, and where they have no factor analysis, the last one stays.
     """
     seen = jnp.isfinite(returns)
     known = jnp.where(seen, returns, 0.0)
@@ -134,14 +134,16 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     for _ in range(EM_STEPS):
         loadings, noise = _em_step(correlations, loadings, noise)
     loadings = _towards_principal_axes(loadings, noise)
+    # Gaps may leave products that are no covariance, of which there is no factor analysis.
+    analysed = jnp.all(jnp.isfinite(loadings)) & jnp.all(jnp.isfinite(noise))
     squares = _blend(decay, memory.squares, (known * known)[None])
     means = _blend(decay, memory.means, known[None])
     return Memory(
         memory.dates + 1.0,
         products,
         products_scores,
-        loadings,
-        noise,
+        jnp.where(analysed, loadings, memory.loadings),
+        jnp.where(analysed, noise, memory.noise),
         jnp.where(seen[None], squares, memory.squares),
         jnp.where(seen[None], means, memory.means),
         _moved(memory.scores, _score(variances, known, seen)),

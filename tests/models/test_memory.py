@@ -19,6 +19,7 @@ from jaxvae.models.memory import (
     resume,
     size,
     unflatten,
+    update,
 )
 
 SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
@@ -183,13 +184,17 @@ def test_scores_favour_what_forecasts():
 
 
 def test_products_that_gaps_leave_without_a_density_count_in_no_score():
-    """Assets that are never seen together have products that are no covariance."""
-    holed = np.random.default_rng(6).normal(size=(200, 1)) * np.ones(N_ASSETS)
-    for date in range(200):
-        holed[date, [date % 3, 3 + date % 2]] = np.nan
-    holed[:100, 0] *= -1.0
-    found = recall(holed, PAST)
-    assert np.isfinite(found).all()
+    """Nor do they spoil the factor analysis: the last one stays."""
+    unit = jnp.eye(N_ASSETS)
+    impossible = unit - 3.0 * (1.0 - unit)
+    memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    memory = memory._replace(
+        products=jnp.broadcast_to(impossible, memory.products.shape),
+        products_scores=jnp.array([1.0, 0.0, -1.0]),
+    )
+    moved = update(memory, jnp.ones(N_ASSETS), SPEEDS)
+    np.testing.assert_allclose(moved.products_scores, [0.96, 0.0, -0.96], rtol=1e-6)
+    assert all(np.isfinite(np.asarray(part)).all() for part in moved)
 
 
 def test_a_missing_return_moves_nothing_of_its_asset():

@@ -8,8 +8,9 @@ from scipy.stats import multivariate_normal
 
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.errors import OptionError
-from jaxvae.inference.forecasts import sample_paths, sample_portfolio
+from jaxvae.inference.forecasts import generate_paths, sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.members import Fitted
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import TemporalConfig, make_batch, take_rows
 from jaxvae.models.memory import _recall, recall, resume, unflatten
@@ -318,12 +319,13 @@ def test_paths_go_on_from_their_last_returns():
 
 def test_paths_go_on_from_the_panel_that_they_follow():
     """After dates of four times the volatility the next one is wilder than after quiet ones."""
-    variables = MODEL.initialise(jax.random.key(0), BATCH)
+    one = MODEL.initialise(jax.random.key(0), BATCH)
+    members = Fitted(jax.tree.map(lambda leaf: np.asarray(leaf)[None], one), np.zeros(1, np.uint32))
     spreads = []
     for size in (0.5, 4.0):
         past = resume(size * VALUES, MODEL.recurrence)
-        drawn = PATHS(jax.random.key(4), MODEL, variables, past, N_ASSETS, 1, 4000)
-        spreads.append(np.percentile(np.abs(np.asarray(drawn)), 50))
+        drawn = generate_paths(jax.random.key(4), MODEL, members, N_ASSETS, 1, 4000, past)
+        spreads.append(np.percentile(np.abs(drawn), 50))
     assert spreads[1] > 2.0 * spreads[0]
 
 
