@@ -52,7 +52,7 @@ A factor that every seed finds is no accident of a start: its stability is 1 whe
 the same.
 """,
     """
-study.plot.stability()
+study.plot.agreement()
 """,
     """%%
 And the likelihood of test dates beside classical models, in nats a date. An interval that holds

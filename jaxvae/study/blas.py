@@ -1,12 +1,25 @@
 """Threads of NumPy's and SciPy's linear algebra while XLA's own threads have the cores."""
 
-from threadpoolctl import threadpool_limits
+import functools
+from contextlib import AbstractContextManager
+from typing import Any
+
+import scipy.linalg  # noqa: F401  (its library must be loaded when libraries are looked for)
+from threadpoolctl import ThreadpoolController
 
 # From so many assets on a decomposition is worth more than one thread.
 MANY_ASSETS = 500
 
 
-def blas_threads(n_assets: int) -> threadpool_limits:
+def blas_threads(n_assets: int) -> AbstractContextManager[Any]:
     """A context in which matrices of so many assets are worked on by as many threads as help: one
     where they are small, since threads that wait for each other there take ten times as long."""
-    return threadpool_limits(1 if n_assets < MANY_ASSETS else None, "blas")
+    limits = 1 if n_assets < MANY_ASSETS else None
+    context: AbstractContextManager[Any] = _controller().limit(limits=limits, user_api="blas")
+    return context
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    """Looking for libraries takes longer than many a fit: once a process."""
+    return ThreadpoolController()

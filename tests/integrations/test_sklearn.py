@@ -1,7 +1,8 @@
 """The scikit-learn façade keeps scikit-learn's habits, and what it says is right."""
 
 import pickle
-import time
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -17,7 +18,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from small import returns, same_bits
 
-from jaxvae.integrations import sklearn
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.study.selection.select import Selection
 
@@ -306,19 +306,31 @@ def test_a_shape_seen_before_compiles_nothing(fitted, compilations):
     assert compilations() == before
 
 
-def test_a_fit_takes_as_long_as_training_its_member(monkeypatch):
-    rows, spent, train = returns(5, 400), [], sklearn.train_ensemble
+# A process of its own: where each call's shapes are checked the checks outlast the rest of a fit.
+FITS = """
+import time, numpy as np
+from jaxvae.integrations import sklearn
 
-    def timed(*arguments, **options):
-        start = time.perf_counter()
-        trained = train(*arguments, **options)
-        spent.append(time.perf_counter() - start)
-        return trained
+spent, train = [], sklearn.train_ensemble
 
-    monkeypatch.setattr(sklearn, "train_ensemble", timed)
-    estimator, ratios = VAEFactors(2, model="static"), []
-    for _ in range(6):
-        start = time.perf_counter()
-        estimator.fit(rows)
-        ratios.append((time.perf_counter() - start) / spent[-1])
-    assert min(ratios[1:]) < 1.1
+def timed(*arguments, **options):
+    start = time.perf_counter()
+    trained = train(*arguments, **options)
+    spent.append(time.perf_counter() - start)
+    return trained
+
+sklearn.train_ensemble = timed
+rows = 0.01 * np.random.default_rng(5).standard_normal((400, 12))
+estimator, ratios = sklearn.VAEFactors(2, model="static"), []
+for _ in range(8):
+    start = time.perf_counter()
+    estimator.fit(rows)
+    ratios.append((time.perf_counter() - start) / spent[-1])
+print(min(ratios[1:]))
+"""
+
+
+def test_a_fit_takes_as_long_as_training_its_member():
+    done = subprocess.run([sys.executable, "-c", FITS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1.1

@@ -14,7 +14,7 @@ from small import same_bits
 
 from jaxvae.errors import OptionError
 from jaxvae.inference.evaluation import evaluate
-from jaxvae.inference.forecasts import sample_paths, sample_portfolio
+from jaxvae.inference.forecasts import WITHOUT_PAST, sample_paths, sample_portfolio
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models import (
     AutoregressiveConfig,
@@ -358,7 +358,8 @@ def test_paths_remember_as_the_factors_do():
     """Cov(x_t, x_{t+1}) = W diag(φ) Wᵀ."""
     model, variables = MODELS["smoother"], member("smoother")
     run = jax.jit(sample_paths, static_argnums=(1, 4, 5, 6))
-    drawn = np.asarray(run(jax.random.key(7), model, variables, N_ASSETS, 40, 2000))
+    no_past = WITHOUT_PAST.start(), jnp.full(N_ASSETS, jnp.nan)
+    drawn = np.asarray(run(jax.random.key(7), model, variables, no_past, N_ASSETS, 40, 2000))
     loadings, bias, noise, phi = (np.asarray(part) for part in PARAMETERS)
     centred = drawn - bias
     lagged = np.einsum("tpa,tpb->ab", centred[:-1], centred[1:]) / (39 * 2000)
