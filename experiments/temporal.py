@@ -141,7 +141,7 @@ def paths_end(prepared, everyone, key, quick):
     over assets; None where a path has left the range of float32."""
     n_dates = 60 if quick else LONG
     sizes = prepared.panel.n_assets, n_dates, 2 if quick else LONG_PATHS
-    paths = generate_paths(key, prepared.model, everyone, *sizes, prepared.past)
+    paths = generate_paths(key, prepared.model, everyone, *sizes, prepared.end_of_fit)
     ends = paths[:, -min(LAST, n_dates) :].reshape(-1, sizes[0])
     return float(ends.std(axis=0).mean()) if np.isfinite(ends).all() else None
 

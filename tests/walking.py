@@ -11,8 +11,8 @@ CONFIG = WalkConfig(
 )
 
 
-def altered(first, panel=PANEL):
-    """The panel with other returns from a date on."""
+def altered(first, panel=PANEL, size=0.5):
+    """The panel with other returns, so many times as large, from a date on."""
     values = panel.values.copy()
-    values[first:] = 0.5 * values[first:][::-1] + 0.001
+    values[first:] = size * values[first:][::-1] + 0.001
     return replace(panel, values=values)

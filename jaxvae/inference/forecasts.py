@@ -1,8 +1,8 @@
 """Forecasts of a date before its returns are known, and paths that fitted members generate.
 
-Everything here asks a model for its prior and its decoder under a row's conditions, which hold the
-past where a model is told of it, or for what it knows ahead of a row (`Model.ahead`); a model
-without either gives every date the same forecast.
+Everything here asks a model for its prior and its decoder under a row's conditions and past, or for
+what it knows ahead of a row (`Model.ahead`); a model with neither gives every date the same
+forecast.
 """
 
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from jaxvae.models.model import (
 WITHOUT_PAST = Recurrence(
     start=tuple,
     advance=lambda state, returns: state,
-    conditions=lambda state, returns: returns[:0],
+    tell=lambda state, returns: (),
 )
 
 
@@ -76,7 +76,7 @@ def _distinct_rows(
     model: Model, batch: Batch
 ) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " row"]]:
     """The first row of each set that the model knows the same of beforehand, and each row's set."""
-    if model.ahead is not None:
+    if model.ahead is not None or model.recurrence is not None:
         # Every row has a past of its own.
         every = np.arange(len(batch.values))
         return every, every
@@ -147,19 +147,19 @@ def generate_paths(
     n_assets: int,
     n_dates: int,
     number: int,
-    past: tuple[Any, Any] | None = None,
+    after: tuple[Any, Any] | None = None,
 ) -> Float[np.ndarray, "path date asset"]:
     """Paths of returns, each date drawn given those drawn before it; members take turns.
 
     Args:
-        past: of a model that is told of it, the state of its recurrence and the last returns, which
-            the paths follow; None starts without a past.
+        after: of a model that is told of its past, the state of its recurrence and the last
+            returns, which the paths follow (`model.remember`); None starts without a past.
     """
     each = -(-number // len(fitted.seed))
     recurrence = model.recurrence or WITHOUT_PAST
-    past = (recurrence.start(), np.full(n_assets, np.nan, np.float32)) if past is None else past
+    after = after or (recurrence.start(), np.full(n_assets, np.nan, np.float32))
     sizes: Any = {"n_assets": n_assets, "n_dates": n_dates, "number": each}
-    shared = {"key": key, "past": jax.tree.map(jnp.asarray, past)}
+    shared = {"key": key, "after": jax.tree.map(jnp.asarray, after)}
     drawn = ask(sample_paths, fitted, shared, own_draws=True, model=model, **sizes)
     drawn = np.asarray(drawn, np.float64)
     return drawn.transpose(2, 0, 1, 3).reshape(-1, n_dates, n_assets)[:number]
@@ -169,7 +169,7 @@ def sample_paths(
     key: Key[Array, ""],
     model: Model,
     variables: Variables,
-    past: tuple[Any, Float[Array, " asset"]],
+    after: tuple[Any, Float[Array, " asset"]],
     n_assets: int,
     n_dates: int,
     number: int,
@@ -177,7 +177,7 @@ def sample_paths(
     """Returns of one member, a date at a time: z from its prior given what the date is told of the
     ones before, or the last date's z; x given z; and the state moved on by x."""
     recurrence = model.recurrence or WITHOUT_PAST
-    state, last = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), past)
+    state, last = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), after)
     nothing = make_batch(np.zeros((number, n_assets)))
     key_start, key_dates = jax.random.split(key)
     origin = jax.random.normal(key_start, (number, model.n_factors), jnp.float32)
@@ -186,7 +186,7 @@ def sample_paths(
         carry: tuple[Any, Array, Array], key: Key[Array, ""]
     ) -> tuple[tuple[Any, Array, Array], Array]:
         state, last, past = carry
-        known = nothing._replace(conditions=jax.vmap(recurrence.conditions)(state, last))
+        known = nothing._replace(past=jax.vmap(recurrence.tell)(state, last))
         key_factors, key_noise = jax.random.split(key)
         known = inform(model, variables, known)
         law = _following(model, variables, known, past)

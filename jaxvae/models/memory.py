@@ -9,8 +9,7 @@ a factor analysis of the recent past follows drifting loadings.
 A date's memory holds the dates before it and no other.
 """
 
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -202,7 +201,7 @@ def _joint_score(
 
 
 def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
-    """The memory as what a date is told of those before it: a `Past`, made flat."""
+    """The memory as what a date is told of those before it, a `Past`."""
 
     def start() -> Memory:
         return blank(speeds, n_factors, n_assets)
@@ -210,47 +209,13 @@ def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
     def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
         return update(memory, returns, speeds)
 
-    return Recurrence(start, moved, flatten)
+    return Recurrence(start, moved, past_of)
 
 
-def recall(
-    values: Float[np.ndarray, "date asset"], past: Recurrence
-) -> Float[np.ndarray, "date condition"]:
-    """What every date of a panel in standard units is told of the earlier ones, oldest first.
-
-    The first date has a state without a past, and is told that no return was seen before.
-    """
-    told, _ = _recall(jnp.asarray(values, jnp.float32), past)
-    return np.asarray(told, np.float64)
-
-
-def resume(
-    values: Float[np.ndarray, "date asset"], past: Recurrence
-) -> tuple[Any, Float[Array, " asset"]]:
-    """The state after the last date of a panel in standard units, and its last returns."""
-    standard = jnp.asarray(values, jnp.float32)
-    return _recall(standard, past)[1], standard[-1]
-
-
-@functools.partial(jax.jit, static_argnames="past")
-def _recall(
-    values: Float[Array, "date asset"], past: Recurrence
-) -> tuple[Float[Array, "date condition"], Any]:
-    """What each date is told, and the state after the last."""
-
-    def body(carry: tuple[Any, Array], returns: Array) -> tuple[tuple[Any, Array], Array]:
-        state, last = carry
-        return (past.advance(state, returns), returns), past.conditions(state, last)
-
-    first = past.start(), jnp.full_like(values[0], jnp.nan)
-    (state, _), told = jax.lax.scan(body, first, values)
-    return told, state
-
-
-def flatten(memory: Memory, last: Float[Array, " asset"]) -> Float[Array, " condition"]:
-    """A row's conditions as one vector."""
+def past_of(memory: Memory, last: Float[Array, " asset"]) -> Past:
+    """What a date is told, by the memory before it and the last date's returns."""
     seen = jnp.isfinite(last)
-    past = Past(
+    return Past(
         memory.loadings,
         memory.noise,
         memory.squares,
@@ -259,31 +224,6 @@ def flatten(memory: Memory, last: Float[Array, " asset"]) -> Float[Array, " cond
         jnp.where(seen, last, 0.0),
         seen.astype(last.dtype),
     )
-    return jnp.concatenate([part.ravel() for part in past])
-
-
-def unflatten(
-    conditions: Float[Array, "row condition"], speeds: Speeds, n_factors: int, n_assets: int
-) -> Past:
-    """What `flatten` has put together."""
-    shapes = _shapes(speeds, n_factors, n_assets)
-    ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
-    parts = jnp.split(conditions, ends, axis=-1)
-    rows = len(conditions)
-    return Past(*(part.reshape(rows, *shape) for part, shape in zip(parts, shapes, strict=True)))
-
-
-def size(speeds: Speeds, n_factors: int, n_assets: int) -> int:
-    """Numbers that `flatten` gives a row."""
-    return int(sum(np.prod(shape) for shape in _shapes(speeds, n_factors, n_assets)))
-
-
-def _shapes(speeds: Speeds, n_factors: int, n_assets: int) -> Past:
-    """Of a row's parts."""
-    n_speeds, each = len(speeds.squares), (n_assets,)
-    by_speed: Any = (n_speeds, n_assets)
-    shapes: Any = ((n_factors, n_assets), each, by_speed, by_speed, (n_speeds + 1,), each, each)
-    return Past(*shapes)
 
 
 def _em_step(

@@ -4,6 +4,7 @@ Training, inference and studies know a model by these alone. A model of your own
 whose functions keep the shapes below; what it leaves out is estimated, or not reported.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,15 +25,18 @@ class Batch(NamedTuple):
 
     values: the returns; 0 where a cell is missing.
     observed: 1 where a cell is observed, else 0.
-    conditions: covariates of each row; no columns where there are none. What a model makes of them
-        takes their place in a batch that `inform` has given.
+    conditions: covariates of each row; no columns where there are none.
     weights: what each row counts in losses and batch statistics; 0 for padding.
+    past: what each row is told of those before it (`Recurrence.tell`), arrays with the row axis
+        first; () where a model is told nothing. What a model makes of it takes its place in a batch
+        that `inform` has given.
     """
 
     values: Float[Array, "row asset"]
     observed: Float[Array, "row asset"]
-    conditions: Float[Array, "row condition"] | Any
+    conditions: Float[Array, "row condition"]
     weights: Float[Array, " row"]
+    past: Any = ()
 
 
 class Variables(NamedTuple):
@@ -66,13 +70,13 @@ class Recurrence(NamedTuple):
 
     start() -> state of a panel without a past
     advance(state, returns) -> state once a date's returns are known; NaN marks a missing one
-    conditions(state, returns) -> what the next date's row is told: a vector of the state and of the
-        last returns, NaN where one is missing
+    tell(state, returns) -> what the next date's row is told, its `Batch.past`: of the state and of
+        the last returns, NaN where one is missing
     """
 
     start: Callable[[], Any]
     advance: Callable[[Any, Float[Array, " asset"]], Any]
-    conditions: Callable[[Any, Float[Array, " asset"]], Float[Array, " condition"]]
+    tell: Callable[[Any, Float[Array, " asset"]], Any]
 
 
 class Noise(NamedTuple):
@@ -140,11 +144,11 @@ class Model(NamedTuple):
         themselves uncertain
     marginal(variables, factors, batch) -> p(z) of each row by itself, where `prior` is not that
     ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
-        say something that is not in its conditions
+        say something that is not in its own `past`
     persistence(variables) -> φ of each factor, where each remembers its past
-    informed(variables, batch) -> the batch with what its conditions mean to the member in their
-        place, row by row, so that `encode`, `decode` and `prior` need not work that out anew
-    recurrence: what a row is told of the ones before it, after the panel's own covariates
+    informed(variables, batch) -> the batch with what its `past` means to the member in its place,
+        row by row, so that `encode`, `decode` and `prior` need not work that out anew
+    recurrence: what a row is told of the ones before it
     """
 
     n_factors: int
@@ -196,6 +200,7 @@ def make_batch(
     values: Float[np.ndarray, "row asset"] | Float[Array, "row asset"],
     conditions: Float[np.ndarray, "row condition"] | None = None,
     weights: Float[np.ndarray, " row"] | None = None,
+    past: Any = (),
 ) -> Batch:
     """A float32 batch from standardised returns.
 
@@ -203,15 +208,17 @@ def make_batch(
         values: The returns; NaN marks a missing cell.
         conditions: Covariates of each row; by default none.
         weights: What each row counts; by default 1.
+        past: What each row is told of those before it, arrays with the row axis first.
     """
     values = np.asarray(values, np.float32)
     observed = np.isfinite(values)
     n_rows = len(values)
     conditions = np.zeros((n_rows, 0)) if conditions is None else conditions
     weights = np.ones(n_rows) if weights is None else weights
-    fields = (np.where(observed, values, np.float32(0.0)), observed, conditions, weights)
+    known = np.where(observed, values, np.float32(0.0))
+    fields = known, observed, conditions, weights, past
     # Not `jnp.asarray`, which compiles a program for each new number of rows.
-    return Batch(*jax.device_put([np.asarray(field, np.float32) for field in fields]))
+    return Batch(*jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), fields)))
 
 
 def take_rows(batch: Batch, rows: Array | slice) -> Batch:
@@ -226,6 +233,35 @@ def inform(model: Model, variables: Variables, batch: Batch) -> Batch:
     Whatever asks a model more than once for the same rows does this first.
     """
     return batch if model.informed is None else model.informed(variables, batch)
+
+
+def remember(model: Model, values: Any) -> tuple[Any, tuple[Any, Any] | None]:
+    """What the rows of a panel are told of those before them, and where that ends.
+
+    The first row has a state without a past, and is told that no return was seen before.
+
+    Args:
+        model: Of one without a recurrence no row is told anything.
+        values: Returns in standard units, oldest date first; NaN marks a missing one.
+
+    Returns:
+        Each row's `Batch.past`; the recurrence's state after the last row with that row's returns,
+        or None.
+    """
+    if model.recurrence is None:
+        return (), None
+    return _remember(jnp.asarray(values, jnp.float32), model.recurrence)
+
+
+@functools.partial(jax.jit, static_argnames="by")
+def _remember(values: Float[Array, "date asset"], by: Recurrence) -> tuple[Any, tuple[Any, Array]]:
+    def body(carry: tuple[Any, Array], returns: Array) -> tuple[tuple[Any, Array], Any]:
+        state, last = carry
+        return (by.advance(state, returns), returns), by.tell(state, last)
+
+    none = jnp.full(values.shape[1], jnp.nan, values.dtype)
+    end, past = jax.lax.scan(body, (by.start(), none), values)
+    return past, end
 
 
 def standard_normal_prior(

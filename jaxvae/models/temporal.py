@@ -1,7 +1,7 @@
 """The temporal VAE: the prior of a date's factors, and how its returns are made of them, depend on
 the dates before.
 
-What a row knows of the past is a recurrent state without parameters (`memory`), in its conditions.
+What a row knows of the past is a recurrent state without parameters (`memory`), its `Batch.past`.
 So the joint density of a panel is the product of one-step-ahead densities p(x_t | x_1 … x_{t-1}),
 each that of a VAE (a recurrent VAE, Chung et al. 2015), and what is said of a date's likelihood is
 said one step ahead. The future depends on z_t through x_t alone, so that filtering is smoothing:
@@ -26,8 +26,6 @@ from jaxvae.models.memory import (
     Past,
     Speeds,
     recurrence,
-    size,
-    unflatten,
     with_level,
 )
 from jaxvae.models.model import Batch, Facts, Family, Model, Variables, factors_used, in_use
@@ -146,13 +144,11 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         return variables._replace(parameters=values_of(variables.parameters, starts))
 
     def read_context(variables: Variables, batch: Batch) -> Context:
-        if isinstance(batch.conditions, Context):
-            return batch.conditions
-        conditions = batch.conditions[:, -size(speeds, n_returns, n_assets) :]
-        return _context(variables, unflatten(conditions, speeds, n_returns, n_assets))
+        known: Past | Context = batch.past
+        return known if isinstance(known, Context) else _context(variables, known)
 
     def informed(variables: Variables, batch: Batch) -> Batch:
-        return batch._replace(conditions=read_context(settled(variables), batch))
+        return batch._replace(past=read_context(settled(variables), batch))
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from jaxvae.errors import FolderError
 from jaxvae.runs.files import read_file
 
-SCHEMA = 3
+SCHEMA = 4
 MOST_BYTES = 2**26
 
 

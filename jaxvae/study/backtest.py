@@ -45,7 +45,7 @@ def clustering(
         prepared.panel.n_assets,
         len(data) + BURN_IN,
         PATHS,
-        prepared.past,
+        prepared.end_of_fit,
     )
     found = {"data": squares_autocorrelation(data)}
     if np.isfinite(paths).all():

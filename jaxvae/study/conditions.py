@@ -12,8 +12,7 @@ from jaxtyping import Float
 from jaxvae.data.covariates import exclusive_with
 from jaxvae.data.panel import Panel, Scaler, fit_scaler
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.models import Facts, Recurrence
-from jaxvae.models.memory import recall
+from jaxvae.models import Facts
 
 
 def require_knowledge(panel: Panel, model: str) -> None:
@@ -108,18 +107,3 @@ def assumed_conditions(
             values[[other for other in exclusive_with(name) if other in names]] = 0.0
         values[name] = float(value)
     return scaler.standardise(values.to_numpy(np.float64))
-
-
-def with_past(
-    conditions: Float[np.ndarray, "date condition"],
-    values: Float[np.ndarray, "date asset"],
-    recurrence: Recurrence | None,
-) -> Float[np.ndarray, "date more_conditions"]:
-    """The conditions, and after them what a model is told on each date of those before.
-
-    values: returns in standard units, in order of dates and from the first one on, which has no
-    past.
-    """
-    if recurrence is None:
-        return conditions
-    return np.concatenate([conditions, recall(values, recurrence)], axis=1)

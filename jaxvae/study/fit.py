@@ -20,14 +20,12 @@ from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate_members
 from jaxvae.inference.members import fitted_members
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.memory import resume
-from jaxvae.models.model import Batch, Model, make_batch
+from jaxvae.models.model import Batch, Model, make_batch, remember
 from jaxvae.study.conditions import (
     fit_conditions,
     require_knowledge,
     row_conditions,
     sector_numbers,
-    with_past,
 )
 from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
@@ -63,12 +61,16 @@ class Prepared(NamedTuple):
     covariates: list[str]
     covariate_scaler: Scaler
 
+    def rows(self, dates: slice) -> Batch:
+        """Some dates, each of weight 1."""
+        past = jax.tree.map(lambda leaf: np.asarray(leaf)[dates], self.batch.past)
+        return make_batch(self.values[dates], self.conditions[dates], past=past)
+
     @property
-    def past(self) -> tuple[Any, Any] | None:
+    def end_of_fit(self) -> tuple[Any, Any] | None:
         """The state of the model's recurrence after the last date of `fit`, and its returns; None
         of a model that is not told of the past."""
-        recurrence = self.model.recurrence
-        return None if recurrence is None else resume(self.values[self.split.fit], recurrence)
+        return remember(self.model, self.values[self.split.fit])[1]
 
 
 class Choice(NamedTuple):
@@ -117,10 +119,10 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
     preset, model = _for_panel(panel, preset, len(known[0]), split)
     if config.n_factors not in (AUTO, model.n_factors):
         raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
-    conditions = with_past(row_conditions(panel, *known), values, model.recurrence)
+    conditions = row_conditions(panel, *known)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
-    batch = make_batch(values, conditions, in_fit)
+    batch = make_batch(values, conditions, in_fit, remember(model, values)[0])
     if preset.train.free_bits and not distributions_of(model, batch).prior.kl_by_factor:
         raise OptionError(
             "free_bits",
@@ -228,9 +230,7 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
-    training, judged = (
-        make_batch(prepared.values[rows], prepared.conditions[rows]) for rows in (fit, validation)
-    )
+    training, judged = prepared.rows(fit), prepared.rows(validation)
     return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 

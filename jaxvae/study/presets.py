@@ -151,7 +151,7 @@ WINDOWS = {
     "linear": PRESETS["linear"]._replace(
         train=TrainConfig(epochs=300, warmup_epochs=0), learning_rate=2e-2
     ),
-    **{name: PRESETS[name] for name in ("student", "static", "additive", "volatility")},
+    **{name: PRESETS[name] for name in ("student", "static", "additive", "volatility", "temporal")},
 }
 MODELS = tuple(name for name in PRESETS if name != "notebook")
 MODEL_OF: dict[str | None, str] = {

@@ -50,7 +50,7 @@ def init(
     config: TrainConfig,
 ) -> TrainState:
     """An untrained member."""
-    data = view(data, hyperparameters.window)
+    data = view(data, hyperparameters.window, model)
     variables = model.initialise(key, take_rows(data.training, slice(None)))
     variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
@@ -160,7 +160,7 @@ def advance(
     n_epochs: int,
 ) -> tuple[TrainState, Losses]:
     """`n_epochs` epochs; the losses have them as their leading axis."""
-    data = view(data, hyperparameters.window)
+    data = view(data, hyperparameters.window, model)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Losses]:
         return epoch(key, state, data, hyperparameters, model, config)

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxvae.models.model import Batch, Model, Variables, take_rows
+from jaxvae.models.model import Batch, Model, Variables, remember, take_rows
 from jaxvae.training.config import TrainConfig
 
 
@@ -14,6 +15,9 @@ class Window(NamedTuple):
 
     rows: of the shared training rows, in the member's order; all members take equally many.
     location, scale: by asset; the member sees (x - location) / scale, in validation too.
+
+    What a model is told of the past begins with the member's first row, in its own units, and goes
+    on from its last into the validation rows.
     """
 
     rows: Int[Array, "*members row"]
@@ -65,13 +69,18 @@ def compact(data: Data) -> Data:
     return data._replace(training=training, validation=validation)
 
 
-def view(data: Data, window: Window | None) -> Data:
+def view(data: Data, window: Window | None, model: Model) -> Data:
     """The data as a member with this window sees them."""
     if window is None:
         return data
-    training = take_rows(data.training, window.rows)
+    parts = take_rows(data.training, window.rows), data.validation
+    training, validation = (_in_units_of(window, part) for part in parts)
+    values = [jnp.where(one.observed > 0.0, one.values, jnp.nan) for one in (training, validation)]
+    past, _ = remember(model, jnp.concatenate(values))
+    n_rows = len(window.rows)
     return data._replace(
-        training=_in_units_of(window, training), validation=_in_units_of(window, data.validation)
+        training=training._replace(past=jax.tree.map(lambda leaf: leaf[:n_rows], past)),
+        validation=validation._replace(past=jax.tree.map(lambda leaf: leaf[n_rows:], past)),
     )
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.evaluation import posterior_means
+from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.modes import decoder_jacobians
-from jaxvae.inference.scenarios import implied_covariance
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
@@ -47,7 +47,8 @@ class Outputs(NamedTuple):
     """Outputs of trained members; in the units of their windows, the member axis first.
 
     ok: false for a member that diverged.
-    mean, covariance: of the returns under the model, factor part and noise.
+    mean, covariance: of the returns under the model, factor part and noise; of the first date that
+        is judged, where a model is told of the dates before.
     loadings: the decoder's mean Jacobian, returns per unit of a factor.
     factors: posterior means of the window's last dates, then of those it is judged on.
     log_likelihood: of the dates it is judged on, nats.
@@ -216,10 +217,12 @@ def _ask(
     assert hyperparameters.window is not None
     rows, weights = hyperparameters.window.rows, hyperparameters.row_weights
     stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
-    around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
-    window = hyperparameters.window._replace(rows=around)
-    batch = view(Data(panel, take_rows(panel, slice(0, 0))), window).training
-    return _outputs(key, model, variables, batch, recent)
+    # All from the window's first on, since they may be told of those before; the last are judged.
+    known = rows[0] + jnp.arange(len(rows) + step, dtype=jnp.int32)
+    window = hyperparameters.window._replace(rows=jnp.minimum(known, len(panel.values) - 1))
+    seen = view(Data(panel, take_rows(panel, slice(0, 0))), window, model).training
+    around = stop - recent - rows[0] + jnp.arange(recent + step, dtype=jnp.int32)
+    return _outputs(key, model, variables, take_rows(seen, around), recent)
 
 
 def _outputs(
@@ -228,9 +231,11 @@ def _outputs(
     """Of a window's last dates and those after it: exact where the model has it, else simulated."""
     key_moments, key_likelihood = jax.random.split(key)
     factors = posterior_means(model, variables, batch)
-    n_rows = MOMENT_DRAWS if model.moments is None else recent
-    draws = take_rows(batch, jnp.arange(n_rows) % recent)
-    mean, covariance = implied_covariance(key_moments, model, variables, draws)
+    if model.moments is None:
+        ahead = take_rows(batch, slice(recent + 1))
+        mean, covariance = last_row_moments(key_moments, model, variables, ahead, MOMENT_DRAWS)
+    else:
+        mean, covariance = model.moments(variables, take_rows(batch, slice(recent)))
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
     estimate = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)

@@ -7,24 +7,19 @@ from scipy.special import softmax
 from scipy.stats import multivariate_t
 
 from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.models.memory import (
-    Past,
-    Speeds,
-    _em_step,
-    _recall,
-    blank,
-    flatten,
-    recall,
-    recurrence,
-    resume,
-    size,
-    unflatten,
-    update,
-)
+from jaxvae.models import TemporalConfig
+from jaxvae.models.memory import Past, Speeds, _em_step, blank, update
+from jaxvae.models.model import remember
 
 SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
-PAST = recurrence(SPEEDS, N_FACTORS, N_ASSETS)
+MODEL = TemporalConfig(N_FACTORS + 1, *SPEEDS).build(N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
+
+
+def recall(values):
+    """What each date is told, a row a date."""
+    told, _ = remember(MODEL, values)
+    return np.concatenate([np.asarray(part).reshape(len(values), -1) for part in told], axis=1)
 
 
 def em(products, loadings, noise):
@@ -55,7 +50,7 @@ def densities(scale_matrices, row, seen):
 
 
 def by_hand(values):
-    """Conditions of each date, and of the one after the last."""
+    """What each date is told, and of the one after the last."""
     fast, slow = (0.5 ** (1 / np.array(half)) for half in SPEEDS)
     now = blank(SPEEDS, N_FACTORS, N_ASSETS)._asdict()
     now = {name: np.array(part, np.float64) for name, part in now.items()}
@@ -92,17 +87,16 @@ def by_hand(values):
 
 def test_recursion_is_the_textbooks():
     expected = by_hand(VALUES)
-    found = recall(VALUES, PAST)
-    assert found.shape == (len(VALUES), size(SPEEDS, N_FACTORS, N_ASSETS))
+    found = recall(VALUES)
     np.testing.assert_allclose(found, expected[:-1], atol=2e-4)
-    later = recall(np.vstack([VALUES, VALUES[:1]]), PAST)
+    later = recall(np.vstack([VALUES, VALUES[:1]]))
     np.testing.assert_allclose(later[-1:], expected[-1:], atol=2e-4)
 
 
 def test_recursion_passes_over_missing_returns():
     holes = np.random.default_rng(3).random(VALUES.shape) < 0.2
     holed = np.where(holes, np.nan, VALUES)
-    np.testing.assert_allclose(recall(holed, PAST), by_hand(holed)[:-1], atol=2e-4)
+    np.testing.assert_allclose(recall(holed), by_hand(holed)[:-1], atol=2e-4)
 
 
 def test_an_asset_that_stands_still_and_wakes_has_floors():
@@ -110,7 +104,7 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     still = np.tile(VALUES, (8, 1))
     still[:, 2] = 0.0
     still[-2, 2] = 1.0
-    found, expected = recall(still, PAST), by_hand(still)[:-1]
+    found, expected = recall(still), by_hand(still)[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     start = blank(SPEEDS, N_FACTORS, N_ASSETS)
     products = start.products[0].at[2, 2].set(0.0)
@@ -118,20 +112,12 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
 
 
 def test_first_date_is_told_nothing():
-    first = unflatten(jnp.asarray(recall(VALUES, PAST)[:1]), SPEEDS, N_FACTORS, N_ASSETS)
+    first, _ = remember(MODEL, VALUES[:1])
     assert (np.asarray(first.squares) == 1.0).all()
     assert (np.asarray(first.means) == 0.0).all()
     assert (np.asarray(first.last) == 0.0).all()
     variances = np.sum(np.asarray(first.loadings) ** 2, axis=1) + np.asarray(first.noise)
     np.testing.assert_allclose(variances, 1.0, rtol=1e-6)
-
-
-def test_flat_and_unfold_are_inverse():
-    memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
-    again = unflatten(flatten(memory, jnp.arange(5.0))[None], SPEEDS, N_FACTORS, N_ASSETS)
-    kept = [getattr(memory, name) for name in Past._fields[:5]]
-    for part, known in zip(again, (*kept, jnp.arange(5.0), jnp.ones(5)), strict=True):
-        np.testing.assert_array_equal(part[0], known)
 
 
 def test_factor_analysis_is_maximum_likelihood_where_the_past_stands_still():
@@ -149,14 +135,15 @@ def test_factor_analysis_is_maximum_likelihood_where_the_past_stands_still():
     np.testing.assert_allclose(found, fit_factor_analysis(values, 2).scatter, atol=0.01)
 
 
-def test_no_condition_looks_ahead():
-    """The gradient of a date's conditions in returns of that date or later is zero, exactly."""
+def test_nothing_that_a_date_is_told_looks_ahead():
+    """The gradient of it in returns of that date or later is zero, exactly."""
     values = jnp.asarray(VALUES[:8], jnp.float32)
 
-    def conditions(values):
-        return jnp.sum(_recall(values, PAST)[0] ** 2, axis=1)
+    def told(values):
+        past, _ = remember(MODEL, values)
+        return sum(jnp.sum(part.reshape(len(values), -1) ** 2, axis=1) for part in past)
 
-    slopes = np.abs(np.asarray(jax.jacobian(conditions)(values))).max(axis=2)
+    slopes = np.abs(np.asarray(jax.jacobian(told)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
     assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
 
@@ -166,7 +153,7 @@ def test_factors_turn_to_principal_axes_and_stay():
     rng = np.random.default_rng(2)
     planted = np.array([[0.8, 0.7, 0.6, 0.3, 0.2], [-0.1, -0.2, 0.3, 0.7, 0.6]])
     values = rng.normal(size=(600, 2)) @ planted + 0.7 * rng.normal(size=(600, N_ASSETS))
-    memory, _ = resume(values / values.std(axis=0), PAST)
+    _, (memory, _) = remember(MODEL, values / values.std(axis=0))
     loadings, noise = np.asarray(memory.loadings), np.asarray(memory.noise)
     information = (loadings / noise) @ loadings.T
     assert information[0, 0] > information[1, 1] > 0.1
@@ -177,9 +164,9 @@ def test_scores_favour_what_forecasts():
     """The level on noise, a fast average after volatility has jumped."""
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(400, N_ASSETS))
-    calm, _ = resume(noise, PAST)
+    _, (calm, _) = remember(MODEL, noise)
     assert np.argmax(calm.scores) == len(SPEEDS.squares)
-    jumped, _ = resume(np.vstack([noise, 6.0 * rng.normal(size=(8, N_ASSETS))]), PAST)
+    _, (jumped, _) = remember(MODEL, np.vstack([noise, 6.0 * rng.normal(size=(8, N_ASSETS))]))
     assert np.argmax(jumped.scores) < len(SPEEDS.squares) - 1
 
 
@@ -200,13 +187,11 @@ def test_products_that_gaps_leave_without_a_density_count_in_no_score():
 def test_a_missing_return_moves_nothing_of_its_asset():
     holed = VALUES.copy()
     holed[10, 1] = np.nan
-    found = recall(holed, PAST)
-    assert np.isfinite(found).all()
-    said = unflatten(jnp.asarray(found, jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
-    whole = unflatten(jnp.asarray(recall(VALUES, PAST), jnp.float32), SPEEDS, N_FACTORS, N_ASSETS)
+    (found, _), (whole, _) = remember(MODEL, holed), remember(MODEL, VALUES)
+    assert all(np.isfinite(np.asarray(part)).all() for part in found)
     others = [asset for asset in range(N_ASSETS) if asset != 1]
-    np.testing.assert_array_equal(said.squares[11, :, 1], said.squares[10, :, 1])
-    np.testing.assert_array_equal(said.means[11, :, 1], said.means[10, :, 1])
-    np.testing.assert_array_equal(said.squares[11, :, others], whole.squares[11, :, others])
-    assert said.last[11, 1] == 0.0
-    np.testing.assert_array_equal(said.squares[:11], whole.squares[:11])
+    np.testing.assert_array_equal(found.squares[11, :, 1], found.squares[10, :, 1])
+    np.testing.assert_array_equal(found.means[11, :, 1], found.means[10, :, 1])
+    np.testing.assert_array_equal(found.squares[11, :, others], whole.squares[11, :, others])
+    assert found.last[11, 1] == 0.0
+    np.testing.assert_array_equal(found.squares[:11], whole.squares[:11])

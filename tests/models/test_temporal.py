@@ -13,18 +13,18 @@ from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.members import Fitted
 from jaxvae.integrations.sklearn import VAEFactors
 from jaxvae.models import TemporalConfig, make_batch, take_rows
-from jaxvae.models.memory import _recall, recall, resume, unflatten
+from jaxvae.models.model import remember
 from jaxvae.models.temporal import BY_ASSET, OwnOfAsset, _starts
 
 pytestmark = pytest.mark.slow
 
 N_ASSETS, N_ROWS = 5, 40
 CONFIG = TemporalConfig(3, half_lives=(1.0, 5.0, 20.0), products=(10.0, 30.0))
-SPEEDS, MODEL = CONFIG.speeds, CONFIG.build(N_ASSETS)
+MODEL = CONFIG.build(N_ASSETS)
 STARTS = _starts(CONFIG, N_ASSETS)
 BIAS = OwnOfAsset._fields.index("bias")
 VALUES = np.random.default_rng(0).standard_t(5, size=(N_ROWS, N_ASSETS))
-BATCH = make_batch(VALUES, recall(VALUES, MODEL.recurrence))
+BATCH = make_batch(VALUES, past=remember(MODEL, VALUES)[0])
 PATHS = jax.jit(sample_paths, static_argnums=(1, 4, 5, 6))
 NO_PAST = MODEL.recurrence.start(), jnp.full(N_ASSETS, jnp.nan)
 
@@ -73,7 +73,7 @@ def gaussian():
 
 
 def test_an_informed_batch_says_the_same():
-    """Whether a model reads its conditions anew or finds them read."""
+    """Whether a model reads its past anew or finds it read."""
     variables, factors = member(), jnp.asarray(VALUES[:, :3], jnp.float32)
     told = MODEL.informed(variables, BATCH)
     for ask in (
@@ -86,7 +86,7 @@ def test_an_informed_batch_says_the_same():
     again = MODEL.informed(variables, told)
     assert jax.tree.structure(again) == jax.tree.structure(told)
     some = take_rows(told, jnp.array([3, 1]))
-    np.testing.assert_array_equal(some.conditions.noise, told.conditions.noise[jnp.array([3, 1])])
+    np.testing.assert_array_equal(some.past.noise, told.past.noise[jnp.array([3, 1])])
 
 
 def test_one_step_likelihood_is_the_normals(gaussian):
@@ -131,7 +131,7 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
 def test_prior_is_an_autoregression_of_the_encoders_last_mean():
     """Its mean is φ times what the encoder says of the last returns, under today's conditions."""
     variables = member(persistence=0.5)
-    known = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    known = BATCH.past
     before = BATCH._replace(values=known.last, observed=known.last_seen)
     said = MODEL.encode(variables, before, False)[0].mean
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
@@ -149,10 +149,7 @@ def test_nothing_looks_ahead():
     def batch_of(values):
         ones = jnp.ones_like(values)
         return BATCH._replace(
-            values=values,
-            observed=ones,
-            conditions=_recall(values, MODEL.recurrence)[0],
-            weights=ones[:, 0],
+            values=values, observed=ones, weights=ones[:, 0], past=remember(MODEL, values)[0]
         )
 
     def forecast(values):
@@ -185,7 +182,7 @@ def test_nothing_looks_ahead():
 def test_smoothing_is_filtering():
     """E[z_t | x_1 … x_T] is E[z_t | x_1 … x_t]: later dates leave the factors bit-equal."""
     variables = member()
-    short = make_batch(VALUES[:25], recall(VALUES[:25], MODEL.recurrence))
+    short = make_batch(VALUES[:25], past=remember(MODEL, VALUES[:25])[0])
     all_dates, filtered = (
         np.asarray(MODEL.encode(variables, batch, False)[0].mean) for batch in (BATCH, short)
     )
@@ -221,7 +218,7 @@ def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
     variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
     units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
     one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
-    known = unflatten(BATCH.conditions, SPEEDS, 2, N_ASSETS)
+    known = BATCH.past
     analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
     weights = np.asarray(jax.nn.softmax(known.scores, axis=1))
     averages = np.concatenate([known.squares, np.ones((N_ROWS, 1, N_ASSETS))], axis=1)
@@ -311,8 +308,8 @@ def test_paths_go_on_from_their_last_returns():
     put(variables.parameters, "prior", "persistence", np.arctanh(0.8))
     rng = np.random.default_rng(8)
     panel = rng.normal(size=(300, N_ASSETS)) + 2.0 * rng.normal(size=(300, 1))
-    past = resume(panel / panel.std(axis=0), MODEL.recurrence)
-    drawn = PATHS(jax.random.key(2), MODEL, variables, past, N_ASSETS, 600, 40)
+    _, end = remember(MODEL, panel / panel.std(axis=0))
+    drawn = PATHS(jax.random.key(2), MODEL, variables, end, N_ASSETS, 600, 40)
     signs = np.sign(np.asarray(drawn).mean(axis=2)[100:])
     assert (signs[1:] * signs[:-1]).mean() > 0.2
 
@@ -323,8 +320,8 @@ def test_paths_go_on_from_the_panel_that_they_follow():
     members = Fitted(jax.tree.map(lambda leaf: np.asarray(leaf)[None], one), np.zeros(1, np.uint32))
     spreads = []
     for size in (0.5, 4.0):
-        past = resume(size * VALUES, MODEL.recurrence)
-        drawn = generate_paths(jax.random.key(4), MODEL, members, N_ASSETS, 1, 4000, past)
+        _, end = remember(MODEL, size * VALUES)
+        drawn = generate_paths(jax.random.key(4), MODEL, members, N_ASSETS, 1, 4000, end)
         spreads.append(np.percentile(np.abs(drawn), 50))
     assert spreads[1] > 2.0 * spreads[0]
 
@@ -336,8 +333,8 @@ def test_level_of_paths_stays():
     put(variables.parameters, "decoder", "log_df", np.log(1e6))
     rng = np.random.default_rng(7)
     panel = rng.normal(size=(600, N_ASSETS)) + rng.normal(size=(600, 1))
-    past = resume(panel / panel.std(axis=0), MODEL.recurrence)
-    drawn = PATHS(jax.random.key(5), MODEL, variables, past, N_ASSETS, 2000, 20)
+    _, end = remember(MODEL, panel / panel.std(axis=0))
+    drawn = PATHS(jax.random.key(5), MODEL, variables, end, N_ASSETS, 2000, 20)
     ends = np.asarray(drawn, np.float64)[-500:].std(axis=(0, 1))
     np.testing.assert_allclose(ends, 1.0, atol=0.1)
 
@@ -347,14 +344,14 @@ def test_one_speed_without_scores_is_a_garch():
     config = TemporalConfig(2, half_lives=(9.0,), products=(30.0,))
     model, starts = config.build(N_ASSETS), _starts(config, N_ASSETS)
     beta, reaction = 0.5 ** (1 / 9), np.linspace(0.3, 0.9, N_ASSETS)
-    batch = make_batch(VALUES, recall(VALUES, model.recurrence))
+    batch = make_batch(VALUES, past=remember(model, VALUES)[0])
     variables = model.initialise(jax.random.key(0), batch)
     scale = variables.parameters["scale"]
     scale["trust"] = scale["trust"] - 1.0
     scale["reaction"] = jnp.float32(50.0)
     own = np.stack([np.log(reaction), np.log(1.0 - reaction)]) / starts["scale"]["own_weight"].reach
     scale["own_weight"] = jnp.asarray(own, jnp.float32)
-    found = np.exp(model.informed(variables, batch).conditions.log_scale)
+    found = np.exp(model.informed(variables, batch).past.log_scale)
     expected = [np.ones(N_ASSETS)]
     for x in VALUES[:-1]:
         level, shock = (1.0 - beta) * (1.0 - reaction), (1.0 - beta) * reaction

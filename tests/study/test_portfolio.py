@@ -7,8 +7,7 @@ import pytest
 
 from jaxvae.analysis.linear_gaussian import covariance
 from jaxvae.data.frames import panel_from_frame
-from jaxvae.models.memory import recall, resume
-from jaxvae.models.model import Recurrence
+from jaxvae.models.model import Model, Recurrence, remember
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import prepare
 from jaxvae.study.portfolio import holdings as holding
@@ -115,9 +114,11 @@ def test_paths_go_on_where_the_panel_ends():
     past = Recurrence(
         start=lambda: jnp.zeros(2),
         advance=lambda state, x: 0.5 * state + jnp.where(jnp.isfinite(x), x, 0.0),
-        conditions=lambda state, last: jnp.concatenate([state, last]),
+        tell=lambda state, last: jnp.concatenate([state, last]),
     )
     values = RNG.normal(size=(9, 2))
     values[4, 1] = np.nan
-    told = recall(np.concatenate([values, np.full((1, 2), np.nan)]), past)
-    np.testing.assert_allclose(past.conditions(*resume(values, past)), told[-1], rtol=1e-6)
+    model = Model(1, None, None, None, None, recurrence=past)
+    told, _ = remember(model, np.concatenate([values, np.full((1, 2), np.nan)]))
+    _, end = remember(model, values)
+    np.testing.assert_allclose(past.tell(*end), told[-1], rtol=1e-6)

@@ -13,12 +13,15 @@ from walking import CONFIG, PANEL, altered
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.matching import match
-from jaxvae.models import make_batch
+from jaxvae.inference.forecasts import last_row_moments
+from jaxvae.models import TemporalConfig, make_batch, take_rows
+from jaxvae.models.model import remember
 from jaxvae.study.presets import PRESETS, WINDOWS
 from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.members import (
+    MOMENT_DRAWS,
     _ask,
     _outputs,
     cut_windows,
@@ -123,11 +126,11 @@ def test_a_view_takes_rows_and_units_and_leaves_gaps_alone():
     values = np.array([[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]])
     data = Data(make_batch(values), make_batch(values[:1]))
     window = Window(jnp.array([2, 1]), jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0]))
-    seen = view(data, window)
+    seen = view(data, window, MODEL)
     np.testing.assert_array_equal(seen.training.values, [[2.0, 1.0], [0.0, 0.5]])
     np.testing.assert_array_equal(seen.training.observed, [[1, 1], [0, 1]])
     np.testing.assert_array_equal(seen.validation.values, [[0.0, 0.0]])
-    assert view(data, None) is data
+    assert view(data, None, MODEL) is data
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "student"])
@@ -168,4 +171,32 @@ def test_windows_train_through_in_small_batches():
 def test_linear_decoders_get_linear_encoders():
     for name, preset in WINDOWS.items():
         model = preset.model.build(PANEL.n_assets)
-        assert (preset.model.widths == ()) == model.facts.linear, name
+        assert (getattr(preset.model, "widths", None) == ()) == model.facts.linear, name
+
+
+def test_what_a_date_is_told_begins_with_its_window_in_its_units():
+    """And goes on into the dates that are judged; an expanding window is asked of the same."""
+    model = TemporalConfig(2, half_lives=(5.0,), products=(20.0,)).build(PANEL.n_assets)
+    batch, nothing = make_batch(PANEL.values), make_batch(PANEL.values[:0])
+    outputs = []
+    for spans, expanding in ((SPANS, False), (GROWING, True)):
+        table = walk_members(PANEL.values, spans[:1], (1.0,), (0,), PRESET, 2, expanding)
+        first = member(table, 0)
+        variables = model.initialise(jax.random.key(1), batch)
+        shared = jax.random.key(2), batch
+        ask = jax.jit(_ask, static_argnums=(2, 3, 4))
+        outputs.append(ask((variables, first), shared, model, CONFIG.window, CONFIG.step))
+        window = jax.tree.map(jnp.asarray, first.hyperparameters.window)
+        seen = view(Data(batch, nothing), window, model)
+        own = PANEL.values[: CONFIG.window]
+        known = (PANEL.values[: len(seen.training.values)] - own.mean(axis=0)) / own.std(axis=0)
+        told, _ = remember(model, known)
+        for one, other in zip(seen.training.past, told, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    for one, other in zip(*outputs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    # The covariance is the next date's.
+    judged = take_rows(make_batch(known, past=told), slice(CONFIG.window + 1))
+    key, _ = jax.random.split(jax.random.key(2))
+    _, covariance = last_row_moments(key, model, variables, judged, MOMENT_DRAWS)
+    np.testing.assert_allclose(outputs[0].covariance, covariance, rtol=1e-3, atol=1e-4)

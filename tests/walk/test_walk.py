@@ -60,6 +60,19 @@ def test_nothing_sees_a_later_date(walk):
     assert walk.portfolio[judged].equals(other.portfolio[judged])
 
 
+def test_a_model_that_is_told_of_the_past_walks():
+    """Its covariances follow the last dates, and see no later one."""
+    config = replace(CONFIG, model="temporal", seeds=1, epochs=2)
+    one = walk_forward(PANEL, config)
+    other = walk_forward(altered(STOPS[2]), config)
+    assert np.isfinite(one.scores.to_numpy()).all()
+    assert np.array_equal(one.covariances[:3], other.covariances[:3])
+    assert not np.array_equal(one.covariances[3], other.covariances[3])
+    wilder = altered(STOPS[0] - 3, size=5.0)
+    ratio = np.trace(walk_forward(wilder, config).covariances[0]) / np.trace(one.covariances[0])
+    assert ratio > 1.5
+
+
 def test_weights_are_those_of_the_covariances(walk):
     weights = portfolios.minimum_variance(walk.covariances)
     np.testing.assert_array_equal(walk.weights.loc["vae"], weights)

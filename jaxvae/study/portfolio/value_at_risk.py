@@ -11,8 +11,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
-from jaxvae.models.memory import resume
-from jaxvae.models.model import take_rows
+from jaxvae.models.model import remember, take_rows
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared
 from jaxvae.study.tables import metric_rows
@@ -107,11 +106,11 @@ def forecast_fan(
 
     Paths go on from where the panel's returns leave the memory.
     """
-    recurrence, n_assets = prepared.model.recurrence, prepared.panel.n_assets
-    if recurrence is None or prepared.covariates:
+    model, n_assets = prepared.model, prepared.panel.n_assets
+    if model.recurrence is None or prepared.covariates:
         return None
-    past = resume(prepared.values, recurrence)
-    drawn = generate_paths(key, prepared.model, fitted, n_assets, FAN_DATES, DRAWS, past)
+    _, end = remember(model, prepared.values)
+    drawn = generate_paths(key, model, fitted, n_assets, FAN_DATES, DRAWS, end)
     returns = prepared.scaler.restore(drawn.reshape(-1, n_assets)).mean(axis=1)
     summed = returns.reshape(-1, FAN_DATES).cumsum(axis=1)
     return np.quantile(summed, FAN_ORDERS, axis=0)

@@ -16,9 +16,9 @@ from jaxvae.data.panel import Panel, Scaler
 from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
-from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
+from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
 from jaxvae.study.align import Reported
-from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
+from jaxvae.study.conditions import assumed_conditions, row_conditions
 from jaxvae.study.fit import Prepared, Trained
 
 PAST = "past_"  # before the places of leaves, in the names of arrays
@@ -109,10 +109,10 @@ class FittedStudy:
             )
         return self.scaler.standardise(panel.to_frame()[self.assets].to_numpy(np.float64))
 
-    def conditions(
+    def rows(
         self, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0
-    ) -> Float[np.ndarray, "row condition"]:
-        """What the model is told of each date: covariates, and its memory of earlier dates.
+    ) -> Batch:
+        """A panel's dates, with what the model is told of each: covariates, and of earlier dates.
 
         Args:
             panel: holds the covariates.
@@ -124,29 +124,34 @@ class FittedStudy:
         """
         known = row_conditions(panel, self.covariates, self._covariate_scaler)
         known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
-        values = np.concatenate([values, np.zeros((n_ahead, values.shape[1]))])
-        return with_past(known, values, self.model.recurrence)
+        values = np.concatenate([values, np.full((n_ahead, values.shape[1]), np.nan)])
+        return make_batch(values, known, past=remember(self.model, values)[0])
 
     def rows_under(self, covariates: Mapping[str, float] | pd.DataFrame | None = None) -> Batch:
-        """Rows with the conditions that scenarios are drawn under: those of `fit`, with what is
-        assumed of the covariates (`conditions.assumed_conditions`)."""
+        """Rows with the conditions and the past that scenarios are drawn under: those of `fit`,
+        with what is assumed of the covariates (`conditions.assumed_conditions`)."""
         conditions = self.arrays["conditions"]
         if covariates is not None:
             known = (self.covariates, self._covariate_scaler)
             conditions = assumed_conditions(conditions, *known, covariates)
-        return make_batch(np.zeros((len(conditions), len(self.assets))), conditions)
+        nothing = np.zeros((len(conditions), len(self.assets)))
+        return make_batch(nothing, conditions, past=self._remembered[0])
 
     @property
-    def past(self) -> tuple[Any, Any] | None:
+    def end_of_fit(self) -> tuple[Any, Any] | None:
         """The state of the model's recurrence after the last date of `fit`, and its returns; None
         of a model that is not told of the past."""
-        recurrence = self.model.recurrence
-        if recurrence is None:
-            return None
-        like, tree = jax.tree.flatten((recurrence.start(), np.zeros(len(self.assets))))
-        leaves = [self.arrays[f"{PAST}{place}"] for place in range(len(like))]
-        past: tuple[Any, Any] = jax.tree.unflatten(tree, leaves)
-        return past
+        return self._remembered[1]
+
+    @property
+    def _remembered(self) -> tuple[Any, tuple[Any, Any] | None]:
+        """What `remember` gave of the dates of `fit`."""
+        like = jax.eval_shape(lambda: remember(self.model, np.zeros((1, len(self.assets)))))
+        leaves, tree = jax.tree.flatten(like)
+        found: tuple[Any, tuple[Any, Any] | None] = jax.tree.unflatten(
+            tree, [self.arrays[f"{PAST}{place}"] for place in range(len(leaves))]
+        )
+        return found
 
     @property
     def _covariate_scaler(self) -> Scaler:
@@ -164,7 +169,7 @@ def saved_arrays(
 ) -> dict[str, np.ndarray]:
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
     evaluation, order, signs = refits.evaluation, reported.order, reported.signs
-    past = jax.tree.leaves(prepared.past)
+    past = jax.tree.leaves(remember(prepared.model, prepared.values[prepared.split.fit]))
     return {
         "refit_order": order,
         "refit_signs": signs,

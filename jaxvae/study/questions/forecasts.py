@@ -17,7 +17,7 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
-from jaxvae.models.model import make_batch
+from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
 from jaxvae.study.questions.fitted import FittedStudy
 from jaxvae.study.questions.panels import require_room
@@ -153,7 +153,7 @@ def paths(
         len(fitted.assets),
         n_dates + BURN_IN,
         number,
-        fitted.past,
+        fitted.end_of_fit,
     )
     kept = drawn[:, BURN_IN:]
     if not np.isfinite(kept).all():
@@ -163,12 +163,9 @@ def paths(
     return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
-def _rows_ahead(fitted: FittedStudy, panel: Panel) -> Any:
+def _rows_ahead(fitted: FittedStudy, panel: Panel) -> Batch:
     """Every date of the panel, and the one after, of which no cell is known."""
-    values = fitted.standardised(panel)
-    conditions = fitted.conditions(panel, values, n_ahead=1)
-    nothing = np.full_like(values[:1], np.nan)
-    return make_batch(np.concatenate([values, nothing]), conditions)
+    return fitted.rows(panel, fitted.standardised(panel), n_ahead=1)
 
 
 def _weights(fitted: FittedStudy, weights: Weights) -> Float[np.ndarray, " asset"]:

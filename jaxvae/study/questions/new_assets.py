@@ -16,7 +16,6 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.new_assets import asset_coefficients, regressors
-from jaxvae.models.model import make_batch
 from jaxvae.study.conditions import sector_labels
 from jaxvae.study.questions.fitted import FittedStudy
 
@@ -105,9 +104,8 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
 
 def designs(fitted: FittedStudy, panel: Panel) -> Design:
     """The regressors of all dates of a panel, under the best refit."""
-    values = fitted.standardised(panel)
-    batch = make_batch(values, fitted.conditions(panel, values))
-    found = regressors(fitted.model, fitted.best_refit, batch)
+    rows = fitted.rows(panel, fitted.standardised(panel))
+    found = regressors(fitted.model, fitted.best_refit, rows)
     order, signs = _as_reported(fitted, found.mean.shape[1])
     covariance = np.outer(signs, signs) * found.covariance[:, order][:, :, order]
     return Design(signs * found.mean[:, order], covariance, found.relative_noise)

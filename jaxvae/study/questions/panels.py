@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import sample_by_mixture
-from jaxvae.models.model import make_batch
+from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
 from jaxvae.study.questions.fitted import FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
@@ -39,11 +40,12 @@ def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     """
     panel, model = as_panel(panel), fitted.model
     values = fitted.standardised(panel)
-    conditions = fitted.conditions(panel, values)
+    rows = fitted.rows(panel, values)
     sees_gaps = model.facts.sees_gaps or "missing_cells" in fitted.config["panel"]
     if np.isnan(values).any() and not sees_gaps:
-        values = _imputed(fitted, values, conditions, seed=0)
-    shared = {"batch": make_batch(values, conditions)}
+        filled = jnp.asarray(_imputed(fitted, rows, seed=0), jnp.float32)
+        rows = rows._replace(values=filled, observed=jnp.ones_like(filled))
+    shared = {"batch": rows}
     by_member = np.asarray(ask(posterior_means, fitted.members, shared, model=model), np.float64)
     table = consensus.consensus_factors(fitted.consensus, by_member)
     index = pd.Index(panel.dates, name="date")
@@ -65,27 +67,19 @@ def impute(fitted: FittedStudy, panel: Panel | pd.DataFrame, seed: int = 0) -> p
     check_seed(seed)
     panel = as_panel(panel)
     assets, standard = fitted.assets, fitted.standardised(panel)
-    conditions = fitted.conditions(panel, standard)
     gaps = np.isnan(standard)
     values = panel.to_frame()[assets].to_numpy(np.float64, copy=True)
     if gaps.any():
-        values[gaps] = fitted.scaler.restore(_imputed(fitted, standard, conditions, seed))[gaps]
+        filled = _imputed(fitted, fitted.rows(panel, standard), seed)
+        values[gaps] = fitted.scaler.restore(filled)[gaps]
     index = pd.Index(panel.dates, name="date")
     return pd.DataFrame(values, index=index, columns=assets)
 
 
-def _imputed(
-    fitted: FittedStudy,
-    standard: Float[np.ndarray, "date asset"],
-    conditions: Float[np.ndarray, "date condition"],
-    seed: int,
-) -> Float[np.ndarray, "date asset"]:
+def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "date asset"]:
     """`impute` in standard units."""
-    n_samples = fitted.config["likelihood_samples"]
-    model, refits = fitted.model, fitted.refits
-    batch = make_batch(standard, conditions)
-    key = jax.random.key(seed)
-    return complete_by_mixture(key, model, refits, batch, n_samples)
+    key, n_samples = jax.random.key(seed), fitted.config["likelihood_samples"]
+    return complete_by_mixture(key, fitted.model, fitted.refits, rows, n_samples)
 
 
 def scenarios(
