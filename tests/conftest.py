@@ -41,9 +41,10 @@ def _few_mappings():
 
 @pytest.fixture(scope="session")
 def compilation_cache(tmp_path_factory):
-    """One for all processes that the tests start; the tests' own has none."""
+    """One for all processes that the tests start; the tests' own, if they were given one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
         yield

@@ -69,11 +69,14 @@ def seconds_of_work(process):
     return 0.0
 
 
-def train_small(n_devices, path):
-    """Train the small grid on so many devices, in a process of its own; what comes out is kept."""
+def train_small(n_devices, path, programs):
+    """Train the small grid on so many devices, in a process of its own; what comes out is kept, and
+    what is compiled in a folder of programs."""
     import jax
 
     jax.config.update("jax_num_cpu_devices", n_devices)
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     from small import grid, trained
 
     from jaxvae.runs.checkpoint import save_tree

@@ -1,9 +1,7 @@
 """Many members: the same bits wherever a member stands, one compiled program, refusals."""
 
 import inspect
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -70,13 +68,12 @@ def test_another_tile_width_agrees_closely(four):
 
 
 @pytest.mark.slow
-def test_four_devices_give_the_bits_of_two_and_the_cache_changes_nothing(
-    four, compilation_cache, tmp_path
-):
+@pytest.mark.usefixtures("compilation_cache")
+def test_four_devices_give_the_bits_of_two_and_the_cache_changes_nothing(four, tmp_path):
     """The first process compiles and fills the cache, the second finds all in it."""
-    cache, sizes = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), []
+    cache, sizes = tmp_path / "programs", []
     for name in ("cold", "warm"):
-        assert ended(launch(train_small, 4, tmp_path / name)) == 0
+        assert ended(launch(train_small, 4, tmp_path / name, cache)) == 0
         assert same_bits(restore(Ensemble, load_tree(tmp_path / name).tree), four)
         sizes.append(len(list(cache.glob("jit__advance-*-cache"))))
     assert sizes[0] == sizes[1] > 0
