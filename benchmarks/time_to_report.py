@@ -18,8 +18,8 @@ Rows, each a process of its own from start to end, imports included:
   sp500, cached
 
 Three rounds of all rows in turn; ratios are to the notebook's script of the same round. Stages are
-timed by the lines that a study writes to standard error as it enters them. All samples are in
-results/time_to_report.json.
+timed by the lines that a study writes to standard error as it enters them. `linear`, which takes
+the least, is what --quick runs. All samples are in results/time_to_report.json.
 """
 
 import argparse
@@ -43,7 +43,9 @@ STUDIES = {
     "static": ("--model", "static"),
     "race": (),
     "sp500": ("--data", "sp500"),
+    "linear": ("--model", "linear"),
 }
+ROWS, QUICK_ROWS = ("static", "race", "sp500"), ("linear",)
 QUICK = ("--seeds", "2", "--betas", "1", "--epochs", "4", "--factors", "2")
 ROUNDS = 3
 CELL, TEXT = "In [None]:", re.compile(r"^#+ ")
@@ -137,7 +139,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--notebook", type=Path, help="the notebook as text")
-    parser.add_argument("--only", nargs="+", choices=STUDIES, default=tuple(STUDIES))
+    parser.add_argument("--only", nargs="+", choices=STUDIES, default=ROWS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true", help="a size for tests; no figure to quote")
     parser.add_argument("--out", type=Path, default=RESULTS / "time_to_report.json")
@@ -148,7 +150,7 @@ def main() -> None:
         why = "no --notebook was given" if notebook is None else "torch is not installed"
         left_out, notebook = {"notebook": why}, None
         print(f"notebook: left out, {why}", flush=True)
-    rounds, studies = [], ("static",) if arguments.quick else arguments.only
+    rounds, studies = [], QUICK_ROWS if arguments.quick else arguments.only
     for _ in range(1 if arguments.quick else arguments.rounds):
         with tempfile.TemporaryDirectory() as folder:
             rounds.append(one_round(notebook, studies, arguments.quick, Path(folder).resolve()))

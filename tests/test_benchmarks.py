@@ -337,7 +337,7 @@ def test_a_precision_that_loses_quality_does_not_hold_it(load):
 @pytest.mark.slow
 def test_time_to_report_has_every_stage_of_a_run(runs):
     rows = runs["time_to_report"].results["rows"]
-    assert list(rows) == ["static, cold", "static, cached"]
+    assert list(rows) == ["linear, cold", "linear, cached"]
     for row in rows.values():
         stages = [row[part]["median"] for part in row if part.startswith("stage ")]
         assert len(stages) >= 5
