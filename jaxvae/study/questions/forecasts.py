@@ -63,11 +63,12 @@ def forecast(
     check_seed(seed)
     panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
+    values = fitted.standardised(panel)
     outputs = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
-        _rows_ahead(fitted, panel),
+        _rows_ahead(fitted, panel, values),
         share * scaler.scale,
         number,
     )
@@ -76,7 +77,7 @@ def forecast(
     columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     held = share != 0.0
-    returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]
+    returns = scaler.restore(values)[:, held] @ share[held]
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
@@ -121,7 +122,8 @@ def forecast_covariance(
     check_seed(seed)
     scaler, assets = fitted.scaler, fitted.assets
     require_room(number, number * len(assets))
-    batch = _rows_ahead(fitted, as_panel(panel))
+    panel = as_panel(panel)
+    batch = _rows_ahead(fitted, panel, fitted.standardised(panel))
     model, refits = fitted.model, fitted.refits
     _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
@@ -163,9 +165,8 @@ def paths(
     return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
 
 
-def _rows_ahead(fitted: FittedStudy, panel: Panel) -> Any:
-    """Every date of the panel, and the one after, of which no cell is known."""
-    values = fitted.standardised(panel)
+def _rows_ahead(fitted: FittedStudy, panel: Panel, values: Float[np.ndarray, "date asset"]) -> Any:
+    """Every date of the panel, in standard units, and the one after, of which no cell is known."""
     conditions = fitted.conditions(panel, values, n_ahead=1)
     nothing = np.full_like(values[:1], np.nan)
     return make_batch(np.concatenate([values, nothing]), conditions)
