@@ -284,7 +284,7 @@ def _check_falls(columns: Columns) -> None:
 
 def _these(mask: Bool[np.ndarray, " asset"], names: Sequence[str]) -> str:
     """The columns of a mask as the subject of a sentence, with its verb."""
-    found = [quote(names[asset]) for asset in np.flatnonzero(mask)]
+    found = [quote(name) for name, there in zip(names, mask, strict=True) if there]
     if len(found) == 1:
         return f"column {found[0]} is"
     return f"{len(found):,} columns, {found[0]} the first, are"
