@@ -173,7 +173,10 @@ def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:
     """The panel that the options name, for a study that knows what they say of it."""
     if dates.covariates and not study.config.get("covariates"):
         raise OptionError("covariates", "the study was told of none; leave them out")
-    return load_new_dates(dates, missing)
+    panel = load_new_dates(dates, missing)
+    for note in panel.notes:
+        say(f"note: {note}")
+    return panel
 
 
 def _assumed_covariates(words: Sequence[str] | None) -> Any:

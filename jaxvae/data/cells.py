@@ -239,6 +239,11 @@ def _unfit_error(text: pa.Array, column: pd.Series) -> DataError:
     row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if _is_unfit(cell))
     if looks_like_date(cell):
         return _date_column_error(column.name)
+    if cell.endswith("%") and is_number(cell):
+        return DataError(
+            f"column {quote(column.name)}, row {row_name(column.index[row])}: {quote(cell)} has a "
+            "percent sign, which other cells of the column have not: write all numbers alike"
+        )
     return DataError(
         f"column {quote(column.name)}, row {row_name(column.index[row])}: {quote(cell)} is not a "
         "number: write numbers with a decimal point, without thousands, and leave missing cells "

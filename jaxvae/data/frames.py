@@ -13,7 +13,13 @@ from jaxvae.data.knowledge import Covariates, Sectors, with_knowledge
 from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.data.returns import MISSING_POLICIES, settle
-from jaxvae.data.units import check_units, describe_columns, outlier_notes, percent_note
+from jaxvae.data.units import (
+    check_units,
+    describe_columns,
+    level_note,
+    outlier_notes,
+    percent_note,
+)
 from jaxvae.errors import OptionError, check_choice, check_option, shown
 
 KINDS = ("returns", "prices")
@@ -163,6 +169,7 @@ def panel_from_frame(
     if prices:
         described = describe_columns(returns)
     percent = () if prices else percent_note(described)
+    levels = () if prices else level_note(described)
     for note in percent:
         warnings.warn(note, UserWarning, stacklevel=2)
     field = (f"The prices are yfinance's {table.field}.",) if table.field else ()
@@ -171,7 +178,7 @@ def panel_from_frame(
         dates=pd.DatetimeIndex(returns.index),
         assets=tuple(returns.columns),
         name=name,
-        notes=(*table.notes, *field, *notes, *percent, *outlier_notes(described)),
+        notes=(*table.notes, *field, *notes, *levels, *percent, *outlier_notes(described)),
     )
     sectors = table.sectors if sectors is None else sectors
     return with_knowledge(panel, sectors=sectors, covariates=covariates)

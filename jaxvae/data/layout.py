@@ -12,6 +12,7 @@ from jaxvae.data.cells import (
     clean_name,
     clean_names,
     is_missing,
+    is_number,
     is_word,
     quote,
     row_number_error,
@@ -19,6 +20,8 @@ from jaxvae.data.cells import (
 )
 from jaxvae.data.dates import (
     DATE_NAMES,
+    INTEGER,
+    NOT_DATES,
     factorize,
     is_epoch,
     looks_like_date,
@@ -139,6 +142,17 @@ def _check_first_column(frame: pd.DataFrame) -> None:
         raise DataError(
             "the panel is transposed, with dates across and tickers down: turn it, with frame.T "
             "in pandas"
+        )
+    dates = _date_place(frame)
+    if dates and (_is_date(frame.columns[dates]) or not is_number(frame.iloc[0, dates])):
+        raise DataError(
+            f"the dates are in column {dates + 1}, {quote(frame.columns[dates])}: make it the "
+            "first, or the index"
+        )
+    if is_number(first.iloc[0]) and not INTEGER.fullmatch(labels[0]):
+        raise DataError(
+            f"there are no dates: the first column, {quote(frame.columns[0])}, holds numbers; "
+            f"{NOT_DATES}"
         )
 
 

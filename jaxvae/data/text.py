@@ -207,7 +207,10 @@ def _first_rows(
             if len(rows) > MOST_HEADERS:
                 break
     except csv.Error as error:
-        raise DataError(f"{source}, line {first + reader.line_num}: {error}: correct it") from None
+        raise DataError(
+            f"{source}, line {first + reader.line_num}: {error}: close all quotes, and end all "
+            "lines alike"
+        ) from None
     return rows, ends
 
 

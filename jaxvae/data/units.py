@@ -4,6 +4,8 @@ Judged by column on the table as it was read. A column's size is the median of |
 that are not zero.
 """
 
+import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from jaxtyping import Bool, Float
 from jaxvae.data.cells import quote
 from jaxvae.data.checks import how_many, refuse_cells
 from jaxvae.data.dates import row_name
-from jaxvae.data.panel import CONSTANT_RANGE
+from jaxvae.data.panel import CONSTANT_RANGE, Scaler
 from jaxvae.errors import DataError, Option
 
 ENOUGH, FEW = 30, 5
@@ -120,6 +122,62 @@ def check_units(columns: Columns) -> None:
     _check_falls(columns)
 
 
+def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
+    """Raise where new returns are in other units than those that a model was fitted on, and warn
+    of cells far out.
+
+    A column's size is the median of |x| over its cells that are not zero, in standard deviations of
+    the dates fitted on; FEW cells are enough to judge by.
+
+    Args:
+        returns: of new dates.
+        scaler: of the dates fitted on, in the order of the columns.
+
+    Raises:
+        DataError: a column is more than MIXED times as large, or the typical one as much smaller.
+
+    Cells more than OUTLYING standard deviations out are warned of (UserWarning).
+    """
+    values, names = returns.to_numpy(), [str(name) for name in returns.columns]
+    moved = np.where(values == 0, np.nan, np.abs(values)) / scaler.scale
+    enough = np.count_nonzero(~np.isnan(moved), axis=0) >= FEW
+    sizes = np.where(enough, _column_medians(moved), np.nan)
+    remedy = "write them as in the panel that the study was fitted on"
+    if (large := sizes > MIXED).any():
+        raise DataError(
+            f"{_these(large, names)} in other units than the study's: "
+            f"{np.nanmax(sizes):.3g} of its standard deviations in size: {remedy}"
+        )
+    if enough.any() and _median(sizes) < 1 / MIXED:
+        raise DataError(
+            f"the returns are in other units than the study's: {_median(sizes):.2g} of its "
+            f"standard deviations in size: {remedy}"
+        )
+    out = np.abs(scaler.standardise(values))
+    if n_far := np.count_nonzero(out > OUTLYING):
+        row, place = divmod(int(np.nanargmax(out)), out.shape[1])
+        warnings.warn(
+            f"{how_many(n_far, 'return')} more than {OUTLYING:.0f} standard deviations of the "
+            f"study's out, the farthest {values[row, place]:.4g} of {names[place]} on "
+            f"{row_name(returns.index[row])}: is the data right there, and in the study's units?",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def level_note(columns: Columns) -> tuple[str, ...]:
+    """A sentence on columns that are never negative and small enough to pass, else none."""
+    levels = columns.enough & ~columns.signed
+    if not levels.any():
+        return ()
+    subject = _these(levels, columns.names)
+    return (
+        f"{subject[0].upper()}{subject[1:]} never or hardly ever negative, "
+        f"{columns.size[levels].max():.4g} in the median: prices, rates and volatilities are no "
+        "returns; turn them into returns, or delete them.",
+    )
+
+
 def percent_note(columns: Columns) -> tuple[str, ...]:
     """A sentence that suspects percent where the typical return is large, else none."""
     if not columns.percent:
@@ -188,7 +246,7 @@ def _check_no_levels(columns: Columns) -> None:
     levels = columns.enough & ~columns.signed & (columns.size > LEVEL * columns.typical)
     if levels.any():
         raise DataError(
-            f"{_these(levels, columns)} never or hardly ever negative, "
+            f"{_these(levels, columns.names)} never or hardly ever negative, "
             f"{columns.size[levels].max():.4g} in the median where returns are "
             f"{columns.typical:.2g} in size: prices, levels, years and volumes are no returns; "
             "turn them into returns, or delete them"
@@ -203,7 +261,7 @@ def _check_same_units(columns: Columns) -> None:
     small = judged & (MIXED * size < typical) & (typical > PERCENT_LIKE)
     if (large | small).any():
         raise DataError(
-            f"{_these(large | small, columns)} in other units than the rest: "
+            f"{_these(large | small, columns.names)} in other units than the rest: "
             f"{size[large | small].max():.2g} in size where the typical column has {typical:.2g}: "
             "write all as fractions (0.01 is one percent)"
         )
@@ -224,9 +282,9 @@ def _check_falls(columns: Columns) -> None:
     )
 
 
-def _these(mask: Bool[np.ndarray, " asset"], columns: Columns) -> str:
+def _these(mask: Bool[np.ndarray, " asset"], names: Sequence[str]) -> str:
     """The columns of a mask as the subject of a sentence, with its verb."""
-    names = [quote(columns.names[asset]) for asset in np.flatnonzero(mask)]
-    if len(names) == 1:
-        return f"column {names[0]} is"
-    return f"{len(names):,} columns, {names[0]} the first, are"
+    found = [quote(name) for name, there in zip(names, mask, strict=True) if there]
+    if len(found) == 1:
+        return f"column {found[0]} is"
+    return f"{len(found):,} columns, {found[0]} the first, are"

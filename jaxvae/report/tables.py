@@ -17,7 +17,7 @@ from jaxvae.report.text import (
     reference_names,
     row_label,
 )
-from jaxvae.report.verdicts import chosen_row, judge, match_of, stabilities
+from jaxvae.report.verdicts import chosen_row, compare_models, judge, match_of, stabilities
 
 OURS = ("vae_ensemble", "vae_best")
 MATCHED_MODELS = ("consensus", "vae_best", "pca", "factor_analysis")
@@ -35,8 +35,10 @@ def without_blanks(header: list[str], rows: list[list[str]], style: str, file: s
 
 def score_table(study: StudyResults) -> Grid:
     """Scores on the test dates: the VAEs, then the classical models, the likeliest first; one of
-    the best number of factors is left out where that is the study's number."""
+    the best number of factors is left out where that is the study's number. Beside a degenerate
+    likelihood stands no lead."""
     table = study.comparisons[study.comparisons.model == "vae_ensemble"].set_index("baseline")
+    table = table.loc[[lead.baseline for lead in compare_models(study).leads]]
     shown = [m for m in classical(study) if not m.endswith("_best") or _differs(study, m)]
     rows = [_score_row(study, table, model) for model in (*OURS, *shown)]
     header = ["Model", "Log-likelihood", "Per cell", "Ensemble − model [95 %]"]

@@ -75,7 +75,7 @@ def walk_opening(walk: WalkResults) -> Opening:
     facts = (
         f"{counted(config['n_windows'], 'window')} "
         f"{'expanding from' if config['expanding'] else 'of'} {config['window']:,} dates, a new "
-        f"one every {config['step']}; each judged on the {config['step']} dates that follow it, "
+        f"one every {counted(config['step'], 'date')}; each judged on as many that follow it, "
         f"together {config['judged_from']} to {config['judged_to']} · model {config['model']}, "
         f"{counted(config['n_factors'], 'factor')}, {counted(config['seeds'], 'seed')} × "
         f"β {', '.join(f'{beta:g}' for beta in config['betas'])}, mixed equally"
@@ -130,17 +130,19 @@ def _leads(walk: WalkResults) -> list[tuple[str, str, pd.Series]]:
 
 def _factor_answer(walk: WalkResults) -> Answer:
     ours, rotation, chance = (float(walk.windows[name].mean()) for name in AGREEMENT)
-    verdict = f"Yes: they correlate {number(ours)}"
+    question = "Are they the same factors from window to window?"
     if not np.isfinite(ours):
-        verdict = "Cannot tell from one window"
-    elif printed(ours) <= printed(max(rotation, chance)):
-        verdict = "Not shown: no more than a rotation would"
+        return Answer(question, "Cannot tell from one window", "No two can be compared.")
+    levels = {"chance": chance, **({"a rotation": rotation} if np.isfinite(rotation) else {})}
+    verdict = f"Yes: they correlate {number(ours)}"
+    if printed(ours) <= printed(max(levels.values())):
+        verdict = f"Not shown: no more than {max(levels, key=levels.__getitem__)} would"
+    reached = " and ".join(f"{level} reaches {number(value)}" for level, value in levels.items())
     return Answer(
-        "Are they the same factors from window to window?",
+        question,
         verdict,
         f"Matched one-to-one, factors of consecutive windows correlate {number(ours)} on average, "
-        f"on the dates they share; random rotations reach {number(rotation)}, chance "
-        f"{number(chance)} (95th percentiles).",
+        f"on the dates they share; {reached} (95th percentiles).",
     )
 
 
@@ -152,7 +154,7 @@ def strategy_table(walk: WalkResults) -> Grid:
         beside = f"{number(gap, 1, True)} {interval(low, high, 1)}"
         numbers = (100 * row.volatility, 100 * row["mean"], row.turnover)
         rows.append([strategy_name(walk, str(name)), *map(number, numbers)])
-        rows[-1].append(NONE if name == BASELINE else beside)
+        rows[-1].append(NONE if name == BASELINE or np.isnan(gap) else beside)
     header = ["Portfolio", "Volatility, %", "Mean, %", "Turnover", "Variance − Ledoit–Wolf’s"]
     return Grid(header, rows, "")
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxvae.errors import FolderError
+from jaxvae.errors import FolderError, shown
 from jaxvae.runs.files import read_file
 
 SCHEMA = 4
@@ -31,11 +31,15 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(content, parse_constant=_refuse)
         schema, checksum = document["schema"], document.pop("checksum", None)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except ValueError as error:
         raise FolderError(f"{path} is damaged, or not of jaxvae: {error}") from error
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FolderError(
+            f"{path} is damaged, or not of jaxvae: it is no JSON document with a schema"
+        ) from error
     if schema != SCHEMA:
         raise FolderError(
-            f"{path} has schema {schema!s:.20}; this version reads {SCHEMA}: run it again, or use "
+            f"{path} has schema {shown(schema)}; this version reads {SCHEMA}: run it again, or use "
             "the version of jaxvae that wrote it"
         )
     if checksum != _checksum(document):

@@ -20,7 +20,7 @@ class TrackedFactors(NamedTuple):
         former, 0 throughout where no member uses the factor.
     loadings: returns, in standard deviations of the window, per standard deviation of a factor.
     tracking: what lines them up. rotation: 95th percentile of the agreement of as many factors
-        with their random rotations.
+        with their random rotations; NaN of a single one, which no rotation changes.
     """
 
     factors: Float[np.ndarray, "window date factor"]
@@ -54,11 +54,12 @@ def track_consensus(
     tracked = tracking.track_factors(rng, factors[:, :recent], step)
     in_use = int((factors[:, :recent].std(axis=1) > 0).sum(axis=1).max())
     white = rng.standard_normal((recent, max(in_use, 1)))
+    rotation = nulls.rotation_null(rng, white).percentile_95
     return TrackedFactors(
         tracking.rearrange(factors, tracked),
         tracking.rearrange(loadings, tracked),
         tracked,
-        nulls.rotation_null(rng, white).percentile_95,
+        rotation if in_use > 1 else np.nan,
     )
 
 

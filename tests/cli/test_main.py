@@ -64,6 +64,25 @@ def test_encode_gives_the_studys_factors(study, csv, tmp_path, capsys):
     np.testing.assert_allclose(pd.read_csv(out, index_col=0), expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("default:1 return more than 50 standard deviations:UserWarning")
+def test_what_is_asked_about_new_dates_says_what_was_doubtful(study, tmp_path, capsys):
+    """Newest first, one cell far out; then the whole of it in another unit."""
+    frame = PANEL.to_frame()[:9:-1]
+    frame.iloc[5, 1] = 9.0
+    frame.to_csv(data := tmp_path / "new.csv")
+    (PANEL.to_frame() / 100).to_csv(smaller := tmp_path / "smaller.csv")
+    for command in ("encode", "impute", "forecast"):
+        out = tmp_path / f"{command}.csv"
+        code, lines = run(command, study, "--data", data, "--out", out, capsys=capsys)
+        assert code == 0
+        assert "note: The rows, newest first, were put in order of date." in lines
+        (doubt,) = (line for line in lines if "standard deviations of the study's out" in line)
+        assert f"the farthest 9 of {PANEL.assets[1]} on " in doubt
+        code, lines = run(command, study, "--data", smaller, capsys=capsys)
+        assert code == 1
+        assert "in other units than the study's" in lines[-1]
+
+
 def test_scenarios_given_a_return(study, capsys):
     asset = PANEL.assets[2]
     words = ["--number", "3", "--given", f"{asset}=-0.01"]

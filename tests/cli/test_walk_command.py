@@ -14,6 +14,7 @@ from jaxvae.cli.main import main
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError
 from jaxvae.report.draw import message_of
+from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import strategy_name, walk_figure, walk_opening, walk_report
 from jaxvae.runs.documents import seal
 from jaxvae.runs.interrupts import Interrupts
@@ -98,21 +99,31 @@ def test_the_verdict_follows_the_interval(folder, low, high, words):
 
 @pytest.mark.parametrize(
     ("ours", "rotation", "words"),
-    [(0.9, 0.8, "Yes"), (0.8, 0.8, "Not shown"), (np.nan, np.nan, "Cannot tell")],
+    [
+        (0.9, 0.8, "Yes"),
+        (0.8, 0.8, "Not shown: no more than a rotation"),
+        (0.9, np.nan, "Yes"),
+        (0.1, np.nan, "Not shown: no more than chance"),
+        (np.nan, np.nan, "Cannot tell"),
+    ],
 )
 def test_factors_are_the_same_where_they_agree_beyond_a_rotation(folder, ours, rotation, words):
     walk = load_walk(folder)
     names = ("agreement", "agreement_rotation_95", "agreement_chance_95")
     columns = dict(zip(names, (ours, rotation, 0.1), strict=True))
     walk = replace(walk, windows=walk.windows.assign(**columns))
-    assert walk_opening(walk).answers[2].verdict.startswith(words)
+    answer = walk_opening(walk).answers[2]
+    assert answer.verdict.startswith(words)
+    assert NONE not in answer.text
 
 
 def test_a_single_window_is_reported(folder):
     walk = load_walk(folder)
     files = walk_report(replace(walk, windows=walk.windows[:1]))
     assert set(files) == {"report.html", "report.md", "figures/walk.png"}
-    assert "nan" not in files["report.md"].decode()
+    page = files["report.md"].decode()
+    assert "nan" not in page
+    assert "No two can be compared." in page
 
 
 @pytest.fixture

@@ -154,11 +154,22 @@ BAD_FRAMES = {
     ),
     "no dates": (
         lambda: make_returns().reset_index(drop=True),
-        ["row 1", "is not a date", "index or the first column"],
+        [
+            "there are no dates: the first column, 'AAPL', holds numbers",
+            "index or the first column",
+        ],
+    ),
+    "dates in another column": (
+        lambda: make_returns().reset_index().iloc[:, [1, 0, 2, 3, 4]],
+        ["the dates are in column 2, 'Date': make it the first"],
+    ),
+    "dates at the end under another name": (
+        lambda: make_returns().assign(when="2020-01-01").reset_index(drop=True),
+        ["the dates are in column 5, 'when'"],
     ),
     "integers that count": (
         lambda: with_index(make_returns(), range(5000, 5100)),
-        ["row 1", "is not a date", "years from 1900 to 2200", "YYYYMMDD", "milliseconds"],
+        ["there are no dates", "years from 1900 to 2200", "YYYYMMDD", "milliseconds"],
     ),
     "an index called date that counts": (
         lambda: with_index(make_returns(), pd.RangeIndex(100, name="date")),
@@ -220,7 +231,10 @@ BAD_FRAMES = {
         lambda: with_cell(make_returns(), "n.m."),
         ["'MSFT'", "2020-01-14", "'n.m.' is not a number"],
     ),
-    "percent sign": (lambda: with_cell(make_returns(), "1.2%"), ["'1.2%' is not a number"]),
+    "percent sign": (
+        lambda: with_cell(make_returns(), "1.2%"),
+        ["'1.2%' has a percent sign", "write all numbers alike"],
+    ),
     "decimal comma": (lambda: with_cell(make_returns(), "0,01"), ["'0,01'", "decimal point"]),
     "long text over lines": (
         lambda: with_cell(make_returns(), "x\n" * 100),

@@ -164,6 +164,11 @@ BAD_FILES = {
         lambda: make_returns().to_csv().encode() + b'"2020-06-01,0.1\n',
         ["panel.csv, line 102", "close the quote"],
     ),
+    "open quote in the header": (
+        "panel.csv",
+        lambda: make_returns().to_csv().replace("AAPL", '"AAPL').encode(),
+        ["panel.csv, line 102", "close all quotes"],
+    ),
     "duplicate tickers": (
         "panel.csv",
         lambda: csv_with_header("Date,AAPL,MSFT,AAPL,XOM\n").encode(),
@@ -385,7 +390,7 @@ def test_percent_signs_are_read_with_a_note(comma, tmp_path):
 
 NUMBERS = {
     "a comma among points": ("0,01", "'0,01' is not a number"),
-    "a percent sign among none": ("1.2%", "'1.2%' is not a number"),
+    "a percent sign among none": ("1.2%", "'1.2%' has a percent sign, which other cells"),
     "thousands": ("1,234.5", "'1,234.5' is not a number"),
     "underscore": ("1_0", "'1_0' is not a number"),
 }

@@ -9,6 +9,8 @@ from example_tables import DATE, assert_one_line, make_prices, make_returns, wit
 
 from jaxvae.data import as_panel, panel_from_frame
 from jaxvae.data.named import load_french, load_sp500
+from jaxvae.data.panel import fit_scaler
+from jaxvae.data.units import check_like_fit
 from jaxvae.errors import DataError
 
 RANDOM = np.random.default_rng(11)
@@ -248,6 +250,57 @@ def test_cells_far_out_are_noted(doubt):
     make, words = NOTED[doubt]
     (note,) = panel_from_frame(make()).notes
     assert all(word in note for word in words), note
+
+
+@pytest.mark.parametrize(
+    "panel", ["daily riskless rate", "yearly yield among monthly returns", "an exchange rate"]
+)
+def test_columns_that_are_never_negative_and_small_are_noted(panel):
+    frame = {**LEGAL, "an exchange rate": lambda: with_level(level(0.0067))}[panel]()
+    column = frame.columns[-1]
+    (note,) = panel_from_frame(frame).notes
+    assert note.startswith(f"Column '{column}' is never or hardly ever negative, ")
+
+
+UNITS_OF_FIT = {
+    "one date in percent": (lambda: 100 * draw(0.01).iloc[:1], None),
+    "five dates in percent": (lambda: 100 * draw(0.01).iloc[:5], "6 columns, 'A0' the first, are"),
+    "a column in percent": (
+        lambda: draw(0.01).iloc[:9] * [1, 1, 100, 1, 1, 1],
+        "column 'A2' is in other units than the study's: .* of its standard deviations",
+    ),
+    "basis points of fractions": (lambda: draw(0.01) / 100, "the returns are in other units"),
+    "a price": (lambda: draw(0.01).iloc[:3].assign(A5=99.0), None),
+    "a bad tick": (lambda: with_cell(draw(0.01), 9.0, row=DAYS[40], column="A3"), None),
+}
+
+
+@pytest.mark.parametrize("fault", UNITS_OF_FIT)
+def test_new_returns_are_in_the_units_that_were_fitted(fault):
+    make, words = UNITS_OF_FIT[fault]
+    scaler = fit_scaler(draw(0.01).to_numpy())
+    if words is None:
+        with pytest.warns(UserWarning, match="more than 50 standard deviations of the study's"):
+            check_like_fit(make(), scaler)
+    else:
+        with pytest.raises(DataError, match=words):
+            check_like_fit(make(), scaler)
+
+
+def test_new_returns_may_be_wild_calm_stale_or_few():
+    scaler = fit_scaler(draw(0.01).to_numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for frame in (
+            draw(0.06),
+            draw(0.001),
+            sparse(draw(0.01), 0.95),
+            draw(0.01).iloc[:1],
+            draw(0.01).iloc[:20].assign(A1=np.nan),
+            draw(0.01).assign(A1=lambda x: x["A1"] / 1000),
+            0 * draw(0.01),
+        ):
+            check_like_fit(frame, scaler)
 
 
 def test_prices_with_a_bad_tick_are_noted():

@@ -10,6 +10,8 @@ from example_study import make_study
 from jaxvae.analysis.survival import STABLE
 from jaxvae.report.answers import answers, more_verdict, real_verdict, which_verdict
 from jaxvae.report.study_report import study_document
+from jaxvae.report.tables import score_table
+from jaxvae.report.text import NONE
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
 
 
@@ -243,6 +245,8 @@ def test_a_degenerate_baseline_is_named_and_not_compared_with():
     assert "multivariate_t" not in {lead.baseline for lead in found.leads}
     assert "ultivariate" not in more_verdict(study, found)
     assert "Multivariate t is left out" in answers(study)[2].text
+    (row,) = (row for row in score_table(study).rows if row[0] == "Multivariate t")
+    assert set(row[2:]) == {NONE}
 
 
 def test_doubtful_likelihoods_are_called_so():

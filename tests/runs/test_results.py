@@ -179,7 +179,7 @@ def test_what_lies_beside_the_files_is_no_matter(folder):
         (lambda text: "\x80", "damaged"),
         (lambda text: text.replace('"schema": 3', '"schema": 1'), "has schema 1; .* reads 3"),
         (lambda text: text.replace('"schema": 3', '"schema": 9'), "has schema 9; .* reads 3"),
-        (lambda text: text.replace('"schema": 3', '"schema": "3"'), "has schema 3"),
+        (lambda text: text.replace('"schema": 3', '"schema": "3"'), "has schema '3'"),
     ],
 )
 def test_changed_settings_are_refused(change, words, folder):

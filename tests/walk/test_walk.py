@@ -13,6 +13,7 @@ from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import fit_ledoit_wolf
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
+from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import walk_opening, walk_report
 from jaxvae.walk.walk import (
     WalkConfig,
@@ -149,7 +150,18 @@ def test_one_judged_date_has_no_volatility_and_says_so():
     )
     assert np.isfinite(one.config["dates_per_year"])
     assert any("One date is judged" in note for note in one.config["notes"])
-    assert walk_opening(one).answers[0].verdict == "Cannot tell"
+    opening = walk_opening(one)
+    assert opening.answers[0].verdict == "Cannot tell"
+    assert {row[-1] for row in opening.scores.rows} == {NONE}
+    assert "a new one every 1 date; each judged on as many" in opening.facts
+
+
+def test_a_single_factor_is_beside_chance_and_no_rotation():
+    config = replace(CONFIG, n_factors=1, seeds=1, epochs=5)
+    found = walk_forward(PANEL, config)
+    assert found.windows.agreement_rotation_95.isna().all()
+    assert np.isfinite(found.windows.agreement_chance_95[1:]).all()
+    assert "rotation" not in walk_opening(found).answers[2].text
 
 
 def test_a_model_that_explodes_stands_beside_no_walk():
@@ -161,7 +173,7 @@ def test_a_model_that_explodes_stands_beside_no_walk():
     assert "log_likelihood, factor_analysis" not in found.windows
     notes = "\n".join(found.config["notes"])
     assert f"{PANEL.assets[3]} (a copy of {PANEL.assets[1]})" in notes
-    assert "The likelihood of factor analysis" in notes
+    assert "The likelihood of factor analysis is degenerate." in notes
     assert "against Ledoit–Wolf" in walk_report(found)["report.md"].decode("utf-8")
 
 

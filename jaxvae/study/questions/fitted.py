@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
+from jaxvae.data.units import check_like_fit
 from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
@@ -100,14 +101,16 @@ class FittedStudy:
         """The returns of the study's assets in its standard units.
 
         Raises:
-            DataError: the panel lacks an asset.
+            DataError: the panel lacks an asset, or its returns are in other units.
         """
         if absent := [asset for asset in self.assets if asset not in set(panel.assets)]:
             raise DataError(
                 f"{len(absent)} of the study's {len(self.assets)} assets are missing in the panel, "
                 f"{absent[0]!r} first; give every asset the study was fitted on"
             )
-        return self.scaler.standardise(panel.to_frame()[self.assets].to_numpy(np.float64))
+        returns = panel.to_frame()[self.assets]
+        check_like_fit(returns, self.scaler)
+        return self.scaler.standardise(returns.to_numpy(np.float64))
 
     def rows(
         self, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0

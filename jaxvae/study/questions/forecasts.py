@@ -17,7 +17,6 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
-from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
 from jaxvae.study.questions.fitted import FittedStudy
 from jaxvae.study.questions.panels import require_room
@@ -63,11 +62,12 @@ def forecast(
     check_seed(seed)
     panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
+    values = fitted.standardised(panel)
     outputs = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
-        _rows_ahead(fitted, panel),
+        fitted.rows(panel, values, n_ahead=1),
         share * scaler.scale,
         number,
     )
@@ -76,7 +76,7 @@ def forecast(
     columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     held = share != 0.0
-    returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]
+    returns = scaler.restore(values)[:, held] @ share[held]
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
@@ -121,7 +121,8 @@ def forecast_covariance(
     check_seed(seed)
     scaler, assets = fitted.scaler, fitted.assets
     require_room(number, number * len(assets))
-    batch = _rows_ahead(fitted, as_panel(panel))
+    panel = as_panel(panel)
+    batch = fitted.rows(panel, fitted.standardised(panel), n_ahead=1)
     model, refits = fitted.model, fitted.refits
     _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
@@ -161,11 +162,6 @@ def paths(
             "volatility grows without bound on paths so long: give fewer dates, or train on more"
         )
     return fitted.scaler.restore(kept.reshape(-1, kept.shape[-1])).reshape(kept.shape)
-
-
-def _rows_ahead(fitted: FittedStudy, panel: Panel) -> Batch:
-    """Every date of the panel, and the one after, of which no cell is known."""
-    return fitted.rows(panel, fitted.standardised(panel), n_ahead=1)
 
 
 def _weights(fitted: FittedStudy, weights: Weights) -> Float[np.ndarray, " asset"]:
