@@ -20,8 +20,7 @@ from jaxvae.errors import (
     like,
     option,
 )
-from jaxvae.study.config import AUTO
-from jaxvae.study.presets import PRESETS
+from jaxvae.study.config import check_covariates
 
 DEFAULT_DATA, DAY = "linear", "YYYY-MM-DD"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
@@ -115,10 +114,8 @@ def load_panel(source: Source, n_factors: int | str) -> Panel:
 
 def load_panel_with_context(source: ContextSource, n_factors: int | str, model: str) -> Panel:
     """The panel that the options name, with what they know of it."""
-    informed = [AUTO, *(name for name, preset in PRESETS.items() if preset.informed)]
-    if source.covariates and model not in informed:
-        conditional = Option("model", *informed)
-        raise OptionError("covariates", "they go with ", conditional, "; leave them out, or add it")
+    if source.covariates:
+        check_covariates(model)
     built_in, file = _split_covariates(source.covariates)
     panel = with_knowledge(load_panel(source, n_factors), sectors=source.sectors, covariates=file)
     return with_covariates(panel, built_in)

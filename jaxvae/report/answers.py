@@ -55,10 +55,13 @@ def which_words(study: StudyResults, found: FactorVerdict, beside: Comparison) -
     ours, pca = (percent(share, 1) for share in beside.rebuilt)
     kept = {0: "None", found.asked: "All"}.get(found.kept, str(found.kept))
     verb, them = ("is", "it") if found.kept == 1 else ("are", "them")
+    those = f"{kept} of the {found.asked} {verb}"
+    if found.asked == 1:
+        those, them = ("It is" if found.kept else "It is not"), "it"
     return (
         f"Given {counted(found.asked, 'factor')}, the VAE ensemble rebuilds {ours} of the returns’ "
-        f"variance on test dates; PCA with as many rebuilds {pca}. {kept} of the {found.asked} "
-        f"{verb} in at least {percent(LEAST_PRESENCE)} of the members at "
+        f"variance on test dates; PCA with as many rebuilds {pca}. {those} "
+        f"in at least {percent(LEAST_PRESENCE)} of the members at "
         f"{beta_label(study.config['chosen']['beta'])}, which agree on {them} beyond chance."
     )
 
@@ -85,8 +88,9 @@ def real_words(study: StudyResults, found: FactorVerdict) -> str:
     words = "With one seed nobody can say whether another would find the same factors."
     if found.stable is not None:
         steady, shown = int(found.stable.sum()), counted(len(found.stable), "factor")
+        verb = "is" if 1 in (steady, len(found.stable)) else "are"
         words = (
-            f"{steady} of {shown} {'is' if steady == 1 else 'are'} stable: found by all seeds, "
+            f"{steady} of {shown} {verb} stable: found by all seeds, "
             f"with a stability of at least {number(STABLE, 1)} (a member’s correlation with the "
             "consensus of the others)."
         )

@@ -126,7 +126,9 @@ def _draw_levels(study: StudyResults, axes: Axes, metric: str, split: str) -> No
     """The best classical model, and where a random rotation ends up in 95 % of cases."""
     likelihood = metric == "log_likelihood"
     # More factors rebuild more: only likelihood is fair to models of another size.
-    fair = [model for model in classical(study) if likelihood or not model.endswith("_best")]
+    fair = [model for model in classical(study) if not model.endswith("_best")]
+    if likelihood:
+        fair = [lead.baseline for lead in compare_models(study).leads]
     found = {model: study.metric(model, metric, split) for model in fair}
     found = {model: value for model, value in found.items() if np.isfinite(value)}
     levels = []

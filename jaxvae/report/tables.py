@@ -10,8 +10,8 @@ from jaxvae.report.content import Grid
 from jaxvae.report.results import StudyResults
 from jaxvae.report.text import (
     NONE,
-    factors_of,
     interval,
+    is_repeat,
     number,
     percent,
     reference_names,
@@ -39,15 +39,11 @@ def score_table(study: StudyResults) -> Grid:
     likelihood stands no lead."""
     table = study.comparisons[study.comparisons.model == "vae_ensemble"].set_index("baseline")
     table = table.loc[[lead.baseline for lead in compare_models(study).leads]]
-    shown = [m for m in classical(study) if not m.endswith("_best") or _differs(study, m)]
+    shown = [model for model in classical(study) if not is_repeat(study, model)]
     rows = [_score_row(study, table, model) for model in (*OURS, *shown)]
     header = ["Model", "Log-likelihood", "Per cell", "Ensemble − model [95 %]"]
     header += ["Jointly [95 %]", "Over seeds [95 %]", "R²"]
     return without_blanks(header, rows, "first", "comparisons.csv")
-
-
-def _differs(study: StudyResults, best: str) -> bool:
-    return factors_of(study, best) != factors_of(study, best.removesuffix("_best"))
 
 
 def classical(study: StudyResults) -> list[str]:

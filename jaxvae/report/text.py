@@ -71,6 +71,17 @@ def factors_of(study: StudyResults, model: str) -> int | None:
     return int(factors.iloc[0]) if len(factors) and factors.iloc[0] > 0 else None
 
 
+def is_repeat(study: StudyResults, model: str) -> bool:
+    """Whether a model of the best number of factors has as many as the study asks for: it then is
+    the model beside it once more."""
+    plain = model.removesuffix("_best")
+    return (
+        plain in BASELINES
+        and plain != model
+        and factors_of(study, model) == factors_of(study, plain)
+    )
+
+
 def reference_names(study: StudyResults) -> list[str]:
     """The known factors' names; planted ones are called true, to tell them from learned ones."""
     reference = study.config["reference"]

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from jaxvae.analysis.survival import is_stable
 from jaxvae.report.results import StudyResults
-from jaxvae.report.text import Number
+from jaxvae.report.text import Number, is_repeat
 
 MATERIAL = 0.02  # of shares of variance and of correlations, which have no interval
 LEAD = ["baseline", "difference", "low_widest", "high_widest"]
@@ -107,11 +107,11 @@ class FactorVerdict(NamedTuple):
 
 
 def compare_models(study: StudyResults) -> Comparison:
-    """The ensemble beside the classical models that can be compared with."""
+    """The ensemble beside the classical models that can be compared with, each once."""
     table = study.comparisons
     rows = table[(table.model == "vae_ensemble") & (table.split == "test")]
     columns = rows.sort_values("difference", kind="stable")[LEAD]
-    leads = [Lead(*row) for row in columns.itertuples(index=False)]
+    leads = [Lead(*row) for row in columns.itertuples(index=False) if not is_repeat(study, row[0])]
     names = [lead.baseline for lead in leads]
     exploded = tuple(name for name in names if study.metric(name, "degenerate", "test") > 0)
     if study.metric("vae_ensemble", "degenerate", "test") > 0:

@@ -169,6 +169,19 @@ def preset_of(config: StudyConfig) -> Preset:
     )
 
 
+def check_covariates(model: str | object) -> None:
+    """OptionError where covariates are given to a model of the package that takes none.
+
+    Args:
+        model: the name of a preset, "auto", or a caller's own, which is not asked.
+    """
+    informed = [AUTO, *(name for name, preset in PRESETS.items() if preset.informed)]
+    if isinstance(model, str) and model not in informed:
+        raise OptionError(
+            "covariates", "they go with ", Option("model", *informed), "; leave them out, or add it"
+        )
+
+
 def recorded(config: StudyConfig) -> dict[str, Any]:
     """The settings as numbers and texts, what a caller's own parts are called included."""
     settings: dict[str, Any] = {one.name: getattr(config, one.name) for one in fields(config)}

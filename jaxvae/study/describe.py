@@ -128,7 +128,7 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
     if lost := int((~verdict.survives & ~unused).sum()):
         notes.append(
             f"{lost} of {every} consensus factors dropped: seeds agree on them no more than "
-            f"independent members would by accident (stability {verdict.chance:.2f})."
+            f"independent members would by accident (a stability of {verdict.chance:.2f})."
         )
     if not verdict.survives.any():
         notes.append(

@@ -11,7 +11,7 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import settings_of
 from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.config import StudyConfig, check_covariates
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.progress import Report, reported
@@ -63,6 +63,8 @@ def run_study(
         TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
     config = settings_of(StudyConfig, config, settings)
+    if covariates is not None:
+        check_covariates(config.preset or config.model)
     panel = as_panel(
         panel,
         for_fitting=True,

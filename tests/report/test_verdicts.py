@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from example_study import make_study
+from matplotlib.figure import Figure
 
 from jaxvae.analysis.survival import STABLE
 from jaxvae.report.answers import answers, more_verdict, real_verdict, which_verdict
+from jaxvae.report.score_figures import _draw_levels
 from jaxvae.report.study_report import study_document
 from jaxvae.report.tables import score_table
-from jaxvae.report.text import NONE
+from jaxvae.report.text import NONE, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
 
 
@@ -120,6 +122,9 @@ AWKWARD = {
     ),
     "a degenerate baseline": with_metrics(
         with_leads(BASE, {"multivariate_t": -40.0}), multivariate_t__degenerate=1.0
+    ),
+    "the best number of factors is the study's": make_study(
+        n_assets=12, n_dates=200, n_seeds=3, epochs=3, n_factors=6
     ),
     "unreliable likelihoods": with_metrics(
         BASE, vae_ensemble__unreliable=1.0, vae_ensemble__effective_samples_min=1.3
@@ -247,6 +252,33 @@ def test_a_degenerate_baseline_is_named_and_not_compared_with():
     assert "Multivariate t is left out" in answers(study)[2].text
     (row,) = (row for row in score_table(study).rows if row[0] == "Multivariate t")
     assert set(row[2:]) == {NONE}
+
+
+def test_the_figure_over_beta_has_no_level_of_a_degenerate_baseline():
+    study = AWKWARD["a degenerate baseline"]
+    loud = with_metrics(study, multivariate_t__log_likelihood=40.0)
+    for one in (study, loud):
+        axes = Figure().subplots()
+        _draw_levels(one, axes, "log_likelihood", "test")
+        assert "ultivariate" not in " ".join(text.get_text() for text in axes.texts)
+        assert axes.texts
+
+
+def test_a_model_stands_once_in_table_and_words():
+    study = AWKWARD["the best number of factors is the study's"]
+    leads = [lead.baseline for lead in compare_models(study).leads]
+    named = {row_label(study, name, start=True) for name in leads}
+    assert named == {row[0] for row in score_table(study).rows[2:]}
+    assert len(named) == len(leads)
+    assert f"the strongest of {len(leads)} classical models" in answers(study)[2].text
+
+
+def test_one_factor_is_spoken_of_in_the_singular():
+    study = AWKWARD["one seed, one beta, one factor"]
+    assert "It is in at least 50 % of the members" in answers(study)[0].text
+    assert "It is not in at least 50 %" in answers(with_rule(study, 0))[0].text
+    two = with_stability(make_study(n_assets=12, n_dates=200, n_factors=1, epochs=3), 0.2)
+    assert "0 of 1 factor is stable" in answers(two)[1].text
 
 
 def test_doubtful_likelihoods_are_called_so():

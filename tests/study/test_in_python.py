@@ -43,12 +43,20 @@ def study():
 
 def test_settings_and_what_is_known_are_given_by_keyword(asked):
     known = RETURNS.iloc[:, :2]
-    run_study(GAPPED, model="linear", seeds=2, missing="keep", sectors=SECTORS, covariates=known)
+    told = {"sectors": SECTORS, "covariates": known}
+    run_study(GAPPED, model="conditional", seeds=2, missing="keep", **told)
     ((panel, config, *_),) = asked
-    assert config == StudyConfig(model="linear", seeds=2)
+    assert config == StudyConfig(model="conditional", seeds=2)
     assert np.isnan(panel.values).any()
     assert panel.sectors == tuple(SECTORS.values())
     assert panel.covariates.shape == (160, 2)
+
+
+@pytest.mark.parametrize("settings", [{"model": "linear"}, {"preset": "notebook"}])
+def test_covariates_that_no_model_would_see_are_refused(asked, settings):
+    with pytest.raises(OptionError, match=r"^covariates: they go with model='auto' or"):
+        run_study(RETURNS, covariates=RETURNS.iloc[:, :2], **settings)
+    assert not asked
 
 
 def test_prices_become_returns(asked):

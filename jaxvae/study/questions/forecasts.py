@@ -173,6 +173,9 @@ def _weights(fitted: FittedStudy, weights: Weights) -> Float[np.ndarray, " asset
         named = dict(weights.items())
         if unknown := [name for name in named if name not in assets]:
             raise OptionError("weights", f"{unknown[0]!r} is no asset of the study")
+        for name, weight in named.items():
+            if not np.isfinite(weight):
+                raise OptionError("weights", f"{name}={weight} is no finite number")
         weights = [float(named.get(asset, 0.0)) for asset in assets]
     values = np.asarray(weights, np.float64)
     if values.shape != (len(assets),) or not np.isfinite(values).all():
