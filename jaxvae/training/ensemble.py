@@ -119,7 +119,7 @@ def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
 
     Raises:
         OptionError: no seeds or betas, or too many; a seed that is no whole number of 0 … 2³²-1, a
-            β that is negative or not finite in float32; one that is given twice.
+            β that is negative, or in float32 not finite or 0 where it is more; one given twice.
     """
     for name, values in (("seeds", seeds), ("betas", betas)):
         # Looked at in slices: a range may be longer than `len` can say, or than a loop can last.
@@ -129,6 +129,8 @@ def check_grid(seeds: Sequence[int], betas: Sequence[float]) -> None:
             raise OptionError(name, f"too many; at most {MOST_MEMBERS:,}")
     known = {check_option("seeds", seed, int, least=0, most=LARGEST_SEED) for seed in seeds}
     floats = {np.float32(check_option("betas", beta, float, least=0)) for beta in betas}
+    if tiny := [beta for beta in betas if beta > 0 and np.float32(beta) == 0]:
+        raise OptionError("betas", f"{tiny[0]:g} is 0 in float32: give 0, or more")
     for name, values, different in (("seeds", seeds, known), ("betas", betas, floats)):
         if len(different) < len(values):
             raise OptionError(name, f"{shown([*values])} names one twice")

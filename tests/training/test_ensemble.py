@@ -155,6 +155,7 @@ def test_a_members_key_is_its_own():
         ((0,), (float("nan"),), "betas: nan is not finite"),
         ((0,), (-1.0,), "betas: -1.0 is too small"),
         ((0,), (1e39,), r"betas: 1e\+39 is too large"),
+        ((0,), (1e-46,), r"betas: 1e-46 is 0 in float32"),
         ((0,), (True,), "betas: True is not a number"),
         ((0,), (1.0, 1.0 + 1e-12), "betas: .* names one twice"),
     ],
