@@ -7,7 +7,7 @@ five factors: `isotropic`, where every factor is as strong as the next (signal-t
 `separated` (40, 16, 6.4, 2.6, 1.2), both 50 assets in orthonormal directions; `linear`, the
 package's own, 50 assets, each divided by the noise that it was drawn with; `nonlinear`, the
 package's own. On the first three members are linear, K = 8, and told the noise (variance 1), so
-that all is known in closed form (`analysis.rate_distortion`); with one learned noise variance 2
+that all is known in closed form (`rate_distortion`); with one learned noise variance 2
 seeds more count factors. On the last they are the default perceptrons, K = 5, stopped early on
 validation. Trained on the first 70 % of dates; rates (mean KL), distortions (mean -E_q log p(x|z)),
 log p(x) and scores against the planted factors are of the last 30 %, opened once, with 95 %
@@ -52,6 +52,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from beta_figure import draw
+from rate_distortion import linear_rate_distortion
 from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis.bootstrap import student_interval
@@ -59,7 +60,6 @@ from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlati
 from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores, matched_scores
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
-from jaxvae.analysis.rate_distortion import linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates

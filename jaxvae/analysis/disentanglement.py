@@ -139,28 +139,18 @@ def binned_entropy(
     return _entropy(_one_hot(series, n_bins).mean(axis=0))
 
 
-def mig(
-    codes: Float[np.ndarray, "date code"],
-    factors: Float[np.ndarray, "date factor"],
-    n_bins: int = N_BINS,
+def information_gap(
+    information: Float[np.ndarray, "code factor"], entropy: Float[np.ndarray, " factor"]
 ) -> float:
     """Mutual information gap, 0 to 1: mean over factors of [I_1 − I_2] / H.
 
     I_1 and I_2 are the largest and second largest information that any code has of the factor, H
-    the factor's own entropy, all from the bins of `mutual_information`. With finer bins H grows as
+    the factor's own entropy, all in nats and from the same bins. With finer bins H grows as
     ln(n_bins) and I does not, once the bins are narrower than the code's error: give `n_bins`
     beside the score. Nothing is learned.
 
     Source: Chen et al. (2018), "Isolating sources of disentanglement" (arXiv:1802.04942).
     """
-    information = mutual_information(codes, factors, n_bins)
-    return information_gap(information, binned_entropy(factors, n_bins))
-
-
-def information_gap(
-    information: Float[np.ndarray, "code factor"], entropy: Float[np.ndarray, " factor"]
-) -> float:
-    """`mig` from the information and the factors' entropies, both in nats."""
     return float(np.mean(_gap(information) / np.where(entropy > 0, entropy, 1.0)))
 
 

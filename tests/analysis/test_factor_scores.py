@@ -27,10 +27,11 @@ def test_scores_are_those_of_their_functions(rng):
     assert axes.canonical_correlation == pytest.approx(
         disentanglement.canonical_correlations(*four).mean()
     )
-    assert axes.mig == disentanglement.mig(*four[2:])
     assert axes.sap == disentanglement.sap(*four)
     information = disentanglement.mutual_information(*four[2:])
     assert axes.modularity == disentanglement.modularity(information)
+    entropy = disentanglement.binned_entropy(four[3])
+    assert axes.mig == disentanglement.information_gap(information, entropy)
     best = [max(column) for column in information.T]
     assert axes.mutual_information == pytest.approx(np.mean(best))
 
