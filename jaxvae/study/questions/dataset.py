@@ -17,7 +17,12 @@ COORDINATES = ("member", "seed", "beta")
 
 
 def to_dataset(study: Any) -> Any:
-    """The tables of a `Study` as an `xarray.Dataset`; see `Study.to_xarray`."""
+    """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and
+    units among the attributes; needs the extra `xarray`.
+
+    Raises:
+        MissingExtraError: xarray is not installed.
+    """
     try:
         import xarray
     except ImportError as error:

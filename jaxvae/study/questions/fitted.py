@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +157,15 @@ class FittedStudy:
         statistics = {"encoder": {}, "decoder": {}, **tree.get("statistics", {})}
         variables = Variables(tree["parameters"], statistics, tree["factor_mask"])
         return Fitted(variables, tree["seed"])
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """A study, to which questions are put."""
+
+    @property
+    def fitted(self) -> FittedStudy:
+        """Its trained members."""
 
 
 def saved_arrays(
