@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
-from jaxvae.inference.modes import Modes, log_joint, posterior_modes
+from jaxvae.inference.joint import Joint
+from jaxvae.inference.modes import Modes, posterior_modes
 from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
 from jaxvae.models.model import Batch, Model, Variables, inform, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
@@ -44,7 +45,7 @@ class Mean(NamedTuple):
     value: Float[Array, "row size"]
 
 
-Statistic = Callable[[Variables, Float[Array, "row factor"], Batch], Float[Array, "row size"]]
+Statistic = Callable[[Joint, Float[Array, "row factor"]], Float[Array, "row size"]]
 
 
 def log_likelihood(
@@ -128,9 +129,8 @@ def is_hard(
     return estimate.effective_samples < EFFECTIVE_SHARE * n_samples
 
 
-def _nothing(
-    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-) -> Float[Array, "row 0"]:
+def _nothing(joint: Joint, factors: Float[Array, "row factor"]) -> Float[Array, "row 0"]:
+    del joint
     return factors[:, :0]
 
 
@@ -147,10 +147,8 @@ def posterior_mean_of_returns(
     decoder whose cells are uncorrelated given z this is E[x | x_o] for the cells that are missing.
     """
 
-    def expected(
-        variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-    ) -> Float[Array, "row asset"]:
-        return model.decode(variables, factors, batch, False)[0].mean
+    def expected(joint: Joint, factors: Float[Array, "row factor"]) -> Float[Array, "row asset"]:
+        return joint.observation(factors).mean
 
     found = _posterior_mean(key, model, variables, batch, n_samples, expected)
     return found.value, found.likelihood.value
@@ -164,13 +162,13 @@ def posterior_draws(
     n_samples: int,
 ) -> Draws:
     """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
-    batch = inform(model, variables, batch)
-    proposal = propose(posterior_modes(model, variables, batch), n_samples)
+    joint = Joint(model, variables, inform(model, variables, batch))
+    proposal = propose(posterior_modes(*joint), n_samples)
 
     def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
-        factors = draw(one[0], model, variables, batch, proposal, one[1])
-        joint = log_joint(model, variables, batch, factors)
-        return Draws(factors, joint - log_mixture(model, variables, batch, proposal, factors))
+        factors = draw(one[0], joint, proposal, one[1])
+        height = joint.log_prob(factors)
+        return Draws(factors, height - log_mixture(joint, proposal, factors))
 
     keys, components = jax.random.split(key, n_samples), jnp.asarray(strata(n_samples))
     draws: Draws = jax.lax.map(weighted, (keys, components))
@@ -218,10 +216,10 @@ def _first_mean(
     rows one after another where rows do not depend on each other."""
 
     def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Modes]:
-        batch = inform(model, variables, batch)
-        modes = posterior_modes(model, variables, batch)
+        joint = Joint(model, variables, inform(model, variables, batch))
+        modes = posterior_modes(*joint)
         proposal, components = propose(modes, n_samples), strata(n_samples)
-        found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
+        found = _weigh(key, joint, proposal, components, 1, statistic)
         return found, _swapped(modes)
 
     found: tuple[Mean, Modes] = (
@@ -266,10 +264,9 @@ def _drawn_again(
     """The mean of one row from a mixture that is adapted to it; its draws do not depend on which
     others are hard. modes: of the row, with the row axis first."""
     key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, number))
-    row = inform(model, variables, row)
-    begun = propose(_swapped(modes), PER_ROUND)
-    better = adapted(key_adapt, model, variables, row, begun)
-    return _weigh(key_draw, model, variables, row, better, adapted_strata(), PER_ROUND, statistic)
+    joint = Joint(model, variables, inform(model, variables, row))
+    better = adapted(key_adapt, joint, propose(_swapped(modes), PER_ROUND))
+    return _weigh(key_draw, joint, better, adapted_strata(), PER_ROUND, statistic)
 
 
 class _Sums(NamedTuple):
@@ -283,9 +280,7 @@ class _Sums(NamedTuple):
 
 def _weigh(
     key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
+    joint: Joint,
     proposal: Proposal,
     components: Int[np.ndarray, " draw"],
     block: int,
@@ -295,10 +290,9 @@ def _weigh(
     says; memory does not grow with their number."""
 
     def weighted(key: Key[Array, ""], component: Int[Array, ""]) -> tuple[Array, Array]:
-        factors = draw(key, model, variables, batch, proposal, component)
-        joint = log_joint(model, variables, batch, factors)
-        log_weight = joint - log_mixture(model, variables, batch, proposal, factors)
-        return log_weight, statistic(variables, factors, batch)
+        factors = draw(key, joint, proposal, component)
+        log_weight = joint.log_prob(factors) - log_mixture(joint, proposal, factors)
+        return log_weight, statistic(joint, factors)
 
     def alone(keys: Array, components: Array) -> tuple[Array, Array]:
         # Not by `vmap`, under which both branches of `draw` would run for every draw.
@@ -318,12 +312,12 @@ def _weigh(
             old[:, None] * sums.products + jnp.einsum("dr,dra->ra", weights, values),
         ), None
 
-    n_draws, n_rows = len(components), len(batch.values)
+    n_draws, values = len(components), joint.batch.values
     keys = jax.random.split(key, n_draws).reshape(-1, block)
     draws = keys, jnp.asarray(components).reshape(-1, block)
     shape = jax.eval_shape(lambda: weighted(keys[0, 0], draws[1][0, 0])[1]).shape
-    zeros = jnp.zeros(n_rows, batch.values.dtype)
-    start = _Sums(zeros - jnp.inf, zeros, zeros, jnp.zeros(shape, batch.values.dtype))
+    zeros = jnp.zeros(len(values), values.dtype)
+    start = _Sums(zeros - jnp.inf, zeros, zeros, jnp.zeros(shape, values.dtype))
     sums, _ = jax.lax.scan(add, start, draws)
     effective = sums.total**2 / sums.squares
     spread = jnp.maximum(n_draws / effective - 1.0, 0.0)
