@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 from scipy.special import logsumexp
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from jaxvae.analysis.resampling import normalised_weights, systematic_resample
 from jaxvae.errors import (
@@ -27,7 +27,7 @@ from jaxvae.errors import (
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
-from jaxvae.integrations.sklearn import FEWEST_ROWS, VAEFactors, seed_of
+from jaxvae.integrations.sklearn import VAEFactors, checked, seed_of
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import AUTO
 from jaxvae.study.presets import model_name
@@ -208,7 +208,7 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
             X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
         """
         check_is_fitted(self)
-        X = _checked(self, X, reset=False)
+        X = checked(self, X).astype(np.float64)
         scores = [member.score_samples(X) for member in self.members_]
         mean: np.ndarray = logsumexp(scores, axis=0) - np.log(len(scores))
         return mean
@@ -301,7 +301,7 @@ class Box(NamedTuple):
 
 def _fit_members(estimator: Any, X: Any) -> list[VAEFactors]:
     """Seeds × betas, each of the family and the number of factors of the first."""
-    X = _checked(estimator, X, reset=True)
+    X = checked(estimator, X, reset=True).astype(np.float64)
     betas = check_option("beta", estimator.beta, float | tuple[float, ...], least=0)
     betas = betas if isinstance(betas, tuple) else (betas,)
     if not betas:
@@ -316,13 +316,6 @@ def _fit_members(estimator: Any, X: Any) -> list[VAEFactors]:
         chosen = members[0].config_
         settings |= {"model": chosen.model, "n_components": chosen.n_factors}
     return members
-
-
-def _checked(estimator: Any, X: Any, reset: bool) -> np.ndarray:
-    least = {"ensure_min_samples": FEWEST_ROWS, "ensure_min_features": 2} if reset else {}
-    options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", **least}
-    checked: np.ndarray = validate_data(estimator, X, reset=reset, **options)
-    return checked
 
 
 def _moments(

@@ -294,11 +294,15 @@ def _static_vae(config: PerceptronConfig, n_assets: int) -> Model:
 
 
 def assemble(
-    encoder: Encoder, decoder: Decoder, first_prior: Callable[[], Any] | None = None
+    encoder: Any,
+    decoder: Decoder,
+    first_prior: Callable[[], Any] | None = None,
+    turn: Callable[[Variables, Array], Array] = lambda variables, factors: factors,
 ) -> Model:
     """A model of an encoder and a decoder, with the prior N(0, I).
 
     first_prior: gives the parameters that a prior starts with, where it has any.
+    turn: what the decoder sees of the factors in use.
     """
     n_factors = encoder.n_factors
 
@@ -333,7 +337,7 @@ def assemble(
         training: bool = False,
     ) -> tuple[Distribution, Variables]:
         mask = variables.factor_mask
-        inputs, n_used = factors * mask[None, :], jnp.sum(mask)
+        inputs, n_used = turn(variables, factors * mask[None, :]), jnp.sum(mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     return Model(n_factors, initialise, encode, decode, standard_normal_prior)

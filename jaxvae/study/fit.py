@@ -63,6 +63,10 @@ class Prepared(NamedTuple):
     covariates: list[str]
     covariate_scaler: Scaler
 
+    def batch_of(self, rows: slice) -> Batch:
+        """Some rows by themselves, each of weight 1."""
+        return make_batch(self.values[rows], self.conditions[rows])
+
     @property
     def past(self) -> tuple[Any, Any] | None:
         """The state of the model's recurrence after the last date of `fit`, and its returns; None
@@ -228,9 +232,7 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
-    training, judged = (
-        make_batch(prepared.values[rows], prepared.conditions[rows]) for rows in (fit, validation)
-    )
+    training, judged = prepared.batch_of(fit), prepared.batch_of(validation)
     return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 

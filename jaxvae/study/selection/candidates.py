@@ -14,8 +14,6 @@ from scipy.special import logsumexp
 
 from jaxvae.inference.evaluation import estimate_members
 from jaxvae.inference.members import fitted_members
-from jaxvae.models import make_batch
-from jaxvae.models.model import Batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, for_refits
 from jaxvae.study.selection.count_factors import with_factors
@@ -100,7 +98,7 @@ def _score(
         Stream.EVALUATION.key(config.root_seed),
         prepared.model,
         fitted_members(ensemble),
-        _batch_of(prepared, prepared.split.validation),
+        prepared.batch_of(prepared.split.validation),
         config.likelihood_samples,
         tile_width=_tile_width(),
     )
@@ -115,12 +113,8 @@ def _tile_width() -> int:
 def _data_of(prepared: Prepared, n_first: int, n_used: int, batch_size: int) -> Data:
     """All rows of `train`, of which members use the first so many, and those that stop them."""
     n_train = prepared.split.train.stop
-    rows, last = (_batch_of(prepared, slice(k, n_train)) for k in (0, n_first))
+    rows, last = (prepared.batch_of(slice(k, n_train)) for k in (0, n_first))
     return Data(rows, last, jnp.int32(-(-n_used // batch_size)))
-
-
-def _batch_of(prepared: Prepared, rows: slice) -> Batch:
-    return make_batch(prepared.values[rows], prepared.conditions[rows])
 
 
 def mixture_of_seeds(scores: Scores) -> Float[np.ndarray, "size date"]:
