@@ -39,8 +39,7 @@ from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.models import kalman, linear_gaussian, take_rows
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import likeliest
+from jaxvae.study.fit import choose, likeliest, prepare, refit, train_grid
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)

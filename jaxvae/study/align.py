@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Choice, Prepared, Trained
+from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
 
 
@@ -140,21 +140,22 @@ class Reported(NamedTuple):
     names: list[str]
 
 
-def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: int) -> Reported:
-    """Line up the factors of one member of `trained` with the consensus, on `fit`."""
-    fit, evaluation = prepared.split.fit, trained.evaluation
+def as_reported(found: TrainedStudy, aligned: Aligned) -> Reported:
+    """Line up the factors of the likeliest refit with the consensus, on `fit`."""
+    prepared, evaluation = found.prepared, found.refits.evaluation
+    fit, best = prepared.split.fit, found.best
     factors, loadings = (
-        np.asarray(part[index], np.float64) for part in (evaluation.factors, evaluation.loadings)
+        np.asarray(part[best], np.float64) for part in (evaluation.factors, evaluation.loadings)
     )
-    found = matching.match(factors[fit], aligned.factors[fit])
-    here = found.learned >= 0
-    rest = np.setdiff1d(np.arange(factors.shape[1]), found.learned)
+    matched = matching.match(factors[fit], aligned.factors[fit])
+    here = matched.learned >= 0
+    rest = np.setdiff1d(np.arange(factors.shape[1]), matched.learned)
     of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
     order, signs = consensus.convention(of_rest, prepared.scaler.scale)
     names = factor_names(len(here))
     return Reported(
-        np.concatenate([found.learned[here], rest[order]]),
-        np.concatenate([found.signs[here], signs]),
+        np.concatenate([matched.learned[here], rest[order]]),
+        np.concatenate([matched.signs[here], signs]),
         [*np.array(names)[here].tolist(), *(f"other {k + 1}" for k in range(len(rest)))],
     )
 

@@ -13,8 +13,7 @@ from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.memory import resume
 from jaxvae.models.model import take_rows
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared
+from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
@@ -118,10 +117,11 @@ def forecast_fan(
 
 
 def study_risk(
-    prepared: Prepared, fitted: Fitted, config: StudyConfig
+    found: TrainedStudy,
 ) -> tuple[ValueAtRisk, Float[np.ndarray, "order date"] | None]:
     """Value at risk on the test dates and the fan of the dates that follow."""
+    asked = found.prepared, found.fitted
     # The other half is the paths' of `backtest`.
-    key_risk, _ = jax.random.split(Stream.BACKTEST.key(config.root_seed))
-    key_fan = Stream.FAN.key(config.root_seed)
-    return value_at_risk(key_risk, prepared, fitted), forecast_fan(key_fan, prepared, fitted)
+    key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))
+    key_fan = Stream.FAN.key(found.config.root_seed)
+    return value_at_risk(key_risk, *asked), forecast_fan(key_fan, *asked)

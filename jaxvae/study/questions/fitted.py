@@ -19,7 +19,7 @@ from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
 from jaxvae.study.align import Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import TrainedStudy
 
 PAST = "past_"  # before the places of leaves, in the names of arrays
 
@@ -168,11 +168,10 @@ class Asked(Protocol):
         """Its trained members."""
 
 
-def saved_arrays(
-    prepared: Prepared, refits: Trained, best: int, reported: Reported
-) -> dict[str, np.ndarray]:
+def saved_arrays(found: TrainedStudy, reported: Reported) -> dict[str, np.ndarray]:
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
-    evaluation, order, signs = refits.evaluation, reported.order, reported.signs
+    prepared, evaluation, best = found.prepared, found.refits.evaluation, found.best
+    order, signs = reported.order, reported.signs
     past = jax.tree.leaves(prepared.past)
     return {
         "refit_order": order,
