@@ -100,6 +100,11 @@ def either(words: Iterable[str]) -> str:
     return f"{', '.join(before)} or {last}" if before else last
 
 
+def counted(number: Any, noun: str) -> str:
+    """1 date; 2,000 dates."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """The end of an error's line: the choice that is spelt most alike; nothing where none is."""
     nearest = difflib.get_close_matches(word[:LONGEST_WORD], list(choices), n=1)

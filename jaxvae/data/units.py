@@ -11,10 +11,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from jaxvae.data.cells import quote
-from jaxvae.data.checks import how_many, refuse_cells
+from jaxvae.data.checks import refuse_cells
 from jaxvae.data.dates import row_name
 from jaxvae.data.panel import CONSTANT_RANGE
-from jaxvae.errors import DataError, Option
+from jaxvae.errors import DataError, Option, counted
 
 ENOUGH, FEW = 30, 5
 """Cells, not zero, by which a column is judged; the fewer do where all are above PRICE_LIKE."""
@@ -140,7 +140,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
     if n_far := np.count_nonzero(out > OUTLYING):
         row, place = divmod(int(np.nanargmax(out)), out.shape[1])
         notes.append(
-            f"{how_many(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
+            f"{counted(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
             f"the farthest {values[row, place]:.4g} of {columns.names[suspects[place]]} on "
             f"{row_name(columns.dates[row])}: is the data right there?"
         )
@@ -153,7 +153,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
         n_times, value, name = max(repeats)
         notes.append(
             f"The value {value:.4g} of {name}, far out, comes {n_times:,} times "
-            f"({how_many(len(repeats), 'asset')} like this): is it a code or a limit?"
+            f"({counted(len(repeats), 'asset')} like this): is it a code or a limit?"
         )
     return tuple(notes)
 
