@@ -19,7 +19,7 @@ from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
 from jaxvae.inference.joint import Joint
 from jaxvae.inference.modes import Modes, posterior_modes
 from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
-from jaxvae.models.model import Batch, Model, Variables, inform, take_rows
+from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
 # The logarithm of a mean weight errs by about -½ its squared standard error, here -.03 nats: above
@@ -72,7 +72,8 @@ def log_likelihood(
     """
     if model.log_likelihood is not None:
         return first_estimate(key, model, variables, batch, n_samples)[0]
-    return _posterior_mean(key, model, variables, batch, n_samples, _nothing).likelihood
+    joint = Joint(model, variables, batch)
+    return _posterior_mean(key, joint, n_samples, _nothing).likelihood
 
 
 def first_estimate(
@@ -91,7 +92,8 @@ def first_estimate(
             value, jnp.zeros_like(value), jnp.full_like(value, n_samples)
         ), None
     key_first, _ = jax.random.split(key)
-    found, modes = _first_mean(key_first, model, variables, batch, n_samples, _nothing)
+    joint = Joint(model, variables, batch)
+    found, modes = _first_mean(key_first, joint, n_samples, _nothing)
     return found.likelihood, modes
 
 
@@ -114,7 +116,8 @@ def second_estimate(
         modes: Of the row, from the first estimate.
     """
     _, key_again = jax.random.split(key)
-    return _drawn_again(key_again, model, variables, row, number, modes, _nothing).likelihood
+    joint = Joint(model, variables, row)
+    return _drawn_again(key_again, joint, number, modes, _nothing).likelihood
 
 
 def is_hard(
@@ -150,19 +153,14 @@ def posterior_mean_of_returns(
     def expected(joint: Joint, factors: Float[Array, "row factor"]) -> Float[Array, "row asset"]:
         return joint.observation(factors).mean
 
-    found = _posterior_mean(key, model, variables, batch, n_samples, expected)
+    joint = Joint(model, variables, batch)
+    found = _posterior_mean(key, joint, n_samples, expected)
     return found.value, found.likelihood.value
 
 
-def posterior_draws(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-) -> Draws:
+def posterior_draws(key: Key[Array, ""], joint: Joint, n_samples: int) -> Draws:
     """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
-    joint = Joint(model, variables, inform(model, variables, batch))
+    joint = joint.informed()
     proposal = propose(posterior_modes(*joint), n_samples)
 
     def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
@@ -176,27 +174,23 @@ def posterior_draws(
 
 
 def _posterior_mean(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-    statistic: Statistic,
+    key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
 ) -> Mean:
     """Means of a statistic under each row's posterior; hard rows are drawn again, one by one.
 
     Where every row is easy, and where rows depend on each other, there is no second pass.
     """
     key_first, key_again = jax.random.split(key)
-    found, modes = _first_mean(key_first, model, variables, batch, n_samples, statistic)
-    if model.facts.ordered:
+    found, modes = _first_mean(key_first, joint, n_samples, statistic)
+    if joint.model.facts.ordered:
         return found
 
     def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
         left, found = carry
         row = jnp.argmax(left)
-        one, its_modes = take_rows(batch, row[None]), Modes(*(part[row[None]] for part in modes))
-        drawn = _drawn_again(key_again, model, variables, one, row, its_modes, statistic)
+        alone = joint._replace(batch=take_rows(joint.batch, row[None]))
+        its_modes = Modes(*(part[row[None]] for part in modes))
+        drawn = _drawn_again(key_again, alone, row, its_modes, statistic)
         put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
         return left.at[row].set(False), put
 
@@ -205,26 +199,21 @@ def _posterior_mean(
 
 
 def _first_mean(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-    statistic: Statistic,
+    key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
 ) -> tuple[Mean, Modes]:
     """Means from draws around each row's modes, and these modes with the row axis first; blocks of
     rows one after another where rows do not depend on each other."""
 
     def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Modes]:
-        joint = Joint(model, variables, inform(model, variables, batch))
-        modes = posterior_modes(*joint)
+        informed = joint._replace(batch=batch).informed()
+        modes = posterior_modes(*informed)
         proposal, components = propose(modes, n_samples), strata(n_samples)
-        found = _weigh(key, joint, proposal, components, 1, statistic)
+        found = _weigh(key, informed, proposal, components, 1, statistic)
         return found, _swapped(modes)
 
-    found: tuple[Mean, Modes] = (
-        draw_rows(key, batch) if model.facts.ordered else _by_blocks(draw_rows, key, batch)
-    )
+    if joint.model.facts.ordered:
+        return draw_rows(key, joint.batch)
+    found: tuple[Mean, Modes] = _by_blocks(draw_rows, key, joint.batch)
     return found
 
 
@@ -254,9 +243,7 @@ def _by_blocks(
 
 def _drawn_again(
     key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    row: Batch,
+    joint: Joint,
     number: Int[Array, ""] | int,
     modes: Modes,
     statistic: Statistic,
@@ -264,7 +251,7 @@ def _drawn_again(
     """The mean of one row from a mixture that is adapted to it; its draws do not depend on which
     others are hard. modes: of the row, with the row axis first."""
     key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, number))
-    joint = Joint(model, variables, inform(model, variables, row))
+    joint = joint.informed()
     better = adapted(key_adapt, joint, propose(_swapped(modes), PER_ROUND))
     return _weigh(key_draw, joint, better, adapted_strata(), PER_ROUND, statistic)
 

@@ -7,19 +7,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.model import Batch, Model, Variables, factors_used
+from jaxvae.models.model import Batch, Model, Variables, factors_used, inform
 
 
 class Joint(NamedTuple):
     """log p(x, z) as a function of the factors z, with its parts.
 
     model, variables: one member.
-    batch: the rows, as the model is informed of them.
+    batch: the rows.
     """
 
     model: Model
     variables: Variables
     batch: Batch
+
+    def informed(self) -> "Joint":
+        """The same, with the rows as the model is informed of them."""
+        return self._replace(batch=inform(*self))
 
     def observation(self, factors: Float[Array, "row factor"]) -> Distribution:
         """p(x | z)."""

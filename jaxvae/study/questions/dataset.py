@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 
 from jaxvae.errors import MissingExtraError
+from jaxvae.report.words import FILES
 
 UNITS = {
-    "factors": "standard deviations of the dates before the test part",
-    "loadings": "returns per standard deviation of a factor",
-    "covariance": "returns squared",
-    "portfolios": "shares of what is held, long and short together 1",
-    "risk": "returns",
+    name: FILES[f"{name}.csv"][1]
+    for name in ("factors", "loadings", "covariance", "portfolios", "risk")
 }
 COORDINATES = ("member", "seed", "beta")
 
