@@ -13,6 +13,9 @@ from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
 
 
+CONSENSUS = "consensus_"  # before the names of its fields, in those of arrays
+
+
 class Verdict(NamedTuple):
     """Every consensus factor before any is dropped, and the rule's verdict on it.
 
@@ -163,21 +166,11 @@ def as_reported(found: TrainedStudy, aligned: Aligned) -> Reported:
 def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
     """What figures draw of the consensus, and what makes it of new dates."""
     joint = aligned.map
-    return {
-        "stability": aligned.stability,
-        "agreement": aligned.agreement,
-        "consensus_members": np.flatnonzero(aligned.used),
-        "consensus_assignment": joint.alignment.assignment,
-        "consensus_signs": joint.alignment.signs,
-        "consensus_weights": joint.alignment.weights,
-        "consensus_location": joint.location,
-        "consensus_scale": joint.scale,
-        "consensus_spread": joint.spread,
-        "consensus_stability": joint.stability,
-        "consensus_medoid": np.array(joint.medoid),
-        "consensus_trim": np.array(joint.trim),
-        "consensus_presence": aligned.presence,
-    }
+    fields = {**joint.alignment._asdict(), **joint._asdict(), "presence": aligned.presence}
+    fields |= {"members": np.flatnonzero(aligned.used)}
+    del fields["alignment"]
+    saved = {f"{CONSENSUS}{name}": np.asarray(field) for name, field in fields.items()}
+    return {"stability": aligned.stability, "agreement": aligned.agreement, **saved}
 
 
 def describe_consensus(aligned: Aligned) -> dict[str, Any]:

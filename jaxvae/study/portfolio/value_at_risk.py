@@ -74,7 +74,7 @@ def _kept(
     if known.sum() < min(LEAST_TESTED, len(returns)) or known.sum() < 2:
         return {}
     return {
-        order: coverage(returns[known], quantile[known], order)
+        order: coverage(returns[known] < quantile[known], order)
         for order, quantile in zip(ORDERS, quantiles, strict=True)
     }
 

@@ -17,7 +17,7 @@ from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch
-from jaxvae.study.align import Reported
+from jaxvae.study.align import CONSENSUS, Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions, with_past
 from jaxvae.study.fit import TrainedStudy
 
@@ -80,21 +80,14 @@ class FittedStudy:
     @cached_property
     def consensus(self) -> consensus.Consensus:
         """What makes consensus factors of the members' factors."""
-        saved = {
-            name.removeprefix("consensus_"): array
-            for name, array in self.arrays.items()
-            if name.startswith("consensus_")
-        }
-        alignment = consensus.Alignment(saved["assignment"], saved["signs"], saved["weights"])
-        return consensus.Consensus(
-            alignment,
-            saved["location"],
-            saved["scale"],
-            saved["spread"],
-            saved["stability"],
-            int(saved["medoid"]),
-            float(saved["trim"]),
-        )
+
+        def saved(name: str) -> Any:
+            array = self.arrays[f"{CONSENSUS}{name}"]
+            return array if array.ndim else array.item()
+
+        alignment = consensus.Alignment(*map(saved, consensus.Alignment._fields))
+        _, *others = consensus.Consensus._fields
+        return consensus.Consensus(alignment, *map(saved, others))
 
     def standardised(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
         """The returns of the study's assets in its standard units.
