@@ -27,7 +27,6 @@ from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.fit import for_cells
 from jaxvae.study.selection.candidates import TRAINED_SHARE
 from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, select
-from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
@@ -157,7 +156,8 @@ class VAEFactors(  # type: ignore[misc]
         n_train = len(X) if preset.train.patience is None else n_first
         training = _padded_batch(values[:n_train], weights[:n_train], LEAST_SIZE)
         validation = _padded_batch(values[n_first:], weights[n_first:])
-        config = _with_batches_of(preset.train, len(training.values))
+        batch_size = min(preset.train.batch_size, len(training.values))
+        config = replace(preset.train, batch_size=batch_size)
         n_batches = jnp.int32(math.ceil(n_train / config.batch_size))
         data = Data(_unweighted(training), _unweighted(validation), n_batches)
         rate, epochs = preset.learning_rate, config.epochs
@@ -411,11 +411,6 @@ def _padded_batch(values: np.ndarray, weights: np.ndarray, least: int = 0) -> Ba
 
 def _unweighted(batch: Batch) -> Batch:
     return batch._replace(weights=jnp.ones_like(batch.weights))
-
-
-def _with_batches_of(config: TrainConfig, n_rows: int) -> TrainConfig:
-    """The training with batches of no more rows than there are."""
-    return replace(config, batch_size=min(config.batch_size, n_rows))
 
 
 def seed_of(random_state: Any) -> int:

@@ -12,7 +12,6 @@ from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
 
-
 CONSENSUS = "consensus_"  # before the names of its fields, in those of arrays
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
-from jaxvae.models import Model, describe_family
+from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import AUTO, StudyConfig, recorded
@@ -139,21 +139,21 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
 def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
     prepared, config, grid, _, chosen = found
-    panel, preset = prepared.panel, prepared.preset
-    reference = panel.reference
+    panel, preset, model = prepared.panel, prepared.preset, prepared.model
+    reference, exact = panel.reference, model.log_likelihood is not None
     return {
         "name": panel.name,
         "preset": config.preset,
         "model": model_name(config.model),
         "seeds": list(range(prepared.preset.seeds)),
         "betas": list(prepared.preset.betas),
-        "n_factors": prepared.model.n_factors,
+        "n_factors": model.n_factors,
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
         "model_config": describe_family(preset.model),
-        "model_facts": describe_facts(prepared.model),
+        "model_facts": {**model.facts._asdict(), "exact_likelihood": exact},
         "train_config": preset.train.record(),
         "panel": _describe_panel(prepared),
         "chosen": {
@@ -185,12 +185,6 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
         preset = PRESETS[model_name(selection.config.model)]
         found["kind"] = [preset.kind, preset.use]
     return {"model": model_name(asked.model), "n_factors": asked.n_factors, **found}
-
-
-def describe_facts(model: Model) -> dict[str, Any]:
-    """What is true of a study's model, for readers of its folder."""
-    exact = model.log_likelihood is not None
-    return {**model.facts._asdict(), "exact_likelihood": exact}
 
 
 def study_identity(panel: Panel, config: StudyConfig) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def score_study(
 ) -> Scores:
     """All models' scores, and the ensemble beside the baselines."""
     prepared, config, grid, refits = found[:4]
-    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
+    best = _score(refits, found.best, "vae_best", "fit", REFIT_SPLITS)
+    vaes = [_score_mixture(found, rebuilt), best]
     vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
@@ -172,10 +173,6 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
         standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
         effective_samples=(shares * bounds.effective_samples).sum(axis=0),
     )
-
-
-def _score_best(found: TrainedStudy) -> Scored:
-    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS)
 
 
 def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
