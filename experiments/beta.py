@@ -58,6 +58,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
 from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores, matched_scores
+from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
 from jaxvae.analysis.spectrum import linear_optimum
@@ -208,12 +209,12 @@ def true_scores(panel, evaluation):
     """Each member's factors against the planted ones on test dates; one not in use is constant."""
     fit, test, known = panel.split.fit, panel.split.test, panel.factors
     shown = evaluation.factors * active_units(evaluation.factors[:, fit])[:, None, :]
-    rows = [both_scores(one[fit], known[fit], one[test], known[test]) for one in shown]
+    rows = [both_scores(compare_on(one, known, fit, test)) for one in shown]
     return dict(zip(NAMES, np.array(rows).T, strict=True))
 
 
-def both_scores(*arrays):
-    return [*matched_scores(*arrays), *axis_scores(*arrays)]
+def both_scores(compared):
+    return [*matched_scores(compared), *axis_scores(compared)]
 
 
 def nulls(panel, codes, n_draws):
@@ -322,9 +323,7 @@ def outcome(panel, config, seeds, beta):
     columns = rates(panel, evaluation, distortion)
     learned, known = evaluation.factors, panel.factors
     fit, test = panel.split.fit, panel.split.test
-    columns["mcc"] = [
-        matched_scores(one[fit], known[fit], one[test], known[test]).mcc for one in learned
-    ]
+    columns["mcc"] = [matched_scores(compare_on(one, known, fit, test)).mcc for one in learned]
     return {name: interval[0] for name, interval in over_seeds(columns, seeds).items()}
 
 

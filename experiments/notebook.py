@@ -28,7 +28,7 @@ from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
 from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca
-from jaxvae.analysis.matching import match, subspace_r2
+from jaxvae.analysis.matching import Compared, match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_null
 from jaxvae.data.panel import fit_scaler
@@ -115,7 +115,7 @@ def score(values, truth, losses, look, seed):
         "argmax_correlation": float(strength.max(axis=1).mean()),
         "argmax_distinct": len(set(strength.argmax(axis=1))),
         "one_to_one_correlation": float(match(*both).correlations.mean()),
-        "subspace_r2": subspace_r2(*both, *both),
+        "subspace_r2": subspace_r2(Compared(*both, *both)),
         "latent_std": float(look.latent_std),
         "std_decoder_alone": alone,
         "std_objective_noise": objective,
