@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.errors import MissingExtraError
+from jaxvae.errors import import_extra
 from jaxvae.report.words import FILES
 
 UNITS = {
@@ -21,10 +21,7 @@ def to_dataset(study: Any) -> Any:
     Raises:
         MissingExtraError: xarray is not installed.
     """
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingExtraError("xarray is not installed: pip install 'jaxvae[xarray]'") from error
+    xarray = import_extra("xarray", "xarray")
     loadings, members = study.loadings, study.members
     factors = list(study.factors.columns)
     assets = list(study.config["assets"])
