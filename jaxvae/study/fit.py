@@ -63,9 +63,9 @@ class Prepared(NamedTuple):
     covariates: list[str]
     covariate_scaler: Scaler
 
-    def batch_of(self, rows: slice) -> Batch:
-        """Some rows by themselves, each of weight 1."""
-        return make_batch(self.values[rows], self.conditions[rows])
+    def rows(self, dates: slice) -> Batch:
+        """Some dates, each of weight 1."""
+        return make_batch(self.values[dates], self.conditions[dates])
 
     @property
     def past(self) -> tuple[Any, Any] | None:
@@ -256,7 +256,7 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
-    training, judged = prepared.batch_of(fit), prepared.batch_of(validation)
+    training, judged = prepared.rows(fit), prepared.rows(validation)
     return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 

@@ -98,7 +98,7 @@ def _score(
         Stream.EVALUATION.key(config.root_seed),
         prepared.model,
         fitted_members(ensemble),
-        prepared.batch_of(prepared.split.validation),
+        prepared.rows(prepared.split.validation),
         config.likelihood_samples,
         tile_width=_tile_width(),
     )
@@ -113,7 +113,7 @@ def _tile_width() -> int:
 def _data_of(prepared: Prepared, n_first: int, n_used: int, batch_size: int) -> Data:
     """All rows of `train`, of which members use the first so many, and those that stop them."""
     n_train = prepared.split.train.stop
-    rows, last = (prepared.batch_of(slice(k, n_train)) for k in (0, n_first))
+    rows, last = (prepared.rows(slice(k, n_train)) for k in (0, n_first))
     return Data(rows, last, jnp.int32(-(-n_used // batch_size)))
 
 
