@@ -195,6 +195,8 @@ class Decoder(nn.Module):
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
     conditioned: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
+
+    Each kind of decoder adds `location`, which gives g(z).
     """
 
     n_assets: int
@@ -213,10 +215,6 @@ class Decoder(nn.Module):
     ) -> Distribution:
         observe = LIKELIHOODS[self.likelihood].observe
         return observe(self, factors, batch, training, n_used)
-
-    def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
-        """g(z)."""
-        raise NotImplementedError
 
     def log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
         """ln Ψ: one row for all where no covariate moves it, one column where assets share it."""
