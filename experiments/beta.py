@@ -7,7 +7,7 @@ five factors: `isotropic`, where every factor is as strong as the next (signal-t
 `separated` (40, 16, 6.4, 2.6, 1.2), both 50 assets in orthonormal directions; `linear`, the
 package's own, 50 assets, each divided by the noise that it was drawn with; `nonlinear`, the
 package's own. On the first three members are linear, K = 8, and told the noise (variance 1), so
-that all is known in closed form (`analysis.rate_distortion`); with one learned noise variance 2
+that all is known in closed form (`rate_distortion`); with one learned noise variance 2
 seeds more count factors. On the last they are the default perceptrons, K = 5, stopped early on
 validation. Trained on the first 70 % of dates; rates (mean KL), distortions (mean -E_q log p(x|z)),
 log p(x) and scores against the planted factors are of the last 30 %, opened once, with 95 %
@@ -52,14 +52,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from beta_figure import draw
+from rate_distortion import linear_rate_distortion
 from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.decomposition import Codes, Decomposition, chance_correlation, decompose
 from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores, matched_scores
+from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
-from jaxvae.analysis.rate_distortion import linear_rate_distortion
 from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
@@ -208,12 +209,12 @@ def true_scores(panel, evaluation):
     """Each member's factors against the planted ones on test dates; one not in use is constant."""
     fit, test, known = panel.split.fit, panel.split.test, panel.factors
     shown = evaluation.factors * active_units(evaluation.factors[:, fit])[:, None, :]
-    rows = [both_scores(one[fit], known[fit], one[test], known[test]) for one in shown]
+    rows = [both_scores(compare_on(one, known, fit, test)) for one in shown]
     return dict(zip(NAMES, np.array(rows).T, strict=True))
 
 
-def both_scores(*arrays):
-    return [*matched_scores(*arrays), *axis_scores(*arrays)]
+def both_scores(compared):
+    return [*matched_scores(compared), *axis_scores(compared)]
 
 
 def nulls(panel, codes, n_draws):
@@ -322,9 +323,7 @@ def outcome(panel, config, seeds, beta):
     columns = rates(panel, evaluation, distortion)
     learned, known = evaluation.factors, panel.factors
     fit, test = panel.split.fit, panel.split.test
-    columns["mcc"] = [
-        matched_scores(one[fit], known[fit], one[test], known[test]).mcc for one in learned
-    ]
+    columns["mcc"] = [matched_scores(compare_on(one, known, fit, test)).mcc for one in learned]
     return {name: interval[0] for name, interval in over_seeds(columns, seeds).items()}
 
 

@@ -38,12 +38,13 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis import baselines
 from jaxvae.analysis.factor_scores import matched_scores
+from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.nulls import null_of, rotation_null, shifted_scores
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import volatility_index_panel
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import likeliest, mix_estimates
+from jaxvae.study.fit import choose, likeliest, prepare, refit, train_grid
+from jaxvae.study.score import mix_estimates
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}
@@ -70,9 +71,7 @@ def oracle(panel, truth):
 
 
 def scored(factors, known, split):
-    found = matched_scores(factors[split.fit], known[split.fit], factors[split.test],
-                           known[split.test])  # fmt: skip
-    return found._asdict()
+    return matched_scores(compare_on(factors, known, split.fit, split.test))._asdict()
 
 
 def fitted(panel, config):

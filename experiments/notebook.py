@@ -28,8 +28,8 @@ from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
 from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca
-from jaxvae.analysis.matching import match, subspace_r2
-from jaxvae.analysis.metrics import correlation, describe, mse, r2, upper_correlations
+from jaxvae.analysis.matching import Compared, match, subspace_r2
+from jaxvae.analysis.metrics import correlation, describe, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_null
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
@@ -115,7 +115,7 @@ def score(values, truth, losses, look, seed):
         "argmax_correlation": float(strength.max(axis=1).mean()),
         "argmax_distinct": len(set(strength.argmax(axis=1))),
         "one_to_one_correlation": float(match(*both).correlations.mean()),
-        "subspace_r2": subspace_r2(*both, *both),
+        "subspace_r2": subspace_r2(Compared(*both, *both)),
         "latent_std": float(look.latent_std),
         "std_decoder_alone": alone,
         "std_objective_noise": objective,
@@ -256,7 +256,7 @@ def reconstruction(walk):
     rebuilt = (walk.look.rebuilt, walk.look.rebuilt_sampled, by_pca)
     for name, made in zip(("VAE, mean of z", "VAE, sampled z", "PCA"), rebuilt, strict=True):
         shares.append(r2(walk.values, made, walk.values.mean(axis=0)))
-        print(f"  {name:14s} MSE {mse(walk.values, made):.6f}, R² {shares[-1]:.4f}")
+        print(f"  {name:14s} MSE {np.mean((walk.values - made) ** 2):.6f}, R² {shares[-1]:.4f}")
     print(f"  notebook: VAE {THEIRS['r2_sampled']}, PCA {THEIRS['explained_by_five']}")
     figure = style.new_figure(5.8)
     for asset, axes in zip(ASSETS, figure.subplots(2, 2, sharex=True).ravel(), strict=True):

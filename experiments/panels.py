@@ -34,7 +34,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.report.draw import to_png
-from jaxvae.report.score_figures import draw_scores
+from jaxvae.report.score_figures import beta_figure
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 
@@ -51,7 +51,7 @@ PANELS = {
     "sp500": (DEFAULTS, *(replace(HEAVY, model=m, n_factors=9) for m in ("student", "volatility"))),
 }
 QUICK = StudyConfig(seeds=2, betas=(1.0,), n_factors=2, model="static", epochs=20)
-PICTURE = ("nonlinear", "static", "score_over_beta")
+PICTURE = ("nonlinear", "static")  # the study whose scores over β are drawn
 
 
 def studies(quick):
@@ -97,8 +97,8 @@ def main():
             configs[f"{panel.name}, {config.model}"] = dataclasses.asdict(config)
             print(f"{panel.name}, {config.model}: {result['seconds']} s", flush=True)
             print(panel.name, config.model, result["test"]["vae_ensemble"], flush=True)
-            if (panel.name, config.model) == PICTURE[:2]:
-                picture = to_png(draw_scores(study)[PICTURE[2]])
+            if (panel.name, config.model) == PICTURE:
+                picture = to_png(beta_figure(study))
                 (arguments.out / "score_over_beta.png").write_bytes(picture)
     settings = {"configs": configs, "devices": jax.local_device_count()}
     write_json(arguments.out, "panels", {"quick": arguments.quick, **settings, "panels": results})

@@ -30,6 +30,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pandas as pd
+from kalman_bounds import expected_elbo, mean_field
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
@@ -38,8 +39,7 @@ from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.models import kalman, linear_gaussian, take_rows
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import likeliest
+from jaxvae.study.fit import choose, likeliest, prepare, refit, train_grid
 from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)
@@ -99,7 +99,7 @@ def bounds(parameters, batch, posteriors):
     exact = float(np.mean(kalman.kalman_filter(parameters, *cells).log_likelihood))
     results = {"exact": exact}
     for name, posterior in posteriors.items():
-        elbo = float(np.mean(kalman.expected_elbo(parameters, *cells, posterior)))
+        elbo = float(np.mean(expected_elbo(parameters, *cells, posterior)))
         results[name] = {"elbo": elbo, "gap": exact - elbo}
     return results
 
@@ -111,7 +111,7 @@ def same_parameters(prepared, variables):
     with jax.enable_x64(True):
         filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
         smoothed = kalman.smoother(parameters, filtered)
-        independent = kalman.mean_field(parameters, smoothed, batch.observed)
+        independent = mean_field(parameters, smoothed, batch.observed)
         posteriors = {
             "smoother": smoothed,
             "filter": kalman.filter_posterior(filtered),

@@ -124,7 +124,7 @@ def static_risk(prepared, student):
 
 def coverages(returns, quantiles):
     pairs = zip(ORDERS, quantiles, strict=True)
-    return described({order: coverage(returns, quantile, order) for order, quantile in pairs})
+    return described({order: coverage(returns < quantile, order) for order, quantile in pairs})
 
 
 def described(by_order):

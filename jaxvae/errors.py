@@ -6,6 +6,7 @@ names an option as the argument that it is in Python; the command line names its
 
 import difflib
 import html
+import importlib
 import math
 import os
 import reprlib
@@ -94,10 +95,35 @@ class OptionError(JaxvaeError, ValueError):
         return (Option(name), ": ", *what)
 
 
+def import_extra(package: str, extra: str, use: str = "") -> Any:
+    """A package that an extra brings.
+
+    Args:
+        package: its name.
+        extra: that brings it.
+        use: what it does here, a few words.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        what = f"the package {package}, which {use}," if use else f"the package {package}"
+        raise MissingExtraError(
+            f"{what} is not installed: pip install 'jaxvae[{extra}]'"
+        ) from error
+
+
 def either(words: Iterable[str]) -> str:
     """a; a or b; a, b or c."""
     *before, last = words
     return f"{', '.join(before)} or {last}" if before else last
+
+
+def counted(number: Any, noun: str) -> str:
+    """1 date; 2,000 dates."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

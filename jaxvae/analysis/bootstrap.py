@@ -81,7 +81,6 @@ def block_bootstrap_interval(
     differences: Float[np.ndarray, " date"],
     block_length: int | None = None,
     n_draws: int = 2000,
-    level: float = CONFIDENCE,
 ) -> Interval:
     """Mean of a series and its percentile interval by the circular block bootstrap.
 
@@ -93,7 +92,6 @@ def block_bootstrap_interval(
         differences: The series.
         block_length: As in `block_means`.
         n_draws: Number of resamples.
-        level: The interval's nominal coverage, between 0 and 1.
 
     Returns:
         Mean, lower and upper end.
@@ -102,14 +100,12 @@ def block_bootstrap_interval(
         OptionError: The block length is out of range.
     """
     draws = block_means(rng, differences[:, None], block_length, n_draws)
-    return percentile_interval(float(differences.mean()), draws, level)
+    return percentile_interval(float(differences.mean()), draws)
 
 
-def percentile_interval(
-    mean: float, draws: Float[np.ndarray, "..."], level: float = CONFIDENCE
-) -> Interval:
-    """A mean between the quantiles of its bootstrap draws that hold `level` of them."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+def percentile_interval(mean: float, draws: Float[np.ndarray, "..."]) -> Interval:
+    """A mean between the quantiles of its bootstrap draws that hold 95 % of them."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))
 
 

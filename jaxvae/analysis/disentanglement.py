@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import entr
 
+from jaxvae.analysis.matching import Compared
 from jaxvae.analysis.metrics import (
     ROUNDING,
     correlation,
@@ -33,12 +34,7 @@ class Dci(NamedTuple):
     informativeness: float
 
 
-def dci(
-    fit_codes: Float[np.ndarray, "date code"],
-    fit_factors: Float[np.ndarray, "date factor"],
-    codes: Float[np.ndarray, "later code"],
-    factors: Float[np.ndarray, "later factor"],
-) -> Dci:
+def dci(compared: Compared) -> Dci:
     """Disentanglement, completeness and informativeness of Eastwood and Williams (2018).
 
     Importances are those of a ridge regression (`ridge`): the absolute coefficients of each
@@ -49,13 +45,10 @@ def dci(
     lasso or a forest. Linear: what a code says of a factor along a curve is for
     `mutual_information` to see.
 
-    Args:
-        fit_codes, fit_factors: The rows to learn on.
-        codes, factors: The rows to score.
-
     Source: "A framework for the quantitative evaluation of disentangled representations" (ICLR
     2018).
     """
+    fit_codes, fit_factors, codes, factors = compared
     code_units, code_location, code_scale = standardise_columns(fit_codes)
     factor_units, location, scale = standardise_columns(fit_factors)
     coefficients = ridge(code_units, factor_units)
@@ -139,28 +132,18 @@ def binned_entropy(
     return _entropy(_one_hot(series, n_bins).mean(axis=0))
 
 
-def mig(
-    codes: Float[np.ndarray, "date code"],
-    factors: Float[np.ndarray, "date factor"],
-    n_bins: int = N_BINS,
+def information_gap(
+    information: Float[np.ndarray, "code factor"], entropy: Float[np.ndarray, " factor"]
 ) -> float:
     """Mutual information gap, 0 to 1: mean over factors of [I_1 − I_2] / H.
 
     I_1 and I_2 are the largest and second largest information that any code has of the factor, H
-    the factor's own entropy, all from the bins of `mutual_information`. With finer bins H grows as
+    the factor's own entropy, all in nats and from the same bins. With finer bins H grows as
     ln(n_bins) and I does not, once the bins are narrower than the code's error: give `n_bins`
     beside the score. Nothing is learned.
 
     Source: Chen et al. (2018), "Isolating sources of disentanglement" (arXiv:1802.04942).
     """
-    information = mutual_information(codes, factors, n_bins)
-    return information_gap(information, binned_entropy(factors, n_bins))
-
-
-def information_gap(
-    information: Float[np.ndarray, "code factor"], entropy: Float[np.ndarray, " factor"]
-) -> float:
-    """`mig` from the information and the factors' entropies, both in nats."""
     return float(np.mean(_gap(information) / np.where(entropy > 0, entropy, 1.0)))
 
 
@@ -182,12 +165,7 @@ def modularity(information: Float[np.ndarray, "code factor"]) -> float:
     return float(np.where(best > 0, 1 - others / np.where(best > 0, best, 1.0), 0.0).mean())
 
 
-def sap(
-    fit_codes: Float[np.ndarray, "date code"],
-    fit_factors: Float[np.ndarray, "date factor"],
-    codes: Float[np.ndarray, "later code"],
-    factors: Float[np.ndarray, "later factor"],
-) -> float:
+def sap(compared: Compared) -> float:
     """Separated attribute predictability, 0 to 1: mean over factors of R²_1 − R²_2.
 
     R²_1 and R²_2 are the largest and second largest R² of a linear regression of the factor on one
@@ -198,6 +176,7 @@ def sap(
     Source: Kumar et al. (2018), "Variational inference of disentangled latent concepts"
     (arXiv:1711.00848).
     """
+    fit_codes, fit_factors, codes, factors = compared
     _, code_location, code_scale = standardise_columns(fit_codes)
     _, location, scale = standardise_columns(fit_factors)
     slopes = correlation(fit_codes, fit_factors) * scale
@@ -208,12 +187,7 @@ def sap(
     return float(_gap(np.where(total > 0, np.maximum(1 - left, 0.0), 0.0)).mean())
 
 
-def canonical_correlations(
-    fit_codes: Float[np.ndarray, "date code"],
-    fit_factors: Float[np.ndarray, "date factor"],
-    codes: Float[np.ndarray, "later code"],
-    factors: Float[np.ndarray, "later factor"],
-) -> Float[np.ndarray, " pair"]:
+def canonical_correlations(compared: Compared) -> Float[np.ndarray, " pair"]:
     """Correlations of the best matching directions in codes and factors, min(code, factor) of them.
 
     Directions are learned on the `fit_` rows, where the correlations fall from pair to pair; on
@@ -222,6 +196,7 @@ def canonical_correlations(
 
     Source: Hotelling (1936), "Relations between two sets of variates".
     """
+    fit_codes, fit_factors, codes, factors = compared
     code_units, code_location, code_scale = standardise_columns(fit_codes)
     factor_units, location, scale = standardise_columns(fit_factors)
     whiten_codes, whiten_factors = whitening(code_units), whitening(factor_units)

@@ -6,9 +6,6 @@ so that `nulls` can ask what it would say of factors that know nothing, or nothi
 
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-
 from jaxvae.analysis.disentanglement import (
     binned_entropy,
     canonical_correlations,
@@ -18,7 +15,7 @@ from jaxvae.analysis.disentanglement import (
     mutual_information,
     sap,
 )
-from jaxvae.analysis.matching import match, mcc, subspace_r2
+from jaxvae.analysis.matching import Compared, match, mcc, subspace_r2
 
 # What a rotation of the learned factors leaves as it is: it tells of the space, not of its axes.
 # The ridge behind informativeness is not quite blind to a rotation, but its shrinkage is slight.
@@ -51,40 +48,28 @@ class AxisScores(NamedTuple):
     mutual_information: float
 
 
-def matched_scores(
-    fit_codes: Float[np.ndarray, "date code"],
-    fit_factors: Float[np.ndarray, "date factor"],
-    codes: Float[np.ndarray, "later code"],
-    factors: Float[np.ndarray, "later factor"],
-) -> MatchedScores:
+def matched_scores(compared: Compared) -> MatchedScores:
     """Scores by one-to-one matching and by regression, learned on the `fit_` rows."""
+    fit_codes, fit_factors, codes, factors = compared
     matching = match(fit_codes, fit_factors)
-    return MatchedScores(
-        mcc=mcc(matching, codes, factors),
-        subspace_r2=subspace_r2(fit_codes, fit_factors, codes, factors),
-    )
+    return MatchedScores(mcc=mcc(matching, codes, factors), subspace_r2=subspace_r2(compared))
 
 
-def axis_scores(
-    fit_codes: Float[np.ndarray, "date code"],
-    fit_factors: Float[np.ndarray, "date factor"],
-    codes: Float[np.ndarray, "later code"],
-    factors: Float[np.ndarray, "later factor"],
-) -> AxisScores:
+def axis_scores(compared: Compared) -> AxisScores:
     """Scores of `disentanglement`; what is learned is learned on the `fit_` rows.
 
     Those from mutual information learn nothing but bins, and see the other rows alone.
     """
-    parts = fit_codes, fit_factors, codes, factors
+    *_, codes, factors = compared
     information = mutual_information(codes, factors)
-    importances = dci(*parts)
+    importances = dci(compared)
     return AxisScores(
-        canonical_correlation=float(canonical_correlations(*parts).sum() / factors.shape[1]),
+        canonical_correlation=float(canonical_correlations(compared).sum() / factors.shape[1]),
         dci_disentanglement=importances.disentanglement,
         dci_completeness=importances.completeness,
         dci_informativeness=importances.informativeness,
         mig=information_gap(information, binned_entropy(factors)),
-        sap=sap(*parts),
+        sap=sap(compared),
         modularity=modularity(information),
         mutual_information=float(information.max(axis=0).mean()),
     )

@@ -27,6 +27,26 @@ class Matching(NamedTuple):
     correlations: Float[np.ndarray, " reference"]
 
 
+class Compared(NamedTuple):
+    """What was learned (codes) beside what it is compared with (factors), on the rows to learn a
+    comparison from (`fit_`) and on those to score."""
+
+    fit_codes: Float[np.ndarray, "date code"]
+    fit_factors: Float[np.ndarray, "date factor"]
+    codes: Float[np.ndarray, "later code"]
+    factors: Float[np.ndarray, "later factor"]
+
+
+def compare_on(
+    codes: Float[np.ndarray, "date code"],
+    factors: Float[np.ndarray, "date factor"],
+    fit: slice,
+    rows: slice,
+) -> Compared:
+    """Codes beside factors of all dates, cut into the dates to learn from and those to score."""
+    return Compared(codes[fit], factors[fit], codes[rows], factors[rows])
+
+
 def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, "pair other"]:
     """One-to-one assignments of largest total strength, one a matrix (the Hungarian method).
 
@@ -140,19 +160,15 @@ def mcc(
     return float(matched_correlations(matching, learned, reference).mean())
 
 
-def subspace_r2(
-    fit_learned: Float[np.ndarray, "date factor"],
-    fit_reference: Float[np.ndarray, "date reference"],
-    learned: Float[np.ndarray, "later factor"],
-    reference: Float[np.ndarray, "later reference"],
-) -> float:
+def subspace_r2(compared: Compared) -> float:
     """Mean R² of the reference factors regressed on all learned ones, which rotation cannot spoil.
 
     Least squares with an intercept on the `fit_` rows; R² on the others, against the reference's
     mean on the `fit_` rows, as `metrics.r2` has it. Constant learned factors take no part.
     """
-    units, location, scale = standardise_columns(fit_learned)
-    mean = fit_reference.mean(axis=0)
-    coefficients = np.linalg.lstsq(units, fit_reference - mean, rcond=None)[0]
-    predicted = mean + (learned - location) / scale @ coefficients
-    return mean_column_r2(reference, predicted, mean)
+    fit_codes, fit_factors, codes, factors = compared
+    units, location, scale = standardise_columns(fit_codes)
+    mean = fit_factors.mean(axis=0)
+    coefficients = np.linalg.lstsq(units, fit_factors - mean, rcond=None)[0]
+    predicted = mean + (codes - location) / scale @ coefficients
+    return mean_column_r2(factors, predicted, mean)

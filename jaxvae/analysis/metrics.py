@@ -24,13 +24,6 @@ class Moments(NamedTuple):
     excess_kurtosis: float
 
 
-def mse(
-    values: Float[np.ndarray, "date asset"], reconstruction: Float[np.ndarray, "date asset"]
-) -> float:
-    """Mean squared error, pooled over the observed cells (NaN marks a missing one)."""
-    return float(np.nanmean((values - reconstruction) ** 2))
-
-
 def r2(
     values: Float[np.ndarray, "date asset"],
     reconstruction: Float[np.ndarray, "date asset"],

@@ -1,8 +1,7 @@
 """What a score is worth: the levels that chance and rotation reach without merit.
 
-A score is any function of (fit_codes, fit_factors, codes, factors): it learns what it learns on the
-first two and says one or several numbers of the last two. Codes are what a model learned, factors
-the reference.
+A score is any function of what is `Compared`: it learns what it learns on the first two parts and
+says one or several numbers of the last two. Codes are what a model learned, factors the reference.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxvae.analysis.matching import matched_total
+from jaxvae.analysis.matching import Compared, compare_on, matched_total
 from jaxvae.analysis.metrics import correlation, standardise_columns, whitening
 from jaxvae.errors import DataError
 
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float | Sequence[float]]
+Score = Callable[[Compared], float | Sequence[float]]
 
 
 class Null(NamedTuple):
@@ -116,6 +115,4 @@ def _scores(
     fit: slice,
     rows: slice,
 ) -> Float[np.ndarray, "draw *score"]:
-    return np.array(
-        [score(codes[fit], factors[fit], codes[rows], factors[rows]) for codes, factors in pairs]
-    )
+    return np.array([score(compare_on(*pair, fit, rows)) for pair in pairs])

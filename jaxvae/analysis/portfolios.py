@@ -164,39 +164,20 @@ def dates_per_year(dates: pd.DatetimeIndex) -> float:
     return float(next(near, found))
 
 
-def sample_covariance(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
-) -> Float[np.ndarray, "asset asset"]:
+def sample_covariance(returns: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "asset asset"]:
     """The sample covariance (divisor n)."""
-    del n_factors
     return np.atleast_2d(np.cov(returns, rowvar=False, bias=True))
 
 
-def ledoit_wolf(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
-) -> Float[np.ndarray, "asset asset"]:
-    """The sample covariance shrunk to a multiple of I (Ledoit and Wolf 2004)."""
-    del n_factors
-    return LedoitWolf().fit(returns).covariance_
-
-
-def oracle_shrinkage(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
-) -> Float[np.ndarray, "asset asset"]:
-    """Shrunk to the same target by the oracle approximating rule (Chen, Wiesel, Eldar & Hero
-    2010)."""
-    del n_factors
-    return OAS().fit(returns).covariance_
-
-
 def shrunk_correlation(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
+    returns: Float[np.ndarray, "date asset"],
 ) -> Float[np.ndarray, "asset asset"]:
     """The sample covariance, its correlations shrunk 30 % to 0: D (.7 R + .3 I) D.
 
-    Each asset's own variance is kept, where `ledoit_wolf` draws all towards their mean.
+    Each asset's own variance is kept, where Ledoit and Wolf's estimator draws all towards their
+    mean.
     """
-    sample = sample_covariance(returns, n_factors)
+    sample = sample_covariance(returns)
     variances = np.diag(np.diag(sample))
     return (1 - CORRELATION_SHRINKAGE) * sample + CORRELATION_SHRINKAGE * variances
 
@@ -205,7 +186,7 @@ def pca_with_diagonal(
     returns: Float[np.ndarray, "date asset"], n_factors: int
 ) -> Float[np.ndarray, "asset asset"]:
     """The first principal components' part of the sample covariance, with the sample's diagonal."""
-    sample = sample_covariance(returns, n_factors)
+    sample = sample_covariance(returns)
     eigenvalues, vectors = np.linalg.eigh(sample)
     first = vectors[:, -n_factors:]
     covariance = (first * eigenvalues[-n_factors:]) @ first.T
@@ -222,11 +203,14 @@ def factor_analysis(
     return fit_factor_analysis(units, n_factors).covariance * np.outer(scale, scale)
 
 
+# By returns and number of factors.
 ESTIMATORS: dict[str, Estimator] = {
-    "sample": sample_covariance,
-    "ledoit_wolf": ledoit_wolf,
-    "oas": oracle_shrinkage,
-    "shrunk_correlation": shrunk_correlation,
+    "sample": lambda returns, _: sample_covariance(returns),
+    # Shrunk to a multiple of I (Ledoit and Wolf 2004).
+    "ledoit_wolf": lambda returns, _: LedoitWolf().fit(returns).covariance_,
+    # Shrunk to the same by the oracle approximating rule (Chen, Wiesel, Eldar & Hero 2010).
+    "oas": lambda returns, _: OAS().fit(returns).covariance_,
+    "shrunk_correlation": lambda returns, _: shrunk_correlation(returns),
     "pca": pca_with_diagonal,
     "factor_analysis": factor_analysis,
 }

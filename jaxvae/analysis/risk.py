@@ -42,20 +42,7 @@ class Coverage(NamedTuple):
     conditional: Ratio
 
 
-def coverage(
-    returns: Float[np.ndarray, " date"],
-    quantiles: Float[np.ndarray, " date"],
-    order: float,
-) -> Coverage:
-    """All three tests of quantiles that were forecast one step ahead, each date's before it.
-
-    Args:
-        order: p, 0.05 for a value at risk at 5 %. Returns and quantiles share their unit.
-    """
-    return coverage_of_breaches(returns < quantiles, order)
-
-
-def coverage_of_breaches(breaches: Bool[np.ndarray, " date"], order: float) -> Coverage:
+def coverage(breaches: Bool[np.ndarray, " date"], order: float) -> Coverage:
     """Kupiec's and Christoffersen's tests of breaches that should come with probability p = order.
 
     With x breaches on n dates, π = x/n, and n_ij dates in state j (1: breach) after state i,

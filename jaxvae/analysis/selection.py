@@ -30,7 +30,6 @@ def simplest_within_error(
     rng: np.random.Generator,
     scores: Float[np.ndarray, "candidate date"],
     complexity: Int[np.ndarray, " candidate"],
-    least_gain: float = LEAST_GAIN,
 ) -> Ranking:
     """The one-standard-error rule on differences paired by date.
 
@@ -45,7 +44,6 @@ def simplest_within_error(
         scores: Log-likelihood of dates that no candidate was fitted on; a row of NaN for a
             candidate that has none, at least one without.
         complexity: Of two candidates that are level the lower is preferred, of equals the first.
-        least_gain: Nats per date that matter.
 
     Source: Breiman, Friedman, Olshen and Stone (1984), "Classification and regression trees",
     § 3.4; there the error is that of the best score and not of the difference.
@@ -56,6 +54,6 @@ def simplest_within_error(
     errors = block_means(rng, np.nan_to_num(series), block_length=None).std(axis=0)
     score_error, difference_error = np.where(np.isfinite(means), np.split(errors, 2), np.nan)
     difference = means - means[best]
-    level = np.flatnonzero(difference >= -np.maximum(difference_error, least_gain))
+    level = np.flatnonzero(difference >= -np.maximum(difference_error, LEAST_GAIN))
     chosen = int(level[np.argmin(complexity[level])])
     return Ranking(chosen, means, score_error, difference, difference_error)

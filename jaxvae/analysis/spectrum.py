@@ -116,7 +116,6 @@ def asset_noise(
         start: Variances, such as factor analysis's.
     """
     floor = LEAST_NOISE_SHARE * np.diag(covariance)
-    floor = LEAST_NOISE_SHARE * np.diag(covariance)
     noise = np.maximum(start, floor)
     for _ in range(NOISE_ROUNDS):
         left = _unexplained(covariance, n_factors, max(beta, 1.0), noise)

@@ -84,9 +84,7 @@ class NewDates(Group):
         MISSING, "CSV, Excel or Parquet file of the dates asked about", metavar="FILE"
     )
     kind: str | None = like(Source, "kind", None)
-    covariates: tuple[str, ...] | None = option(
-        None, COVARIATES, otherwise="none", metavar="FILE|NAME"
-    )
+    covariates: tuple[str, ...] | None = like(ContextSource, "covariates", None)
 
 
 def load_panel(source: Source, n_factors: int | str) -> Panel:

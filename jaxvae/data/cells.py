@@ -3,7 +3,6 @@
 Columns are converted whole; single cells are looked at only to word an error.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,22 +31,18 @@ def quote(text: object) -> str:
 # Names of tickers, covariates and sectors
 
 
-def clean_names(labels: Iterable[object], noun: str = "ticker") -> list[str]:
-    """Labels as text on one line without outer blanks, safe to write into a CSV file.
+def clean_name(label: object, place: int, noun: str = "ticker") -> str:
+    """A label as text on one line without outer blanks, safe to write into a CSV file.
 
     Args:
-        labels: of columns, or cells that name an asset or a sector.
-        noun: what an error calls them.
+        label: of a column, or a cell that names an asset or a sector.
+        place: of the label among the others, from 1.
+        noun: what an error calls it.
 
     Raises:
-        DataError: one is empty, longer than LONGEST_NAME, not printable, or begins as a
+        DataError: it is empty, longer than LONGEST_NAME, not printable, or begins as a
             spreadsheet's formula does.
     """
-    return [clean_name(label, place, noun) for place, label in enumerate(labels, start=1)]
-
-
-def clean_name(label: object, place: int, noun: str = "ticker") -> str:
-    """One label, as `clean_names` has them."""
     name = " ".join(text_of(label).split())
     if name in NO_NAMES or (name.startswith("Unnamed: ") and name[9:].isdigit()):
         cause = ""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from jaxvae.data.cells import quote, row_number_error
 from jaxvae.data.dates import row_name
 from jaxvae.data.panel import fit_scaler, split_dates
-from jaxvae.errors import DataError, Option, OptionError
+from jaxvae.errors import DataError, Option, OptionError, counted
 
 MINIMUM_CELLS = 30
 """The fewest observed cells of an asset among the training dates; half of these where they are
@@ -27,11 +27,6 @@ LARGEST_VALUE = float(np.finfo(np.float32).max)
 LARGEST_STANDARDISED = LARGEST_VALUE**0.5
 
 
-def how_many(number: int | np.integer, noun: str) -> str:
-    """A number with its noun: 1 date, 1,000 dates."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def refuse_cells(
     frame: pd.DataFrame, mask: Bool[np.ndarray, "date asset"], fault: str, *remedy: str | Option
 ) -> None:
@@ -42,7 +37,7 @@ def refuse_cells(
     rows = np.flatnonzero(mask[:, asset])
     value = frame.iloc[rows[0], asset]
     raise DataError(
-        f"{how_many(np.count_nonzero(mask), 'cell')} {fault}, most in column "
+        f"{counted(np.count_nonzero(mask), 'cell')} {fault}, most in column "
         f"{quote(frame.columns[asset])} ({len(rows):,}, the first in row "
         f"{row_name(frame.index[rows[0]])}{f', {value:.6g}' if np.isfinite(value) else ''}): ",
         *remedy,
@@ -87,12 +82,12 @@ def check_size(returns: pd.DataFrame, n_factors: int, *cause: str | Option) -> N
     n_dates, n_assets = returns.shape
     for number, least, noun in ((n_dates, MINIMUM_DATES, "date"), (n_assets, 2, "asset")):
         if number < least:
-            what = f"the panel has {how_many(number, noun)}"
+            what = f"the panel has {counted(number, noun)}"
             raise DataError(what, *cause, f": at least {least} are needed")
     if n_assets <= n_factors:
         raise OptionError(
             "n_factors",
-            f"{n_factors:,} is too large for {how_many(n_assets, 'asset')}",
+            f"{n_factors:,} is too large for {counted(n_assets, 'asset')}",
             *cause,
             f": pass {n_assets - 1:,} or less, or add assets",
         )
@@ -117,7 +112,7 @@ def check_enough(returns: pd.DataFrame) -> None:
     if (found < least).any():
         fewest = int(found.to_numpy().argmin())
         raise DataError(
-            f"column {quote(found.index[fewest])} has {how_many(found.iloc[fewest], 'value')} in "
+            f"column {quote(found.index[fewest])} has {counted(found.iloc[fewest], 'value')} in "
             f"the first 56 % of dates, the training part, to {row_name(train.index[-1])}: at "
             f"least {least} are needed; delete it, or start the panel later"
         )

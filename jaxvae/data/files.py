@@ -22,7 +22,7 @@ from jaxvae.data.text import (
     name_columns,
     parse_text,
 )
-from jaxvae.errors import DataError, JaxvaeError, MissingExtraError, OptionError, check_path
+from jaxvae.errors import DataError, JaxvaeError, OptionError, check_path, import_extra
 
 MOST_FILE_BYTES = 2**30
 """Of a file, and of what it unpacks to."""
@@ -168,13 +168,7 @@ def _from_parquet(content: bytes, path: Path) -> pd.DataFrame:
 
 
 def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise MissingExtraError(
-            "the package openpyxl, which reads Excel files, is not installed: "
-            "pip install 'jaxvae[excel]'"
-        ) from error
+    openpyxl = import_extra("openpyxl", "excel", "reads Excel files")
     with _damage(path, "readable Excel file"):
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheet = book.worksheets[0]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.data.cells import quote
-from jaxvae.data.checks import how_many, refuse_cells
+from jaxvae.data.checks import refuse_cells
 from jaxvae.data.dates import row_name
 from jaxvae.data.files import read_table
 from jaxvae.data.layout import WideTable, index_to_columns, join_labels, read_wide, require_frame
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, counted
 
 Sectors = Mapping | pd.Series | str | Path
 Covariates = pd.DataFrame | str | Path
@@ -61,7 +61,7 @@ def _at_dates(table: pd.DataFrame, dates: pd.DatetimeIndex) -> pd.DataFrame:
     absent = dates[~dates.isin(table.index)]
     if len(absent):
         raise DataError(
-            f"no row for {how_many(len(absent), 'date')} of the panel, the first "
+            f"no row for {counted(len(absent), 'date')} of the panel, the first "
             f"{row_name(absent[0])}: add a row for each"
         )
     chosen = table.loc[dates]
@@ -76,7 +76,7 @@ def _sectors_of(assets: tuple[str, ...], sectors: Sectors) -> tuple[str, ...]:
         unlabelled = [asset for asset in assets if asset not in labels]
         if unlabelled:
             raise DataError(
-                f"{how_many(len(unlabelled), 'asset')} without a label, the first "
+                f"{counted(len(unlabelled), 'asset')} without a label, the first "
                 f"{quote(unlabelled[0])}: give every asset one"
             )
     return tuple(labels[asset] for asset in assets)

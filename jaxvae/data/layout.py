@@ -10,7 +10,6 @@ from jaxtyping import Int
 from jaxvae.data.cells import (
     check_names_differ,
     clean_name,
-    clean_names,
     is_missing,
     is_number,
     is_word,
@@ -120,7 +119,8 @@ def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> WideTable:
     _check_first_column(frame)
     dates = parse_dates(frame.iloc[:, 0])
     order, order_notes = put_in_order(dates.dates)
-    names = clean_names(frame.columns[1:], noun)
+    labels = enumerate(frame.columns[1:], start=1)
+    names = [clean_name(label, place, noun) for place, label in labels]
     check_names_differ(names, noun)
     cells = frame.iloc[:, 1:].set_axis(names, axis=1).set_axis(dates.dates, axis=0)
     values, notes = to_matrix(cells)

@@ -16,7 +16,7 @@ from jaxvae.data import panel_from_frame
 from jaxvae.data.panel import Panel, Reference
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.errors import DataError, MissingExtraError, OptionError, did_you_mean
+from jaxvae.errors import DataError, MissingExtraError, OptionError, did_you_mean, import_extra
 
 FRENCH_FACTORS = ["MktRF", "SMB", "HML", "Mom"]
 FRENCH_RISKLESS = "RF"
@@ -134,7 +134,8 @@ def load_tickers(
     symbols, first, last = _symbols(tickers), _day("start", start), _day("end", end)
     if first >= last:
         raise OptionError("start", f"{first} is not before the end, {last}; give an earlier start")
-    answer = _ask(download or _yfinance_download(), symbols, first, last)
+    ask = download or import_extra("yfinance", "yfinance", "downloads tickers").download
+    answer = _ask(ask, symbols, first, last)
     prices = _closes(answer, symbols, f"between {first} and {last}")
     panel = panel_from_frame(prices, kind="prices", missing=missing, name="tickers")
     return panel.with_notes(*TICKERS_NOTES)
@@ -183,17 +184,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "(of unknown version)"
-
-
-def _yfinance_download() -> Callable[..., pd.DataFrame | None]:
-    try:
-        import yfinance
-    except ImportError as error:
-        raise MissingExtraError(
-            "the package yfinance, which downloads tickers, is not installed: "
-            "pip install 'jaxvae[yfinance]'"
-        ) from error
-    return yfinance.download
 
 
 def _symbols(tickers: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A synthetic panel whose volatility has regimes, and the likelihood that its own model reaches."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +65,8 @@ def regimes_panel(
     moves = regimes.scales[states][:, None]
     assert calm.reference is not None
     reference = calm.reference._replace(factors=calm.reference.factors * moves)
-    panel = Panel(
-        values=calm.values * moves,
-        dates=calm.dates,
-        assets=calm.assets,
-        sectors=calm.sectors,
-        reference=reference,
-        name="regimes",
-        notes=(*calm.notes, NOTE),
-    )
-    return panel, truth, regimes
+    wild = replace(calm, values=calm.values * moves, reference=reference, name="regimes")
+    return wild.with_notes(NOTE), truth, regimes
 
 
 def stationary(transitions: Float[np.ndarray, "regime regime"]) -> Float[np.ndarray, " regime"]:

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from jaxvae.data.checks import LARGEST_VALUE, check_observed, check_size, how_many, refuse_cells
+from jaxvae.data.checks import LARGEST_VALUE, check_observed, check_size, refuse_cells
 from jaxvae.data.panel import split_dates
-from jaxvae.errors import DataError, Option
+from jaxvae.errors import DataError, Option, counted
 
 SPANNED = "; the returns after these dates span them"
 MISSING_POLICIES = ("drop-dates", "drop-assets", "mean", "keep")
@@ -60,7 +60,7 @@ def _simple_returns(prices: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
     spans = np.count_nonzero(returns.notna() & prices.shift().iloc[1:].isna())
     if spans:
         notes.append(
-            f"{how_many(spans, 'return')} of {returns.notna().to_numpy().sum():,} span dates "
+            f"{counted(spans, 'return')} of {returns.notna().to_numpy().sum():,} span dates "
             "without a price of the asset, from its last price on."
         )
     return returns, tuple(notes)
@@ -69,7 +69,7 @@ def _simple_returns(prices: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
 def _drop_dates(table: pd.DataFrame, prices: bool) -> tuple[pd.DataFrame, str]:
     kept = table.dropna()
     return kept, (
-        f"Dropped {len(table) - len(kept):,} of {how_many(len(table), 'date')} for a missing cell"
+        f"Dropped {len(table) - len(kept):,} of {counted(len(table), 'date')} for a missing cell"
         + (SPANNED if prices else "")
     )
 
@@ -80,9 +80,9 @@ def _drop_assets(table: pd.DataFrame, prices: bool) -> tuple[pd.DataFrame, str]:
     whole = table.iloc[:n_fit].notna().all()
     kept = table.loc[:, whole].dropna()
     return kept, (
-        f"Dropped {_some(whole.index[~whole])} of {how_many(len(whole), 'asset')} for a missing "
+        f"Dropped {_some(whole.index[~whole])} of {counted(len(whole), 'asset')} for a missing "
         f"cell in the first 70 % of dates, then {len(table) - len(kept):,} of "
-        f"{how_many(len(table), 'date')}, all later, for one that was left"
+        f"{counted(len(table), 'date')}, all later, for one that was left"
         + (SPANNED if prices else "")
     )
 
@@ -98,14 +98,14 @@ def _fill_mean(returns: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     missing = returns.isna()
     return returns.fillna(means), (
         "Put the asset's mean over the first 70 % of dates in "
-        f"{how_many(np.count_nonzero(missing), 'missing cell')} of "
-        f"{how_many(np.count_nonzero(missing.any()), 'asset')}"
+        f"{counted(np.count_nonzero(missing), 'missing cell')} of "
+        f"{counted(np.count_nonzero(missing.any()), 'asset')}"
     )
 
 
 def _keep(returns: pd.DataFrame, for_fitting: bool) -> tuple[pd.DataFrame, str]:
     kept = returns.dropna(how="all") if for_fitting else returns
-    of = f"{len(returns) - len(kept):,} of {how_many(len(returns), 'date')}"
+    of = f"{len(returns) - len(kept):,} of {counted(len(returns), 'date')}"
     note = f"Dropped {of} without any value; other missing cells stay missing"
     return kept, note if len(kept) < len(returns) else ""
 

@@ -146,7 +146,7 @@ def _has_values(row: Sequence[object]) -> bool:
 
 
 def _start_of_line(content: bytes, line: int) -> int:
-    """The place of the first letter of a line, how_many from 0; the end of a shorter text."""
+    """The place of the first letter of a line, counted from 0; the end of a shorter text."""
     start = 0
     for _ in range(line):
         start = content.find(b"\n", start) + 1

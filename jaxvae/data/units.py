@@ -13,10 +13,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from jaxvae.data.cells import quote
-from jaxvae.data.checks import how_many, refuse_cells
+from jaxvae.data.checks import refuse_cells
 from jaxvae.data.dates import row_name
 from jaxvae.data.panel import CONSTANT_RANGE, Scaler
-from jaxvae.errors import DataError, Option
+from jaxvae.errors import DataError, Option, counted
 
 ENOUGH, FEW = 30, 5
 """Cells, not zero, by which a column is judged; the fewer do where all are above PRICE_LIKE."""
@@ -157,7 +157,7 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
     if n_far := np.count_nonzero(out > OUTLYING):
         row, place = divmod(int(np.nanargmax(out)), out.shape[1])
         warnings.warn(
-            f"{how_many(n_far, 'return')} more than {OUTLYING:.0f} standard deviations of the "
+            f"{counted(n_far, 'return')} more than {OUTLYING:.0f} standard deviations of the "
             f"study's out, the farthest {values[row, place]:.4g} of {names[place]} on "
             f"{row_name(returns.index[row])}: is the data right there, and in the study's units?",
             UserWarning,
@@ -198,7 +198,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
     if n_far := np.count_nonzero(out > OUTLYING):
         row, place = divmod(int(np.nanargmax(out)), out.shape[1])
         notes.append(
-            f"{how_many(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
+            f"{counted(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
             f"the farthest {values[row, place]:.4g} of {columns.names[suspects[place]]} on "
             f"{row_name(columns.dates[row])}: is the data right there?"
         )
@@ -211,7 +211,7 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
         n_times, value, name = max(repeats)
         notes.append(
             f"The value {value:.4g} of {name}, far out, comes {n_times:,} times "
-            f"({how_many(len(repeats), 'asset')} like this): is it a code or a limit?"
+            f"({counted(len(repeats), 'asset')} like this): is it a code or a limit?"
         )
     return tuple(notes)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.inference.modes import climb, curvature_root, log_joint
+from jaxvae.inference.joint import Joint
+from jaxvae.inference.modes import climb, curvature_root
 from jaxvae.inference.proposal import (
     STRATA,
     Proposal,
@@ -17,7 +18,6 @@ from jaxvae.inference.proposal import (
     strata,
 )
 from jaxvae.models.cholesky import inverse_lower
-from jaxvae.models.model import Batch, Model, Variables
 
 # In each round two components are added; so many draws are made in each, and before the first.
 ROUNDS, ADDED, PER_ROUND = 6, 2, 256
@@ -38,13 +38,7 @@ def adapted_strata() -> Int[np.ndarray, " draw"]:
     return np.concatenate([strata(PER_ROUND), np.repeat(added, PER_ROUND // ADDED)])
 
 
-def adapted(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    begun: Proposal,
-) -> Proposal:
+def adapted(key: Key[Array, ""], joint: Joint, begun: Proposal) -> Proposal:
     """Incremental mixture importance sampling (Raftery & Bao 2010).
 
     In each round the draw that weighs most, where the mixture is thinnest for what lies there,
@@ -53,11 +47,13 @@ def adapted(
     draws are weighed anew.
 
     Args:
-        begun: the rows' plain proposal.
+        key: of the draws.
+        joint: of the rows.
+        begun: their plain proposal.
     """
     key_first, key_rounds = jax.random.split(key)
     proposal = _with_room(begun)
-    fresh = _draw_all(key_first, model, variables, batch, proposal, strata(PER_ROUND))
+    fresh = _draw_all(key_first, joint, proposal, strata(PER_ROUND))
     drawn = jax.tree.map(
         lambda leaf: jnp.full((ROUNDS + 1, *leaf.shape), -jnp.inf, leaf.dtype).at[0].set(leaf),
         fresh,
@@ -68,10 +64,10 @@ def adapted(
     ) -> tuple[tuple[Proposal, _Drawn], None]:
         (proposal, drawn), (key, number) = carry, step
         first = len(STRATA) + ADDED * number
-        point = _heaviest(model, variables, batch, _only(proposal, first), drawn)
-        proposal = _placed(model, variables, batch, proposal, point, first)
+        point = _heaviest(joint, _only(proposal, first), drawn)
+        proposal = _placed(joint, proposal, point, first)
         components = first + np.repeat(np.arange(ADDED), PER_ROUND // ADDED)
-        fresh = _draw_all(key, model, variables, batch, proposal, components)
+        fresh = _draw_all(key, joint, proposal, components)
         drawn = jax.tree.map(lambda leaf, new: leaf.at[number + 1].set(new), drawn, fresh)
         return (proposal, drawn), None
 
@@ -99,13 +95,11 @@ def _only(proposal: Proposal, number: Int[Array, ""]) -> Proposal:
     return proposal._replace(log_share=jnp.where(there, proposal.log_share, -jnp.inf))
 
 
-def _heaviest(
-    model: Model, variables: Variables, batch: Batch, proposal: Proposal, drawn: _Drawn
-) -> Float[Array, "row factor"]:
+def _heaviest(joint: Joint, proposal: Proposal, drawn: _Drawn) -> Float[Array, "row factor"]:
     """The draw of each row whose weight is largest."""
 
     def density(factors: Float[Array, "row factor"]) -> Float[Array, " row"]:
-        return log_mixture(model, variables, batch, proposal, factors)
+        return log_mixture(joint, proposal, factors)
 
     known = jnp.isfinite(drawn.heights)
     factors = jnp.where(known[..., None], drawn.factors, 0.0)
@@ -117,18 +111,13 @@ def _heaviest(
 
 
 def _placed(
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    proposal: Proposal,
-    point: Float[Array, "row factor"],
-    first: Int[Array, ""],
+    joint: Joint, proposal: Proposal, point: Float[Array, "row factor"], first: Int[Array, ""]
 ) -> Proposal:
     """The proposal with two more components, around a point and the mode above it, each with the
     curvature there."""
-    mode, _ = climb(model, variables, batch, point, STEPS)
+    mode, _ = climb(joint, point, STEPS)
     means = jnp.stack([point, mode])
-    factors = jax.lax.map(lambda at: curvature_root(model, variables, batch, at), means)
+    factors = jax.lax.map(lambda at: curvature_root(joint, at), means)
 
     def put(old: Array, new: Array) -> Array:
         # The prior has a share and no mean.
@@ -143,17 +132,15 @@ def _placed(
 
 def _draw_all(
     key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
+    joint: Joint,
     proposal: Proposal,
     components: Int[np.ndarray, " draw"] | Int[Array, " draw"],
 ) -> _Drawn:
     """A round's draws, all at once: rows are few."""
 
     def one(key: Key[Array, ""], component: Int[Array, ""]) -> tuple[Array, Array]:
-        factors = draw(key, model, variables, batch, proposal, component)
-        return factors, log_joint(model, variables, batch, factors)
+        factors = draw(key, joint, proposal, component)
+        return factors, joint.log_prob(factors)
 
     keys = jax.random.split(key, len(components))
     return _Drawn(*jax.vmap(one)(keys, jnp.asarray(components)))

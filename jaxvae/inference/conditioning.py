@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxvae.inference.importance import posterior_draws
+from jaxvae.inference.joint import Joint
 from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.models.model import Batch, Model, Variables
 
@@ -71,8 +72,8 @@ def draw_given(
     shape = (n_rows, len(given.returns))
     known = jnp.broadcast_to(given.returns[None, :], shape)
     seen = batch._replace(values=known, observed=jnp.ones(shape, known.dtype))
-    portfolios = _of_portfolios(model, batch, given.weights)
-    factors, log_weights = posterior_draws(key_factors, portfolios, variables, seen, n_samples)
+    joint = Joint(_of_portfolios(model, batch, given.weights), variables, seen)
+    factors, log_weights = posterior_draws(key_factors, joint, n_samples)
 
     def complete(
         draw: tuple[Key[Array, ""], Float[Array, "row factor"]],

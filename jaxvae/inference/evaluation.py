@@ -13,10 +13,11 @@ from jaxvae.inference.importance import (
     log_likelihood,
     second_estimate,
 )
+from jaxvae.inference.joint import Joint
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.model import Batch, Model, Variables, factors_used, inform, take_rows
+from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 from jaxvae.training.tiles import map_members
 
@@ -49,27 +50,26 @@ def evaluate(
 ) -> Evaluation:
     """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
     likelihood = log_likelihood(key, model, variables, batch, n_samples)
-    return _evaluation(model, variables, batch, likelihood)
+    return _evaluation(Joint(model, variables, batch), likelihood)
 
 
-def _evaluation(
-    model: Model, variables: Variables, batch: Batch, likelihood: LikelihoodEstimate
-) -> Evaluation:
-    batch = inform(model, variables, batch)
+def _evaluation(joint: Joint, likelihood: LikelihoodEstimate) -> Evaluation:
+    joint = joint.informed()
+    model, variables, batch = joint
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
-    observation, _ = model.decode(variables, factors, batch, False)
+    observation = joint.observation(factors)
     error = batch.observed * (batch.values - observation.mean) ** 2
     share = batch.weights / jnp.sum(batch.weights)
-    jacobian, _ = decoder_jacobians(model, variables, batch, factors)
+    jacobian, _ = decoder_jacobians(*joint, factors)
     return Evaluation(
         factors=factors,
         log_variance=jnp.log(posterior.variance),
-        kl=_divergence(model, variables, batch, posterior),
+        kl=_divergence(joint, posterior),
         squared_error=jnp.sum(error, axis=-1),
         likelihood=likelihood,
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
-        unit_loadings=decoded_unit_vectors(model, variables, batch),
+        unit_loadings=decoded_unit_vectors(*joint),
         noise_variance=share @ observation.variance,
     )
 
@@ -126,7 +126,7 @@ def _first_evaluation(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
 ) -> tuple[Evaluation, Modes | None]:
     likelihood, modes = first_estimate(key, model, variables, batch, n_samples)
-    return _evaluation(model, variables, batch, likelihood), modes
+    return _evaluation(Joint(model, variables, batch), likelihood), modes
 
 
 class _HardRow(NamedTuple):
@@ -174,15 +174,12 @@ def _draw_again(pair: _HardRow, key: Key[Array, ""], model: Model) -> Likelihood
     )
 
 
-def _divergence(
-    model: Model, variables: Variables, batch: Batch, posterior: Distribution
-) -> Float[Array, "row factor"]:
+def _divergence(joint: Joint, posterior: Distribution) -> Float[Array, "row factor"]:
     """KL(q ‖ p) of each row and factor, in nats."""
+    model, variables, batch = joint
     if model.objective is not None:
         return model.objective(variables, batch).kl
-    factors = posterior.mean
-    prior, used = model.prior(variables, factors, batch), factors_used(variables, factors)
-    return posterior.factor_kl(prior, used)
+    return posterior.factor_kl(joint.prior(posterior.mean), joint.used(posterior.mean))
 
 
 def posterior_means(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row factor"]:

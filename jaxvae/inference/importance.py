@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
-from jaxvae.inference.modes import Modes, log_joint, posterior_modes
+from jaxvae.inference.joint import Joint
+from jaxvae.inference.modes import Modes, posterior_modes
 from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
-from jaxvae.models.model import Batch, Model, Variables, inform, take_rows
+from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
 # The logarithm of a mean weight errs by about -½ its squared standard error, here -.03 nats: above
@@ -44,7 +45,7 @@ class Mean(NamedTuple):
     value: Float[Array, "row size"]
 
 
-Statistic = Callable[[Variables, Float[Array, "row factor"], Batch], Float[Array, "row size"]]
+Statistic = Callable[[Joint, Float[Array, "row factor"]], Float[Array, "row size"]]
 
 
 def log_likelihood(
@@ -71,7 +72,8 @@ def log_likelihood(
     """
     if model.log_likelihood is not None:
         return first_estimate(key, model, variables, batch, n_samples)[0]
-    return _posterior_mean(key, model, variables, batch, n_samples, _nothing).likelihood
+    joint = Joint(model, variables, batch)
+    return _posterior_mean(key, joint, n_samples, _nothing).likelihood
 
 
 def first_estimate(
@@ -90,7 +92,8 @@ def first_estimate(
             value, jnp.zeros_like(value), jnp.full_like(value, n_samples)
         ), None
     key_first, _ = jax.random.split(key)
-    found, modes = _first_mean(key_first, model, variables, batch, n_samples, _nothing)
+    joint = Joint(model, variables, batch)
+    found, modes = _first_mean(key_first, joint, n_samples, _nothing)
     return found.likelihood, modes
 
 
@@ -113,7 +116,8 @@ def second_estimate(
         modes: Of the row, from the first estimate.
     """
     _, key_again = jax.random.split(key)
-    return _drawn_again(key_again, model, variables, row, number, modes, _nothing).likelihood
+    joint = Joint(model, variables, row)
+    return _drawn_again(key_again, joint, number, modes, _nothing).likelihood
 
 
 def is_hard(
@@ -128,9 +132,8 @@ def is_hard(
     return estimate.effective_samples < EFFECTIVE_SHARE * n_samples
 
 
-def _nothing(
-    variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-) -> Float[Array, "row 0"]:
+def _nothing(joint: Joint, factors: Float[Array, "row factor"]) -> Float[Array, "row 0"]:
+    del joint
     return factors[:, :0]
 
 
@@ -147,30 +150,23 @@ def posterior_mean_of_returns(
     decoder whose cells are uncorrelated given z this is E[x | x_o] for the cells that are missing.
     """
 
-    def expected(
-        variables: Variables, factors: Float[Array, "row factor"], batch: Batch
-    ) -> Float[Array, "row asset"]:
-        return model.decode(variables, factors, batch, False)[0].mean
+    def expected(joint: Joint, factors: Float[Array, "row factor"]) -> Float[Array, "row asset"]:
+        return joint.observation(factors).mean
 
-    found = _posterior_mean(key, model, variables, batch, n_samples, expected)
+    joint = Joint(model, variables, batch)
+    found = _posterior_mean(key, joint, n_samples, expected)
     return found.value, found.likelihood.value
 
 
-def posterior_draws(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-) -> Draws:
+def posterior_draws(key: Key[Array, ""], joint: Joint, n_samples: int) -> Draws:
     """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
-    batch = inform(model, variables, batch)
-    proposal = propose(posterior_modes(model, variables, batch), n_samples)
+    joint = joint.informed()
+    proposal = propose(posterior_modes(*joint), n_samples)
 
     def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
-        factors = draw(one[0], model, variables, batch, proposal, one[1])
-        joint = log_joint(model, variables, batch, factors)
-        return Draws(factors, joint - log_mixture(model, variables, batch, proposal, factors))
+        factors = draw(one[0], joint, proposal, one[1])
+        height = joint.log_prob(factors)
+        return Draws(factors, height - log_mixture(joint, proposal, factors))
 
     keys, components = jax.random.split(key, n_samples), jnp.asarray(strata(n_samples))
     draws: Draws = jax.lax.map(weighted, (keys, components))
@@ -178,27 +174,23 @@ def posterior_draws(
 
 
 def _posterior_mean(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-    statistic: Statistic,
+    key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
 ) -> Mean:
     """Means of a statistic under each row's posterior; hard rows are drawn again, one by one.
 
     Where every row is easy, and where rows depend on each other, there is no second pass.
     """
     key_first, key_again = jax.random.split(key)
-    found, modes = _first_mean(key_first, model, variables, batch, n_samples, statistic)
-    if model.facts.ordered:
+    found, modes = _first_mean(key_first, joint, n_samples, statistic)
+    if joint.model.facts.ordered:
         return found
 
     def again(carry: tuple[Bool[Array, " row"], Mean]) -> tuple[Array, Mean]:
         left, found = carry
         row = jnp.argmax(left)
-        one, its_modes = take_rows(batch, row[None]), Modes(*(part[row[None]] for part in modes))
-        drawn = _drawn_again(key_again, model, variables, one, row, its_modes, statistic)
+        alone = joint._replace(batch=take_rows(joint.batch, row[None]))
+        its_modes = Modes(*(part[row[None]] for part in modes))
+        drawn = _drawn_again(key_again, alone, row, its_modes, statistic)
         put = jax.tree.map(lambda old, new: old.at[row].set(new[0]), found, drawn)
         return left.at[row].set(False), put
 
@@ -207,26 +199,21 @@ def _posterior_mean(
 
 
 def _first_mean(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-    statistic: Statistic,
+    key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
 ) -> tuple[Mean, Modes]:
     """Means from draws around each row's modes, and these modes with the row axis first; blocks of
     rows one after another where rows do not depend on each other."""
 
     def draw_rows(key: Key[Array, ""], batch: Batch) -> tuple[Mean, Modes]:
-        batch = inform(model, variables, batch)
-        modes = posterior_modes(model, variables, batch)
+        informed = joint._replace(batch=batch).informed()
+        modes = posterior_modes(*informed)
         proposal, components = propose(modes, n_samples), strata(n_samples)
-        found = _weigh(key, model, variables, batch, proposal, components, 1, statistic)
+        found = _weigh(key, informed, proposal, components, 1, statistic)
         return found, _swapped(modes)
 
-    found: tuple[Mean, Modes] = (
-        draw_rows(key, batch) if model.facts.ordered else _by_blocks(draw_rows, key, batch)
-    )
+    if joint.model.facts.ordered:
+        return draw_rows(key, joint.batch)
+    found: tuple[Mean, Modes] = _by_blocks(draw_rows, key, joint.batch)
     return found
 
 
@@ -256,9 +243,7 @@ def _by_blocks(
 
 def _drawn_again(
     key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    row: Batch,
+    joint: Joint,
     number: Int[Array, ""] | int,
     modes: Modes,
     statistic: Statistic,
@@ -266,10 +251,9 @@ def _drawn_again(
     """The mean of one row from a mixture that is adapted to it; its draws do not depend on which
     others are hard. modes: of the row, with the row axis first."""
     key_adapt, key_draw = jax.random.split(jax.random.fold_in(key, number))
-    row = inform(model, variables, row)
-    begun = propose(_swapped(modes), PER_ROUND)
-    better = adapted(key_adapt, model, variables, row, begun)
-    return _weigh(key_draw, model, variables, row, better, adapted_strata(), PER_ROUND, statistic)
+    joint = joint.informed()
+    better = adapted(key_adapt, joint, propose(_swapped(modes), PER_ROUND))
+    return _weigh(key_draw, joint, better, adapted_strata(), PER_ROUND, statistic)
 
 
 class _Sums(NamedTuple):
@@ -283,9 +267,7 @@ class _Sums(NamedTuple):
 
 def _weigh(
     key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
+    joint: Joint,
     proposal: Proposal,
     components: Int[np.ndarray, " draw"],
     block: int,
@@ -295,10 +277,9 @@ def _weigh(
     says; memory does not grow with their number."""
 
     def weighted(key: Key[Array, ""], component: Int[Array, ""]) -> tuple[Array, Array]:
-        factors = draw(key, model, variables, batch, proposal, component)
-        joint = log_joint(model, variables, batch, factors)
-        log_weight = joint - log_mixture(model, variables, batch, proposal, factors)
-        return log_weight, statistic(variables, factors, batch)
+        factors = draw(key, joint, proposal, component)
+        log_weight = joint.log_prob(factors) - log_mixture(joint, proposal, factors)
+        return log_weight, statistic(joint, factors)
 
     def alone(keys: Array, components: Array) -> tuple[Array, Array]:
         # Not by `vmap`, under which both branches of `draw` would run for every draw.
@@ -318,12 +299,12 @@ def _weigh(
             old[:, None] * sums.products + jnp.einsum("dr,dra->ra", weights, values),
         ), None
 
-    n_draws, n_rows = len(components), len(batch.values)
+    n_draws, values = len(components), joint.batch.values
     keys = jax.random.split(key, n_draws).reshape(-1, block)
     draws = keys, jnp.asarray(components).reshape(-1, block)
     shape = jax.eval_shape(lambda: weighted(keys[0, 0], draws[1][0, 0])[1]).shape
-    zeros = jnp.zeros(n_rows, batch.values.dtype)
-    start = _Sums(zeros - jnp.inf, zeros, zeros, jnp.zeros(shape, batch.values.dtype))
+    zeros = jnp.zeros(len(values), values.dtype)
+    start = _Sums(zeros - jnp.inf, zeros, zeros, jnp.zeros(shape, values.dtype))
     sums, _ = jax.lax.scan(add, start, draws)
     effective = sums.total**2 / sums.squares
     spread = jnp.maximum(n_draws / effective - 1.0, 0.0)

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxvae.inference.joint import Joint
 from jaxvae.inference.modes import Modes
 from jaxvae.models.cholesky import inverse_lower
 from jaxvae.models.distributions import LOG_2PI
-from jaxvae.models.model import Batch, Model, Variables, factors_used
 
 # Of the draws, .15 from the prior, .3 from N(mode, C) of either mode, .125 from N(mode, 4C).
 STRATA = (0.15, 0.3, 0.3, 0.125, 0.125)
@@ -61,17 +61,12 @@ def log_shares(
 
 
 def draw(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    proposal: Proposal,
-    component: Int[Array, ""],
+    key: Key[Array, ""], joint: Joint, proposal: Proposal, component: Int[Array, ""]
 ) -> Float[Array, "row factor"]:
     """A draw of each row from one component; 0 for a factor that is not in use."""
 
     def from_the_prior() -> Float[Array, "row factor"]:
-        return model.prior(variables, proposal.mean[0], batch).sample(key)
+        return joint.prior(proposal.mean[0]).sample(key)
 
     def from_a_normal() -> Float[Array, "row factor"]:
         place = jnp.maximum(component - 1, 0)
@@ -80,25 +75,21 @@ def draw(
         return proposal.mean[place] + jnp.einsum("rji,rj->ri", proposal.root[place], noise)
 
     factors = jax.lax.cond(component == 0, from_the_prior, from_a_normal)
-    return factors * factors_used(variables, factors)
+    return factors * joint.used(factors)
 
 
 def log_mixture(
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    proposal: Proposal,
-    factors: Float[Array, "row factor"],
+    joint: Joint, proposal: Proposal, factors: Float[Array, "row factor"]
 ) -> Float[Array, " row"]:
     """log density of the whole mixture over the factors in use: a draw is weighed against it
     whichever component it came from (Veach & Guibas 1995)."""
-    used = factors_used(variables, factors)
+    used = joint.used(factors)
     residual = used[None] * (factors[None] - proposal.mean)
     offset = jnp.sum(proposal.cholesky * residual[..., None], axis=-2)
     diagonal = jnp.diagonal(proposal.cholesky, axis1=-2, axis2=-1)
     # A factor that is not in use has a precision of its own, and no part in the density.
     terms = used[None] * (jnp.log(diagonal) - 0.5 * LOG_2PI)
     normal = jnp.sum(terms - 0.5 * offset * offset, axis=-1)
-    log_prior = model.prior(variables, factors, batch).log_prob(factors, used)
+    log_prior = joint.prior(factors).log_prob(factors, used)
     parts = jnp.concatenate([log_prior[None], normal])
     return jax.nn.logsumexp(parts + proposal.log_share[:, None], axis=0)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 from scipy.special import logsumexp
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from jaxvae.analysis.resampling import normalised_weights, systematic_resample
 from jaxvae.errors import (
@@ -27,7 +27,7 @@ from jaxvae.errors import (
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
-from jaxvae.integrations.sklearn import FEWEST_ROWS, VAEFactors, seed_of
+from jaxvae.integrations.sklearn import VAEFactors, checked, seed_of
 from jaxvae.models.model import make_batch
 from jaxvae.study.config import AUTO
 from jaxvae.study.presets import model_name
@@ -50,7 +50,38 @@ TAIL = 4  # degrees of freedom of the t that these values come from: its tails o
 FEWEST_EFFECTIVE = 4
 
 
-class VAECovariance(BaseCovariance):  # type: ignore[misc]
+class _Mixture:
+    """Settings of an equal mixture of VAEs, and that cells may be missing."""
+
+    # Types are checked by `fit`, as scikit-learn wants it.
+    def __init__(
+        self,
+        n_components: Any = AUTO,
+        *,
+        beta: Any = 1.0,
+        seeds: Any = 1,
+        preset: Any = None,
+        model: Any = AUTO,
+        epochs: Any = None,
+        n_samples: Any = 128,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.beta = beta
+        self.seeds = seeds
+        self.preset = preset
+        self.model = model
+        self.epochs = epochs
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
     """The covariance of returns under a VAE, or under an equal mixture of several.
 
     For a mixture, the mean of the members' covariances plus the covariance of their means. Mixing
@@ -89,15 +120,19 @@ class VAECovariance(BaseCovariance):  # type: ignore[misc]
         higham: Any = False,
         higham_max_iteration: Any = 100,
     ) -> None:
-        super().__init__(nearest=nearest, higham=higham, higham_max_iteration=higham_max_iteration)
-        self.n_components = n_components
-        self.beta = beta
-        self.seeds = seeds
-        self.preset = preset
-        self.model = model
-        self.epochs = epochs
-        self.n_samples = n_samples
-        self.random_state = random_state
+        super().__init__(
+            n_components,
+            beta=beta,
+            seeds=seeds,
+            preset=preset,
+            model=model,
+            epochs=epochs,
+            n_samples=n_samples,
+            random_state=random_state,
+        )
+        BaseCovariance.__init__(
+            self, nearest=nearest, higham=higham, higham_max_iteration=higham_max_iteration
+        )
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> "VAECovariance":
         """Train on returns.
@@ -115,11 +150,8 @@ class VAECovariance(BaseCovariance):  # type: ignore[misc]
         self._set_covariance(covariance)
         return self
 
-    def __sklearn_tags__(self) -> Any:
-        return _with_gaps(super().__sklearn_tags__())
 
-
-class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
+class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
     """The distribution of returns under a VAE, or under an equal mixture of several, in the place
     of skfolio's `VineCopula`: `SyntheticData(distribution_estimator=VAEDistribution())`.
 
@@ -133,28 +165,6 @@ class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
         members_: The fitted `VAEFactors`.
         n_features_in_, feature_names_in_: Of X.
     """
-
-    # Types are checked by `fit`, as scikit-learn wants it.
-    def __init__(
-        self,
-        n_components: Any = AUTO,
-        *,
-        beta: Any = 1.0,
-        seeds: Any = 1,
-        preset: Any = None,
-        model: Any = AUTO,
-        epochs: Any = None,
-        n_samples: Any = 128,
-        random_state: Any = 0,
-    ) -> None:
-        super().__init__(random_state=random_state)
-        self.n_components = n_components
-        self.beta = beta
-        self.seeds = seeds
-        self.preset = preset
-        self.model = model
-        self.epochs = epochs
-        self.n_samples = n_samples
 
     @property
     def n_params(self) -> int:
@@ -198,7 +208,7 @@ class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
             X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
         """
         check_is_fitted(self)
-        X = _checked(self, X, reset=False)
+        X = checked(self, X).astype(np.float64)
         scores = [member.score_samples(X) for member in self.members_]
         mean: np.ndarray = logsumexp(scores, axis=0) - np.log(len(scores))
         return mean
@@ -272,9 +282,6 @@ class VAEDistribution(BaseMultivariateDist):  # type: ignore[misc]
         draws[:, box.columns] = values[row]
         return draws
 
-    def __sklearn_tags__(self) -> Any:
-        return _with_gaps(super().__sklearn_tags__())
-
 
 class Box(NamedTuple):
     """What is given of some assets: returns between two ends, or one where the two meet.
@@ -294,7 +301,7 @@ class Box(NamedTuple):
 
 def _fit_members(estimator: Any, X: Any) -> list[VAEFactors]:
     """Seeds × betas, each of the family and the number of factors of the first."""
-    X = _checked(estimator, X, reset=True)
+    X = checked(estimator, X, reset=True).astype(np.float64)
     betas = check_option("beta", estimator.beta, float | tuple[float, ...], least=0)
     betas = betas if isinstance(betas, tuple) else (betas,)
     if not betas:
@@ -309,18 +316,6 @@ def _fit_members(estimator: Any, X: Any) -> list[VAEFactors]:
         chosen = members[0].config_
         settings |= {"model": chosen.model, "n_components": chosen.n_factors}
     return members
-
-
-def _checked(estimator: Any, X: Any, reset: bool) -> np.ndarray:
-    least = {"ensure_min_samples": FEWEST_ROWS, "ensure_min_features": 2} if reset else {}
-    options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", **least}
-    checked: np.ndarray = validate_data(estimator, X, reset=reset, **options)
-    return checked
-
-
-def _with_gaps(tags: Any) -> Any:
-    tags.input_tags.allow_nan = True
-    return tags
 
 
 def _moments(

@@ -27,7 +27,6 @@ from jaxvae.study.config import AUTO, StudyConfig, preset_of
 from jaxvae.study.fit import for_cells
 from jaxvae.study.selection.candidates import TRAINED_SHARE
 from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, select
-from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
@@ -127,7 +126,7 @@ class VAEFactors(  # type: ignore[misc]
         Raises:
             ValueError: A column does not vary, the training diverges, or an argument is wrong.
         """
-        X = self._checked(X, ensure_min_samples=FEWEST_ROWS, ensure_min_features=2, reset=True)
+        X = checked(self, X, reset=True)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         X, weights = X[weights > 0].astype(np.float64), weights[weights > 0]
         if len(X) < FEWEST_ROWS:
@@ -157,7 +156,8 @@ class VAEFactors(  # type: ignore[misc]
         n_train = len(X) if preset.train.patience is None else n_first
         training = _padded_batch(values[:n_train], weights[:n_train], LEAST_SIZE)
         validation = _padded_batch(values[n_first:], weights[n_first:])
-        config = _with_batches_of(preset.train, len(training.values))
+        batch_size = min(preset.train.batch_size, len(training.values))
+        config = replace(preset.train, batch_size=batch_size)
         n_batches = jnp.int32(math.ceil(n_train / config.batch_size))
         data = Data(_unweighted(training), _unweighted(validation), n_batches)
         rate, epochs = preset.learning_rate, config.epochs
@@ -230,7 +230,7 @@ class VAEFactors(  # type: ignore[misc]
                 knows its posterior or was fitted to rows with missing cells.
         """
         check_is_fitted(self)
-        X = self._checked(X)
+        X = checked(self, X)
         if np.isnan(X).any() and not (self._sees_gaps or self.model_.posterior is not None):
             raise DataError("X has missing cells (NaN), and what it was fitted to had none")
         means = self._ask_rows(_posterior_means, {"batch": self._batch(X)})
@@ -262,7 +262,7 @@ class VAEFactors(  # type: ignore[misc]
             X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
         """
         check_is_fitted(self)
-        X = self._checked(X).astype(np.float64)
+        X = checked(self, X).astype(np.float64)
         batch, seen = self._batch(X), np.isfinite(X)
         stream, n_samples = Stream.EVALUATION, self.n_samples
         found, modes = self._ask_rows(first_estimate, {"batch": batch}, stream, n_samples=n_samples)
@@ -322,11 +322,6 @@ class VAEFactors(  # type: ignore[misc]
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _checked(self, X: Any, reset: bool = False, **least: int) -> np.ndarray:
-        options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", **least}
-        checked: np.ndarray = validate_data(self, X, reset=reset, **options)
-        return checked
-
     def _batch(self, X: np.ndarray) -> Batch:
         return make_batch(self.scaler_.standardise(X.astype(np.float64)))
 
@@ -339,6 +334,17 @@ class VAEFactors(  # type: ignore[misc]
     ) -> Any:
         shared = {} if stream is None else {"key": stream.key(self._seed)}
         return ask_rows(function, self.variables_, rows, shared, model=self.model_, **static)
+
+
+def checked(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray:
+    """X as an array of floats, in which cells may be missing; `reset` for what is to be fitted to.
+
+    Raises ValueError where it is none, or differs from what was fitted to.
+    """
+    least = {"ensure_min_samples": FEWEST_ROWS, "ensure_min_features": 2} if reset else {}
+    options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", **least}
+    found: np.ndarray = validate_data(estimator, X, reset=reset, **options)
+    return found
 
 
 def _posterior_means(
@@ -405,11 +411,6 @@ def _padded_batch(values: np.ndarray, weights: np.ndarray, least: int = 0) -> Ba
 
 def _unweighted(batch: Batch) -> Batch:
     return batch._replace(weights=jnp.ones_like(batch.weights))
-
-
-def _with_batches_of(config: TrainConfig, n_rows: int) -> TrainConfig:
-    """The training with batches of no more rows than there are."""
-    return replace(config, batch_size=min(config.batch_size, n_rows))
 
 
 def seed_of(random_state: Any) -> int:

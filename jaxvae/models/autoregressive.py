@@ -11,18 +11,16 @@ turned into each other, as those of a static linear model can (Belouchrani et al
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from flax import linen as nn
+from jaxtyping import Array, Float
 
 from jaxvae.errors import check_options, option
 from jaxvae.models import kalman
 from jaxvae.models.cholesky import inverse
 from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
 from jaxvae.models.kalman import Chain
-from jaxvae.models.layers import draw_uniform
 from jaxvae.models.model import (
     Batch,
     Facts,
@@ -30,12 +28,12 @@ from jaxvae.models.model import (
     Model,
     Noise,
     Objective,
+    Parameters,
     Variables,
     factors_used,
-    in_use,
     standard_normal_prior,
 )
-from jaxvae.models.static import NOISES, AdditiveDecoder, Encoder, apply_module
+from jaxvae.models.static import NOISES, AdditiveDecoder, Encoder, assemble
 
 ENCODERS = ("smoother", "filter", "perceptron")
 WIDTHS = (64, 32)
@@ -78,53 +76,47 @@ class AutoregressiveConfig(Family):
 def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
     """Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not
     look at theirs: what is said of the dates in use does not look at later ones that are not."""
-    encoder = Encoder(config.n_factors, WIDTHS, normalisation="none", skip=True, masked=False)
-    decoder = AdditiveDecoder(n_assets, "gaussian", config.noise, config.noise_variance)
     amortised = config.encoder == "perceptron"
-
-    def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        return _start(key, batch, config.n_factors, decoder, encoder if amortised else None)
+    perceptron = Encoder(config.n_factors, WIDTHS, normalisation="none", skip=True, masked=False)
+    decoder = AdditiveDecoder(n_assets, "gaussian", config.noise, config.noise_variance)
+    assembled = assemble(
+        perceptron if amortised else Temperature(config.n_factors),
+        decoder,
+        functools.partial(_first_prior, config.n_factors),
+        lambda variables, factors: factors @ rotation(variables).T,
+    )
 
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Distribution, Variables]:
-        if not amortised:
-            parameters = linear_gaussian(model, variables)
-            temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
-            tempered = parameters._replace(noise=temperature * parameters.noise)
-            return _kalman_posterior(config.encoder, tempered, batch), variables
-        posterior, variables = apply_module(
-            encoder, "encoder", variables, batch.values, batch, training=training
-        )
-        return in_use(variables, posterior), variables
+        parameters = linear_gaussian(model, variables)
+        temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
+        tempered = parameters._replace(noise=temperature * parameters.noise)
+        return _kalman_posterior(config.encoder, tempered, batch), variables
 
-    def decode(
-        variables: Variables,
-        factors: Float[Array, "row factor"],
-        batch: Batch,
-        training: bool = False,
-    ) -> tuple[Distribution, Variables]:
-        inputs = (factors * variables.factor_mask[None, :]) @ rotation(variables).T
-        n_used = jnp.sum(variables.factor_mask)
-        return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
-
-    facts = Facts(
-        linear=True,
-        ordered=True,
-        sees_gaps=not amortised,
-        noise=Noise(config.noise, config.noise_variance),
-    )
-    model = Model(
-        config.n_factors,
-        initialise,
-        encode,
-        decode,
-        prior_given_next,
-        facts,
+    model = assembled._replace(
+        encode=assembled.encode if amortised else encode,
+        prior=prior_given_next,
+        facts=Facts(
+            linear=True,
+            ordered=True,
+            sees_gaps=not amortised,
+            noise=Noise(config.noise, config.noise_variance),
+        ),
         marginal=standard_normal_prior,
         persistence=persistence,
     )
     return _with_kalman_answers(model)
+
+
+class Temperature(nn.Module):
+    """What stands for the encoder where the Kalman recursion knows the posterior: ln τ."""
+
+    n_factors: int
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Array:
+        return jnp.asarray(self.param("log_temperature", nn.initializers.zeros, ()))
 
 
 def _with_kalman_answers(model: Model) -> Model:
@@ -164,27 +156,11 @@ def _with_kalman_answers(model: Model) -> Model:
     )
 
 
-def _start(
-    key: Key[Array, ""],
-    batch: Batch,
-    n_factors: int,
-    decoder: AdditiveDecoder,
-    encoder: Encoder | None,
-) -> Variables:
-    """Every factor in use, at the same φ; an encoder that is not amortised has a temperature."""
-    dtype = batch.values.dtype
-    mask = jnp.ones(n_factors, dtype)
-    factors = jnp.zeros((batch.values.shape[0], n_factors), dtype)
-    second = decoder.init(key, factors, batch, True, jnp.sum(mask))["params"]
-    first: Any = {"log_temperature": jnp.zeros((), dtype)}
-    if encoder is not None:
-        first = encoder.init(key, batch.values, batch, True)["params"]
-    start = jnp.arctanh(jnp.full_like(mask, FIRST_PERSISTENCE / LARGEST_PERSISTENCE))
-    parameters = draw_uniform(key, {"encoder": first, "decoder": second})
-    square = jnp.zeros((n_factors, n_factors), dtype)
-    parameters = {**parameters, "prior": {"persistence": start, "rotation": square}}
-    variables = Variables(parameters, {"encoder": {}, "decoder": {}}, mask)
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
+def _first_prior(n_factors: int) -> Parameters:
+    """Every factor at the same φ, and loadings that nothing turns."""
+    first = jnp.full(n_factors, FIRST_PERSISTENCE / LARGEST_PERSISTENCE, jnp.float32)
+    square = jnp.zeros((n_factors, n_factors), jnp.float32)
+    return {"persistence": jnp.arctanh(first), "rotation": square}
 
 
 def _objective(

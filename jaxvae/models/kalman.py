@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.models.cholesky import cholesky
-from jaxvae.models.distributions import LOG_2PI, Distribution, Gaussian
+from jaxvae.models.distributions import LOG_2PI, Distribution
 from jaxvae.models.linear_gaussian import condition, information
 
 
@@ -122,7 +122,7 @@ def smoother(
     1; by default all are 1. The last row has none after it.
     """
     m, L = filtered.filtered_means, filtered.filtered_roots
-    phi = _persistence_by_row(parameters, m, linked)
+    phi = persistence_by_row(parameters, m, linked)
     variance = 1.0 - phi * phi
     # The next row's factors observe these ones, by φ with noise 1 - φ².
     of_next = (phi * phi / variance)[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
@@ -137,21 +137,6 @@ def filter_posterior(filtered: Filtered) -> Chain:
     L = filtered.filtered_roots
     P = jnp.einsum("rik,rjk->rij", L, L)
     return Chain(filtered.filtered_means, jnp.zeros_like(P), cholesky(P))
-
-
-def mean_field(
-    parameters: LinearGaussian,
-    smoothed: Chain,
-    observed: Float[Array, "row asset"],
-    linked: Float[Array, " row"] | None = None,
-) -> Gaussian:
-    """The best posterior with all factors of all rows independent: the smoothed means, and for each
-    variance the inverse of the joint precision's diagonal (Bishop 2006, 10.1.2)."""
-    phi = _persistence_by_row(parameters, smoothed.mean, linked)
-    strength = phi * phi / (1.0 - phi * phi)
-    earlier = jnp.concatenate([jnp.zeros_like(strength[:1]), strength[:-1]])
-    own = (observed / parameters.noise[None, :]) @ parameters.loadings**2
-    return Gaussian(smoothed.mean, -jnp.log(own + 1.0 + strength + earlier))
 
 
 def independent_rows(posterior: Distribution) -> Chain:
@@ -171,25 +156,6 @@ def covariances(chain: Chain) -> Float[Array, "row size size"]:
 
     start = jnp.zeros_like(chain.root[0])
     return jax.lax.scan(back, start, (chain.gain, chain.root), reverse=True)[1]
-
-
-def expected_elbo(
-    parameters: LinearGaussian,
-    values: Float[Array, "row asset"],
-    observed: Float[Array, "row asset"],
-    posterior: Chain,
-    linked: Float[Array, " row"] | None = None,
-) -> Float[Array, " row"]:
-    """E_q ln p(x_t | z_t) - KL of each row, the expectation in closed form, in nats.
-
-    Summed over rows it never lies above the filter's log-likelihood, and reaches it where the
-    posterior is the smoother's. Row by row the two are not comparable: the filter's is given the
-    rows before, the divergence given the row after.
-    """
-    spread = covariances(posterior)
-    fit = expected_log_density(parameters, values, observed, posterior.mean, spread)
-    kl = expected_divergence(parameters, posterior, spread, linked)
-    return fit - jnp.sum(kl, axis=-1)
 
 
 def expected_log_density(
@@ -224,7 +190,7 @@ def expected_divergence(
 
     covariance: of each row by itself, `covariances(posterior)`. linked: as in `smoother`.
     """
-    phi = _persistence_by_row(parameters, posterior.mean, linked)
+    phi = persistence_by_row(parameters, posterior.mean, linked)
     variance = 1.0 - phi * phi
     gap = posterior.mean - phi * next_row(posterior.mean)
     tilt = posterior.gain - phi[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
@@ -256,7 +222,7 @@ def _log_noise(
     return observed @ (LOG_2PI + jnp.log(parameters.noise))
 
 
-def _persistence_by_row(
+def persistence_by_row(
     parameters: LinearGaussian,
     rows: Float[Array, "row factor"],
     linked: Float[Array, " row"] | None,

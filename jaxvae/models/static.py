@@ -195,6 +195,8 @@ class Decoder(nn.Module):
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
     conditioned: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
+
+    Each kind of decoder adds `location`, which gives g(z).
     """
 
     n_assets: int
@@ -213,10 +215,6 @@ class Decoder(nn.Module):
     ) -> Distribution:
         observe = LIKELIHOODS[self.likelihood].observe
         return observe(self, factors, batch, training, n_used)
-
-    def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
-        """g(z)."""
-        raise NotImplementedError
 
     def log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
         """ln Ψ: one row for all where no covariate moves it, one column where assets share it."""
@@ -294,11 +292,15 @@ def _static_vae(config: PerceptronConfig, n_assets: int) -> Model:
 
 
 def assemble(
-    encoder: Encoder, decoder: Decoder, first_prior: Callable[[], Any] | None = None
+    encoder: Any,
+    decoder: Decoder,
+    first_prior: Callable[[], Any] | None = None,
+    turn: Callable[[Variables, Array], Array] = lambda variables, factors: factors,
 ) -> Model:
     """A model of an encoder and a decoder, with the prior N(0, I).
 
     first_prior: gives the parameters that a prior starts with, where it has any.
+    turn: what the decoder sees of the factors in use.
     """
     n_factors = encoder.n_factors
 
@@ -333,7 +335,7 @@ def assemble(
         training: bool = False,
     ) -> tuple[Distribution, Variables]:
         mask = variables.factor_mask
-        inputs, n_used = factors * mask[None, :], jnp.sum(mask)
+        inputs, n_used = turn(variables, factors * mask[None, :]), jnp.sum(mask)
         return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
 
     return Model(n_factors, initialise, encode, decode, standard_normal_prior)

@@ -121,12 +121,11 @@ def candidate_table(study: StudyResults) -> Grid | None:
     return Grid(["Family", "Factors", "Validation log-likelihood", "Difference to the best"], rows)
 
 
-def candidates_figure(study: StudyResults) -> Figure | None:
+def candidates_figure(study: StudyResults) -> Figure:
     """Differences to the best with their standard errors: of families, and of numbers of
     factors."""
     choice = choice_of(study)
-    if choice is None:
-        return None
+    assert choice is not None
     figure, (left, right) = draw.small_multiples(2, 2, 2.9)
     names = [f"{row.family}, {row.factors}" for row in choice.families]
     _points(left, range(len(names)), choice.families, choice.won)

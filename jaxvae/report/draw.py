@@ -152,10 +152,10 @@ def add_colour_bar(shown: Any, axes: Any, words: str) -> None:
     bar.set_label(words, fontsize=SMALL + 0.5, color=MUTED)
 
 
-def frame(axes: Axes, column: int, row: int, width: int = 1) -> None:
-    """A frame around cells of a heat map, from one cell on."""
-    corner, size = (column - 0.47, row - 0.46), (width - 0.06, 0.92)
-    axes.add_patch(Rectangle(corner, *size, fill=False, ec=DATA, lw=1.9))
+def frame(axes: Axes, column: int, row: int) -> None:
+    """A frame around a cell of a heat map."""
+    corner = (column - 0.47, row - 0.46)
+    axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, ec=DATA, lw=1.9))
 
 
 def runs_of(labels: Any) -> list[tuple[int, int]]:

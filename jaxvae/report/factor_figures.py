@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxvae.report import draw
-from jaxvae.report.results import Drawing, StudyResults
+from jaxvae.report.results import StudyResults
 from jaxvae.report.text import (
     as_label,
     beta_label,
@@ -25,23 +25,6 @@ MOST_NAMED_ASSETS = 40
 MOST_NAMED_MEMBERS = 48
 MOST_SERIES = 10  # whose series are drawn
 ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
-
-
-def draw_factors(study: StudyResults) -> dict[str, Figure]:
-    """The figures of `factor_drawings`, drawn."""
-    return {name: drawing(study) for name, drawing in factor_drawings(study).items()}
-
-
-def factor_drawings(study: StudyResults) -> dict[str, Drawing]:
-    """What draws the figures that the study has the tables and arrays for, by their names."""
-    several, known = int(study.members.ok.sum()) > 1, "correlation" in study.arrays
-    drawn = {
-        "agreement": agreement_figure if several else None,
-        "matched_factors": match_figure if known else None,
-        "factor_series": series_figure,
-        "loadings": loading_figure,
-    }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _labels(study: StudyResults) -> list[str]:

@@ -1,6 +1,7 @@
 """What a report is drawn from: tables and arrays, whoever holds them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,47 +9,57 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 
-@runtime_checkable
-class StudyResults(Protocol):
-    """Tables, arrays and settings of a study, in the columns of the files of the same names."""
+@dataclass(frozen=True, repr=False, kw_only=True)
+class StudyResults:
+    """What a study's report is drawn from; tables in the columns of the files of the same names.
 
-    @property
-    def config(self) -> dict[str, Any]: ...
-    @property
-    def members(self) -> pd.DataFrame: ...
-    @property
-    def metrics(self) -> pd.DataFrame: ...
-    @property
-    def history(self) -> pd.DataFrame: ...
-    @property
-    def comparisons(self) -> pd.DataFrame: ...
-    @property
-    def factors(self) -> pd.DataFrame: ...
-    @property
-    def loadings(self) -> pd.DataFrame: ...
-    @property
-    def arrays(self) -> Mapping[str, np.ndarray]: ...
-    @property
-    def n_factors(self) -> pd.DataFrame: ...
-    @property
-    def spectrum(self) -> pd.DataFrame | None: ...
-    @property
-    def candidates(self) -> pd.DataFrame | None: ...
-    @property
-    def assets(self) -> pd.DataFrame: ...
-    @property
-    def pairs(self) -> pd.DataFrame: ...
-    @property
-    def portfolios(self) -> pd.DataFrame: ...
-    @property
-    def exposures(self) -> pd.DataFrame | None: ...
-    @property
-    def risk(self) -> pd.DataFrame: ...
-    @property
-    def rankings(self) -> pd.DataFrame: ...
+    config: what `config.json` holds.
+    members: a row a member: member, seed, beta, ok, best_epoch, then its scores.
+    metrics: tidy: model, member, factors, split, metric, value.
+    history: member, epoch, total, reconstruction, kl, validation.
+    comparisons: paired differences in test log-likelihood with their intervals.
+    factors: dates × consensus factors. loadings: assets × consensus factors.
+    assets, pairs, exposures, portfolios, risk: what is true of each asset, of pairs of them, of
+        sectors (None where they are not known), the portfolios that stand for factors, and the
+        portfolio of equal weights on the test dates.
+    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
+    rankings: ways to rank members without the truth.
+    arrays: what plots draw, by name.
+    candidates: models and numbers of factors that the study chose from; None where both were given.
+    spectrum: which factors each β loses, in theory and among members; None where β KL is not the
+        objective, which the theory is of.
+    """
+
+    config: dict[str, Any]
+    members: pd.DataFrame
+    metrics: pd.DataFrame
+    history: pd.DataFrame
+    comparisons: pd.DataFrame
+    factors: pd.DataFrame
+    loadings: pd.DataFrame
+    assets: pd.DataFrame
+    pairs: pd.DataFrame
+    portfolios: pd.DataFrame
+    risk: pd.DataFrame
+    n_factors: pd.DataFrame
+    rankings: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+    spectrum: pd.DataFrame | None = None
+    candidates: pd.DataFrame | None = None
+    exposures: pd.DataFrame | None = None
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
-        """One value of the metrics table; NaN where there is none."""
+        """One value of the metrics table; NaN where there is none.
+
+        Args:
+            model, metric, split: As in the table.
+            member: Of the grid, where the model is "vae".
+        """
+        table = self.metrics
+        rows = table[(table.model == model) & (table.metric == metric) & (table.split == split)]
+        if member is not None:
+            rows = rows[rows.member == member]
+        return float(rows.value.iloc[0]) if len(rows) else float("nan")
 
 
 Drawing = Callable[[StudyResults], Figure]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from jaxvae.report import draw
-from jaxvae.report.results import Drawing, StudyResults
+from jaxvae.report.results import StudyResults
 from jaxvae.report.tables import classical
 from jaxvae.report.text import as_label, beta_label, counted, interval, number, percent, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, compare_models
@@ -36,24 +36,6 @@ LOSSES = {
     "validation": "Validation loss",
 }
 MOST_OF_IT = 0.9  # the line in the notebook's scree plot
-
-
-def draw_scores(study: StudyResults) -> dict[str, Figure]:
-    """The figures of `score_drawings`, drawn."""
-    return {name: drawing(study) for name, drawing in score_drawings(study).items()}
-
-
-def score_drawings(study: StudyResults) -> dict[str, Drawing]:
-    """What draws the figures that the study has the tables and arrays for, by their names."""
-    drawn = {
-        "n_factors": number_figure,
-        "comparison": comparison_figure if compare_models(study).leads else None,
-        "score_over_beta": beta_figure,
-        "training_curves": training_figure,
-        "reconstruction": reconstruction_figure,
-        "generated": generated_figure,
-    }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def comparison_figure(study: StudyResults) -> Figure:

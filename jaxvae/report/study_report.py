@@ -9,14 +9,13 @@ from jaxvae.report.answers import answers
 from jaxvae.report.candidates import (
     CANDIDATES_NOTE,
     candidate_table,
-    candidates_figure,
     choice_words,
 )
 from jaxvae.report.content import Document, Grid, Heading, Opening, Part, Plot, Prose, render
-from jaxvae.report.factor_figures import draw_factors
+from jaxvae.report.figures import drawings
 from jaxvae.report.fonts import undrawable
 from jaxvae.report.results import StudyResults
-from jaxvae.report.score_figures import draw_scores, scree_words
+from jaxvae.report.score_figures import scree_words
 from jaxvae.report.text import beta_label, counted, number, percent
 
 
@@ -47,9 +46,7 @@ def study_opening(study: StudyResults) -> Opening:
 
 def study_document(study: StudyResults, linked: bool = True) -> Document:
     """The whole report; what the study has not is left out, with its heading."""
-    chosen = candidates_figure(study)
-    figures = draw_scores(study) | draw_factors(study) | {"risk": holdings.risk_figure(study)}
-    figures |= {"candidates": chosen} if chosen else {}
+    figures = {name: drawing(study) for name, drawing in drawings(study).items()}
     captions = {**words.CAPTIONS}
     captions["risk"] += words.AHEAD if "fan" in study.arrays else ""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.analysis.baselines import BASELINES
+from jaxvae.errors import counted as counted
 from jaxvae.report.fonts import drawable
 from jaxvae.report.results import StudyResults
 
@@ -29,11 +30,6 @@ def number(value: Number, digits: int = 2, sign: bool = False) -> str:
 def interval(low: Number, high: Number, digits: int = 2) -> str:
     """An interval in brackets; an en dash where there is none."""
     return f"[{number(low, digits)}, {number(high, digits)}]" if np.isfinite(low) else NONE
-
-
-def counted(how_many: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not 1."""
-    return f"{how_many:,} {noun}" + ("" if how_many == 1 else "s")
 
 
 def percent(share: Number, digits: int = 0) -> str:

@@ -109,7 +109,7 @@ FILES_NOTE = (
 FILES = {
     "factors.csv": ("a date", "standard deviations of the dates before the test part"),
     "loadings.csv": ("an asset", "returns per standard deviation of a factor"),
-    "portfolios.csv": ("an asset", "share of what is held, long and short together 1"),
+    "portfolios.csv": ("an asset", "shares of what is held, long and short together 1"),
     "assets.csv": ("an asset", "returns; shares of variance"),
     "exposures.csv": ("a sector", "returns per standard deviation of a factor"),
     "pairs.csv": ("a pair of assets", "correlations"),

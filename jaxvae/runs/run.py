@@ -8,7 +8,6 @@ folder that has it is a finished run's, and has neither of the two. What a run d
 it neither replaces nor removes.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -272,16 +271,10 @@ def _remove_own(folder: Path, results: dict[str, str]) -> None:
         with writing(path):
             if is_plain(partial_of(path)):
                 partial_of(path).unlink()
-            if is_plain(path) and _file_checksum(path) == written:
+            if is_plain(path) and checksum(path.read_bytes()) == written:
                 path.unlink()
     remove_empty(sorted({(folder / name).parent for name in results} - {folder}))
 
 
-def _file_checksum(path: Path) -> str:
-    """`documents.checksum` of a file of any size."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _hash(identity: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return checksum(json.dumps(identity, sort_keys=True).encode())

@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Choice, Prepared, Trained
+from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
+
+CONSENSUS = "consensus_"  # before the names of its fields, in those of arrays
 
 
 class Verdict(NamedTuple):
@@ -140,21 +142,22 @@ class Reported(NamedTuple):
     names: list[str]
 
 
-def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: int) -> Reported:
-    """Line up the factors of one member of `trained` with the consensus, on `fit`."""
-    fit, evaluation = prepared.split.fit, trained.evaluation
+def as_reported(found: TrainedStudy, aligned: Aligned) -> Reported:
+    """Line up the factors of the likeliest refit with the consensus, on `fit`."""
+    prepared, evaluation = found.prepared, found.refits.evaluation
+    fit, best = prepared.split.fit, found.best
     factors, loadings = (
-        np.asarray(part[index], np.float64) for part in (evaluation.factors, evaluation.loadings)
+        np.asarray(part[best], np.float64) for part in (evaluation.factors, evaluation.loadings)
     )
-    found = matching.match(factors[fit], aligned.factors[fit])
-    here = found.learned >= 0
-    rest = np.setdiff1d(np.arange(factors.shape[1]), found.learned)
+    matched = matching.match(factors[fit], aligned.factors[fit])
+    here = matched.learned >= 0
+    rest = np.setdiff1d(np.arange(factors.shape[1]), matched.learned)
     of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
     order, signs = consensus.convention(of_rest, prepared.scaler.scale)
     names = factor_names(len(here))
     return Reported(
-        np.concatenate([found.learned[here], rest[order]]),
-        np.concatenate([found.signs[here], signs]),
+        np.concatenate([matched.learned[here], rest[order]]),
+        np.concatenate([matched.signs[here], signs]),
         [*np.array(names)[here].tolist(), *(f"other {k + 1}" for k in range(len(rest)))],
     )
 
@@ -162,21 +165,11 @@ def as_reported(prepared: Prepared, aligned: Aligned, trained: Trained, index: i
 def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
     """What figures draw of the consensus, and what makes it of new dates."""
     joint = aligned.map
-    return {
-        "stability": aligned.stability,
-        "agreement": aligned.agreement,
-        "consensus_members": np.flatnonzero(aligned.used),
-        "consensus_assignment": joint.alignment.assignment,
-        "consensus_signs": joint.alignment.signs,
-        "consensus_weights": joint.alignment.weights,
-        "consensus_location": joint.location,
-        "consensus_scale": joint.scale,
-        "consensus_spread": joint.spread,
-        "consensus_stability": joint.stability,
-        "consensus_medoid": np.array(joint.medoid),
-        "consensus_trim": np.array(joint.trim),
-        "consensus_presence": aligned.presence,
-    }
+    fields = {**joint.alignment._asdict(), **joint._asdict(), "presence": aligned.presence}
+    fields |= {"members": np.flatnonzero(aligned.used)}
+    del fields["alignment"]
+    saved = {f"{CONSENSUS}{name}": np.asarray(field) for name, field in fields.items()}
+    return {"stability": aligned.stability, "agreement": aligned.agreement, **saved}
 
 
 def describe_consensus(aligned: Aligned) -> dict[str, Any]:

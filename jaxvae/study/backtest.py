@@ -10,8 +10,7 @@ from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.inference.forecasts import generate_paths
 from jaxvae.inference.members import Fitted
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared
+from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
@@ -20,11 +19,11 @@ LARGEST = 10.0  # squared returns in standard units are cut at its square: one c
 
 
 def backtest(
-    prepared: Prepared, fitted: Fitted, comparisons: pd.DataFrame, config: StudyConfig
+    found: TrainedStudy, comparisons: pd.DataFrame
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Rows of the metrics table, and sentences for the report."""
-    key_paths = jax.random.split(Stream.BACKTEST.key(config.root_seed))[1]
-    clusters = clustering(key_paths, prepared, fitted)
+    key_paths = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))[1]
+    clusters = clustering(key_paths, found.prepared, found.fitted)
     rows = []
     for model, lags in clusters.items():
         named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}

@@ -15,7 +15,14 @@ from jaxvae.errors import (
     show_settings,
 )
 from jaxvae.models import describe_family
-from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset, model_name
+from jaxvae.study.presets import (
+    MODEL_OF,
+    MODELS,
+    PRESETS,
+    Preset,
+    make_preset,
+    model_name,
+)
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
 
@@ -155,18 +162,32 @@ def preset_of(config: StudyConfig) -> Preset:
             Option("preset", config.preset),
             f", which is {MODEL_OF[config.preset]}",
         )
-    return make_preset(
-        config.preset or config.model,
-        n_factors=None if isinstance(config.n_factors, str) else config.n_factors,
-        epochs=config.epochs,
-        warmup=config.warmup,
-        capacity=config.capacity,
-        free_bits=config.free_bits,
-        train=config.train,
-        learning_rate=config.learning_rate,
-        seeds=config.seeds,
-        betas=config.betas,
-    )
+    n_factors = None if isinstance(config.n_factors, str) else config.n_factors
+    name = config.preset or config.model
+    preset = make_preset(name, n_factors=n_factors, epochs=config.epochs, train=config.train)
+    train = _with_charges(preset.train, config.warmup, config.capacity, config.free_bits)
+    own = {name: getattr(config, name) for name in ("learning_rate", "seeds", "betas")}
+    asked = {name: value for name, value in own.items() if value is not None}
+    return preset._replace(train=train, **asked)
+
+
+def _with_charges(
+    train: TrainConfig, warmup: int | None, capacity: float | None, free_bits: float | None
+) -> TrainConfig:
+    """The training with its KL charged as asked for; a capacity rises over half of the epochs,
+    without warm-up unless that is asked for."""
+    if warmup is not None and warmup > train.epochs:
+        raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
+    if capacity is not None and free_bits is not None:
+        raise OptionError(
+            "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
+        )
+    if capacity is not None:
+        rise = train.epochs // 2
+        train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
+    if warmup is not None:
+        train = replace(train, warmup_epochs=warmup)
+    return train if free_bits is None else replace(train, free_bits=free_bits)
 
 
 def check_covariates(model: str | object) -> None:

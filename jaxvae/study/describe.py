@@ -6,12 +6,12 @@ import numpy as np
 
 from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
-from jaxvae.models import Model, describe_family
+from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import AUTO, StudyConfig, recorded
 from jaxvae.study.figure_data import shown_assets
-from jaxvae.study.fit import Choice, Prepared, Trained, distributions_of
+from jaxvae.study.fit import Prepared, TrainedStudy, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import PRESETS, model_name
 from jaxvae.study.selection.select import Selection
@@ -21,11 +21,10 @@ FEW_SEEDS = 2
 MAJORITY = 0.5
 
 
-def study_notes(
-    prepared: Prepared, config: StudyConfig, grid: Trained, aligned: Aligned
-) -> list[str]:
+def study_notes(found: TrainedStudy, aligned: Aligned) -> list[str]:
     """What the report must say of the run: multiplicity, short panels, diverged members, factors
     that were dropped, and each kept one that the members do not agree on."""
+    prepared, grid = found.prepared, found.grid
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
     best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
@@ -40,7 +39,7 @@ def study_notes(
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.verdict)
-    notes += _own_notes(prepared, config)
+    notes += _own_notes(prepared, found.config)
     notes += _charge_notes(prepared)
     notes += _context_notes(prepared)
     notes += [
@@ -137,25 +136,24 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
     return notes
 
 
-def describe_study(
-    prepared: Prepared, config: StudyConfig, grid: Trained, chosen: Choice, aligned: Aligned
-) -> dict[str, Any]:
+def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
-    panel, preset = prepared.panel, prepared.preset
-    reference = panel.reference
+    prepared, config, grid, _, chosen = found
+    panel, preset, model = prepared.panel, prepared.preset, prepared.model
+    reference, exact = panel.reference, model.log_likelihood is not None
     return {
         "name": panel.name,
         "preset": config.preset,
         "model": model_name(config.model),
         "seeds": list(range(prepared.preset.seeds)),
         "betas": list(prepared.preset.betas),
-        "n_factors": prepared.model.n_factors,
+        "n_factors": model.n_factors,
         "epochs": preset.train.epochs,
         "learning_rate": preset.learning_rate,
         "root_seed": config.root_seed,
         "likelihood_samples": config.likelihood_samples,
         "model_config": describe_family(preset.model),
-        "model_facts": describe_facts(prepared.model),
+        "model_facts": {**model.facts._asdict(), "exact_likelihood": exact},
         "train_config": preset.train.record(),
         "panel": _describe_panel(prepared),
         "chosen": {
@@ -163,6 +161,7 @@ def describe_study(
             "seed": int(grid.ensemble.members.seed[chosen.member]),
             "beta": float(prepared.preset.betas[chosen.beta]),
             "best_epoch": int(grid.ensemble.best_epoch[chosen.member]),
+            "refit_seed": int(found.refits.ensemble.members.seed[found.best]),
         },
         "reference": None
         if reference is None
@@ -186,12 +185,6 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
         preset = PRESETS[model_name(selection.config.model)]
         found["kind"] = [preset.kind, preset.use]
     return {"model": model_name(asked.model), "n_factors": asked.n_factors, **found}
-
-
-def describe_facts(model: Model) -> dict[str, Any]:
-    """What is true of a study's model, for readers of its folder."""
-    exact = model.log_likelihood is not None
-    return {**model.facts._asdict(), "exact_likelihood": exact}
 
 
 def study_identity(panel: Panel, config: StudyConfig) -> dict[str, Any]:

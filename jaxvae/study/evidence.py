@@ -80,7 +80,7 @@ def _classical(prepared: Prepared, rng: np.random.Generator) -> dict[str, int]:
     return n_factors_table(fit, most, rng) if most > 0 else {}
 
 
-def spectrum_table(prepared: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame:
+def spectrum_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     """beta, factor, signal_to_noise, linear, members: which factors each β loses, on `train`.
 
     factor: by rank among the linear model's, from 1. signal_to_noise: its eigenvalue λ over the

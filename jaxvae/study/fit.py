@@ -18,7 +18,7 @@ from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.evaluation import Evaluation, evaluate_members
-from jaxvae.inference.members import fitted_members
+from jaxvae.inference.members import Fitted, fitted_members
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch, remember
 from jaxvae.study.conditions import (
@@ -99,6 +99,30 @@ class Trained(NamedTuple):
 
     ensemble: Ensemble
     evaluation: Evaluation
+
+
+class TrainedStudy(NamedTuple):
+    """What training leaves to be scored.
+
+    grid: all members. refits: those of the seeds of the chosen β that did not diverge. chosen: the
+    member that validation chose.
+    """
+
+    prepared: Prepared
+    config: StudyConfig
+    grid: Trained
+    refits: Trained
+    chosen: Choice
+
+    @property
+    def fitted(self) -> Fitted:
+        """The refits, to be asked."""
+        return fitted_members(self.refits.ensemble)
+
+    @property
+    def best(self) -> int:
+        """The place of the likeliest refit."""
+        return likeliest(self.prepared, self.refits)
 
 
 def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Prepared:
@@ -277,6 +301,16 @@ def refit(
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
     return jax.tree.map(lambda leaf: leaf[ok], trained)
+
+
+def likeliest(prepared: Prepared, refits: Trained) -> int:
+    """The refit with the highest log-likelihood on `fit`: `vae_best`.
+
+    A seed's refit need not end in the optimum that its training on fewer dates found; optima differ
+    by more than the same network overfits.
+    """
+    scores = np.asarray(refits.evaluation.likelihood.value, np.float64)
+    return int(np.argmax(scores[:, prepared.split.fit].mean(axis=1)))
 
 
 def for_refits(members: Members, best_epoch: Int[np.ndarray, " member"]) -> Members:

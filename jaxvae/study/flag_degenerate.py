@@ -10,9 +10,8 @@ from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
 from jaxvae.inference.evaluation import evaluate_members
-from jaxvae.inference.members import Fitted
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared
+from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
 from jaxvae.training.streams import Stream
 
@@ -20,12 +19,7 @@ MOST_NAMED = 5
 
 
 def doubt_likelihoods(
-    prepared: Prepared,
-    config: StudyConfig,
-    fitted: Fitted,
-    best: int,
-    vaes: list[Scored],
-    baselines: list[Scored],
+    found: TrainedStudy, vaes: list[Scored], baselines: list[Scored]
 ) -> tuple[list[Scored], list[Scored], list[str]]:
     """What speaks against the likelihoods of models.
 
@@ -33,7 +27,6 @@ def doubt_likelihoods(
     have no bounded density, or a baseline whose likelihood is degenerate.
 
     Args:
-        fitted: The refits. best: The place of `vae_best` among them.
         vaes: `vae_ensemble` and `vae_best`.
         baselines: With the likelihoods of jittered returns.
 
@@ -41,15 +34,16 @@ def doubt_likelihoods(
         The VAEs, with those where they were asked; the baselines that can be compared with; notes
         that name assets and models.
     """
+    prepared = found.prepared
     parts = {"the dates fitted on": prepared.split.fit, "test dates": prepared.split.test}
     assets, context = prepared.panel.assets, ScoringData(prepared.values, prepared.split, None)
     causes = [cause_notes(prepared.values[rows], assets, name) for name, rows in parts.items()]
     notes = list(itertools.chain(*causes))
     sound = [one for one in baselines if not has_degenerate_likelihood(one, "test", context)]
     if notes or len(sound) < len(baselines):
-        members = _jittered_likelihoods(prepared, fitted, config)
+        members = _jittered_likelihoods(found)
         mixed = logsumexp(members, axis=0) - np.log(len(members))
-        moved = {"vae_ensemble": mixed, "vae_best": members[best]}
+        moved = {"vae_ensemble": mixed, "vae_best": members[found.best]}
         vaes = [one._replace(of_jittered=moved[one.model]) for one in vaes]
     models = [*vaes, *baselines]
     exploded = [one for one in models if has_degenerate_likelihood(one, "test", context)]
@@ -89,21 +83,20 @@ def jittered_values(prepared: Prepared, config: StudyConfig) -> Float[np.ndarray
     return jittered(Stream.JITTER.generator(config.root_seed), prepared.values)
 
 
-def _jittered_likelihoods(
-    prepared: Prepared, fitted: Fitted, config: StudyConfig
-) -> Float[np.ndarray, "member date"]:
-    """Log-likelihood of the jittered returns under every member, by the draws of its own."""
+def _jittered_likelihoods(found: TrainedStudy) -> Float[np.ndarray, "member date"]:
+    """Log-likelihood of the jittered returns under every refit, by the draws of its own."""
+    prepared, config = found.prepared, found.config
     moved = np.nan_to_num(jittered_values(prepared, config)).astype(np.float32)
     batch = prepared.batch._replace(values=jnp.asarray(moved))
-    found = evaluate_members(
+    again = evaluate_members(
         Stream.EVALUATION.key(config.root_seed),
         prepared.model,
-        fitted,
+        found.fitted,
         batch,
         config.likelihood_samples,
         tile_width=config.tile_width,
     )
-    return np.asarray(found.likelihood.value, np.float64)
+    return np.asarray(again.likelihood.value, np.float64)
 
 
 def _words(cause: Cause, assets: Sequence[str]) -> str:

@@ -52,9 +52,13 @@ STUDY_LAYOUT = Layout(
 
 
 def write_study(study: Any, folder: str | Path) -> None:
-    """Write a `Study` and its report into a new folder, which appears whole or not at all.
+    """Write the study and its report into a new folder, which appears whole or not at all.
 
-    Raises FolderError where something is in the way or the disk refuses.
+    Args:
+        folder: that does not exist yet.
+
+    Raises:
+        FolderError: something is in the way, or the disk refuses.
     """
     make_folder(Path(folder), study_files(study))
 

@@ -108,9 +108,6 @@ def describe_missing(
     if not is_incomplete(values):
         return {}
     gaps = np.isnan(values)
-    shares = {f"missing_in_{part}": float(gaps[rows].mean()) for part, rows in _parts(split)}
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    shares = {f"missing_in_{part}": float(gaps[rows].mean()) for part, rows in parts.items()}
     return {"missing_cells": int(gaps.sum()), **shares}
-
-
-def _parts(split: Split) -> list[tuple[str, slice]]:
-    return [(name, getattr(split, name)) for name in ("train", "validation", "test")]

@@ -4,10 +4,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from jaxvae.report.candidates import candidates_figure, choice_of
-from jaxvae.report.factor_figures import factor_drawings
-from jaxvae.report.holdings import risk_figure
-from jaxvae.report.score_figures import score_drawings
+from jaxvae.report.figures import drawings
+from jaxvae.report.results import Drawing, StudyResults
 
 # What a figure is called here, where the report's file has another name.
 NAMES = {"factor_series": "factors", "comparison": "scores"}
@@ -21,7 +19,7 @@ class Plots:
         study: whose figures they are.
     """
 
-    def __init__(self, study: Any) -> None:
+    def __init__(self, study: StudyResults) -> None:
         self._study = study
 
     def __call__(self) -> list[str]:
@@ -31,13 +29,12 @@ class Plots:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        drawings = self._drawings()
-        if name not in drawings:
-            raise AttributeError(f"the study has no figure {name!r}; it has {', '.join(drawings)}")
+        known = self._drawings()
+        if name not in known:
+            raise AttributeError(f"the study has no figure {name!r}; it has {', '.join(known)}")
 
         def drawn() -> Figure:
-            figure: Figure = drawings[name](self._study)
-            return figure
+            return known[name](self._study)
 
         return drawn
 
@@ -47,9 +44,6 @@ class Plots:
     def __repr__(self) -> str:
         return f"figures: {', '.join(self())}"
 
-    def _drawings(self) -> dict[str, Any]:
-        found: dict[str, Any] = factor_drawings(self._study) | score_drawings(self._study)
-        found["risk"] = risk_figure
-        if choice_of(self._study) is not None:
-            found["candidates"] = candidates_figure
+    def _drawings(self) -> dict[str, Drawing]:
+        found = drawings(self._study)
         return {NAMES.get(name, name): drawing for name, drawing in found.items()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import Option, OptionError, check_choice, shown
+from jaxvae.errors import OptionError, check_choice, shown
 from jaxvae.models import Family, Model, OwnModel
 from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
@@ -164,13 +164,7 @@ def make_preset(
     *,
     n_factors: int | None = None,
     epochs: int | None = None,
-    warmup: int | None = None,
-    capacity: float | None = None,
-    free_bits: float | None = None,
     train: TrainConfig | None = None,
-    learning_rate: float | None = None,
-    seeds: int | None = None,
-    betas: tuple[float, ...] | None = None,
     presets: Mapping[str, Preset] = PRESETS,
 ) -> Preset:
     """A model and its training with what is asked for.
@@ -182,21 +176,14 @@ def make_preset(
         n_factors: latent factors of a preset, None for its own; a caller's own model has its own.
         epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
             come into use in the same share of them.
-        warmup, capacity, free_bits: epochs of KL warm-up, and nats, as `TrainConfig` has them, in
-            place of the preset's; a capacity rises over half of the epochs, without warm-up unless
-            asked for.
-        train, learning_rate, seeds, betas: in place of the preset's.
+        train: in place of the preset's.
         presets: by their names.
 
     Raises:
         OptionError: no such preset, or settings that do not go together.
     """
     preset = _preset_of(model, n_factors, presets)
-    preset = preset if train is None else preset._replace(train=train)
-    changed = _with_charges(_in_epochs(preset.train, epochs), warmup, capacity, free_bits)
-    given = {"learning_rate": learning_rate, "seeds": seeds, "betas": betas}
-    asked: Any = {name: value for name, value in given.items() if value is not None}
-    return preset._replace(train=changed, **asked)
+    return preset._replace(train=_in_epochs(preset.train if train is None else train, epochs))
 
 
 def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:
@@ -239,24 +226,6 @@ def _in_epochs(train: TrainConfig, epochs: int | None) -> TrainConfig:
     warmup = min(train.warmup_epochs, epochs // 4)
     curriculum = train.curriculum_epochs * epochs // train.epochs
     return replace(train, epochs=epochs, warmup_epochs=warmup, curriculum_epochs=curriculum)
-
-
-def _with_charges(
-    train: TrainConfig, warmup: int | None, capacity: float | None, free_bits: float | None
-) -> TrainConfig:
-    """The training with its KL charged as asked for."""
-    if warmup is not None and warmup > train.epochs:
-        raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
-    if capacity is not None and free_bits is not None:
-        raise OptionError(
-            "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
-        )
-    if capacity is not None:
-        rise = train.epochs // 2
-        train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
-    if warmup is not None:
-        train = replace(train, warmup_epochs=warmup)
-    return train if free_bits is None else replace(train, free_bits=free_bits)
 
 
 def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:

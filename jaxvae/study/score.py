@@ -11,12 +11,10 @@ from scipy.special import logsumexp, softmax
 from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
-from jaxvae.inference.members import Fitted
 from jaxvae.study.align import Aligned
 from jaxvae.study.backtest import backtest
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
-from jaxvae.study.fit import Choice, Prepared, Trained
+from jaxvae.study.fit import Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import doubt_likelihoods
 from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_rows
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
@@ -31,22 +29,6 @@ from jaxvae.study.tables import (
     metrics_table,
 )
 from jaxvae.training.objective import LikelihoodEstimate
-
-
-class TrainedStudy(NamedTuple):
-    """The members of a study.
-
-    grid: all members. refits: those of the chosen β that did not diverge; fitted: the same, to be
-    asked; best: the place of the likeliest among them. chosen: the member that validation chose.
-    """
-
-    prepared: Prepared
-    config: StudyConfig
-    grid: Trained
-    refits: Trained
-    chosen: Choice
-    fitted: Fitted
-    best: int
 
 
 class Scores(NamedTuple):
@@ -76,10 +58,9 @@ def score_study(
 ) -> Scores:
     """All models' scores, and the ensemble beside the baselines."""
     prepared, config, grid, refits = found[:4]
-    vaes = [_score_mixture(found, rebuilt), _score_best(found)]
-    vaes, sound, doubts = doubt_likelihoods(
-        prepared, config, found.fitted, found.best, vaes, baselines
-    )
+    best = _score(refits, found.best, "vae_best", "fit", REFIT_SPLITS)
+    vaes = [_score_mixture(found, rebuilt), best]
+    vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
@@ -102,16 +83,6 @@ def _context(prepared: Prepared) -> ScoringData:
     reference = prepared.panel.reference
     known = None if reference is None else reference.factors.to_numpy(np.float64)
     return ScoringData(prepared.values, prepared.split, known)
-
-
-def likeliest(prepared: Prepared, refits: Trained) -> int:
-    """The refit with the highest log-likelihood on `fit`: `vae_best`.
-
-    A seed's refit need not end in the optimum that its training on fewer dates found; optima differ
-    by more than the same network overfits.
-    """
-    scores = np.asarray(refits.evaluation.likelihood.value, np.float64)
-    return int(np.argmax(scores[:, prepared.split.fit].mean(axis=1)))
 
 
 def _score_members(grid: Trained) -> list[Scored]:
@@ -154,7 +125,7 @@ def _of_the_past(
     """Rows and notes on what the past is worth, of a model that has a memory."""
     if found.prepared.model.recurrence is None:
         return [], []
-    return backtest(found.prepared, found.fitted, compared, found.config)
+    return backtest(found, compared)
 
 
 def _on_fit(
@@ -204,10 +175,6 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     )
 
 
-def _score_best(found: TrainedStudy) -> Scored:
-    return _score(found.refits, found.best, "vae_best", "fit", REFIT_SPLITS)
-
-
 def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
     prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
@@ -225,9 +192,7 @@ def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date 
     )
 
 
-def member_columns(
-    prepared: Prepared, config: StudyConfig, grid: Trained, parts: pd.DataFrame
-) -> dict[str, Any]:
+def member_columns(prepared: Prepared, grid: Trained, parts: pd.DataFrame) -> dict[str, Any]:
     """What a member's row begins and ends with; KL and its parts (nats a date) and active factors
     on `fit`."""
     fit = prepared.split.fit

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Law
 from jaxvae.inference.evaluation import reconstruct
-from jaxvae.inference.members import Fitted, ask, fitted_members
+from jaxvae.inference.members import ask, fitted_members
 from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
 from jaxvae.models.model import Batch, take_rows
 from jaxvae.study.align import (
@@ -19,7 +19,6 @@ from jaxvae.study.align import (
     factors_table,
     loadings_table,
 )
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.describe import (
     describe_selection,
     describe_study,
@@ -29,7 +28,7 @@ from jaxvae.study.describe import (
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fit import Choice, Prepared, Trained
+from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.persistence import persistence_arrays
@@ -37,7 +36,7 @@ from jaxvae.study.portfolio.holdings import HeldStudy, holdings
 from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
-from jaxvae.study.score import TrainedStudy, likeliest, member_columns, score_study
+from jaxvae.study.score import member_columns, score_study
 from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.study.selection.select import Selection
 from jaxvae.study.study import Study
@@ -66,10 +65,9 @@ def summarise(
     with it. baselines: what `fit_baselines` gave.
     """
     config = selection.config
-    fitted, best = fitted_members(refits.ensemble), likeliest(prepared, refits)
-    found = TrainedStudy(prepared, config, grid, refits, chosen, fitted, best)
-    aligned = align(prepared, grid, chosen, config)
-    reported = as_reported(prepared, aligned, refits, best)
+    found = TrainedStudy(prepared, config, grid, refits, chosen)
+    fitted, aligned = found.fitted, align(prepared, grid, chosen, config)
+    reported = as_reported(found, aligned)
     shared = {"batch": prepared.batch}
     rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
     laws, unfitted = baselines
@@ -77,12 +75,12 @@ def summarise(
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    scenarios = _scenarios(prepared, fitted, config)
-    at_risk = study_risk(prepared, fitted, config)
+    scenarios = _scenarios(found)
+    at_risk = study_risk(found)
     scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0])
-    columns = member_columns(prepared, config, grid, scores.kl)
+    columns = member_columns(prepared, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
-    rebuilds = {"vae": rebuilt[best], "pca": laws["pca"].reconstruct(prepared.values)}
+    rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
     held = _held(found, aligned, rebuilt)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
     more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
@@ -105,12 +103,12 @@ def summarise(
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen),
             **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
-            **saved_arrays(prepared, refits, best, reported),
+            **saved_arrays(found, reported),
             **drawn,
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
-        spectrum=_spectrum(whole, grid, config),
+        spectrum=_spectrum(whole, grid),
         family=prepared.preset.model,
         rankings=rankings_table(members),
         candidates=selection.candidates,
@@ -127,7 +125,7 @@ def _held(
         loadings=loadings_table(prepared, found.grid, aligned),
         volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
-        covariance=_covariance_table(prepared, found.fitted, found.config),
+        covariance=_covariance_table(found),
         residual=prepared.values - rebuilt.mean(axis=0),
     )
 
@@ -140,12 +138,12 @@ def _gap_notes(prepared: Prepared, factor_analysis: Any) -> list[str]:
     return [*notes, *completion_note(prepared.values, factor_analysis)]
 
 
-def _spectrum(whole: Prepared, grid: Trained, config: StudyConfig) -> pd.DataFrame | None:
+def _spectrum(whole: Prepared, grid: Trained) -> pd.DataFrame | None:
     """None where a capacity or free bits stand in for β KL, which the closed form is of."""
     train = whole.preset.train
     if train.capacity is not None or train.free_bits:
         return None
-    return spectrum_table(whole, grid, config)
+    return spectrum_table(whole, grid)
 
 
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
@@ -167,11 +165,10 @@ def _described(
     found: TrainedStudy, aligned: Aligned, unfitted: list[str], more: list[str]
 ) -> dict[str, Any]:
     """The settings and what was chosen, with the notes."""
-    prepared, config, grid = found.prepared, found.config, found.grid
-    described = describe_study(prepared, config, grid, found.chosen, aligned)
-    described["chosen"]["refit_seed"] = int(found.refits.ensemble.members.seed[found.best])
+    prepared = found.prepared
     notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, prepared.preset.seeds)]
-    return {**described, "notes": [*notes, *study_notes(prepared, config, grid, aligned), *more]}
+    notes += [*study_notes(found, aligned), *more]
+    return {**describe_study(found, aligned), "notes": notes}
 
 
 def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
@@ -180,18 +177,15 @@ def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
     return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
 
 
-def _scenarios(
-    prepared: Prepared, fitted: Fitted, config: StudyConfig
-) -> Float[np.ndarray, "scenario asset"]:
-    key = Stream.SCENARIOS.key(config.root_seed)
-    return sample_by_mixture(key, prepared.model, fitted, _under(prepared), SCENARIOS)
+def _scenarios(found: TrainedStudy) -> Float[np.ndarray, "scenario asset"]:
+    key, prepared = Stream.SCENARIOS.key(found.config.root_seed), found.prepared
+    return sample_by_mixture(key, prepared.model, found.fitted, _under(prepared), SCENARIOS)
 
 
-def _covariance_table(prepared: Prepared, fitted: Fitted, config: StudyConfig) -> pd.DataFrame:
-    key = Stream.COVARIANCE.key(config.root_seed)
-    scale = prepared.scaler.scale
-    under = _under(prepared)
-    standard = covariance_of_mixture(key, prepared.model, fitted, under, SCENARIOS)
+def _covariance_table(found: TrainedStudy) -> pd.DataFrame:
+    key, prepared = Stream.COVARIANCE.key(found.config.root_seed), found.prepared
+    scale, under = prepared.scaler.scale, _under(prepared)
+    standard = covariance_of_mixture(key, prepared.model, found.fitted, under, SCENARIOS)
     assets = list(prepared.panel.assets)
     index = pd.Index(assets, name="asset")
     return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)

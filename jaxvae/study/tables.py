@@ -22,6 +22,7 @@ from jaxvae.analysis.factor_scores import (
     axis_scores,
     matched_scores,
 )
+from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.metrics import (
     active_units,
     describe,
@@ -254,7 +255,7 @@ def _scores(scored: Scored, split: str, context: ScoringData) -> Iterator[tuple[
     if context.reference is not None:
         fit, learned, known = context.split.fit, scored.factors, context.reference
         for asked in _factor_scores(scored, split):
-            found = asked.score(learned[fit], known[fit], learned[rows], known[rows])
+            found = asked.score(compare_on(learned, known, fit, rows))
             yield from found._asdict().items()
 
 

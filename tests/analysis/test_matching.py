@@ -8,7 +8,7 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from jaxvae.analysis.matching import assign, match, matched_correlations, mcc, subspace_r2
+from jaxvae.analysis.matching import Compared, assign, match, matched_correlations, mcc, subspace_r2
 from jaxvae.analysis.metrics import correlation
 
 
@@ -93,20 +93,22 @@ def test_subspace_r2_is_regression_on_fit_scored_later(rng):
     model = LinearRegression().fit(learned, reference)
     residual = ((unseen - model.predict(later)) ** 2).sum(0)
     expected = 1 - residual / ((unseen - reference.mean(0)) ** 2).sum(0)
-    assert subspace_r2(learned, reference, later, unseen) == pytest.approx(expected.mean())
+    assert subspace_r2(Compared(learned, reference, later, unseen)) == pytest.approx(
+        expected.mean()
+    )
     in_sample = r2_score(reference, model.predict(learned))
-    assert subspace_r2(learned, reference, learned, reference) == pytest.approx(in_sample)
+    assert subspace_r2(Compared(learned, reference, learned, reference)) == pytest.approx(in_sample)
 
 
 def test_rotation_moves_mcc_and_not_subspace_r2(rng):
     reference = rng.normal(size=(500, 4))
     learned = 1e-3 * reference @ ortho_group.rvs(4, random_state=1)
     assert match(learned, reference).correlations.mean() < 0.9
-    assert subspace_r2(learned, reference, learned, reference) == pytest.approx(1)
+    assert subspace_r2(Compared(learned, reference, learned, reference)) == pytest.approx(1)
 
 
 def test_subspace_r2_bears_collapsed_and_repeated_factors(rng):
     reference = rng.normal(size=(200, 2))
     learned = np.column_stack([reference, reference[:, 0], np.full(200, 0.3)])
     later = learned + np.array([0, 0, 0, 5])
-    assert subspace_r2(learned, reference, later, reference) == pytest.approx(1)
+    assert subspace_r2(Compared(learned, reference, later, reference)) == pytest.approx(1)

@@ -12,7 +12,7 @@ from jaxvae.analysis.factor_scores import (
     axis_scores,
     matched_scores,
 )
-from jaxvae.analysis.matching import match
+from jaxvae.analysis.matching import compare_on, match
 from jaxvae.analysis.nulls import (
     null_of,
     random_shifts,
@@ -25,8 +25,8 @@ from jaxvae.errors import DataError
 ALL = slice(None)
 
 
-def mcc(*parts):
-    return matched_scores(*parts).mcc
+def mcc(compared):
+    return matched_scores(compared).mcc
 
 
 def in_sample(rng, learned, reference, n_draws=500):
@@ -101,7 +101,7 @@ def test_a_shift_leaves_no_date_near_its_own(rng):
 
 SCORES = {
     "matched correlation": mcc,
-    "subspace": lambda *parts: matched_scores(*parts).subspace_r2,
+    "subspace": lambda compared: matched_scores(compared).subspace_r2,
     "sap": sap,
 }
 
@@ -115,7 +115,7 @@ def test_chance_of_a_held_out_score_is_that_of_independent_references(rng, score
         return autoregression(rng, 0.8, (n_draws, 4), 300)
 
     learned = smooth(1)[0]
-    drawn = [score(learned[fit], other[fit], learned[later], other[later]) for other in smooth(300)]
+    drawn = [score(compare_on(learned, other, fit, later)) for other in smooth(300)]
     shifted = np.concatenate(
         [shifted_scores(rng, score, learned, other, fit, later, 30) for other in smooth(12)]
     )
@@ -155,15 +155,16 @@ def test_rotations_are_of_the_reference_whitened_on_fit(rng):
     reference = 3 + rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3))
     seen = []
 
-    def spy(*parts):
-        seen.append(parts)
+    def spy(compared):
+        seen.append(compared)
         return 0.0
 
     rotated_scores(rng, spy, reference, slice(0, 200), slice(200, 300), 2)
-    for fit_codes, fit_factors, codes, factors in seen:
+    for compared in seen:
+        fit_codes, fit_factors, _, factors = compared
         np.testing.assert_allclose(np.cov(fit_codes.T, ddof=0), np.eye(3), atol=1e-9)
         np.testing.assert_array_equal(np.vstack([fit_factors, factors]), reference)
-        assert matched_scores(fit_codes, fit_factors, codes, factors).subspace_r2 > 1 - 1e-9
+        assert matched_scores(compared).subspace_r2 > 1 - 1e-9
     assert not np.allclose(seen[0][0], seen[1][0])
 
 
@@ -171,10 +172,10 @@ def test_rotation_moves_axis_scores_and_no_score_of_the_space(rng):
     reference = rng.normal(size=(600, 4))
     fit, later = slice(0, 400), slice(400, 600)
 
-    def both(*parts):
-        return [*matched_scores(*parts), *axis_scores(*parts)]
+    def both(compared):
+        return [*matched_scores(compared), *axis_scores(compared)]
 
-    upright = both(*(reference[rows] for rows in (fit, fit, later, later)))
+    upright = both(compare_on(reference, reference, fit, later))
     turned = rotated_scores(rng, both, reference, fit, later, 20)
     names = (*MatchedScores._fields, *AxisScores._fields)
     for name, straight, rotated in zip(names, upright, turned.T, strict=True):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from rate_distortion import beta_at_rate, linear_rate_distortion
 
-from jaxvae.analysis.rate_distortion import beta_at_rate, linear_rate_distortion
 from jaxvae.analysis.spectrum import fixed_noise, linear_optimum
 
 N_ASSETS, K = 7, 4

@@ -83,7 +83,7 @@ def no_training(*arguments, **options):
     raise DataError("it stops where training would begin")
 
 
-def no_download():
+def no_download(*_):
     raise MissingExtraError("there is no yfinance here")
 
 
@@ -94,7 +94,7 @@ def shell(place, monkeypatch):
     monkeypatch.setattr("jaxvae.cli.study.run_study", no_training)
     monkeypatch.setattr("jaxvae.cli.walk.walk_forward", no_training)
     monkeypatch.setattr("jaxvae.cli.run.connect", lambda processes: processes)
-    monkeypatch.setattr("jaxvae.data.named._yfinance_download", no_download)
+    monkeypatch.setattr("jaxvae.data.named.import_extra", no_download)
     study, table = create_autospec(Study, instance=True), pd.DataFrame({"A": [0.5]})
     study.config = {"covariates": ["VIX"], "assets": ["A"]}
     table.attrs = {"effective_samples": 2.0, "draws": 3}

@@ -3,7 +3,6 @@
 import importlib
 import sys
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,19 +107,6 @@ def test_gaps_are_taken():
     assert 0 < np.abs(found - whole).max() < 0.3 * whole.max()
     distribution = VAEDistribution(**LINEAR).fit(gaps)
     assert np.isfinite(distribution.score_samples(gaps)).all()
-
-
-@pytest.fixture(scope="module")
-def compilations():
-    """How many programs were compiled so far, by a call."""
-    counted = []
-
-    def count(event, _, **__):
-        counted.append(event == "/jax/core/compile/backend_compile_duration")
-
-    jax.monitoring.register_event_duration_secs_listener(count)
-    yield lambda: sum(counted)
-    jax.monitoring.unregister_event_duration_listener(count)
 
 
 @pytest.mark.parametrize(

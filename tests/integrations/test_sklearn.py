@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -48,19 +47,6 @@ def fitted():
 @pytest.fixture(scope="module")
 def linear():
     return VAEFactors(2, model="linear").fit(X)
-
-
-@pytest.fixture(scope="module")
-def compilations():
-    """How many programs were compiled so far, by a call."""
-    counted = []
-
-    def count(event, _, **__):
-        counted.append(event == "/jax/core/compile/backend_compile_duration")
-
-    jax.monitoring.register_event_duration_secs_listener(count)
-    yield lambda: sum(counted)
-    jax.monitoring.unregister_event_duration_listener(count)
 
 
 def test_shapes(fitted):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import state_space
+from kalman_bounds import expected_elbo, mean_field
 from scipy import stats
 from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
@@ -26,7 +27,7 @@ def incomplete(values):
 
 LINKED = np.ones(N_ROWS)
 FILTER, SMOOTHER = jax.jit(kalman.kalman_filter), jax.jit(kalman.smoother)
-ELBO, DIVERGENCE = jax.jit(kalman.expected_elbo), jax.jit(kalman.expected_divergence)
+ELBO, DIVERGENCE = jax.jit(expected_elbo), jax.jit(kalman.expected_divergence)
 COVARIANCES = jax.jit(covariances)
 PANELS = {"whole": VALUES, "incomplete": incomplete(VALUES)}
 
@@ -176,7 +177,7 @@ def test_elbo_of_the_filter_is_below_the_likelihood(panel):
 def test_the_best_mean_field_posterior_keeps_a_known_gap(panel):
     """½ [Σ ln J_ii - ln|J|] for the joint precision J, and no other independent one is better."""
     chain, observed = smoothed_of(panel), cells(panel)[1]
-    best = kalman.mean_field(arrays(PARAMETERS), chain, observed)
+    best = mean_field(arrays(PARAMETERS), chain, observed)
     joint = state_space.precision(PARAMETERS, np.isfinite(panel))
     gap = 0.5 * (np.log(np.diag(joint)).sum() - np.linalg.slogdet(joint)[1])
     total = float(jnp.sum(filtered_of(panel).log_likelihood))
@@ -199,9 +200,9 @@ def test_rows_that_are_not_linked_are_two_panels(panel):
     found = ELBO(known, *cells(panel), both, linked)
     total = sum(float(jnp.sum(part.log_likelihood)) for part in filtered)
     assert float(jnp.sum(found)) == pytest.approx(total, abs=1e-9)
-    best = kalman.mean_field(known, both, cells(panel)[1], linked)
+    best = mean_field(known, both, cells(panel)[1], linked)
     each = [
-        kalman.mean_field(known, chain, cells(part)[1]).log_variance
+        mean_field(known, chain, cells(part)[1]).log_variance
         for chain, part in zip(chains, parts, strict=True)
     ]
     np.testing.assert_allclose(best.log_variance, jnp.concatenate(each), atol=1e-12)

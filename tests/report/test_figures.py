@@ -10,6 +10,7 @@ from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 from jaxvae.report import draw as style
 from jaxvae.report import factor_figures, fonts, holdings, score_figures
 from jaxvae.report.draw import message_of, to_png
+from jaxvae.report.figures import drawings
 from jaxvae.report.text import as_label, number
 from jaxvae.report.words import CAPTIONS
 
@@ -52,8 +53,7 @@ def drawn():
 
 
 def draw(study):
-    figures = score_figures.draw_scores(study) | factor_figures.draw_factors(study)
-    figures |= {"risk": holdings.risk_figure(study)}
+    figures = {name: drawing(study) for name, drawing in drawings(study).items()}
     for figure in figures.values():
         figure.set_dpi(LOW_DPI)
         figure.draw_without_rendering()
@@ -90,8 +90,7 @@ def test_without_known_factors_their_figures_are_left_out():
 
 
 def test_one_member_has_nobody_to_agree_with():
-    figures = factor_figures.draw_factors(make_study(n_seeds=1, betas=(1.0,)))
-    assert "agreement" not in figures
+    assert "agreement" not in drawings(make_study(n_seeds=1, betas=(1.0,)))
 
 
 def test_a_report_has_twelve_figures_at_most():

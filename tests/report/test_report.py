@@ -161,10 +161,9 @@ def test_both_forms_say_the_same(page, markdown):
     ids=["no reference", "one of each", "diverged"],
 )
 def test_any_study_is_told_in_words(grid, monkeypatch):
-    for name in ("draw_scores", "draw_factors"):
-        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
     figure = draw.set_message(draw.new_figure(1.0), "Risk")
-    monkeypatch.setattr("jaxvae.report.study_report.holdings.risk_figure", lambda study: figure)
+    drawings = {"risk": lambda study: figure}
+    monkeypatch.setattr("jaxvae.report.study_report.drawings", lambda study: drawings)
     files = study_report(make_study(**{"n_assets": 12, "n_dates": 120, "n_seeds": 2, **grid}))
     assert set(files) == {"report.html", "report.md", "figures/risk.png"}
     for content in (files["report.html"], files["report.md"]):
@@ -254,8 +253,7 @@ def with_counts(study, **found):
     ],
 )
 def test_a_verdict_says_whose_it_is(found, words, monkeypatch):
-    for name in ("draw_scores", "draw_factors"):
-        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    monkeypatch.setattr("jaxvae.report.study_report.drawings", lambda study: {})
     parts = study_document(with_counts(make_study(), **found)).parts
     assert any(words in getattr(part, "text", "") for part in parts)
 

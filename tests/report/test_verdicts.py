@@ -19,8 +19,7 @@ from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    for name in ("draw_scores", "draw_factors"):
-        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    monkeypatch.setattr("jaxvae.report.study_report.drawings", lambda study: {})
 
 
 def with_metrics(study, **values):

@@ -1,6 +1,7 @@
 """What a study of a temporal model says of the past."""
 
 import inspect
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -30,7 +31,8 @@ def test_value_at_risk_fan_and_paths_have_draws_of_their_own(monkeypatch):
     monkeypatch.setattr(risk, "value_at_risk", keep)
     monkeypatch.setattr(risk, "forecast_fan", keep)
     monkeypatch.setattr(backtest, "clustering", clustering)
-    inspect.unwrap(risk.study_risk)(None, None, StudyConfig())  # no panel is needed
+    nothing = SimpleNamespace(config=StudyConfig(), prepared=None, fitted=None)
+    inspect.unwrap(risk.study_risk)(nothing)  # no panel is needed
     with pytest.raises(Stopped):
-        inspect.unwrap(backtest.backtest)(None, None, None, StudyConfig())
+        inspect.unwrap(backtest.backtest)(nothing, None)
     assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 4

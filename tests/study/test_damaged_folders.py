@@ -181,8 +181,7 @@ def test_a_report_is_drawn_into_a_tampered_folder_or_refused(
     attempts, unbroken, tmp_path, monkeypatch
 ):
     """Nothing outside it is written, whatever its names lead to."""
-    for name in ("draw_scores", "draw_factors"):
-        monkeypatch.setattr(f"jaxvae.report.study_report.{name}", lambda study: {})
+    monkeypatch.setattr("jaxvae.report.study_report.drawings", lambda study: {})
     beside = Beside(unbroken, tmp_path)
     tamper(beside.copy, attempts)
     attempt(draw_report, beside.copy)

@@ -18,10 +18,10 @@ from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import summary
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, preset_of
-from jaxvae.study.fit import Choice, best_beta, prepare, refit, train_grid
+from jaxvae.study.fit import Choice, best_beta, likeliest, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
-from jaxvae.study.score import likeliest, mix_estimates
+from jaxvae.study.score import mix_estimates
 from jaxvae.study.study import load_study
 from jaxvae.training.objective import LikelihoodEstimate
 

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.signal import lfilter
 from scipy.special import stdtr
 
-from jaxvae.errors import DataError, MissingExtraError
+from jaxvae.errors import DataError, import_extra
 
 # The variance before the first date is a mean of the first squares, weighted as `arch` does.
 BACKCAST_DATES, BACKCAST_DECAY = 75, 0.94
@@ -140,13 +140,7 @@ def _maximise(
     column: Float[np.ndarray, " date"], n_leverage: int, start: np.ndarray | None
 ) -> np.ndarray:
     """The parameters of one asset that `arch` finds, in the order of `Garch`."""
-    try:
-        from arch import arch_model
-    except ImportError:
-        raise MissingExtraError(
-            "the package arch is not installed: pip install 'jaxvae[garch]'"
-        ) from None
-    model = arch_model(
+    model = import_extra("arch", "garch").arch_model(
         column, mean="Constant", vol="GARCH", p=1, o=n_leverage, q=1, dist="t", rescale=False
     )
     # It warns, by filters that it sets itself, where a search ends early or at a bound; the

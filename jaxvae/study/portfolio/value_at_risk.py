@@ -12,8 +12,7 @@ from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_qua
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import remember, take_rows
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import Prepared
+from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
@@ -74,7 +73,7 @@ def _kept(
     if known.sum() < min(LEAST_TESTED, len(returns)) or known.sum() < 2:
         return {}
     return {
-        order: coverage(returns[known], quantile[known], order)
+        order: coverage(returns[known] < quantile[known], order)
         for order, quantile in zip(ORDERS, quantiles, strict=True)
     }
 
@@ -117,10 +116,11 @@ def forecast_fan(
 
 
 def study_risk(
-    prepared: Prepared, fitted: Fitted, config: StudyConfig
+    found: TrainedStudy,
 ) -> tuple[ValueAtRisk, Float[np.ndarray, "order date"] | None]:
     """Value at risk on the test dates and the fan of the dates that follow."""
+    asked = found.prepared, found.fitted
     # The other half is the paths' of `backtest`.
-    key_risk, _ = jax.random.split(Stream.BACKTEST.key(config.root_seed))
-    key_fan = Stream.FAN.key(config.root_seed)
-    return value_at_risk(key_risk, prepared, fitted), forecast_fan(key_fan, prepared, fitted)
+    key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))
+    key_fan = Stream.FAN.key(found.config.root_seed)
+    return value_at_risk(key_risk, *asked), forecast_fan(key_fan, *asked)

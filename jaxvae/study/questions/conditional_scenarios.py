@@ -1,4 +1,4 @@
-"""Scenarios of all assets where the returns of some, or of whole sectors, are given."""
+"""Scenarios of all assets, also where the returns of some, or of whole sectors, are given."""
 
 import difflib
 import warnings
@@ -18,9 +18,10 @@ from jaxvae.analysis.resampling import (
 from jaxvae.errors import OptionError, check_option
 from jaxvae.inference.conditioning import Given, draw_given
 from jaxvae.inference.members import ask
-from jaxvae.inference.scenarios import even_rows
+from jaxvae.inference.scenarios import even_rows, sample_by_mixture
+from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
-from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.study.questions.panels import require_room
 from jaxvae.training.streams import Stream
 
@@ -33,31 +34,55 @@ LEAST_SHARE = 0.01
 FAR = 15.0
 
 
-def scenarios_given(
-    fitted: FittedStudy,
-    given: Mapping[str, float],
-    number: int,
-    seed: int = 0,
+def scenarios(
+    study: Asked,
+    number: int = 1000,
+    *,
+    given: Mapping[str, float] | None = None,
     covariates: Mapping[str, float] | pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Draws of all assets' returns where some are known, p(x | y), scenarios × assets.
+    """Draws of all assets' returns, scenarios × assets, observation noise included.
 
-    From the equal mixture of the refitted seeds at the chosen configuration, each counting by how
-    likely it finds what is given; by importance sampling (`conditioning.draw_given`), and then
-    picking draws by their weights. The same seed gives the same scenarios.
+    From the equal mixture of the refitted seeds at the chosen β. Under what is given, p(x | y), by
+    importance sampling and picking draws by their weights, where each seed counts by how likely it
+    finds what is given.
 
-    given: return by asset, or by sector for the plain mean of its assets, as fractions.
-    covariates: as in `study.scenarios`; each date of `fit` counts by how likely what is given is
-        under its conditions.
+    Args:
+        number: of scenarios.
+        given: return by asset, or by sector for the plain mean of its assets, as fractions.
+        covariates: what to assume of the date, in the covariates' own units; those not named
+            stay as they were on the dates of `fit`, evenly. Or a table of all of them, whose
+            rows are drawn under in turn.
+        seed: the same one gives the same scenarios.
 
-    Raises OptionError on a name that the study does not know, an asset that is given twice (alone
-    and in its sector), a return that is not finite, or nothing left to draw. Warns where few draws
-    carry the weight, since scenarios then repeat them.
+    Returns:
+        The scenarios; where something is given, `attrs` holds `effective_samples`, (Σw)²/Σw² of
+        the weighted draws that they were picked from (Kong 1992), and `draws`, how many.
+
+    Raises:
+        OptionError: an unknown name, a number that is not finite, nothing left to draw.
     """
-    if not given:
+    if given is not None and not given:
         raise OptionError("given", "nothing is; name an asset and its return")
     check_option("number", number, least=1)
     check_seed(seed)
+    fitted = study.fitted
+    if given is not None:
+        return _scenarios_given(fitted, given, number, seed, fitted.rows_under(covariates))
+    require_room(number, number * len(fitted.assets))
+    under = fitted.rows_under(covariates)
+    draws = sample_by_mixture(jax.random.key(seed), fitted.model, fitted.refits, under, number)
+    return _tabulate(fitted, draws)
+
+
+def _scenarios_given(
+    fitted: FittedStudy, given: Mapping[str, float], number: int, seed: int, under: Batch
+) -> pd.DataFrame:
+    """Draws where some returns are known (`conditioning.draw_given`), picked by their weights.
+
+    Warns where few draws carry the weight, since scenarios then repeat them.
+    """
     portfolios, returns = _portfolios(fitted, given)
     model, refits = fitted.model, fitted.refits
     draws = DRAWS_A_SCENARIO * number
@@ -65,7 +90,7 @@ def scenarios_given(
     n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
     shared = {
         "key": jax.random.key(seed),
-        "batch": even_rows(fitted.rows_under(covariates), n_rows),
+        "batch": even_rows(under, n_rows),
         "given": _standardised(fitted, portfolios, returns),
     }
     found = ask(draw_given, refits, shared, own_draws=True, model=model, n_samples=SAMPLES)
@@ -75,13 +100,17 @@ def scenarios_given(
     _warn_if_few(effective, len(weights), number)
     picked = systematic_resample(Stream.RESAMPLING.generator(seed), weights, number)
     values = np.asarray(found.values, np.float64)
-    values = fitted.scaler.restore(values.reshape(-1, values.shape[-1])[picked])
+    table = _tabulate(fitted, values.reshape(-1, values.shape[-1])[picked])
     exact = portfolios.sum(axis=1) == 1.0
-    values[:, portfolios[exact].argmax(axis=1)] = returns[exact]
-    index = pd.RangeIndex(number, name="scenario")
-    table = pd.DataFrame(values, index=index, columns=fitted.assets)
+    table.iloc[:, portfolios[exact].argmax(axis=1)] = returns[exact]
     table.attrs = {"effective_samples": effective, "draws": len(weights)}
     return table
+
+
+def _tabulate(fitted: FittedStudy, draws: Float[np.ndarray, "scenario asset"]) -> pd.DataFrame:
+    """Draws in standard units as a table of returns."""
+    index = pd.RangeIndex(len(draws), name="scenario")
+    return pd.DataFrame(fitted.scaler.restore(draws), index=index, columns=fitted.assets)
 
 
 def _warn_if_far(
@@ -99,7 +128,7 @@ def _warn_if_far(
             f"{names[most]}={returns[most]:g} is {far[most]:,.0f} standard deviations "
             "from its mean; no model knows what happens there (returns are fractions: -0.10 is "
             "-10 %)",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -155,5 +184,5 @@ def _warn_if_few(effective: float, draws: int, number: int) -> None:
             "few draws fit what is given: the effective sample size is "
             f"{effective:,.0f} of {draws:,} draws, and the {number:,} scenarios repeat those few; "
             "a higher number draws more",
-            stacklevel=3,
+            stacklevel=4,
         )

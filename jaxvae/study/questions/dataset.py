@@ -4,24 +4,24 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.errors import MissingExtraError
+from jaxvae.errors import import_extra
+from jaxvae.report.words import FILES
 
 UNITS = {
-    "factors": "standard deviations of the dates before the test part",
-    "loadings": "returns per standard deviation of a factor",
-    "covariance": "returns squared",
-    "portfolios": "shares of what is held, long and short together 1",
-    "risk": "returns",
+    name: FILES[f"{name}.csv"][1]
+    for name in ("factors", "loadings", "covariance", "portfolios", "risk")
 }
 COORDINATES = ("member", "seed", "beta")
 
 
 def to_dataset(study: Any) -> Any:
-    """The tables of a `Study` as an `xarray.Dataset`; see `Study.to_xarray`."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingExtraError("xarray is not installed: pip install 'jaxvae[xarray]'") from error
+    """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and
+    units among the attributes; needs the extra `xarray`.
+
+    Raises:
+        MissingExtraError: xarray is not installed.
+    """
+    xarray = import_extra("xarray", "xarray")
     loadings, members = study.loadings, study.members
     factors = list(study.factors.columns)
     assets = list(study.config["assets"])

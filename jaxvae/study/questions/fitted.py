@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ from jaxvae.errors import DataError
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
-from jaxvae.study.align import Reported
+from jaxvae.study.align import CONSENSUS, Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions
-from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.fit import TrainedStudy
 
 PAST = "past_"  # before the places of leaves, in the names of arrays
 
@@ -81,21 +81,14 @@ class FittedStudy:
     @cached_property
     def consensus(self) -> consensus.Consensus:
         """What makes consensus factors of the members' factors."""
-        saved = {
-            name.removeprefix("consensus_"): array
-            for name, array in self.arrays.items()
-            if name.startswith("consensus_")
-        }
-        alignment = consensus.Alignment(saved["assignment"], saved["signs"], saved["weights"])
-        return consensus.Consensus(
-            alignment,
-            saved["location"],
-            saved["scale"],
-            saved["spread"],
-            saved["stability"],
-            int(saved["medoid"]),
-            float(saved["trim"]),
-        )
+
+        def saved(name: str) -> Any:
+            array = self.arrays[f"{CONSENSUS}{name}"]
+            return array if array.ndim else array.item()
+
+        alignment = consensus.Alignment(*map(saved, consensus.Alignment._fields))
+        _, *others = consensus.Consensus._fields
+        return consensus.Consensus(alignment, *map(saved, others))
 
     def standardised(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
         """The returns of the study's assets in its standard units.
@@ -167,11 +160,19 @@ class FittedStudy:
         return Fitted(variables, tree["seed"])
 
 
-def saved_arrays(
-    prepared: Prepared, refits: Trained, best: int, reported: Reported
-) -> dict[str, np.ndarray]:
+@runtime_checkable
+class Asked(Protocol):
+    """A study, to which questions are put."""
+
+    @property
+    def fitted(self) -> FittedStudy:
+        """Its trained members."""
+
+
+def saved_arrays(found: TrainedStudy, reported: Reported) -> dict[str, np.ndarray]:
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
-    evaluation, order, signs = refits.evaluation, reported.order, reported.signs
+    prepared, evaluation, best = found.prepared, found.refits.evaluation, found.best
+    order, signs = reported.order, reported.signs
     past = jax.tree.leaves(remember(prepared.model, prepared.values[prepared.split.fit]))
     return {
         "refit_order": order,

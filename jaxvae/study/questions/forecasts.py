@@ -18,7 +18,7 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.study.config import check_seed
-from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.study.questions.panels import require_room
 
 ORDERS = (0.01, 0.05)
@@ -30,7 +30,7 @@ Weights = Mapping[Any, float] | Sequence[float] | np.ndarray | pd.Series | None
 
 
 def forecast(
-    fitted: FittedStudy,
+    study: Asked,
     panel: Panel | pd.DataFrame,
     weights: Weights = None,
     *,
@@ -39,28 +39,31 @@ def forecast(
 ) -> pd.DataFrame:
     """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
 
-    Columns, in returns as fractions: `mean`, `std`, and the value at risk at 1 and 5 %, `var_1` and
-    `var_5`: quantiles of the return, negative where the portfolio may lose; `filtered_var_1` and
-    `filtered_var_5`: the same by filtered historical simulation (`analysis.risk`), empty until 250
+    Columns, in returns as fractions: "mean", "std", and the value at risk at 1 and 5 %, "var_1" and
+    "var_5": quantiles of the return, negative where the portfolio may lose; "filtered_var_1" and
+    "filtered_var_5": the same by filtered historical simulation (`analysis.risk`), empty until 250
     dates are known on which no asset held is missing, and the ones to trust from there on. A row
     says what was forecast for its date from the dates before it *in this panel*: give a panel that
     starts well before the dates of interest, as the memory starts blank. The last row, "next", is
     for the date after the last. `attrs["notes"]` holds sentences on what may surprise: a model that
     does not look at the past, cells that are empty.
 
-    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
-    weights: by asset, 0 for those not named, or a number for each in the study's order; by default
-        equal.
-    number: draws a date, from the equal mixture of the chosen configuration's refits. A quantile
-        has the Monte-Carlo error of so many draws.
-    seed: of the draws; the same one gives the same forecasts.
+    Args:
+        panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+        weights: by asset, 0 for those not named, or a number for each in the study's order; by
+            default equal.
+        number: draws a date, from the equal mixture of the chosen configuration's refits. A
+            quantile has the Monte-Carlo error of so many draws.
+        seed: of the draws; the same one gives the same forecasts.
 
-    Raises DataError unless the panel has every asset of the study, OptionError on weights that do
-    not fit or fewer than 100 draws.
+    Raises:
+        DataError: the panel lacks an asset of the study.
+        OptionError: weights that do not fit, or fewer than 100 draws.
     """
     check_option("number", number, least=LEAST_DRAWS)
     check_seed(seed)
-    panel, scaler, share = as_panel(panel), fitted.scaler, _weights(fitted, weights)
+    fitted, panel = study.fitted, as_panel(panel)
+    scaler, share = fitted.scaler, _weights(fitted, weights)
     require_room(number, number * (panel.n_dates + 1))
     values = fitted.standardised(panel)
     outputs = forecast_portfolio(
@@ -110,15 +113,21 @@ def _empty_notes(table: pd.DataFrame) -> list[str]:
 
 
 def forecast_covariance(
-    fitted: FittedStudy, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
+    study: Asked, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Covariance of all returns on the date after the panel's last, assets × assets, in squared
     fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
 
     Errors are those of `forecast`.
+
+    Args:
+        panel: or a DataFrame of returns.
+        number: of draws.
+        seed: the same one gives the same covariance.
     """
     check_option("number", number, least=1)
     check_seed(seed)
+    fitted = study.fitted
     scaler, assets = fitted.scaler, fitted.assets
     require_room(number, number * len(assets))
     panel = as_panel(panel)
@@ -130,7 +139,7 @@ def forecast_covariance(
 
 
 def paths(
-    fitted: FittedStudy, n_dates: int, number: int = 1, seed: int = 0
+    study: Asked, n_dates: int, number: int = 1, seed: int = 0
 ) -> Float[np.ndarray, "path date asset"]:
     """Paths of returns that the study's chosen models generate, as fractions, in the study's order
     of assets: every date is drawn given those drawn before it.
@@ -138,9 +147,16 @@ def paths(
     The memory starts as it is after the last date of `fit`; 250 dates are drawn and dropped before
     the first. Members take turns. For a model without a memory dates are independent.
 
-    Raises OptionError on fewer than one date or path, and for a study with covariates; DataError
-    where a path leaves the range of numbers.
+    Args:
+        n_dates: of a path.
+        number: of paths.
+        seed: the same one gives the same paths.
+
+    Raises:
+        OptionError: fewer than one date or path, or a study with covariates.
+        DataError: a path leaves the range of numbers.
     """
+    fitted = study.fitted
     for option, value in (("n_dates", n_dates), ("number", number)):
         check_option(option, value, least=1)
     if fitted.covariates:

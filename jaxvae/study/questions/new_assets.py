@@ -17,7 +17,7 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.inference.new_assets import asset_coefficients, regressors
 from jaxvae.study.conditions import sector_labels
-from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.fitted import Asked, FittedStudy
 
 
 class NewAsset(NamedTuple):
@@ -44,7 +44,7 @@ class NewAsset(NamedTuple):
 
 
 def new_asset(
-    fitted: FittedStudy, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
+    study: Asked, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
 ) -> NewAsset:
     """Loadings and noise of a new asset under the best refit of a study with sectors.
 
@@ -56,7 +56,6 @@ def new_asset(
     its prior. Without a history the answer is the sector's mean.
 
     Args:
-        fitted: of a study with sectors.
         panel: the study's assets, and its covariates, on the dates of the history; other dates
             too. Or a DataFrame of returns.
         returns: the new asset's, as fractions, by date; NaN where missing, and dates that the
@@ -67,7 +66,8 @@ def new_asset(
         DataError: the panel lacks an asset or covariate, or a date comes twice.
         OptionError: an unknown label, or a study that was fitted without sectors.
     """
-    panel, prior = as_panel(panel), sector_prior(fitted, sector)
+    fitted, panel = study.fitted, as_panel(panel)
+    prior = sector_prior(fitted, sector)
     if returns.index.has_duplicates:
         twice = returns.index[returns.index.duplicated()][0]
         raise DataError(f"the new asset's history has {twice} twice; keep one")

@@ -1,6 +1,4 @@
-"""What can be asked of a study: factors of new dates, missing cells, scenarios."""
-
-from collections.abc import Mapping
+"""What can be asked of a study: factors of new dates, and missing cells."""
 
 import jax
 import jax.numpy as jnp
@@ -11,33 +9,33 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import OptionError, check_option
+from jaxvae.errors import OptionError
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
-from jaxvae.inference.scenarios import sample_by_mixture
 from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
-from jaxvae.study.questions.fitted import FittedStudy
+from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
 
 # Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.
 COPIES = 8
 
 
-def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
-    """Consensus factors of a panel's dates under a saved study, dates × factors.
+def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
+    """Consensus factors of a panel's dates, dates × factors; nothing is refitted.
 
-    panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+    What a temporal model knows of the past comes from the panel's own earlier dates, and starts
+    blank. Missing cells (NaN) are seen as such by a study of a panel that had some; for another
+    they are first filled by `impute`, whose expectation of a linear encoder's factors is exact.
 
-    The study's own scalers, members and alignment serve; nothing is refitted. What a temporal model
-    knows of the past comes from the panel's own earlier dates, and starts blank. Missing cells
-    (NaN) are seen as such by a study of a panel that had some; for another they are first filled by
-    `impute`, whose expectation of a linear encoder's factors is exact.
+    Args:
+        panel: or a DataFrame of returns, as `panel_from_frame` takes them.
 
-    Raises DataError unless the panel has every asset and covariate of the study; others are
-    ignored.
+    Raises:
+        DataError: the panel lacks an asset or covariate of the study; others are ignored.
     """
+    fitted = study.fitted
     panel, model = as_panel(panel), fitted.model
     values = fitted.standardised(panel)
     rows = fitted.rows(panel, values)
@@ -52,18 +50,25 @@ def encode(fitted: FittedStudy, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, index=index, columns=fitted.config["factor_names"])
 
 
-def impute(fitted: FittedStudy, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """A panel without missing cells under a saved study: E[x_missing | x_observed], date by date.
+def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """A panel without missing cells: E[x_missing | x_observed], date by date.
 
-    From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it made
-    the cells observed. With a linear Gaussian decoder (model "linear") every expectation is
-    exact; else it rests on importance samples, and the same seed gives the same numbers. Cells
-    observed come back as they are. An expectation varies less than a return does: for spreads and
-    correlations use `scenarios` or the covariance.
+    From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it
+    made the cells observed. With a linear Gaussian decoder every expectation is exact; else it
+    rests on importance samples. Cells observed come back as they are. An expectation varies
+    less than a return does: for spreads and correlations use `scenarios` or the covariance.
 
-    Returns the study's assets, dates × assets, as fractions. Raises DataError unless the panel has
-    all of them; others are ignored.
+    Args:
+        panel: or a DataFrame of returns.
+        seed: of importance samples; the same one gives the same numbers.
+
+    Returns:
+        The study's assets, dates × assets, as fractions.
+
+    Raises:
+        DataError: the panel lacks an asset of the study; others are ignored.
     """
+    fitted = study.fitted
     check_seed(seed)
     panel = as_panel(panel)
     assets, standard = fitted.assets, fitted.standardised(panel)
@@ -80,32 +85,6 @@ def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "
     """`impute` in standard units."""
     key, n_samples = jax.random.key(seed), fitted.config["likelihood_samples"]
     return complete_by_mixture(key, fitted.model, fitted.refits, rows, n_samples)
-
-
-def scenarios(
-    fitted: FittedStudy,
-    number: int,
-    seed: int = 0,
-    covariates: Mapping[str, float] | pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Draws of all assets' returns from the chosen configuration, scenarios × assets.
-
-    From the equal mixture of its refitted seeds: z from the prior, observation noise included;
-    under the conditions of the dates of `fit`, evenly. The same seed gives the same scenarios.
-
-    covariates: what to assume of the date, in the covariates' own units; those that are not named
-        stay as they were on the dates of `fit`, evenly. Or a table of all of them, whose rows are
-        drawn under in turn (see `conditions.assumed_conditions`).
-    """
-    check_option("number", number, least=1)
-    check_seed(seed)
-    model, assets = fitted.model, fitted.assets
-    require_room(number, number * len(assets))
-    refits, under = fitted.refits, fitted.rows_under(covariates)
-    draws = sample_by_mixture(jax.random.key(seed), model, refits, under, number)
-    values = fitted.scaler.restore(draws)
-    index = pd.RangeIndex(number, name="scenario")
-    return pd.DataFrame(values, index=index, columns=assets)
 
 
 def require_room(number: int, n_cells: int) -> None:

@@ -260,8 +260,11 @@ def _round(race: _Race, families: list[Candidate], sizes: list[int], first: int)
     ]
     n_members = 2 * SEEDS * len(sizes) * len(jobs)  # each is trained and refitted
     for job, scores in in_threads(jobs, n_members, race.report):
-        _keep(race, first + missing[job], scores)
         kept[missing[job]] = scores
+        # Processes that share a run all need the choice before their shares: each makes it, which
+        # comes to the same, and one writes it down.
+        if race.store.owns(0):
+            race.store.put(first + missing[job], scores)
     return [
         _Entry(family, size, mixed)
         for family, own, scores in zip(families, of_family, kept, strict=True)
@@ -280,19 +283,7 @@ def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int)
         entries, sizes = [_Entry(family, 0, without_factors(noise, known, later))], sizes[1:]
     if not sizes:
         return entries
-    scores = race.store.get(place)
-    if scores is None:
-        scores = train_candidate(family, race.config, sizes, race.report)
-        _keep(race, place, scores)
-    scored = zip(sizes, mixture_of_seeds(scores), strict=True)
-    return [*entries, *(_Entry(family, size, mixed) for size, mixed in scored)]
-
-
-def _keep(race: _Race, place: int, scores: Scores) -> None:
-    """Processes that share a run all need the choice before their shares: each makes it, which
-    comes to the same, and one writes it down."""
-    if race.store.owns(0):
-        race.store.put(place, scores)
+    return [*entries, *_round(race, [family], [size - family.extra for size in sizes], place)]
 
 
 def _rank(race: _Race, entries: list[_Entry]) -> Ranking:

@@ -21,7 +21,7 @@ from jaxvae.analysis.baselines import (
 )
 from jaxvae.analysis.baselines import factor_analysis as factor_analysis_file
 from jaxvae.analysis.baselines.multivariate_t_shrunk import SHRINKAGES
-from jaxvae.analysis.matching import match, mcc, subspace_r2
+from jaxvae.analysis.matching import Compared, match, mcc, subspace_r2
 from jaxvae.analysis.metrics import r2
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.panel import fit_scaler, split_dates
@@ -362,8 +362,8 @@ def test_nonlinear_panel_figures(nonlinear, figures):
     baseline = fit_function(fit, n_factors)
     learned, later = baseline.factors(fit), baseline.factors(test)
     assert score(baseline, test) == pytest.approx(likelihood, abs=0.05)
-    assert subspace_r2(later, unseen, later, unseen) == pytest.approx(subspace, abs=4e-3)
-    assert subspace - 0.015 < subspace_r2(learned, known, later, unseen) < subspace
+    assert subspace_r2(Compared(later, unseen, later, unseen)) == pytest.approx(subspace, abs=4e-3)
+    assert subspace - 0.015 < subspace_r2(Compared(learned, known, later, unseen)) < subspace
     if explained is not None:
         rebuilt = baseline.reconstruct(test)
         assert r2(test, rebuilt, baseline.mean) == pytest.approx(explained, abs=1e-3)

@@ -8,7 +8,7 @@ import pytest
 from statsmodels.tsa.stattools import acf
 
 import jaxvae
-from jaxvae.analysis.risk import coverage, coverage_of_breaches, filtered_quantiles
+from jaxvae.analysis.risk import coverage, filtered_quantiles
 from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel, fit_scaler
 from jaxvae.errors import DataError, OptionError
@@ -269,8 +269,8 @@ def test_value_at_risk_is_judged_on_the_test_dates(prepared, monkeypatch):
     kept, filtered, table = risk.value_at_risk(jax.random.key(0), prepared, NOBODY)
     past = filtered_quantiles(returns, found.mean, std, (0.05, 0.01))[:, test]
     for order, quantiles in zip((0.05, 0.01), past, strict=True):
-        assert kept[order] == coverage_of_breaches(breached[test], order)
-        assert filtered[order] == coverage(returns[test], quantiles, order)
+        assert kept[order] == coverage(breached[test], order)
+        assert filtered[order] == coverage(returns[test] < quantiles, order)
     assert ((table.portfolio < table.var_5) == breached[test]).all()
     np.testing.assert_allclose(table.portfolio, LONG.values[test].mean(axis=1))
     np.testing.assert_allclose(table["std"], std[test])
