@@ -16,7 +16,7 @@ from jaxvae.errors import DataError, FolderError
 from jaxvae.report.draw import message_of
 from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import strategy_name, walk_figure, walk_opening, walk_report
-from jaxvae.runs.documents import seal
+from jaxvae.runs.documents import SCHEMA, seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.study import load_study
 from jaxvae.training import ensemble
@@ -224,7 +224,9 @@ def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
     with pytest.raises(FolderError, match="is a study's folder, no walk's"):
         load_walk(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"command": "walk", "schema": 1}))
-    with pytest.raises(FolderError, match="has schema 1; this version reads 3: run it again"):
+    with pytest.raises(
+        FolderError, match=f"has schema 1; this version reads {SCHEMA}: run it again"
+    ):
         load_walk(tmp_path)
     assert np.isfinite(load_walk(folder).covariances).all()
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from jaxvae.errors import FolderError
-from jaxvae.runs.documents import read_sealed, seal
+from jaxvae.runs.documents import SCHEMA, read_sealed, seal
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
     CONFIG,
@@ -165,6 +165,11 @@ def test_what_lies_beside_the_files_is_no_matter(folder):
     assert read_results(folder, LAYOUT).config["name"] == "odd"
 
 
+def in_schema(number):
+    """A settings file's text with another schema in it."""
+    return lambda text: text.replace(f'"schema": {SCHEMA}', f'"schema": {number}')
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -177,9 +182,9 @@ def test_what_lies_beside_the_files_is_no_matter(folder):
         (lambda text: "{}", "damaged"),
         (lambda text: "3", "damaged"),
         (lambda text: "\x80", "damaged"),
-        (lambda text: text.replace('"schema": 3', '"schema": 1'), "has schema 1; .* reads 3"),
-        (lambda text: text.replace('"schema": 3', '"schema": 9'), "has schema 9; .* reads 3"),
-        (lambda text: text.replace('"schema": 3', '"schema": "3"'), "has schema '3'"),
+        (in_schema("1"), f"has schema 1; .* reads {SCHEMA}"),
+        (in_schema("9"), f"has schema 9; .* reads {SCHEMA}"),
+        (in_schema(f'"{SCHEMA}"'), f"has schema '{SCHEMA}'"),
     ],
 )
 def test_changed_settings_are_refused(change, words, folder):

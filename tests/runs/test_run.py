@@ -12,7 +12,7 @@ from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.runs import run as runs
-from jaxvae.runs.documents import read_sealed, seal
+from jaxvae.runs.documents import SCHEMA, read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.run import (
     drop_work,
@@ -29,6 +29,7 @@ FACTS = {
     "versions": {"jax": "1", "np": "2"},
 }
 OPTIONS = {"data": "returns.csv", "seeds": 2}
+UNSEALED = f'{{"schema": {SCHEMA}, "identity": {{}}, "options": {{}}}}'
 
 
 # A study of two tables, a figure and its settings.
@@ -96,7 +97,7 @@ def test_a_run_goes_on_with_what_it_kept(folder):
 def test_a_record_says_what_the_run_depends_on(folder):
     work(folder)
     record = read_sealed(folder / "run.json")
-    assert record == {"schema": 3, "identity": FACTS, "options": OPTIONS}
+    assert record == {"schema": SCHEMA, "identity": FACTS, "options": OPTIONS}
 
 
 @pytest.mark.usefixtures("compilation_cache")
@@ -146,7 +147,7 @@ def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
 MINE = {
     "nothing": {},
     "work": {"work/notes.txt": b"x", "figures/mine.png": b"y", "report.md": b"z"},
-    "a record": {"run.json": b'{"schema": 3, "identity": {}, "options": {}}', "work/lock": b"x"},
+    "a record": {"run.json": UNSEALED.encode(), "work/lock": b"x"},
     "a record of tiles": {"run.json": b"{}", "work/train/tile-00000.safetensors": b"mine"},
     "a configuration": {"config.json": b"{}", "work/notes.txt": b"x"},
 }
@@ -204,12 +205,12 @@ def test_a_run_with_other_facts_is_refused(changes, words, options, folder):
         ("{", "damaged"),
         ("[]", "damaged, or not of jaxvae: it is no JSON document with a schema"),
         ("{}", "damaged, or not of jaxvae: it is no JSON document with a schema"),
-        ('{"schema": 3, "identity": {}, "options": {}}', "damaged or was changed"),
-        ('{"schema": 3, "checksum": 3}', "damaged or was changed"),
+        (UNSEALED, "damaged or was changed"),
+        (f'{{"schema": {SCHEMA}, "checksum": 3}}', "damaged or was changed"),
         (seal({"identity": {}}).decode(), "damaged: it is no record"),
-        ('{"schema": 1, "facts": {}}', "has schema 1; this version reads 3"),
+        ('{"schema": 1, "facts": {}}', f"has schema 1; this version reads {SCHEMA}"),
         ('{"schema": [1]}', r"has schema \[1\]"),
-        ('{"schema": "3"}', "has schema '3'; this version reads 3"),
+        ('{"schema": "3"}', f"has schema '3'; this version reads {SCHEMA}"),
         ('{"schema": NaN}', "damaged.*NaN is no number"),
         ("[" * 100_000, "damaged, or not of jaxvae: it is no JSON document"),
         ("1" * 5000, "damaged"),
