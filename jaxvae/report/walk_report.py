@@ -183,7 +183,7 @@ def walk_figure(walk: WalkResults) -> Figure:
         words = f"{words}: {number(walk.windows[column].mean())}"
         agreement.plot(dates, walk.windows[column], style, color=colour, lw=1.4, label=words)
     agreement.set_ylim(0, 1.03)
-    agreement.legend(frameon=False, fontsize=draw.SMALL, loc="lower right")
+    agreement.legend(frameon=False, fontsize=draw.SMALL, loc="best")
     draw.date_axis(agreement, dates)
     _draw_each_factor(each, walk.windows, dates)
     answer = _portfolio_answer(walk)
@@ -193,7 +193,7 @@ def walk_figure(walk: WalkResults) -> Figure:
 def _draw_leads(axes: Axes, walk: WalkResults) -> None:
     """The running mean of the ensemble's lead over either model; a dot a window."""
     dates, shown = pd.DatetimeIndex(walk.windows.judged_to), [np.zeros(1)]
-    draw.tidy(axes, "", "nats per date", "Lead in log-likelihood out of sample; line: mean so far")
+    draw.tidy(axes, "", "nats per date", "Lead in log-likelihood; line: mean so far")
     axes.axhline(0, color=draw.DATA, linewidth=1.0)
     for name, model, lead in _leads(walk):
         so_far, colour = lead.expanding().mean(), draw.model_colour(model)
