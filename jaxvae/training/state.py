@@ -16,8 +16,8 @@ class Window(NamedTuple):
     rows: of the shared training rows, in the member's order; all members take equally many.
     location, scale: by asset; the member sees (x - location) / scale, in validation too.
 
-    What a model is told of the past begins with the member's first row, in its own units, and goes
-    on from its last into the validation rows.
+    What a model is told of the past begins with the first of the shared rows, in the member's
+    units, whichever rows are its own.
     """
 
     rows: Int[Array, "*members row"]
@@ -73,13 +73,13 @@ def view(data: Data, window: Window | None, model: Model) -> Data:
     """The data as a member with this window sees them."""
     if window is None:
         return data
-    parts = take_rows(data.training, window.rows), data.validation
-    training, validation = (_in_units_of(window, part) for part in parts)
+    training, validation = (_in_units_of(window, part) for part in data[:2])
     values = [jnp.where(one.observed > 0.0, one.values, jnp.nan) for one in (training, validation)]
     past, _ = remember(model, jnp.concatenate(values))
-    n_rows = len(window.rows)
+    n_rows = len(training.values)
+    training = training._replace(past=jax.tree.map(lambda leaf: leaf[:n_rows], past))
     return data._replace(
-        training=training._replace(past=jax.tree.map(lambda leaf: leaf[:n_rows], past)),
+        training=take_rows(training, window.rows),
         validation=validation._replace(past=jax.tree.map(lambda leaf: leaf[n_rows:], past)),
     )
 

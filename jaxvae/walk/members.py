@@ -217,12 +217,10 @@ def _ask(
     assert hyperparameters.window is not None
     rows, weights = hyperparameters.window.rows, hyperparameters.row_weights
     stop = jnp.max(jnp.where(weights > 0.0, rows, -1)) + 1
-    # All from the window's first on, since they may be told of those before; the last are judged.
-    known = rows[0] + jnp.arange(len(rows) + step, dtype=jnp.int32)
-    window = hyperparameters.window._replace(rows=jnp.minimum(known, len(panel.values) - 1))
-    seen = view(Data(panel, take_rows(panel, slice(0, 0))), window, model).training
-    around = stop - recent - rows[0] + jnp.arange(recent + step, dtype=jnp.int32)
-    return _outputs(key, model, variables, take_rows(seen, around), recent)
+    around = stop - recent + jnp.arange(recent + step, dtype=jnp.int32)
+    window = hyperparameters.window._replace(rows=around)
+    batch = view(Data(panel, take_rows(panel, slice(0, 0))), window, model).training
+    return _outputs(key, model, variables, batch, recent)
 
 
 def _outputs(

@@ -174,29 +174,23 @@ def test_linear_decoders_get_linear_encoders():
         assert (getattr(preset.model, "widths", None) == ()) == model.facts.linear, name
 
 
-def test_what_a_date_is_told_begins_with_its_window_in_its_units():
-    """And goes on into the dates that are judged; an expanding window is asked of the same."""
+def test_what_a_date_is_told_begins_with_the_panel_in_its_windows_units():
+    """And the covariance is the next date's."""
     model = TemporalConfig(2, half_lives=(5.0,), products=(20.0,)).build(PANEL.n_assets)
-    batch, nothing = make_batch(PANEL.values), make_batch(PANEL.values[:0])
-    outputs = []
-    for spans, expanding in ((SPANS, False), (GROWING, True)):
-        table = walk_members(PANEL.values, spans[:1], (1.0,), (0,), PRESET, 2, expanding)
-        first = member(table, 0)
-        variables = model.initialise(jax.random.key(1), batch)
-        shared = jax.random.key(2), batch
-        ask = jax.jit(_ask, static_argnums=(2, 3, 4))
-        outputs.append(ask((variables, first), shared, model, CONFIG.window, CONFIG.step))
-        window = jax.tree.map(jnp.asarray, first.hyperparameters.window)
-        seen = view(Data(batch, nothing), window, model)
-        own = PANEL.values[: CONFIG.window]
-        known = (PANEL.values[: len(seen.training.values)] - own.mean(axis=0)) / own.std(axis=0)
-        told, _ = remember(model, known)
-        for one, other in zip(seen.training.past, told, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-    for one, other in zip(*outputs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    # The covariance is the next date's.
-    judged = take_rows(make_batch(known, past=told), slice(CONFIG.window + 1))
+    batch, span = make_batch(PANEL.values), SPANS[1]
+    own = PANEL.values[span.start : span.stop]
+    known = (PANEL.values - own.mean(axis=0)) / own.std(axis=0)
+    told, _ = remember(model, known)
+    table = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET, 2)
+    window = jax.tree.map(jnp.asarray, member(table, 0).hyperparameters.window)
+    seen = view(Data(batch, make_batch(PANEL.values[:0])), window, model)
+    for one, other in zip(seen.training.past, told, strict=True):
+        np.testing.assert_allclose(one, other[span.start : span.stop], rtol=1e-3, atol=1e-4)
+    variables, shared = model.initialise(jax.random.key(1), batch), (jax.random.key(2), batch)
+    outputs = jax.jit(_ask, static_argnums=(2, 3, 4))(
+        (variables, member(table, 0)), shared, model, CONFIG.window, CONFIG.step
+    )
+    ahead = take_rows(make_batch(known, past=told), slice(span.stop + 1))
     key, _ = jax.random.split(jax.random.key(2))
-    _, covariance = last_row_moments(key, model, variables, judged, MOMENT_DRAWS)
-    np.testing.assert_allclose(outputs[0].covariance, covariance, rtol=1e-3, atol=1e-4)
+    _, covariance = last_row_moments(key, model, variables, ahead, MOMENT_DRAWS)
+    np.testing.assert_allclose(outputs.covariance, covariance, rtol=1e-3, atol=1e-4)
