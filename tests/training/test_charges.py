@@ -199,7 +199,7 @@ def test_a_report_says_what_beta_means(changes, words):
         assert notes == []
         return
     assert words in notes[0]
-    assert summary._spectrum(prepared, Trained(None, None), config) is None
+    assert summary._spectrum(prepared, Trained(None, None)) is None
 
 
 def test_a_student_prior_has_no_such_parts():
