@@ -228,6 +228,27 @@ def walk_table() -> str:
     return table(heads, rows)
 
 
+def walk_models_table() -> str:
+    """The ensemble's portfolio by model, over all windows and the late ones."""
+    heads = ("model", "β", "volatility, % a year", "on the last 30 %")
+    more = ("variance less Ledoit–Wolf's, (%)²", "likelihood less its, nats a date")
+    rows = []
+    for name, found in results("walk_forward")["models"].items():
+        whole, late = found["parts"]["all"], found["parts"]["late"]
+        lead = whole["lead"]["ledoit_wolf"]
+        rows.append(
+            (
+                f"`{name}`",
+                ", ".join(f"{beta:g}" for beta in found["config"]["betas"]),
+                number(whole["volatility"]["vae"]),
+                number(late["volatility"]["vae"]),
+                interval(*whole["variance_difference"]["vae"]),
+                interval(lead["mean"], lead["low"], lead["high"]),
+            )
+        )
+    return table((*heads, *more), rows)
+
+
 def walk_claim() -> str:
     """The ensemble's portfolio beside Ledoit–Wolf's and a plain shrinkage."""
     found = results("walk_forward")["models"]["linear"]
