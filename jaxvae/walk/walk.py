@@ -50,6 +50,7 @@ from jaxvae.walk.results import Walk
 
 COMPARED_WITH = ("factor_analysis", BASELINE)
 ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
+NEXT_DATE = "A window's covariance is that of the first date after it, held for the whole step."
 
 
 class PreparedWalk(NamedTuple):
@@ -350,6 +351,7 @@ def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -
     panel, spans = prepared.panel, prepared.spans
     preset = config.preset()
     judged = _judged(panel, spans)
+    forecasts = preset.model.build(panel.n_assets).recurrence is not None
     return {
         "name": panel.name,
         **asdict(config),
@@ -370,6 +372,7 @@ def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -
             *exploded,
             *prepared.notes,
             *([ONE_DATE] if len(judged) == 1 else []),
+            *([NEXT_DATE] if forecasts and config.step > 1 else []),
         ],
     }
 

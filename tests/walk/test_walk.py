@@ -16,6 +16,7 @@ from jaxvae.errors import DataError, OptionError
 from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import walk_opening, walk_report
 from jaxvae.walk.walk import (
+    NEXT_DATE,
     WalkConfig,
     _weights,
     mixture_covariances,
@@ -36,6 +37,7 @@ def walk():
 
 
 def test_tables_have_their_rows(walk):
+    assert NEXT_DATE not in walk.config["notes"]
     judged = PANEL.dates[WINDOW : WINDOW + N_WINDOWS * STEP]
     for table in (walk.scores, walk.factors, walk.portfolio):
         assert table.index.equals(pd.DatetimeIndex(judged, name="date"))
@@ -67,6 +69,7 @@ def test_a_model_that_is_told_of_the_past_walks():
     one = walk_forward(PANEL, config)
     other = walk_forward(altered(STOPS[2]), config)
     assert np.isfinite(one.scores.to_numpy()).all()
+    assert NEXT_DATE in one.config["notes"]
     assert np.array_equal(one.covariances[:3], other.covariances[:3])
     assert not np.array_equal(one.covariances[3], other.covariances[3])
     wilder = altered(STOPS[0] - 3, size=5.0)
