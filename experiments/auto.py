@@ -32,7 +32,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from auto_words import by_kind, strongest
+from auto_words import by_kind, excess, strongest
 from nonlinear import ORACLE_SAMPLES, oracle
 from support import parse, use_all_cores, write_json
 
@@ -194,11 +194,6 @@ def portfolio(panel, study):
     held = np.nan_to_num(panel.values[-study.config["panel"]["n_test"] :]) @ weights
     claimed = float(np.sqrt(weights @ covariance @ weights))
     return {"claimed": claimed, "realised": float(held.std())}
-
-
-def excess(one):
-    """How volatile the minimum-variance portfolio is on test dates, of what it claims."""
-    return one["portfolio"]["realised"] / one["portfolio"]["claimed"]
 
 
 def summary(rows):

@@ -24,6 +24,11 @@ def strongest(one: Study) -> tuple[float, float, float]:
     return difference, low, high
 
 
+def excess(one: Study) -> float:
+    """How volatile the minimum-variance portfolio is on test dates, of what it claims."""
+    return float(one["portfolio"]["realised"] / one["portfolio"]["claimed"])
+
+
 def auto_claim() -> str:
     """How often the default is ahead, level and behind, and by how much at the worst."""
     studies = results("auto")["studies"]
@@ -61,7 +66,6 @@ def _row(name: str, studies: list[Study]) -> list[str]:
     leads = [strongest(one) for one in studies]
     least, mean = (float(f([lead for lead, _, _ in leads])) for f in (min, np.mean))
     matched = [one["factors"]["mcc"] for one in studies if one["factors"]]
-    kept = [one["portfolio"]["realised"] / one["portfolio"]["claimed"] for one in studies]
     return [
         name,
         str(len(studies)),
@@ -70,5 +74,5 @@ def _row(name: str, studies: list[Study]) -> list[str]:
         f"{number(mean, sign=True)} ({number(least, sign=True)})",
         " / ".join(str(count) for count in _standing(leads)),
         number(float(np.mean(matched))) if matched else "",
-        number(float(np.mean(kept))),
+        number(float(np.mean([excess(one) for one in studies]))),
     ]

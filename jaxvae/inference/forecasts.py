@@ -132,7 +132,10 @@ def forecast_moments(
 def last_row_moments(
     key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_draws: int
 ) -> tuple[Float[Array, " asset"], Float[Array, "asset asset"]]:
-    """Mean and covariance of one member's returns of the last row before they are known."""
+    """Mean and covariance of one member's returns of the last row before they are known; exact
+    where the model knows them and rows tell it nothing of later ones."""
+    if model.moments is not None and model.ahead is None:
+        return model.moments(variables, take_rows(batch, slice(-1, None)))
     rows = jnp.full(n_draws, len(batch.values) - 1)
     batch = inform(model, variables, batch)
     law = _beforehand(model, variables, batch)

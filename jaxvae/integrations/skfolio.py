@@ -5,6 +5,7 @@ Both are the equal mixture of one VAE or several, each trained as `VAEFactors` t
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -27,9 +28,8 @@ from jaxvae.errors import (
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
-from jaxvae.integrations.sklearn import VAEFactors, checked, seed_of
+from jaxvae.integrations.sklearn import Settings, VAEFactors, checked, seed_of
 from jaxvae.models.model import make_batch
-from jaxvae.study.config import AUTO
 from jaxvae.study.presets import model_name
 from jaxvae.training.streams import Stream
 
@@ -50,37 +50,15 @@ TAIL = 4  # degrees of freedom of the t that these values come from: its tails o
 FEWEST_EFFECTIVE = 4
 
 
-class _Mixture:
-    """Settings of an equal mixture of VAEs, and that cells may be missing."""
+@dataclass(eq=False, repr=False)
+class _Mixture(Settings):
+    """Settings of an equal mixture of VAEs."""
 
-    # Types are checked by `fit`, as scikit-learn wants it.
-    def __init__(
-        self,
-        n_components: Any = AUTO,
-        *,
-        beta: Any = 1.0,
-        seeds: Any = 1,
-        preset: Any = None,
-        model: Any = AUTO,
-        epochs: Any = None,
-        n_samples: Any = 128,
-        random_state: Any = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.beta = beta
-        self.seeds = seeds
-        self.preset = preset
-        self.model = model
-        self.epochs = epochs
-        self.n_samples = n_samples
-        self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.allow_nan = True
-        return tags
+    _: KW_ONLY
+    seeds: Any = 1
 
 
+@dataclass(eq=False, repr=False)
 class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
     """The covariance of returns under a VAE, or under an equal mixture of several.
 
@@ -104,35 +82,10 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
         n_features_in_, feature_names_in_: Of X.
     """
 
-    # Types are checked by `fit`, as scikit-learn wants it.
-    def __init__(
-        self,
-        n_components: Any = AUTO,
-        *,
-        beta: Any = 1.0,
-        seeds: Any = 1,
-        preset: Any = None,
-        model: Any = AUTO,
-        epochs: Any = None,
-        n_samples: Any = 128,
-        random_state: Any = 0,
-        nearest: Any = True,
-        higham: Any = False,
-        higham_max_iteration: Any = 100,
-    ) -> None:
-        super().__init__(
-            n_components,
-            beta=beta,
-            seeds=seeds,
-            preset=preset,
-            model=model,
-            epochs=epochs,
-            n_samples=n_samples,
-            random_state=random_state,
-        )
-        BaseCovariance.__init__(
-            self, nearest=nearest, higham=higham, higham_max_iteration=higham_max_iteration
-        )
+    _: KW_ONLY
+    nearest: Any = True
+    higham: Any = False
+    higham_max_iteration: Any = 100
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> "VAECovariance":
         """Train on returns.

@@ -1,7 +1,7 @@
 """A scikit-learn façade: one VAE as a transformer, beside `PCA` and `FactorAnalysis`."""
 
 import math
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -55,8 +55,30 @@ class Description(NamedTuple):
     covariance: Float[Array, "asset asset"]
 
 
+@dataclass(eq=False, repr=False)
+class Settings:
+    """What VAEs are trained with, and that cells may be missing.
+
+    Types are checked by `fit`, as scikit-learn wants it.
+    """
+
+    n_components: Any = AUTO
+    _: KW_ONLY
+    beta: Any = 1.0
+    preset: Any = None
+    model: Any = AUTO
+    epochs: Any = None
+    n_samples: Any = 128
+    random_state: Any = 0
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        return tags
+
+
 class VAEFactors(  # type: ignore[misc]
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Settings, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Latent factors by a variational autoencoder, with the methods and attributes of
     `FactorAnalysis`.
@@ -94,26 +116,6 @@ class VAEFactors(  # type: ignore[misc]
         model_, variables_, scaler_: What was fitted.
         n_features_in_, feature_names_in_: Of X.
     """
-
-    # Types are checked by `fit`, as scikit-learn wants it.
-    def __init__(
-        self,
-        n_components: Any = AUTO,
-        *,
-        beta: Any = 1.0,
-        preset: Any = None,
-        model: Any = AUTO,
-        epochs: Any = None,
-        n_samples: Any = 128,
-        random_state: Any = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.beta = beta
-        self.preset = preset
-        self.model = model
-        self.epochs = epochs
-        self.n_samples = n_samples
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "VAEFactors":
         """Train on returns.
@@ -318,7 +320,6 @@ class VAEFactors(  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -5,6 +5,7 @@ whose functions keep the shapes below; what it leaves out is estimated, or not r
 """
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -175,7 +176,7 @@ class Model(NamedTuple):
         return self.prior is standard_normal_prior
 
 
-class Family:
+class Family(ABC):
     """The base of configurations: what a model is before the number of assets is known.
 
     Attributes:
@@ -190,10 +191,10 @@ class Family:
         del n_conditions, sectors, incomplete
         return self
 
+    @abstractmethod
     def build(self, n_assets: int) -> Model:
         """The model; equal arguments give the same object, so that what was compiled for it is
         found again."""
-        raise NotImplementedError
 
 
 def make_batch(
@@ -235,14 +236,15 @@ def inform(model: Model, variables: Variables, batch: Batch) -> Batch:
     return batch if model.informed is None else model.informed(variables, batch)
 
 
-def remember(model: Model, values: Any) -> tuple[Any, tuple[Any, Any] | None]:
+def remember(
+    model: Model, values: Any, after: tuple[Any, Any] | None = None
+) -> tuple[Any, tuple[Any, Any] | None]:
     """What the rows of a panel are told of those before them, and where that ends.
-
-    The first row has a state without a past, and is told that no return was seen before.
 
     Args:
         model: Of one without a recurrence no row is told anything.
         values: Returns in standard units, oldest date first; NaN marks a missing one.
+        after: Where what came before has ended; by default nothing came before, no return was seen.
 
     Returns:
         Each row's `Batch.past`; the recurrence's state after the last row with that row's returns,
@@ -250,17 +252,20 @@ def remember(model: Model, values: Any) -> tuple[Any, tuple[Any, Any] | None]:
     """
     if model.recurrence is None:
         return (), None
-    return _remember(jnp.asarray(values, jnp.float32), model.recurrence)
+    values = jnp.asarray(values, jnp.float32)
+    after = after or (model.recurrence.start(), jnp.full(values.shape[1], jnp.nan, values.dtype))
+    return _remember(values, after, model.recurrence)
 
 
 @functools.partial(jax.jit, static_argnames="by")
-def _remember(values: Float[Array, "date asset"], by: Recurrence) -> tuple[Any, tuple[Any, Array]]:
+def _remember(
+    values: Float[Array, "date asset"], after: tuple[Any, Array], by: Recurrence
+) -> tuple[Any, tuple[Any, Array]]:
     def body(carry: tuple[Any, Array], returns: Array) -> tuple[tuple[Any, Array], Any]:
         state, last = carry
         return (by.advance(state, returns), returns), by.tell(state, last)
 
-    none = jnp.full(values.shape[1], jnp.nan, values.dtype)
-    end, past = jax.lax.scan(body, (by.start(), none), values)
+    end, past = jax.lax.scan(body, after, values)
     return past, end
 
 

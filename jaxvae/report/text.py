@@ -56,7 +56,7 @@ def row_label(study: StudyResults, model: str, start: bool = False) -> str:
     capital at the start of a line."""
     name, factors = MODEL_NAMES.get(model, model.replace("_", " ")), factors_of(study, model)
     if factors and not model.startswith(("vae", "consensus")):
-        name = f"{name} K = {factors}"
+        name = f"{name}{' ' if model.endswith('_best') else ', '}K = {factors}"
     return name[:1].upper() + name[1:] if start else name
 
 

@@ -63,9 +63,9 @@ def connect(processes: Processes) -> Processes:
     # It would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     auto = processes.coordinator == "auto"
-    place = (processes.coordinator, processes.processes, processes.process)
+    place = () if auto else (processes.coordinator, processes.processes, processes.process)
     try:
-        jax.distributed.initialize(*(() if auto else place))
+        jax.distributed.initialize(*place)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise FolderError(Option("coordinator"), f": {processes.coordinator}: {reason}") from error

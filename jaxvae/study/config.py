@@ -15,14 +15,7 @@ from jaxvae.errors import (
     show_settings,
 )
 from jaxvae.models import describe_family
-from jaxvae.study.presets import (
-    MODEL_OF,
-    MODELS,
-    PRESETS,
-    Preset,
-    make_preset,
-    model_name,
-)
+from jaxvae.study.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset, model_name
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
 

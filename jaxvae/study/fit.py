@@ -48,7 +48,8 @@ MOST_HARD = 0.5
 class Prepared(NamedTuple):
     """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
     dates in standard units; the batch's weights are 1 in `fit`, else 0. covariates: names of the
-    conditions, and their scaler's place and scale in `covariate_scaler`."""
+    conditions, and their scaler's place and scale in `covariate_scaler`. end_of_fit, end: where
+    `remember` ends with `fit` and with the panel; None of a model that is not told of the past."""
 
     panel: Panel
     split: Split
@@ -60,17 +61,13 @@ class Prepared(NamedTuple):
     model: Model
     covariates: list[str]
     covariate_scaler: Scaler
+    end_of_fit: tuple[Any, Any] | None
+    end: tuple[Any, Any] | None
 
     def rows(self, dates: slice) -> Batch:
         """Some dates, each of weight 1."""
         past = jax.tree.map(lambda leaf: np.asarray(leaf)[dates], self.batch.past)
         return make_batch(self.values[dates], self.conditions[dates], past=past)
-
-    @property
-    def end_of_fit(self) -> tuple[Any, Any] | None:
-        """The state of the model's recurrence after the last date of `fit`, and its returns; None
-        of a model that is not told of the past."""
-        return remember(self.model, self.values[self.split.fit])[1]
 
 
 class Choice(NamedTuple):
@@ -146,7 +143,10 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
     conditions = row_conditions(panel, *known)
     in_fit = np.zeros(panel.n_dates)
     in_fit[split.fit] = 1.0
-    batch = make_batch(values, conditions, in_fit, remember(model, values)[0])
+    before, end_of_fit = remember(model, values[split.fit])
+    later, end = remember(model, values[split.test], end_of_fit)
+    past = jax.tree.map(lambda *parts: np.concatenate(parts), before, later)
+    batch = make_batch(values, conditions, in_fit, past)
     if preset.train.free_bits and not distributions_of(model, batch).prior.kl_by_factor:
         raise OptionError(
             "free_bits",
@@ -154,7 +154,8 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
             Option("model", model_name(config.model)),
             ", whose prior is no normal",
         )
-    return Prepared(panel, split, scaler, values, conditions, batch, preset, model, *known)
+    made = (panel, split, scaler, values, conditions, batch, preset, model)
+    return Prepared(*made, *known, end_of_fit, end)
 
 
 def _for_panel(

@@ -47,8 +47,8 @@ class Outputs(NamedTuple):
     """Outputs of trained members; in the units of their windows, the member axis first.
 
     ok: false for a member that diverged.
-    mean, covariance: of the returns under the model, factor part and noise; of the first date that
-        is judged, where a model is told of the dates before.
+    mean, covariance: of the returns of the first date that is judged, before they are known,
+        factor part and noise.
     loadings: the decoder's mean Jacobian, returns per unit of a factor.
     factors: posterior means of the window's last dates, then of those it is judged on.
     log_likelihood: of the dates it is judged on, nats.
@@ -229,11 +229,8 @@ def _outputs(
     """Of a window's last dates and those after it: exact where the model has it, else simulated."""
     key_moments, key_likelihood = jax.random.split(key)
     factors = posterior_means(model, variables, batch)
-    if model.moments is None:
-        ahead = take_rows(batch, slice(recent + 1))
-        mean, covariance = last_row_moments(key_moments, model, variables, ahead, MOMENT_DRAWS)
-    else:
-        mean, covariance = model.moments(variables, take_rows(batch, slice(recent)))
+    ahead = take_rows(batch, slice(recent + 1))
+    mean, covariance = last_row_moments(key_moments, model, variables, ahead, MOMENT_DRAWS)
     jacobian, _ = decoder_jacobians(model, variables, batch, factors)
     judged = take_rows(batch, slice(recent, None))
     estimate = log_likelihood(key_likelihood, model, variables, judged, LIKELIHOOD_SAMPLES)

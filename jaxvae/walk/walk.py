@@ -280,10 +280,7 @@ def _scores(
         name for name, lost in costs.items() if is_degenerate(float(np.mean(lost)), panel.n_assets)
     ]
     table = {name: np.concatenate(p) for name, p in columns.items() if name not in exploded}
-    notes = [
-        f"The likelihood of {BASELINES[name].label.rstrip(', ')} is degenerate."
-        for name in exploded
-    ]
+    notes = [f"The likelihood of {BASELINES[name].label} is degenerate." for name in exploded]
     return pd.DataFrame(table, index=_judged(panel, spans)), notes
 
 

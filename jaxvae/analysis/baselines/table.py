@@ -69,7 +69,7 @@ class Baseline(NamedTuple):
     """A classical model.
 
     Attributes:
-        label: What a report calls it; " K = 5" follows where it has factors.
+        label: What a report calls it.
         fit: Makes a law of what is known; DataError where it cannot, MissingExtraError where a
             package is not there.
         temporal: Whether a date's law depends on the dates before it.
@@ -133,10 +133,10 @@ def _temporal(label: str, fit: Callable[[np.ndarray, int], Law]) -> Baseline:
 BASELINES = {
     "factor_analysis_best": Baseline("factor analysis, best", _at_best(fit_factor_analysis_sizes)),
     "factor_analysis": Baseline(
-        "factor analysis,", lambda known: fit_factor_analysis(known.values, known.n_factors)
+        "factor analysis", lambda known: fit_factor_analysis(known.values, known.n_factors)
     ),
     "pca_best": Baseline("PCA, best", _at_best(fit_pca_sizes)),
-    "pca": Baseline("PCA,", lambda known: fit_pca(known.values, known.n_factors)),
+    "pca": Baseline("PCA", lambda known: fit_pca(known.values, known.n_factors)),
     "ledoit_wolf": Baseline("Ledoit–Wolf Gaussian", lambda known: fit_ledoit_wolf(known.values)),
     "multivariate_t": Baseline("multivariate t", lambda known: fit_multivariate_t(known.values)),
     "multivariate_t_shrunk": Baseline(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
-from jaxvae.models.model import remember, take_rows
+from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
@@ -108,8 +108,7 @@ def forecast_fan(
     model, n_assets = prepared.model, prepared.panel.n_assets
     if model.recurrence is None or prepared.covariates:
         return None
-    _, end = remember(model, prepared.values)
-    drawn = generate_paths(key, model, fitted, n_assets, FAN_DATES, DRAWS, end)
+    drawn = generate_paths(key, model, fitted, n_assets, FAN_DATES, DRAWS, prepared.end)
     returns = prepared.scaler.restore(drawn.reshape(-1, n_assets)).mean(axis=1)
     summed = returns.reshape(-1, FAN_DATES).cumsum(axis=1)
     return np.quantile(summed, FAN_ORDERS, axis=0)

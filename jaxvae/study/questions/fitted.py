@@ -173,7 +173,8 @@ def saved_arrays(found: TrainedStudy, reported: Reported) -> dict[str, np.ndarra
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
     prepared, evaluation, best = found.prepared, found.refits.evaluation, found.best
     order, signs = reported.order, reported.signs
-    past = jax.tree.leaves(remember(prepared.model, prepared.values[prepared.split.fit]))
+    fit = prepared.split.fit
+    past = jax.tree.leaves((prepared.rows(fit).past, prepared.end_of_fit))
     return {
         "refit_order": order,
         "refit_signs": signs,
@@ -181,7 +182,7 @@ def saved_arrays(found: TrainedStudy, reported: Reported) -> dict[str, np.ndarra
         "mean_loadings": np.asarray(evaluation.loadings[best], np.float64)[:, order] * signs,
         "scaler_mean": prepared.scaler.mean,
         "scaler_scale": prepared.scaler.scale,
-        "conditions": prepared.conditions[prepared.split.fit],
+        "conditions": prepared.conditions[fit],
         "covariate_mean": prepared.covariate_scaler.mean,
         "covariate_scale": prepared.covariate_scaler.scale,
         **{f"{PAST}{place}": np.asarray(leaf) for place, leaf in enumerate(past)},
