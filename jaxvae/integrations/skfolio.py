@@ -87,6 +87,10 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
     higham: Any = False
     higham_max_iteration: Any = 100
 
+    def __post_init__(self) -> None:
+        own = {name: getattr(self, name) for name in ("nearest", "higham", "higham_max_iteration")}
+        BaseCovariance.__init__(self, **own)
+
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> "VAECovariance":
         """Train on returns.
 
