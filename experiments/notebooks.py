@@ -4,8 +4,9 @@ Command: python experiments/notebooks.py [NAME ...]   (some minutes on 2 idle co
 `notebooks`)
 
 The first goes from a DataFrame to a decision, the second shows the research side: modules and
-likelihoods of one's own, `vmap` and `grad` around training. Their cells are in `notebook_cells.py`;
-a test compares the committed notebooks with what this builds, another runs their code.
+likelihoods of one's own, `vmap` and `grad` around training. Their cells are in `tour_cells.py` and
+`research_cells.py`; one that begins with "%%" is text, without that word. A test compares the
+committed notebooks with what this builds, another runs their code.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import os
 from pathlib import Path
 
 import nbformat
-from notebook_cells import RESEARCH, TOUR
+from research_cells import RESEARCH
+from tour_cells import TOUR
 
 NOTEBOOKS = {"tour": TOUR, "research": RESEARCH}
 FOLDER = Path(__file__).parent

@@ -6,15 +6,16 @@ Command: python experiments/readme.py   (a second; with --check nothing changes,
 """
 
 import argparse
-import importlib
 import re
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import auto_words
+import benchmark_words
+import portfolio_words
 import temporal_words
-from pages import ROOT, interval, joint, lead_over, number, results, stands, table
+from pages import ROOT, joint, lead_over, number, results, stands, table
 
 FILES = ("README.md", "experiments/README.md", "benchmarks/README.md")
 MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -27,16 +28,6 @@ NAMES = {
     "multivariate_t_shrunk": "shrunk multivariate t",
     "ewma_t": "EWMA, t",
 }
-PORTFOLIOS = {
-    "equal": "equal weights",
-    "empirical": "empirical prior",
-    "ledoit_wolf": "Ledoit–Wolf",
-    "ledoit_wolf_variance": "Ledoit–Wolf, least variance",
-    "vine": "`VineCopula`",
-    "vae_linear": "`linear`, mixed over β",
-    "vae_volatility": "`volatility`",
-}
-STAGES = ("start", "select", "train", "refit", "count", "score", "report")
 NOT_CLASSICAL = ("vae", "vae_ensemble", "vae_best", "consensus")
 
 
@@ -215,116 +206,6 @@ def beta_claim() -> str:
     )
 
 
-def walk_table() -> str:
-    """What minimum-variance portfolios moved, a year, over all windows."""
-    part = results("walk_forward")["models"]["linear"]["parts"]["all"]
-    heads = ("portfolio", "volatility, % a year", "turnover", "variance less Ledoit–Wolf's, (%)²")
-    rows = []
-    for name in sorted(part["volatility"], key=lambda name: part["volatility"][name]):
-        gap = part["variance_difference"][name]
-        against = "–" if name == "ledoit_wolf" else interval(*gap)
-        cells = (number(part[kind][name]) for kind in ("volatility", "turnover"))
-        rows.append((name.replace("_", " "), *cells, against))
-    return table(heads, rows)
-
-
-def walk_models_table() -> str:
-    """The ensemble's portfolio by model, over all windows and the late ones."""
-    heads = ("model", "β", "volatility, % a year", "on the last 30 %")
-    more = ("variance less Ledoit–Wolf's, (%)²", "likelihood less its, nats a date")
-    rows = []
-    for name, found in results("walk_forward")["models"].items():
-        whole, late = found["parts"]["all"], found["parts"]["late"]
-        lead = whole["lead"]["ledoit_wolf"]
-        rows.append(
-            (
-                f"`{name}`",
-                ", ".join(f"{beta:g}" for beta in found["config"]["betas"]),
-                number(whole["volatility"]["vae"]),
-                number(late["volatility"]["vae"]),
-                interval(*whole["variance_difference"]["vae"]),
-                interval(lead["mean"], lead["low"], lead["high"]),
-            )
-        )
-    return table((*heads, *more), rows)
-
-
-def walk_claim() -> str:
-    """The ensemble's portfolio beside Ledoit–Wolf's and a plain shrinkage."""
-    found = results("walk_forward")["models"]["linear"]
-    moved, late = (found["parts"][part]["volatility"] for part in ("all", "late"))
-    return (
-        f"**Over {found['windows']} windows of `sp500` the minimum-variance portfolio of the "
-        f"ensemble's covariance moved {number(moved['vae'])} % a year, Ledoit–Wolf's "
-        f"{number(moved['ledoit_wolf'])} (on the last 30 % of windows, which chose nothing, "
-        f"{number(late['vae'])} and {number(late['ledoit_wolf'])}); shrinking correlations by 30 % "
-        "to the identity does as well, 14.82.**"
-    )
-
-
-def _strategies(kind: str, part: str) -> dict[str, Any]:
-    """The figures of a part in portfolios.json, the calmest row over all dates first."""
-    rows = results("portfolios")[kind]["rows"]
-    measure = {"variance": "volatility", "cvar": "cvar"}[kind]
-    names = sorted(rows, key=lambda name: rows[name]["all"][measure])
-    return {name: {**rows[name], **rows[name][part]} for name in names}
-
-
-def _less(row: dict[str, Any], baseline: str, measure: str) -> str:
-    """A row's difference to a baseline; a dash for the baseline itself."""
-    found = row["differences"].get(baseline)
-    return interval(*found[measure]) if found else "–"
-
-
-def variance_table() -> str:
-    """Portfolios of least variance in skfolio, by part."""
-    parts = {part: _strategies("variance", part) for part in ("all", "moving", "late")}
-    heads = [f"{part}: {head}" for part in parts for head in ("volatility", "variance less LW's")]
-    rows = []
-    for name, row in parts["all"].items():
-        cells = [PORTFOLIOS[name]]
-        for part in parts.values():
-            gap = _less(part[name], "ledoit_wolf", "variance")
-            cells += [number(part[name]["volatility"]), gap]
-        rows.append((*cells, number(row["turnover"]), number(row["seconds"])))
-    return table(("portfolio", *heads, "turnover", "seconds"), rows)
-
-
-def cvar_table() -> str:
-    """Portfolios of least CVaR in skfolio, by part."""
-    parts = {part: _strategies("cvar", part) for part in ("all", "moving", "late")}
-    heads = ("CVaR", "less empirical's", "less vine's")
-    rows = []
-    for name, row in parts["all"].items():
-        cells = [PORTFOLIOS[name], number(row["cvar"])]
-        for part in (parts["moving"][name], parts["late"][name]):
-            gaps = (_less(part, other, "cvar") for other in ("empirical", "vine"))
-            cells += [number(part["cvar"]), *gaps]
-        rows.append((*cells, number(row["seconds"])))
-    by_part = [f"{part}: {head}" for part in ("moving", "late") for head in heads]
-    return table(("portfolio", "all: CVaR", *by_part, "seconds"), rows)
-
-
-def portfolios_claim() -> str:
-    """The mixture beside Ledoit–Wolf, and scenarios beside the empirical prior and the vine."""
-    risk = []
-    for part in ("all", "late"):
-        rows = _strategies("variance", part)
-        ours, other = (number(rows[name]["volatility"]) for name in ("vae_linear", "ledoit_wolf"))
-        gap = _less(rows["vae_linear"], "ledoit_wolf", "variance")
-        risk.append(f"{ours} and {other} % a year, a difference in variance of {gap} (%)²")
-    tail = _strategies("cvar", "late")["vae_volatility"]
-    over_empirical, over_vine = (_less(tail, name, "cvar") for name in ("empirical", "vine"))
-    moving = _less(_strategies("cvar", "moving")["vae_volatility"], "empirical", "cvar")
-    return (
-        "**In skfolio, long only, the least variance of `linear` mixed over β and that of "
-        f"Ledoit–Wolf moved {risk[0]}; on the last 30 % of dates {risk[1]}. Least CVaR by "
-        f"scenarios of `volatility` was on these {number(tail['cvar'])} % a date; it differed from "
-        f"the empirical prior's by {over_empirical}, from the vine's by {over_vine}, but over all "
-        f"dates on which prices move by {moving} from the empirical prior's.**"
-    )
-
-
 def certificates_claim() -> str:
     """How many closed forms hold."""
     rows = results("certificates")["rows"]
@@ -379,58 +260,15 @@ def _three(found: dict[str, float]) -> str:
     return f"{number(found['mean'], 3, sign=True)} [{low}, {high}]"
 
 
-def throughput_table() -> str:
-    """A row a way to train, medians and ranges over all rounds."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    throughput = importlib.import_module("throughput")
-    head = throughput.HEADER
-    rule = "|" + " --- |" * (head.count("|") - 1)
-    return "\n".join([head, rule, *throughput.table_rows(results("throughput", "benchmarks"))])
-
-
-def throughput_claim() -> str:
-    """The tile engine beside the notebook's loop and hand-batched PyTorch."""
-    found = results("throughput", "benchmarks")
-    ratios = {name: ratio["median"] for name, ratio in found["ratios"].items()}
-    starts = {kind: laps["total"]["median"] for kind, laps in found["cold_start"].items()}
-    loop, batched = (
-        number(ratios[f"tiles_over_{one}"], 1) for one in ("notebook_loop", "torch_batched")
-    )
-    return (
-        f"**The tile engine trains {loop} times the members a second of the notebook's loop, "
-        f"{batched} times "
-        "those of PyTorch batched by hand. One member in a cold process, imports and compiling "
-        f"included, takes {number(starts['cold'], 1)} s, {number(starts['cached'], 1)} s with a "
-        "compilation cache.**"
-    )
-
-
-def report_table() -> str:
-    """A row a study: seconds from the command to its report, beside the notebook's script."""
-    rows = []
-    for name, row in results("time_to_report", "benchmarks")["rows"].items():
-        said = row["seconds"]
-        cells = [name, f"{number(said['median'], 1)} ({said['min']:.1f} to {said['max']:.1f})"]
-        cells.append(number(row["times_notebook"]["median"]) if "times_notebook" in row else "")
-        parts = [row.get(f"stage {stage}", {}).get("median") for stage in STAGES]
-        cells += ["" if part is None else number(part, 1) for part in parts]
-        rows.append(cells)
-    return table(("row", "seconds", "× the notebook", *STAGES), rows)
-
-
-def profile_claim() -> str:
-    """What a step spends its time on."""
-    spent = results("step_profile", "benchmarks")["microseconds"]
-    return (
-        f"Of a member's step of {spent['untraced']:.0f} µs on one core, matrix products take "
-        f"{spent['products']:.0f}. From 16 members to 2,048 the cost of one stays within a factor "
-        f"of {number(results('scaling', 'benchmarks')['flatness'])}."
-    )
-
-
 PARTS: dict[str, Callable[[], str]] = {
     name.replace("_", " "): made
-    for module in (sys.modules[__name__], auto_words, temporal_words)
+    for module in (
+        sys.modules[__name__],
+        auto_words,
+        benchmark_words,
+        portfolio_words,
+        temporal_words,
+    )
     for name, made in vars(module).items()
     if name.endswith(("_table", "_claim"))
 }

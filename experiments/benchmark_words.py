@@ -1,0 +1,57 @@
+"""What is said of the benchmarks' JSON by the READMEs."""
+
+import importlib
+import sys
+
+from pages import ROOT, number, results, table
+
+STAGES = ("start", "select", "train", "refit", "count", "score", "report")
+
+
+def throughput_table() -> str:
+    """A row a way to train, medians and ranges over all rounds."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    throughput = importlib.import_module("throughput")
+    head = throughput.HEADER
+    rule = "|" + " --- |" * (head.count("|") - 1)
+    return "\n".join([head, rule, *throughput.table_rows(results("throughput", "benchmarks"))])
+
+
+def throughput_claim() -> str:
+    """The tile engine beside the notebook's loop and hand-batched PyTorch."""
+    found = results("throughput", "benchmarks")
+    ratios = {name: ratio["median"] for name, ratio in found["ratios"].items()}
+    starts = {kind: laps["total"]["median"] for kind, laps in found["cold_start"].items()}
+    loop, batched = (
+        number(ratios[f"tiles_over_{one}"], 1) for one in ("notebook_loop", "torch_batched")
+    )
+    return (
+        f"**The tile engine trains {loop} times the members a second of the notebook's loop, "
+        f"{batched} times "
+        "those of PyTorch batched by hand. One member in a cold process, imports and compiling "
+        f"included, takes {number(starts['cold'], 1)} s, {number(starts['cached'], 1)} s with a "
+        "compilation cache.**"
+    )
+
+
+def report_table() -> str:
+    """A row a study: seconds from the command to its report, beside the notebook's script."""
+    rows = []
+    for name, row in results("time_to_report", "benchmarks")["rows"].items():
+        said = row["seconds"]
+        cells = [name, f"{number(said['median'], 1)} ({said['min']:.1f} to {said['max']:.1f})"]
+        cells.append(number(row["times_notebook"]["median"]) if "times_notebook" in row else "")
+        parts = [row.get(f"stage {stage}", {}).get("median") for stage in STAGES]
+        cells += ["" if part is None else number(part, 1) for part in parts]
+        rows.append(cells)
+    return table(("row", "seconds", "× the notebook", *STAGES), rows)
+
+
+def profile_claim() -> str:
+    """What a step spends its time on."""
+    spent = results("step_profile", "benchmarks")["microseconds"]
+    return (
+        f"Of a member's step of {spent['untraced']:.0f} µs on one core, matrix products take "
+        f"{spent['products']:.0f}. From 16 members to 2,048 the cost of one stays within a factor "
+        f"of {number(results('scaling', 'benchmarks')['flatness'])}."
+    )
