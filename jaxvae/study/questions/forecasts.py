@@ -116,7 +116,8 @@ def forecast_covariance(
     study: Asked, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Covariance of all returns on the date after the panel's last, assets × assets, in squared
-    fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past.
+    fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past; exact
+    where the model knows it.
 
     Errors are those of `forecast`.
 

@@ -237,7 +237,10 @@ def test_rows_that_a_model_knows_the_same_of_have_the_same_forecast():
 
 
 def test_a_model_without_a_past_says_so_and_forecasts_every_date_alike(unbroken, returns_csv):
-    table = load_study(unbroken).forecast(jaxvae.read_panel(returns_csv), number=100)
+    study, panel = load_study(unbroken), jaxvae.read_panel(returns_csv)
+    table = study.forecast(panel, number=100)
+    # A linear model knows the next date's covariance, which is that of every date, without draws.
+    pd.testing.assert_frame_equal(study.forecast_covariance(panel, number=1), study.covariance)
     own = table[["mean", "std", "var_1", "var_5"]]
     assert (own == own.iloc[0]).all(axis=None)
     past, empty = table.attrs["notes"]
