@@ -5,7 +5,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,12 +123,20 @@ def read_results(folder: Path, layout: Layout, drawings: bool = True) -> Results
     return unpack(layout, config, files, folder)
 
 
-def write_drawings(folder: Path, layout: Layout, drawings: Mapping[str, bytes]) -> None:
+def write_drawings(folder: Path, layout: Layout, draw: Callable[[], Mapping[str, bytes]]) -> None:
     """Write figures and pages of a finished run anew.
 
-    Raises FolderError, before any is written, where one would replace a file that is not the run's.
+    Raises FolderError, before any is written, where one would replace a file that is not the run's,
+    or where they cannot be drawn from what the settings hold.
     """
     config = read_config(folder, layout)
+    try:
+        drawings = draw()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FolderError(
+            f"{folder} cannot be drawn ({reason}): was {CONFIG} changed by hand?"
+        ) from error
     for name in drawings:
         if name not in config["checksums"] and os.path.lexists(folder / name):
             raise FolderError(f"{folder / name} is not of jaxvae and in the way; move it elsewhere")

@@ -89,7 +89,7 @@ def write_report(study: Any, folder: Path) -> None:
     """
     from jaxvae.report.study_report import study_report
 
-    write_drawings(folder, STUDY_LAYOUT, study_report(study))
+    write_drawings(folder, STUDY_LAYOUT, lambda: study_report(study))
 
 
 def _as_results(study: Any) -> Results:

@@ -70,7 +70,7 @@ def write_walk_report(walk: Any, folder: Path) -> None:
 
     Raises FolderError where a file that is not the walk's is in the way.
     """
-    write_drawings(folder, WALK_LAYOUT, walk_report(walk))
+    write_drawings(folder, WALK_LAYOUT, lambda: walk_report(walk))
 
 
 def _as_parts(results: Results, folder: Path) -> dict[str, Any]:

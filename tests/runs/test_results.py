@@ -234,10 +234,10 @@ def test_drawings_are_drawn_again(folder):
     (folder / "figures" / "one.png").unlink()
     assert_refused(folder, "draw it again with: jaxvae report")
     assert read_results(folder, LAYOUT, drawings=False).config["name"] == "odd"
-    write_drawings(folder, LAYOUT, others)
+    write_drawings(folder, LAYOUT, lambda: others)
     assert (folder / "figures" / "two.png").read_bytes() == b"another picture"
     assert read_results(folder, LAYOUT).config["name"] == "odd"
-    write_drawings(folder, LAYOUT, DRAWINGS)
+    write_drawings(folder, LAYOUT, lambda: DRAWINGS)
     assert drawn(folder) == DRAWINGS
     assert read_results(folder, LAYOUT).config["checksums"]["figures/two.png"]
 
@@ -249,7 +249,9 @@ def test_nothing_is_drawn_through_a_link(name, folder, tmp_path):
     (folder / name).symlink_to(victim)
     before = sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*"))
     with pytest.raises(FolderError, match=f"{name} is a symbolic link"):
-        write_drawings(folder, LAYOUT, {**DRAWINGS, "report.md": b"other", "figures/two.png": b"2"})
+        write_drawings(
+            folder, LAYOUT, lambda: {**DRAWINGS, "report.md": b"other", "figures/two.png": b"2"}
+        )
     after = sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*"))
     assert after == before
 
@@ -257,7 +259,7 @@ def test_nothing_is_drawn_through_a_link(name, folder, tmp_path):
 def test_nothing_is_drawn_over_a_users_own(folder):
     (folder / "figures" / "two.png").write_text("mine")
     with pytest.raises(FolderError, match=r"figures/two.png is not of jaxvae and in the way"):
-        write_drawings(folder, LAYOUT, {"report.md": b"other", "figures/two.png": b"2"})
+        write_drawings(folder, LAYOUT, lambda: {"report.md": b"other", "figures/two.png": b"2"})
     assert (folder / "figures" / "two.png").read_text() == "mine"
     assert drawn(folder) == DRAWINGS
 
@@ -270,6 +272,6 @@ def test_a_crash_leaves_a_drawing_whole(folder, monkeypatch):
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(FolderError, match="cannot be written: No space left"):
-        write_drawings(folder, LAYOUT, {"report.md": b"other"})
+        write_drawings(folder, LAYOUT, lambda: {"report.md": b"other"})
     monkeypatch.setattr(os, "replace", real)
     assert drawn(folder) == DRAWINGS

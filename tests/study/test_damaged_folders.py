@@ -19,7 +19,7 @@ from jaxvae.models.families import OWN
 from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.study.study import draw_report, load_study
 from jaxvae.walk.folder import write_walk
-from jaxvae.walk.results import load_walk
+from jaxvae.walk.results import draw_walk_report, load_walk
 from jaxvae.walk.walk import walk_forward
 
 pytestmark = pytest.mark.slow
@@ -229,6 +229,32 @@ def test_a_forged_model_is_refused(changes, unbroken, tmp_path):
     forged = seal({**config, "model_config": {**config["model_config"], **changes}})
     (copy / "config.json").write_bytes(forged)
     assert attempt(load_study, copy) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("study", {"panel": []}),
+        ("study", {"panel": {"n_assets": "x"}}),
+        ("study", {"betas": "x"}),
+        ("study", {"notes": 1}),
+        ("walk", {"betas": "x"}),
+        ("walk", {"seeds": None}),
+        ("walk", {"baseline_factors": None}),
+        ("walk", {"notes": 1}),
+    ],
+)
+def test_nothing_is_drawn_of_forged_settings(kind, changes, unbroken, walk_folder, tmp_path):
+    source, draw = {"study": (unbroken, draw_report), "walk": (walk_folder, draw_walk_report)}[kind]
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy)
+    config = read_sealed(source / "config.json")
+    (copy / "config.json").write_bytes(seal({**config, **changes}))
+    before = {name: (copy / name).read_bytes() for name in files_of(copy)}
+    with pytest.raises(FolderError, match="cannot be drawn") as refused:
+        draw(copy)
+    assert "\n" not in str(refused.value)
+    assert {name: (copy / name).read_bytes() for name in files_of(copy)} == before
 
 
 def test_a_model_of_ones_own_is_not_built(unbroken, tmp_path):
