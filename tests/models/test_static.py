@@ -231,16 +231,28 @@ def test_a_linear_encoder_gives_way_where_cells_are_missing():
 
 def test_the_linear_preset_comes_to_a_factor_analysis():
     """Its members reach the maximum of the likelihood, in the same axes."""
-    panel, _ = linear_panel(3, n_dates=300, n_assets=12, n_factors=2, n_sectors=3)
-    config = StudyConfig(model="linear", n_factors=2, seeds=3, betas=(1.0,))
-    prepared = prepare(panel, config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    train = prepared.values[prepared.split.train]
-    law = fit_factor_analysis(train, 2)
-    scores = np.asarray(grid.evaluation.likelihood.value)[:, prepared.split.train].mean(axis=1)
-    best = law.log_likelihood(train).mean()
+    scores, best, grid = scored_beside_factor_analysis(n_assets=12, seeds=3)
     assert (scores < best + 1e-3).all()
     assert (scores > best - 0.05).all()
     loadings = np.asarray(grid.evaluation.loadings, np.float64)
     unit = loadings / np.linalg.norm(loadings, axis=1, keepdims=True)
     assert (np.einsum("mak,ak->mk", unit, unit[0]) > 0.99).all()
+
+
+def test_many_assets_do_not_make_training_diverge():
+    """An encoder of many inputs takes no larger steps than one of few."""
+    scores, best, grid = scored_beside_factor_analysis(n_assets=1600, seeds=1)
+    assert grid.ensemble.ok.all()
+    assert scores > best - 1.0
+
+
+def scored_beside_factor_analysis(n_assets, seeds):
+    """Mean log-likelihood of `train` by member, that of a factor analysis, and the members."""
+    panel, _ = linear_panel(3, n_dates=300, n_assets=n_assets, n_factors=2, n_sectors=3)
+    config = StudyConfig(model="linear", n_factors=2, seeds=seeds, betas=(1.0,))
+    prepared = prepare(panel, config)
+    grid = train_grid(prepared, config, lambda progress: None)
+    train = prepared.values[prepared.split.train]
+    law = fit_factor_analysis(train, 2)
+    scores = np.asarray(grid.evaluation.likelihood.value)[:, prepared.split.train].mean(axis=1)
+    return scores, law.log_likelihood(train).mean(), grid
