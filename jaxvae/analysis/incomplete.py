@@ -131,7 +131,8 @@ def factor_conditional(
     scores = (centred * weights) @ loadings
     posterior = np.linalg.solve(precision, scores[:, :, None])[:, :, 0]
     roots = np.linalg.inv(np.linalg.cholesky(precision))
-    unseen = np.einsum("nkl,al->nka", roots, loadings) * ~observed[:, None, :]
+    partial = ~observed.all(axis=1)
+    unseen = np.einsum("nkl,al->nka", roots[partial], loadings) * ~observed[partial, None, :]
     unseen = unseen.reshape(-1, len(mean))
     filled = values.copy(order="K")
     filled[~observed] = (mean + posterior @ loadings.T)[~observed]

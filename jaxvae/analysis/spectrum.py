@@ -12,6 +12,7 @@ For noise that is fixed or shared this is Lucas et al. (2019), "Don't blame the 
 see also Wang and Ziyin (2022). Noise an asset follows by the same steps, worked out here.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.baselines.elliptical import LEAST_NOISE_SHARE
 from jaxvae.analysis.metrics import active_units, standardise_columns
+from jaxvae.analysis.second_moments import SecondMoments
 
 NOISE_TOLERANCE, NOISE_ROUNDS = 1e-7, 2000  # largest relative change of a variance; rounds
 
@@ -55,33 +57,47 @@ def linear_optimum(
         noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
             (learned, one an asset).
     """
-    covariance = np.cov(values.T, bias=True)
-    if noise == "fixed":
-        return fixed_noise(covariance, n_factors, beta, np.full(len(covariance), noise_variance))
-    if noise == "scalar":
-        return scalar_noise(covariance, n_factors, beta)
-    model = fit_factor_analysis(values, min(n_factors, len(covariance) - 1))
-    start = np.diag(model.scatter) - (model.loadings**2).sum(axis=1)
-    return asset_noise(covariance, n_factors, beta, start)
+    return next(linear_optima(values, n_factors, [beta], noise, noise_variance))
+
+
+def linear_optima(
+    values: Float[np.ndarray, "date asset"],
+    n_factors: int,
+    betas: Iterable[float],
+    noise: str,
+    noise_variance: float,
+) -> Iterator[LinearOptimum]:
+    """`linear_optimum` at several β, one after another."""
+    sample, n_assets = SecondMoments.of(values), values.shape[1]
+    start = np.full(n_assets, noise_variance)
+    if noise == "asset":
+        model = fit_factor_analysis(values, min(n_factors, n_assets - 1))
+        start = np.diag(model.scatter) - (model.loadings**2).sum(axis=1)
+    for beta in betas:
+        if noise == "fixed":
+            yield fixed_noise(sample, n_factors, beta, start)
+        elif noise == "scalar":
+            yield scalar_noise(sample, n_factors, beta)
+        else:
+            yield asset_noise(sample, n_factors, beta, start)
 
 
 def fixed_noise(
-    covariance: Float[np.ndarray, "asset asset"],
+    sample: SecondMoments,
     n_factors: int,
     beta: float,
     noise: Float[np.ndarray, " asset"],
 ) -> LinearOptimum:
     """The optimum where Ψ is given: count the λ_j above β among the first K."""
-    root = np.sqrt(noise)
-    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(root, root))
-    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+    eigenvalues = sample.eigenvalues(noise)
+    _, vectors = sample.leading(noise, n_factors)
+    directions = np.zeros((len(noise), n_factors))
+    directions[:, : vectors.shape[1]] = vectors / np.sqrt(noise)[:, None]
     active = int((eigenvalues[:n_factors] > beta).sum())
-    return LinearOptimum(eigenvalues, vectors[:, :n_factors] / root[:, None], active, noise)
+    return LinearOptimum(eigenvalues, directions, active, noise)
 
 
-def scalar_noise(
-    covariance: Float[np.ndarray, "asset asset"], n_factors: int, beta: float
-) -> LinearOptimum:
+def scalar_noise(sample: SecondMoments, n_factors: int, beta: float) -> LinearOptimum:
     """The optimum where one σ² is learned: with l_j the eigenvalues of S and k factors in use,
 
         σ² = Σ_{j>k} l_j / (D − β k),    l_k > β σ² ≥ l_{k+1}
@@ -89,17 +105,18 @@ def scalar_noise(
     The objective is convex in ln σ², so one k solves this: factor j is in use if and only if, at
     σ² = l_j / β, Σ_{i≤K} min(β, l_i / σ²) + Σ_{i>K} l_i / σ² < D.
     """
-    eigenvalues = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0)
-    n_assets, floor = len(eigenvalues), LEAST_NOISE_SHARE * eigenvalues.mean()
+    n_assets = len(sample.variances)
+    eigenvalues = sample.eigenvalues(np.ones(n_assets))
+    floor = LEAST_NOISE_SHARE * eigenvalues.mean()
     shares = beta * eigenvalues / np.maximum(eigenvalues[:n_factors, None], floor)
     shares[:, :n_factors] = np.minimum(shares[:, :n_factors], beta)
     active = int((shares.sum(axis=1) < n_assets).sum())
     variance = max(eigenvalues[active:].sum() / (n_assets - beta * active), floor)
-    return fixed_noise(covariance, n_factors, beta, np.full(n_assets, variance))
+    return fixed_noise(sample, n_factors, beta, np.full(n_assets, variance))
 
 
 def asset_noise(
-    covariance: Float[np.ndarray, "asset asset"],
+    sample: SecondMoments,
     n_factors: int,
     beta: float,
     start: Float[np.ndarray, " asset"],
@@ -115,14 +132,14 @@ def asset_noise(
     Args:
         start: Variances, such as factor analysis's.
     """
-    floor = LEAST_NOISE_SHARE * np.diag(covariance)
+    floor = LEAST_NOISE_SHARE * sample.variances
     noise = np.maximum(start, floor)
     for _ in range(NOISE_ROUNDS):
-        left = _unexplained(covariance, n_factors, max(beta, 1.0), noise)
+        left = _unexplained(sample, n_factors, max(beta, 1.0), noise)
         last, noise = noise, np.maximum(left, floor)
         if np.abs(noise / last - 1).max() < NOISE_TOLERANCE:
             break
-    return fixed_noise(covariance, n_factors, beta, noise)
+    return fixed_noise(sample, n_factors, beta, noise)
 
 
 def carried(
@@ -146,7 +163,7 @@ def carried(
 
 
 def _unexplained(
-    covariance: Float[np.ndarray, "asset asset"],
+    sample: SecondMoments,
     n_factors: int,
     beta: float,
     noise: Float[np.ndarray, " asset"],
@@ -155,7 +172,6 @@ def _unexplained(
 
     In units of Ψ it is U diag(β, …, β, λ_{k+1}, …) Uᵀ: S less the excess of the factors in use.
     """
-    found = fixed_noise(covariance, n_factors, beta, noise)
-    excess = found.signal_to_noise[: found.active] - beta
-    loadings = found.directions[:, : found.active] * noise[:, None]
-    return np.diag(covariance) - loadings**2 @ excess
+    strength, vectors = sample.leading(noise, n_factors)
+    excess = np.maximum(strength - beta, 0.0)
+    return sample.variances - (vectors**2 @ excess) * noise

@@ -136,7 +136,7 @@ class VAEFactors(  # type: ignore[misc]
         self.scaler_: Scaler = _weighted_scaler(X, weights)
         self._seed = seed_of(self.random_state)
         try:
-            with blas_threads(X.shape[1]):
+            with blas_threads(*X.shape):
                 self._train(X, weights)
         except OptionError as error:
             name, *what = error.args

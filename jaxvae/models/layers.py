@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 NEGATIVE_SLOPE = 0.2
-WIDE = 128  # inputs of a layer, beyond which its steps are held
+MANY_INPUTS = 128  # of a layer; beyond them its steps are held
 BATCH_NORM_MOMENTUM = 0.1
 EPSILON = 1e-5
 
@@ -46,7 +46,7 @@ def held_share(fan_in: int) -> float:
     Kernels kept in units of this share, and started as much larger, move as those of 128 inputs do
     (Yang and Hu 2021, "Tensor programs IV", whose maximal update has the power 1).
     """
-    return min(1.0, (WIDE / max(fan_in, 1)) ** 1.5)
+    return min(1.0, (MANY_INPUTS / max(fan_in, 1)) ** 1.5)
 
 
 def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:

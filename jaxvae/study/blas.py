@@ -7,14 +7,15 @@ from typing import Any
 import scipy.linalg  # noqa: F401  (its library must be loaded when libraries are looked for)
 from threadpoolctl import ThreadpoolController
 
-# From so many assets on a decomposition is worth more than one thread.
-MANY_ASSETS = 500
+# From so many rows and columns on a decomposition is worth more than one thread.
+LARGE = 500
 
 
-def blas_threads(n_assets: int) -> AbstractContextManager[Any]:
-    """A context in which matrices of so many assets are worked on by as many threads as help: one
-    where they are small, since threads that wait for each other there take ten times as long."""
-    limits = 1 if n_assets < MANY_ASSETS else None
+def blas_threads(n_dates: int, n_assets: int) -> AbstractContextManager[Any]:
+    """A context in which so many dates and assets, whose smaller number is a decomposition's size,
+    are worked on by as many threads as help: one where that is small, since threads that wait for
+    each other there take ten times as long."""
+    limits = 1 if min(n_dates, n_assets) < LARGE else None
     context: AbstractContextManager[Any] = _controller().limit(limits=limits, user_api="blas")
     return context
 

@@ -15,7 +15,7 @@ from jaxvae.analysis.n_factors import (
     n_factors_table,
     verdict,
 )
-from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optimum
+from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optima
 from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
@@ -91,8 +91,9 @@ def spectrum_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     train, noise = prepared.split.train, prepared.model.facts.noise or Noise()
     values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
-    for beta in prepared.preset.betas:
-        optimum = linear_optimum(values, prepared.model.n_factors, beta, noise.form, noise.variance)
+    asked = prepared.preset.betas
+    optima = linear_optima(values, prepared.model.n_factors, asked, noise.form, noise.variance)
+    for beta, optimum in zip(asked, optima, strict=True):
         here = (betas == np.float32(beta)) & grid.ensemble.ok
         held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]
         share = np.mean(held, axis=0) if held else np.full(prepared.model.n_factors, np.nan)

@@ -73,7 +73,7 @@ def run_study(
         sectors=sectors,
         covariates=covariates,
     )
-    with blas_threads(panel.n_assets), reported(progress, on_progress) as report:
+    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
         return _run(panel, config, report, stage)
 
 

@@ -96,7 +96,7 @@ def walk_forward(
     """
     config = settings_of(WalkConfig, config, settings)
     panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
-    with blas_threads(panel.n_assets), reported(progress, on_progress) as report:
+    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
         prepared = prepare_walk(panel, config)
         report("train", None)
         outputs = train_walk(prepared, config, lambda where: report("train", where), stage)

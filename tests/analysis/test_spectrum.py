@@ -6,6 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 from jaxvae.analysis import baselines
+from jaxvae.analysis.second_moments import SecondMoments
 from jaxvae.analysis.spectrum import (
     asset_noise,
     carried,
@@ -36,6 +37,7 @@ def returns(seed=0):
 
 VALUES = returns()
 COVARIANCE = np.cov(VALUES.T, bias=True)
+MOMENTS = SecondMoments(COVARIANCE)
 
 
 def loss(covariance, loadings, noise, beta):
@@ -81,14 +83,14 @@ def brute_force(beta, noise_of, n_noise):
 @pytest.mark.parametrize("beta", BETAS)
 def test_fixed_noise_is_the_optimum(beta):
     noise = np.linspace(0.2, 0.6, N_ASSETS)
-    optimum = fixed_noise(COVARIANCE, N_FACTORS, beta, noise)
+    optimum = fixed_noise(MOMENTS, N_FACTORS, beta, noise)
     best, _ = brute_force(beta, lambda none: noise, 0)
     assert loss_of(optimum, beta) == pytest.approx(best, abs=1e-6)
 
 
 @pytest.mark.parametrize("beta", BETAS)
 def test_scalar_noise_is_the_optimum(beta):
-    optimum = scalar_noise(COVARIANCE, N_FACTORS, beta)
+    optimum = scalar_noise(MOMENTS, N_FACTORS, beta)
     best, noise = brute_force(beta, lambda log: np.full(N_ASSETS, np.exp(log[0])), 1)
     assert loss_of(optimum, beta) == pytest.approx(best, abs=1e-6)
     np.testing.assert_allclose(optimum.noise, noise, rtol=1e-3)
@@ -96,7 +98,7 @@ def test_scalar_noise_is_the_optimum(beta):
 
 @pytest.mark.parametrize("beta", [beta for beta in BETAS if beta >= 1])
 def test_asset_noise_is_the_optimum(beta):
-    optimum = asset_noise(COVARIANCE, N_FACTORS, beta, 0.5 * np.diag(COVARIANCE))
+    optimum = asset_noise(MOMENTS, N_FACTORS, beta, 0.5 * np.diag(COVARIANCE))
     best, noise = brute_force(beta, np.exp, N_ASSETS)
     assert loss_of(optimum, beta) == pytest.approx(best, abs=1e-5)
     np.testing.assert_allclose(optimum.noise, noise, rtol=0.01)
@@ -104,8 +106,8 @@ def test_asset_noise_is_the_optimum(beta):
 
 def test_asset_noise_below_beta_one_is_held_at_factor_analysis():
     """For there the loss has no minimum: the smaller the noise of an asset copied, the better."""
-    optimum = asset_noise(COVARIANCE, N_FACTORS, 0.5, 0.5 * np.diag(COVARIANCE))
-    held = asset_noise(COVARIANCE, N_FACTORS, 1.0, 0.5 * np.diag(COVARIANCE))
+    optimum = asset_noise(MOMENTS, N_FACTORS, 0.5, 0.5 * np.diag(COVARIANCE))
+    held = asset_noise(MOMENTS, N_FACTORS, 1.0, 0.5 * np.diag(COVARIANCE))
     np.testing.assert_array_equal(optimum.noise, held.noise)
     assert optimum.active == N_FACTORS
     copy = np.sqrt(COVARIANCE[0, 0]) * np.eye(N_ASSETS)[:, :1]
@@ -116,8 +118,8 @@ def test_asset_noise_below_beta_one_is_held_at_factor_analysis():
 
 def test_larger_beta_loses_factors_one_by_one():
     betas = np.geomspace(0.1, 100, 60)
-    for optimum in (scalar_noise, lambda s, k, b: asset_noise(s, k, b, np.diag(s) / 2)):
-        active = [optimum(COVARIANCE, N_FACTORS, beta).active for beta in betas]
+    for optimum in (scalar_noise, lambda s, k, b: asset_noise(s, k, b, s.variances / 2)):
+        active = [optimum(MOMENTS, N_FACTORS, beta).active for beta in betas]
         assert active[0] == 3
         assert active[-1] == 0
         assert set(np.diff(active)) == {0, -1}
@@ -127,7 +129,7 @@ def test_larger_beta_loses_factors_one_by_one():
 def test_scalar_noise_solves_its_equation(beta):
     """σ² = Σ_{j>k} l_j / (D − βk) with l_k > βσ² ≥ l_{k+1}, k factors in use."""
     eigenvalues = np.linalg.eigvalsh(COVARIANCE)[::-1]
-    optimum = scalar_noise(COVARIANCE, N_FACTORS, beta)
+    optimum = scalar_noise(MOMENTS, N_FACTORS, beta)
     k, variance = optimum.active, optimum.noise[0]
     assert variance == pytest.approx(eigenvalues[k:].sum() / (N_ASSETS - beta * k))
     assert eigenvalues[k - 1] > beta * variance
@@ -137,7 +139,7 @@ def test_scalar_noise_solves_its_equation(beta):
 def test_noise_an_asset_at_beta_one_is_factor_analysis():
     model = baselines.fit_factor_analysis(VALUES, 2)
     expected = np.diag(model.scatter) - (model.loadings**2).sum(axis=1)
-    found = asset_noise(COVARIANCE, 2, 1.0, np.diag(COVARIANCE) / 2)
+    found = asset_noise(MOMENTS, 2, 1.0, np.diag(COVARIANCE) / 2)
     np.testing.assert_allclose(found.noise, expected, rtol=5e-3)
     assert found.signal_to_noise[2:].mean() == pytest.approx(1.0, abs=1e-3)
 
@@ -159,7 +161,7 @@ def test_kinds_of_noise_are_told_apart():
     assert set(fixed.noise) == {0.25}
     assert len(set(scalar.noise)) == 1
     assert len(set(asset.noise)) == N_ASSETS
-    again = asset_noise(COVARIANCE, N_FACTORS, 2.0, np.diag(COVARIANCE) / 2)
+    again = asset_noise(MOMENTS, N_FACTORS, 2.0, np.diag(COVARIANCE) / 2)
     np.testing.assert_allclose(asset.noise, again.noise, rtol=1e-4)
 
 

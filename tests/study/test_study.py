@@ -236,7 +236,7 @@ def test_small_matrices_take_one_thread(n_assets, threads):
         return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
     before = in_use()
-    with blas_threads(n_assets):
+    with blas_threads(1000, n_assets):
         assert in_use() == (before if threads is None else [threads] * len(before))
     assert in_use() == before
 

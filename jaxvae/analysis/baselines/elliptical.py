@@ -13,6 +13,7 @@ from jaxvae.analysis.incomplete import (
     Moments,
     conditional,
     expected_moments,
+    factor_conditional,
     log_density,
     maximise,
 )
@@ -34,6 +35,8 @@ class Elliptical(NamedTuple):
         loadings: Returns per unit of a factor; no columns where there are no factors.
         projection: factors = (x − mean) projection.
         df: Degrees of freedom of the Student-t; infinite for a Gaussian.
+        structure: W and Ψ's diagonal where the scatter is W Wᵀ + Ψ: densities are then worked out
+            by these. None where it has no such form.
     """
 
     mean: Float[np.ndarray, " asset"]
@@ -41,6 +44,7 @@ class Elliptical(NamedTuple):
     loadings: Float[np.ndarray, "asset factor"]
     projection: Float[np.ndarray, "asset factor"]
     df: float = np.inf
+    structure: tuple[Float[np.ndarray, "asset factor"], Float[np.ndarray, " asset"]] | None = None
 
     @classmethod
     def without_factors(
@@ -64,7 +68,7 @@ class Elliptical(NamedTuple):
         """x = mean + W z + e, e of variances Ψ = diag(noise); factors are posterior means."""
         scatter = linear_gaussian.covariance(loadings, noise)
         weights = linear_gaussian.posterior_weights(loadings, noise)
-        return cls(mean, scatter, loadings, weights, df)
+        return cls(mean, scatter, loadings, weights, df, (loadings, noise))
 
     @property
     def n_factors(self) -> int:
@@ -79,11 +83,17 @@ class Elliptical(NamedTuple):
 
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
         """Exact log density of each date's observed returns, nats, under the law's own noise."""
-        return log_density(conditional(values, self.mean, self.scatter), self.df)
+        return log_density(self.given(values), self.df)
+
+    def given(self, values: Float[np.ndarray, "date asset"]) -> Conditional:
+        """The returns given what is observed of them."""
+        if self.structure is not None:
+            return factor_conditional(values, self.mean, *self.structure)
+        return conditional(values, self.mean, self.scatter)
 
     def fill(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date asset"]:
         """The returns, missing cells filled by their conditional mean given the date's others."""
-        return conditional(values, self.mean, self.scatter).values
+        return self.given(values).values
 
     def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
         """Factors of each date, missing cells filled: for a posterior mean that is exact."""
@@ -105,11 +115,8 @@ def fit_full(
         DataError: A matrix met on the way has no Cholesky factor.
     """
 
-    def expect(law: Elliptical) -> Conditional:
-        return conditional(values, law.mean, law.scatter)
-
     with regularly(values):
-        return maximise(values, expect, refit)
+        return maximise(values, lambda law: law.given(values), refit)
 
 
 def fit_gaussian(values: Float[np.ndarray, "date asset"]) -> Elliptical:

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.incomplete import elliptical_log_density
-from jaxvae.errors import OptionError
+from jaxvae.errors import DataError, OptionError
 
 FIRST_DATES = 252
+MOST_A_DATE = 500  # assets: a covariance of each date costs their cube
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 250.0, 500.0)
 SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 DFS = (4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
@@ -120,7 +121,7 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
         n_train: How many of the rows are for training.
 
     Raises:
-        DataError: A covariance is singular.
+        DataError: A covariance is singular, or assets are too many.
 
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
@@ -130,6 +131,11 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
     """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
+    if (n_assets := values.shape[1]) > MOST_A_DATE:
+        raise DataError(
+            f"{n_assets:,} assets are too many for a covariance of each date: give at most "
+            f"{MOST_A_DATE}"
+        )
     train = values[:n_train]
     start = EwmaT(_first(train), np.cov(train.T, ddof=0), (1.0, 1.0))
     grid = (

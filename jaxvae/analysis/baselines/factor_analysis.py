@@ -1,39 +1,19 @@
 """Maximum-likelihood factor analysis."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-from jaxvae.analysis.baselines.elliptical import (
-    LEAST_NOISE_SHARE,
-    Elliptical,
-    check_n_factors,
-    noise_floor,
-)
+from jaxvae.analysis.baselines.elliptical import Elliptical, check_n_factors, noise_floor
 from jaxvae.analysis.baselines.independent import fit_independent
 from jaxvae.analysis.baselines.pca import upright
-from jaxvae.analysis.incomplete import Conditional, expected_moments, factor_conditional, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
+from jaxvae.analysis.second_moments import SecondMoments
 
 # L-BFGS: gains (nats a date and asset), slopes in ln Ψ (nats a date) and rounds at which it ends.
 GAIN_TOLERANCE, SLOPE_TOLERANCE, ROUNDS, MEMORY = 1e-12, 1e-6, 1000, 20
-
-
-class _Sample(NamedTuple):
-    """Second moments S: themselves, or, where dates are fewer than assets, rows with RᵀR = S."""
-
-    covariance: Float[np.ndarray, "asset asset"] | None
-    rows: Float[np.ndarray, "date asset"] | None
-
-    @property
-    def variances(self) -> Float[np.ndarray, " asset"]:
-        if self.covariance is not None:
-            return np.diag(self.covariance)
-        assert self.rows is not None
-        return (self.rows**2).sum(axis=0)
 
 
 def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptical:
@@ -63,51 +43,70 @@ def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int)
     Maxwell (1971); for missing cells Rubin and Thayer (1982), "EM algorithms for ML factor
     analysis".
     """
-    check_n_factors(n_factors, values)
-    if n_factors == 0:
-        return fit_independent(values, "asset", 1.0, student=False)
-    floor = noise_floor(values)
-    n_dates, n_assets = values.shape
-    if np.isfinite(values).all():
-        mean = values.mean(axis=0)
-        rows = (values - mean) / np.sqrt(n_dates)
-        sample = _Sample(None, rows) if n_dates < n_assets else _Sample(rows.T @ rows, None)
-        return _maximum(mean, sample, n_factors, floor, sample.variances)
-    last: list[np.ndarray] = []
-
-    def refit(given: Conditional) -> Elliptical:
-        mean, covariance = expected_moments(given)
-        start = last.pop() if last else np.diag(covariance)
-        law = _maximum(mean, _Sample(covariance, None), n_factors, floor, start)
-        last.append(_own_noise(law))
-        return law
-
-    def expect(law: Elliptical) -> Conditional:
-        return factor_conditional(values, law.mean, law.loadings, _own_noise(law))
-
-    return maximise(values, expect, refit)
+    return next(fit_factor_analysis_sizes(values, [n_factors]))
 
 
 def fit_factor_analysis_sizes(
     values: Float[np.ndarray, "date asset"], sizes: Sequence[int]
 ) -> Iterator[Elliptical]:
-    """`fit_factor_analysis` at several K, one after another."""
-    yield from (fit_factor_analysis(values, n_factors) for n_factors in sizes)
+    """`fit_factor_analysis` at several K, one after another, each from the last one's noise."""
+    for n_factors in sizes:
+        check_n_factors(n_factors, values)
+    floor, complete = noise_floor(values), np.isfinite(values).all()
+    sample = SecondMoments.of(values) if complete else None
+    start = None
+    for n_factors in sizes:
+        if n_factors == 0:
+            yield fit_independent(values, "asset", 1.0, student=False)
+        elif sample is None:
+            yield _fit_incomplete(values, n_factors, floor)
+        else:
+            law = _maximum(values.mean(axis=0), sample, n_factors, floor, start)
+            start = _noise(law)
+            yield law
+
+
+def _fit_incomplete(
+    values: Float[np.ndarray, "date asset"], n_factors: int, floor: float
+) -> Elliptical:
+    """By EM over the missing cells."""
+    last: list[np.ndarray] = []
+
+    def refit(given: Conditional) -> Elliptical:
+        mean, covariance = expected_moments(given)
+        start = last.pop() if last else None
+        law = _maximum(mean, SecondMoments(covariance), n_factors, floor, start)
+        last.append(_noise(law))
+        return law
+
+    return maximise(values, lambda law: law.given(values), refit)
+
+
+def _noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
+    """Ψ of a factor analysis."""
+    assert law.structure is not None
+    return law.structure[1]
 
 
 def _maximum(
     mean: Float[np.ndarray, " asset"],
-    sample: _Sample,
+    sample: SecondMoments,
     n_factors: int,
     floor: float,
-    start: Float[np.ndarray, " asset"],
+    start: Float[np.ndarray, " asset"] | None,
 ) -> Elliptical:
+    """The maximum, climbed to from this noise, by default all of the variances."""
     variances, n_assets = np.maximum(sample.variances, floor), len(mean)
+
+    def strong(noise: Float[np.ndarray, " asset"]) -> tuple[np.ndarray, np.ndarray]:
+        """The leading eigenvalues above 1, with eigenvectors."""
+        values, vectors = sample.leading(noise, n_factors)
+        return values[values > 1], vectors[:, values > 1]
 
     def objective(log_noise: Float[np.ndarray, " asset"]) -> tuple[float, np.ndarray]:
         """−log L a date and asset, up to a constant, and its slopes."""
         noise = np.exp(log_noise)
-        strength, directions = _leading(sample, noise, n_factors)
+        strength, directions = strong(noise)
         relative = variances / noise
         loss = (log_noise + relative).sum() + (np.log(strength) + 1 - strength).sum()
         slopes = 1 + directions**2 @ (strength - 1) - relative
@@ -115,7 +114,7 @@ def _maximum(
 
     found = minimize(
         objective,
-        np.log(np.maximum(start, floor)),
+        np.log(variances if start is None else np.maximum(start, floor)),
         jac=True,
         method="L-BFGS-B",
         # At a maximum Ψ is no larger than the variances; without that line searches overflow.
@@ -128,34 +127,8 @@ def _maximum(
         },
     )
     noise = np.maximum(np.exp(found.x), floor)
-    strength, directions = _leading(sample, noise, n_factors)
+    strength, directions = strong(noise)
     loadings = np.zeros((n_assets, n_factors))
     in_use = upright(directions) * np.sqrt(strength - 1) * np.sqrt(noise)[:, None]
     loadings[:, : len(strength)] = in_use
     return Elliptical.of_factors(mean, loadings, noise)
-
-
-def _leading(
-    sample: _Sample, noise: Float[np.ndarray, " asset"], n_factors: int
-) -> tuple[Float[np.ndarray, " factor"], Float[np.ndarray, "asset factor"]]:
-    """Of Ψ^(−½) S Ψ^(−½) the largest eigenvalues, K at most and all above 1, with eigenvectors."""
-    root = 1 / np.sqrt(noise)
-    if sample.rows is not None:
-        rows = sample.rows * root
-        matrix = rows @ rows.T
-    else:
-        assert sample.covariance is not None
-        matrix = sample.covariance * np.outer(root, root)
-    size = len(matrix)
-    values, vectors = eigh(matrix, subset_by_index=[max(size - n_factors, 0), size - 1])
-    kept = np.flatnonzero(values > 1)[::-1]
-    values, vectors = values[kept], vectors[:, kept]
-    if sample.rows is not None:
-        vectors = rows.T @ vectors / np.sqrt(values)
-    return values, vectors
-
-
-def _own_noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
-    """Ψ of a factor analysis: what the diagonal of the scatter has beyond the loadings."""
-    variances = np.diag(law.scatter)
-    return np.maximum(variances - (law.loadings**2).sum(axis=1), LEAST_NOISE_SHARE * variances)

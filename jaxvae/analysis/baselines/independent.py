@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines.elliptical import Elliptical
 from jaxvae.analysis.baselines.multivariate_t import fit_t_from
-from jaxvae.analysis.incomplete import Conditional, expected_moments, factor_conditional, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
 
 
 def fit_independent(
@@ -29,10 +29,7 @@ def fit_independent(
 
     def refit(given: Conditional) -> Elliptical:
         mean, covariance = expected_moments(given)
-        return Elliptical.without_factors(mean, diagonal(covariance))
+        return Elliptical.of_factors(mean, np.zeros((len(mean), 0)), np.diag(diagonal(covariance)))
 
-    def expect(law: Elliptical) -> Conditional:
-        return factor_conditional(values, law.mean, law.loadings, np.diag(law.scatter))
-
-    gaussian = maximise(values, expect, refit)
+    gaussian = maximise(values, lambda law: law.given(values), refit)
     return fit_t_from(gaussian, values, diagonal) if student else gaussian

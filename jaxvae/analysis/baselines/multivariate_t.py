@@ -43,6 +43,7 @@ def fit_t_from(
     start: Elliptical,
     values: Float[np.ndarray, "date asset"],
     restrict: Callable[[np.ndarray], np.ndarray],
+    see: Callable[[np.ndarray, np.ndarray, np.ndarray], Conditional] = conditional,
 ) -> Elliptical:
     """Mean, scale matrix and ν of a Student-t, from a start of the first two.
 
@@ -56,6 +57,7 @@ def fit_t_from(
         start: Of mean and scatter; ν starts from its, or from 8 where it is Gaussian.
         values: Returns; NaN marks a missing cell.
         restrict: Makes of any scale matrix the likeliest of those allowed.
+        see: Rows given what is observed of them, under a mean and a scale matrix.
 
     Raises:
         LinAlgError: A scale matrix on the way is singular.
@@ -68,12 +70,12 @@ def fit_t_from(
     tolerance = TOLERANCE if complete else INCOMPLETE_TOLERANCE
     df, last = START_DF if np.isinf(start.df) else start.df, -np.inf
     mean, scatter = start.mean, start.scatter
-    given = conditional(values, mean, scatter)
+    given = see(values, mean, scatter)
     for _ in range(ROUNDS):
         weights = (df + given.counts) / (df + given.distances)
         mean, scatter = _weighted_moments(given.values, weights)
         scatter = restrict(scatter + given.spread / weights.sum())
-        given = conditional(values, mean, scatter)
+        given = see(values, mean, scatter)
         df = _solve_df(given)
         score = float(log_density(given, df).mean())
         if abs(score - last) < tolerance:

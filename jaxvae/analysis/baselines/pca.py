@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from jaxvae.analysis import linear_gaussian
 from jaxvae.analysis.baselines.elliptical import Elliptical, check_n_factors, noise_floor
-from jaxvae.analysis.incomplete import Conditional, expected_moments, factor_conditional, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
 
 
 def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptical:
@@ -93,9 +94,10 @@ def _law(
     noise = max(eigenvalues[n_factors:].sum() / (len(mean) - n_factors), floor)
     variances = np.maximum(eigenvalues[:n_factors], noise)
     directions = vectors[:, :n_factors]
-    covariance = (directions * (variances - noise)) @ directions.T + noise * np.eye(len(mean))
-    scale = np.sqrt(variances)
-    return Elliptical(mean, covariance, directions * scale, directions / scale)
+    structure = directions * np.sqrt(variances - noise), np.full(len(mean), noise)
+    scale, covariance = np.sqrt(variances), linear_gaussian.covariance(*structure)
+    loadings, projection = directions * scale, directions / scale
+    return Elliptical(mean, covariance, loadings, projection, structure=structure)
 
 
 def _fit_incomplete(
@@ -107,11 +109,4 @@ def _fit_incomplete(
         mean, covariance = expected_moments(given)
         return _law(mean, *_axes_of(covariance), n_factors, floor)
 
-    def expect(law: Elliptical) -> Conditional:
-        variances = (law.loadings**2).sum(axis=0)
-        n_others = len(law.mean) - n_factors
-        noise = max((np.trace(law.scatter) - variances.sum()) / n_others, floor)
-        loadings = law.loadings * np.sqrt(np.maximum(1 - noise / variances, 0.0))
-        return factor_conditional(values, law.mean, loadings, np.full(len(loadings), noise))
-
-    return maximise(values, expect, refit)
+    return maximise(values, lambda law: law.given(values), refit)

@@ -105,7 +105,7 @@ def plan_study(
         sectors=sectors,
         covariates=covariates,
     )
-    with blas_threads(panel.n_assets), reported(progress, on_progress) as report:
+    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
         report("plan", None)
         field = _field(panel, config)
         fit_baselines(field.families[0].prepared)

@@ -1,14 +1,19 @@
 """Classical baselines against scikit-learn, SciPy, their own optimality and the known figures."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA, FactorAnalysis
 
+from jaxvae.analysis import second_moments
 from jaxvae.analysis.baselines import (
+    Elliptical,
     choose_n_factors,
     explained_variance_ratio,
+    fit_ewma_t,
     fit_factor_analysis,
     fit_factor_analysis_sizes,
     fit_gaussian,
@@ -18,8 +23,9 @@ from jaxvae.analysis.baselines import (
     fit_multivariate_t_shrunk,
     fit_pca,
     fit_pca_sizes,
+    multivariate_t_shrunk,
 )
-from jaxvae.analysis.baselines import factor_analysis as factor_analysis_file
+from jaxvae.analysis.baselines.multivariate_t import fit_t_from
 from jaxvae.analysis.baselines.multivariate_t_shrunk import SHRINKAGES
 from jaxvae.analysis.matching import Compared, match, mcc, subspace_r2
 from jaxvae.analysis.metrics import r2
@@ -145,13 +151,13 @@ def test_factor_analysis_is_sklearns_whichever_side_is_longer(shape):
 
 def test_factor_analysis_of_a_wide_panel_costs_what_its_dates_do(monkeypatch):
     """A few decompositions of date × date matrices."""
-    sizes, inner = [], factor_analysis_file.eigh
+    sizes, inner = [], second_moments.eigh
 
     def eigh(matrix, **options):
         sizes.append(len(matrix))
         return inner(matrix, **options)
 
-    monkeypatch.setattr(factor_analysis_file, "eigh", eigh)
+    monkeypatch.setattr(second_moments, "eigh", eigh)
     rng = np.random.default_rng(9)
     values = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 300)) + rng.normal(size=(60, 300))
     fit_factor_analysis(values, 5)
@@ -298,7 +304,8 @@ def test_independent_noise_of_every_kind_stands_at_its_maximum(student, noise):
     best = score(baseline, values)
     moves = [baseline._replace(mean=baseline.mean + step) for step in (-0.02, 0.02)]
     if noise != "fixed":
-        moves += [baseline._replace(scatter=step * baseline.scatter) for step in (0.98, 1.02)]
+        scatters = [step * baseline.scatter for step in (0.98, 1.02)]
+        moves += [baseline._replace(scatter=scatter, structure=None) for scatter in scatters]
     if student:
         moves.append(baseline._replace(df=1.05 * baseline.df))
     assert all(score(moved, values) < best for moved in moves)
@@ -394,3 +401,22 @@ def test_real_panel_covariance_figures():
     fit, test = parts(load_french().values)
     assert score(fit_ledoit_wolf(fit), test) == pytest.approx(-30.08, abs=0.01)
     assert score(fit_factor_analysis(fit, 3), test) == pytest.approx(-32.75, abs=0.01)
+
+
+def test_a_shrunk_t_of_few_dates_is_the_one_of_all_assets():
+    """Worked out in what the dates span, or in all directions."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 60)) + rng.standard_t(4, size=(40, 60))
+    start = Elliptical.without_factors(values.mean(axis=0), np.cov(values.T, bias=True))
+    shrink = functools.partial(multivariate_t_shrunk._shrink, 0.3, 60)
+    first = start._replace(scatter=shrink(start.scatter))
+    whole = fit_t_from(first, values, shrink)
+    span = multivariate_t_shrunk._fit(values, 0.3, start)
+    assert span.df == pytest.approx(whole.df)
+    np.testing.assert_allclose(span.scatter, whole.scatter, atol=1e-8)
+    np.testing.assert_allclose(span.mean, whole.mean, atol=1e-8)
+
+
+def test_covariances_of_each_date_are_refused_for_many_assets():
+    with pytest.raises(DataError, match="501 assets are too many for a covariance of each date"):
+        fit_ewma_t(np.zeros((20, 501)), 10)

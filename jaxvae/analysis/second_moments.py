@@ -1,0 +1,81 @@
+"""Second moments of a panel, and what stands out of the noise in them, however many assets."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
+
+# From such a size on, and for so small a share of them, eigenpairs are sought one by one.
+LARGE, FEW = 500, 0.1
+
+
+class SecondMoments(NamedTuple):
+    """Second moments S of rows about their mean (divisor n).
+
+    Attributes:
+        covariance: S itself; None where dates are fewer than assets.
+        rows: Then rows R with RᵀR = S, whose products with each other are the smaller matrix.
+    """
+
+    covariance: Float[np.ndarray, "asset asset"] | None
+    rows: Float[np.ndarray, "date asset"] | None = None
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, "date asset"]) -> "SecondMoments":
+        """Of complete rows."""
+        n_dates, n_assets = values.shape
+        rows = (values - values.mean(axis=0)) / np.sqrt(n_dates)
+        return cls(None, rows) if n_dates < n_assets else cls(rows.T @ rows)
+
+    @property
+    def variances(self) -> Float[np.ndarray, " asset"]:
+        if self.rows is not None:
+            return (self.rows**2).sum(axis=0)
+        assert self.covariance is not None
+        return np.diag(self.covariance)
+
+    def eigenvalues(self, noise: Float[np.ndarray, " asset"]) -> Float[np.ndarray, " asset"]:
+        """All of Ψ^(−½) S Ψ^(−½), largest first.
+
+        Args:
+            noise: The diagonal of Ψ.
+        """
+        found = np.zeros(len(noise))
+        own = np.linalg.eigvalsh(self._smaller(noise))[::-1]
+        found[: len(own)] = np.maximum(own, 0.0)
+        return found
+
+    def leading(
+        self, noise: Float[np.ndarray, " asset"], most: int
+    ) -> tuple[Float[np.ndarray, " factor"], Float[np.ndarray, "asset factor"]]:
+        """The largest eigenvalues of Ψ^(−½) S Ψ^(−½), largest first, with eigenvectors.
+
+        Args:
+            noise: The diagonal of Ψ.
+            most: How many are asked for; no more than can differ from 0 are found.
+        """
+        matrix = self._smaller(noise)
+        size = len(matrix)
+        most = min(most, size)
+        if size >= LARGE and 0 < most <= FEW * size:
+            start = np.random.default_rng(0).normal(size=size)
+            values, vectors = eigsh(matrix, most, which="LA", v0=start)
+        else:
+            values, vectors = eigh(matrix, subset_by_index=[size - most, size - 1])
+        order = np.argsort(values)[::-1]
+        values, vectors = np.maximum(values[order], 0.0), vectors[:, order]
+        if self.rows is not None:
+            vectors = (self.rows / np.sqrt(noise)).T @ vectors
+            vectors /= np.sqrt(np.maximum(values, np.finfo(float).tiny))
+        return values, vectors
+
+    def _smaller(self, noise: Float[np.ndarray, " asset"]) -> Float[np.ndarray, "size size"]:
+        """Ψ^(−½) S Ψ^(−½), or the products of rows that share its eigenvalues but for zeros."""
+        root = 1 / np.sqrt(noise)
+        if self.rows is not None:
+            rows = self.rows * root
+            return rows @ rows.T
+        assert self.covariance is not None
+        return self.covariance * np.outer(root, root)
