@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from typing import Any
 
 from pages import ROOT, number, results, table
 
@@ -10,8 +11,7 @@ STAGES = ("start", "select", "train", "refit", "count", "score", "report")
 
 def throughput_table() -> str:
     """A row a way to train, medians and ranges over all rounds."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    throughput = importlib.import_module("throughput")
+    throughput = _script("throughput")
     head = throughput.HEADER
     rule = "|" + " --- |" * (head.count("|") - 1)
     return "\n".join([head, rule, *throughput.table_rows(results("throughput", "benchmarks"))])
@@ -45,6 +45,20 @@ def report_table() -> str:
         cells += ["" if part is None else number(part, 1) for part in parts]
         rows.append(cells)
     return table(("row", "seconds", "× the notebook", *STAGES), rows)
+
+
+def study_scaling_table() -> str:
+    """A row a study of growing panels and ensembles."""
+    script = _script("study_scaling")
+    sweeps = results("study_scaling", "benchmarks")["sweeps"].values()
+    rows = {tuple(script.table_cells(point)): None for sweep in sweeps for point in sweep}
+    return table(script.HEADS, rows)
+
+
+def _script(name: str) -> Any:
+    """A benchmark's module."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    return importlib.import_module(name)
 
 
 def profile_claim() -> str:

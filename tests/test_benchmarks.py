@@ -18,7 +18,7 @@ from jaxvae.training import member
 from jaxvae.training.state import Data, make_hyperparameters
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-SCRIPTS = ("throughput", "scaling", "accelerator", "time_to_report")
+SCRIPTS = ("throughput", "scaling", "study_scaling", "accelerator", "time_to_report")
 
 
 @pytest.fixture
@@ -113,6 +113,16 @@ def test_scaling_keeps_its_points_and_the_race(runs, load):
     assert results["races"]["many"]["epochs_to_target"] == [2, 2]
     for row in load("scaling").table_rows(results) + load("scaling").race_rows(results):
         assert row in runs["scaling"].printed
+
+
+@pytest.mark.slow
+def test_a_studys_stages_add_up(runs):
+    (point,) = runs["study_scaling"].results["sweeps"]["assets"]
+    assert "failed" not in point
+    assert (point["assets"], point["dates"], point["members"]) == (12, 120, 4)
+    assert {"select", "train", "refit", "score", "save", "report"} <= set(point["stages"])
+    assert point["seconds"] == pytest.approx(sum(point["stages"].values()))
+    assert point["seconds"] == pytest.approx(point["fitting"] + point["analysis"])
 
 
 @pytest.mark.slow

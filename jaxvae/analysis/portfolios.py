@@ -207,7 +207,7 @@ def factor_analysis(
 ESTIMATORS: dict[str, Estimator] = {
     "sample": lambda returns, _: sample_covariance(returns),
     # Shrunk to a multiple of I (Ledoit and Wolf 2004).
-    "ledoit_wolf": lambda returns, _: LedoitWolf().fit(returns).covariance_,
+    "ledoit_wolf": lambda returns, _: LedoitWolf(store_precision=False).fit(returns).covariance_,
     # Shrunk to the same by the oracle approximating rule (Chen, Wiesel, Eldar & Hero 2010).
     "oas": lambda returns, _: OAS().fit(returns).covariance_,
     "shrunk_correlation": lambda returns, _: shrunk_correlation(returns),

@@ -9,7 +9,9 @@ from jaxvae.study.gaps import is_incomplete
 NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
 
 
-def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
+def fit_baselines(
+    prepared: Prepared, best_factors: int | None = None
+) -> tuple[dict[str, Law], list[str]]:
     """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
 
     Temporal ones stand beside models with a memory alone. On one BLAS thread: on many small
@@ -17,6 +19,7 @@ def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
 
     Args:
         prepared: The panel; `fit` alone is looked at.
+        best_factors: As `Development` has it.
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.
@@ -25,7 +28,9 @@ def fit_baselines(prepared: Prepared) -> tuple[dict[str, Law], list[str]]:
         DataError: PCA or factor analysis could not be fitted.
     """
     split, remembers = prepared.split, prepared.model.recurrence is not None
-    known = Development(prepared.values[split.fit], split.train.stop, prepared.model.n_factors)
+    known = Development(
+        prepared.values[split.fit], split.train.stop, prepared.model.n_factors, best_factors
+    )
     incomplete = is_incomplete(prepared.values)
     laws, unfitted = {}, []
     for name, baseline in BASELINES.items():

@@ -85,7 +85,7 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
     config = selection.config
     prepared = fit.prepare(panel, config)
     # Before hours of training, since a panel that cannot carry them is refused.
-    baselines = fit_baselines(prepared)
+    baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
     grid = fit.train_grid(prepared, config, report("train"), stage("train", Trained))
     chosen = fit.choose(grid, prepared, config)

@@ -30,5 +30,5 @@ from jaxvae.analysis.baselines.table import BASELINES as BASELINES
 from jaxvae.analysis.baselines.table import Baseline as Baseline
 from jaxvae.analysis.baselines.table import Development as Development
 from jaxvae.analysis.baselines.table import Law as Law
+from jaxvae.analysis.baselines.table import best_factors as best_factors
 from jaxvae.analysis.baselines.table import choose_n_factors as choose_n_factors
-from jaxvae.analysis.baselines.table import most_factors as most_factors

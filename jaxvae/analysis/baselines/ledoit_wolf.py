@@ -25,7 +25,7 @@ def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:
     """
 
     def refit(given: Conditional) -> Elliptical:
-        model = LedoitWolf().fit(given.values)
+        model = LedoitWolf(store_precision=False).fit(given.values)
         spread, n_assets = given.spread / len(values), values.shape[1]
         level = model.shrinkage_ * np.trace(spread) / n_assets
         shrunk = (1 - model.shrinkage_) * spread + level * np.eye(n_assets)

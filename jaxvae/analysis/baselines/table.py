@@ -58,11 +58,14 @@ class Development(NamedTuple):
         values: Returns of training and validation, in this order; NaN marks a missing cell.
         n_train: How many of the dates are for training; choices are made on the others.
         n_factors: K of the models it stands beside.
+        best_factors: K of up to 15 at which a factor analysis of the training dates makes the
+            others likeliest, where that is known.
     """
 
     values: Float[np.ndarray, "date asset"]
     n_train: int
     n_factors: int
+    best_factors: int | None = None
 
 
 class Baseline(NamedTuple):
@@ -104,23 +107,24 @@ def choose_n_factors(
     return candidates[int(scores.argmax())], scores
 
 
-def most_factors(train: Float[np.ndarray, "date asset"]) -> int:
-    """The largest K that is tried on training returns: 15, and no more than half of the assets and
-    a third of the dates; at least 1."""
+def best_factors(
+    fit_sizes: SizesFitter,
+    train: Float[np.ndarray, "date asset"],
+    validation: Float[np.ndarray, "later asset"],
+) -> int:
+    """K of up to 15, and no more than half of the assets and a third of the training dates, that
+    makes the validation dates likeliest; arguments as in `choose_n_factors`."""
     n_dates, n_assets = train.shape
-    return max(1, min(MOST_FACTORS, n_assets // 2, n_dates // 3))
+    most = max(1, min(MOST_FACTORS, n_assets // 2, n_dates // 3))
+    return choose_n_factors(fit_sizes, train, validation, range(1, most + 1))[0]
 
 
-def _at_best(fit_sizes: SizesFitter) -> Callable[[Development], Law]:
-    """At the K of up to 15 that validation prefers."""
-
-    def fit(known: Development) -> Law:
+def _at_best(fit_sizes: SizesFitter, known: Development, n_factors: int | None = None) -> Law:
+    """At the K that validation prefers, by default sought."""
+    if n_factors is None:
         train, validation = known.values[: known.n_train], known.values[known.n_train :]
-        sizes = range(1, most_factors(train) + 1)
-        best, _ = choose_n_factors(fit_sizes, train, validation, sizes)
-        return next(fit_sizes(known.values, [best]))
-
-    return fit
+        n_factors = best_factors(fit_sizes, train, validation)
+    return next(fit_sizes(known.values, [n_factors]))
 
 
 def _temporal(label: str, fit: Callable[[np.ndarray, int], Law]) -> Baseline:
@@ -131,11 +135,14 @@ def _temporal(label: str, fit: Callable[[np.ndarray, int], Law]) -> Baseline:
 
 
 BASELINES = {
-    "factor_analysis_best": Baseline("factor analysis, best", _at_best(fit_factor_analysis_sizes)),
+    "factor_analysis_best": Baseline(
+        "factor analysis, best",
+        lambda known: _at_best(fit_factor_analysis_sizes, known, known.best_factors),
+    ),
     "factor_analysis": Baseline(
         "factor analysis", lambda known: fit_factor_analysis(known.values, known.n_factors)
     ),
-    "pca_best": Baseline("PCA, best", _at_best(fit_pca_sizes)),
+    "pca_best": Baseline("PCA, best", lambda known: _at_best(fit_pca_sizes, known)),
     "pca": Baseline("PCA", lambda known: fit_pca(known.values, known.n_factors)),
     "ledoit_wolf": Baseline("Ledoit–Wolf Gaussian", lambda known: fit_ledoit_wolf(known.values)),
     "multivariate_t": Baseline("multivariate t", lambda known: fit_multivariate_t(known.values)),

@@ -59,6 +59,7 @@ class Selection(NamedTuple):
     n_found: factors that move returns and that validation dates have use for, 0 where none does;
         None where their number was given.
     notes: what the report must say of it.
+    classical: factors that a factor analysis has use for, where that was asked.
     """
 
     config: StudyConfig
@@ -66,6 +67,7 @@ class Selection(NamedTuple):
     candidates: pd.DataFrame | None = None
     n_found: int | None = None
     notes: tuple[str, ...] = ()
+    classical: int | None = None
 
 
 class Field(NamedTuple):
@@ -123,7 +125,8 @@ def select(
     if settled is not None:
         return Selection(settled, config)
     split = split_dates(panel.n_dates) if split is None else split
-    families, sizes, most, notes = field_of(panel, config, split)
+    field = field_of(panel, config, split)
+    families, sizes, most, notes = field
     race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
     is_open = config.n_factors == AUTO
     if len(families) == 1 and not is_open:
@@ -147,6 +150,7 @@ def select(
         _tabulate(entries, ranking),
         max(0, won.n_factors - won.family.extra) if is_open else None,
         (*notes, *_of_the_past(race, won)),
+        field.sizes[-1] if is_open else None,
     )
 
 
@@ -188,11 +192,7 @@ def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Spl
     values = values[split.fit]
     values = fit_scaler(values).standardise(values)
     train, validation = (values[rows] for rows in split[:2])
-    sizes = range(1, baselines.most_factors(train) + 1)
-    found, _ = baselines.choose_n_factors(
-        baselines.fit_factor_analysis_sizes, train, validation, sizes
-    )
-    return int(found)
+    return baselines.best_factors(baselines.fit_factor_analysis_sizes, train, validation)
 
 
 def _families(
