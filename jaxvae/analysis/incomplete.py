@@ -126,12 +126,13 @@ def factor_conditional(
     """
     observed = np.isfinite(values)
     centred = np.where(observed, values - mean, 0.0)
-    weights = observed / noise
-    precision = posterior_precision(loadings, weights)
+    weights, partial = observed / noise, ~observed.all(axis=1)
+    # Complete rows have one precision.
+    precision = np.repeat(posterior_precision(loadings, 1 / noise)[None], len(values), axis=0)
+    precision[partial] = posterior_precision(loadings, weights[partial])
     scores = (centred * weights) @ loadings
     posterior = np.linalg.solve(precision, scores[:, :, None])[:, :, 0]
     roots = np.linalg.inv(np.linalg.cholesky(precision))
-    partial = ~observed.all(axis=1)
     unseen = np.einsum("nkl,al->nka", roots[partial], loadings) * ~observed[partial, None, :]
     unseen = unseen.reshape(-1, len(mean))
     filled = values.copy(order="K")
