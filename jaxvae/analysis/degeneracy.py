@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
-from jaxvae.analysis.metrics import LEAST_SHARED, standardise_columns
+from jaxvae.analysis.metrics import LEAST_SHARED, correlations_of_pairs, standardise_columns
 
 JITTER = 0.01  # standard deviations: finer than anything a return's law should hang on
 LARGEST_COST, LARGEST_COST_AN_ASSET = 1.0, 0.01  # nats per date
@@ -111,7 +110,9 @@ def _copies(
     values: Float[np.ndarray, "date some"], names: Int[np.ndarray, " some"]
 ) -> Iterator[Cause]:
     """Assets that an earlier one explains, on the dates that both have."""
-    table = pd.DataFrame(values).corr(min_periods=LEAST_SHARED).to_numpy()
+    if len(values) < LEAST_SHARED:
+        return
+    table = correlations_of_pairs(values)
     unexplained = np.nan_to_num(1 - np.tril(table, -1) ** 2, nan=1.0)
     for place, row in enumerate(unexplained):
         if row.min() <= JITTER**2:
