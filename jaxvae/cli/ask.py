@@ -157,6 +157,7 @@ def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
         _write_table(table.set_index("study"), asked.out)
         return
     print(table.to_string(index=False, float_format="{:.3f}".format))
+    say("log_likelihood and seed_deviation: nats per date; r2: share of variance rebuilt")
     say("validation dates; a choice that looked at test dates would flatter what it picks")
 
 

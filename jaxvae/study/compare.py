@@ -38,6 +38,7 @@ def compare(studies: Mapping[str, Study] | Sequence[Study]) -> pd.DataFrame:
             )
     table = pd.DataFrame([{"study": name, **_scores(study)} for name, study in named.items()])
     ordered = table.sort_values("log_likelihood", ascending=False, kind="stable")
+    ordered.attrs["units"] = "nats per date; shares of variance"
     return ordered.reset_index(drop=True)
 
 
