@@ -152,7 +152,7 @@ def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
 def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
     """Validation scores of several studies."""
     require_new_file(asked.out)
-    table = compare({str(folder): load_study(folder) for folder in asked.folders})
+    table = compare(asked.folders)
     if asked.out is not None:
         _write_table(table.set_index("study"), asked.out)
         return

@@ -40,6 +40,7 @@ class Plots:
         def drawn() -> Figure:
             return known[name](self._study)
 
+        drawn.__name__, drawn.__doc__ = name, known[name].__doc__
         return drawn
 
     def __dir__(self) -> list[str]:

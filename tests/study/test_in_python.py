@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.study import progress
+from jaxvae.study.compare import compare
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
@@ -148,7 +149,10 @@ def test_figures_are_drawn_one_by_one(study):
     assert {"factors", "loadings", "scores"} <= {*study.plot()}
     assert [*dir(study.plot)] == sorted(study.plot())
     for name in study.plot():
-        assert isinstance(getattr(study.plot, name)(), Figure)
+        plot = getattr(study.plot, name)
+        assert isinstance(plot(), Figure)
+        assert plot.__name__ == name
+        assert plot.__doc__.endswith(".")
     # A notebook shows it, without pyplot too.
     assert study.plot.loadings()._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(AttributeError, match="no figure 'scree'; it has"):
@@ -232,6 +236,9 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     assert isinstance(study.plot.loadings(), Figure)
     study.save(tmp_path / "mine")
     study.report(tmp_path / "page.html")
+    table = compare([tmp_path / "mine", study])
+    assert table.study.tolist() == [str(tmp_path / "mine"), 1]
+    assert table.attrs["units"].startswith("nats per date")
     walk = walk_forward(
         RETURNS, window=60, step=30, seeds=1, betas=(1.0,), n_factors=2, epochs=10,
         baseline_factors=2,
