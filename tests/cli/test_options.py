@@ -254,3 +254,9 @@ def test_help_says_what_each_model_is(name, models, capsys):
     said = capsys.readouterr().out
     for model in models:
         assert PRESETS[model].meaning in said
+
+
+@pytest.mark.parametrize("name", ["scenarios", "encode", "impute", "forecast", "compare"])
+def test_help_says_what_a_table_s_numbers_are_in(name):
+    said = find_command(name).description
+    assert any(unit in said for unit in ("as fractions", "standard deviations", "nats per date"))
