@@ -1,7 +1,7 @@
 """The results of a study, and what can be asked of it."""
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ class Study(StudyResults):
     def __post_init__(self) -> None:
         for file, (_, units) in self.files.items():
             getattr(self, file.removesuffix(".csv")).attrs.setdefault("units", units)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Of a study that was asked something more is known, whose functions cannot be pickled.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def __repr__(self) -> str:
         config, chosen = self.config, self.config["chosen"]

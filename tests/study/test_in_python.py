@@ -1,6 +1,7 @@
 """What a user of Python meets: settings by keyword, progress, what is shown, figures, one page."""
 
 import io
+import pickle
 import sys
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -233,6 +234,8 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     assert len(forecast) == 81
     assert filled.attrs["units"] == forecast.attrs["units"] == "returns"
     assert study.forecast_covariance(recent).attrs["units"] == "returns squared"
+    again = pickle.loads(pickle.dumps(study))
+    pd.testing.assert_frame_equal(again.encode(recent), study.encode(recent))
     assert isinstance(study.plot.loadings(), Figure)
     study.save(tmp_path / "mine")
     study.report(tmp_path / "page.html")
