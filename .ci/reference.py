@@ -20,17 +20,21 @@ import pdoc.doc
 import pdoc.render
 
 import jaxvae
+from jaxvae.integrations.skfolio import VAECovariance, VAEDistribution
 
 NAME = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(\))?`")
+ROUTING = re.compile(r"set_\w+_request$")  # methods that scikit-learn adds
 PACKAGE = Path(jaxvae.__file__).parent
 # Names of other packages that docstrings refer to and our code does not.
-OF_OTHERS = {"FactorAnalysis", "datasets", "load_sp500_dataset", "rbg"}
+OF_OTHERS = {"FactorAnalysis", "datasets", "load_sp500_dataset", "rbg", "VineCopula"}
 
 
 def public_module() -> pdoc.doc.Module:
-    """`jaxvae` as if it had imported all that it offers; whole modules are left out."""
+    """`jaxvae` as if it had imported all that it offers, the plugs for skfolio too; whole modules
+    are left out."""
     module = types.ModuleType("jaxvae", jaxvae.__doc__)
     public = {name: getattr(jaxvae, name) for name in jaxvae.__all__}
+    public |= {plug.__name__: plug for plug in (VAECovariance, VAEDistribution)}
     offered = {name: thing for name, thing in public.items() if not inspect.ismodule(thing)}
     vars(module).update(offered, __all__=[*offered])
     return pdoc.doc.Module(module)
@@ -43,7 +47,8 @@ def documented(page: pdoc.doc.Module) -> Iterator[tuple[str, pdoc.doc.Doc, set[s
         yield name, doc, fields | parameters(doc)
         for part in fields:
             inner = doc.members[part]
-            if inner.docstring and inner.taken_from[0].startswith("jaxvae"):
+            ours = inner.taken_from[0].startswith("jaxvae") and not ROUTING.match(part)
+            if inner.docstring and ours:
                 yield f"{name}.{part}", inner, fields | parameters(inner)
 
 

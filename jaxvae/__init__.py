@@ -28,7 +28,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("jaxvae")
     if name not in _HOMES:
-        raise AttributeError(f"module 'jaxvae' has no attribute {name!r}")
+        hint = importlib.import_module("jaxvae.errors").did_you_mean(name, __all__)
+        raise AttributeError(f"module 'jaxvae' has no attribute {name!r}{hint}")
     if _HOMES[name] == __name__:
         return importlib.import_module(f"{__name__}.{name}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,7 @@
-"""What is public, and where it lives: read by type checkers, and by the package itself."""
+"""Latent factors in panels of asset returns: ensembles of VAEs as one compiled JAX program.
+
+What is public, and where it lives: read by type checkers, and by the package itself.
+"""
 
 from jaxvae import analysis as analysis
 from jaxvae.cli.study import gather as gather

@@ -261,6 +261,26 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
     raise OptionError(name, f"{shown(value)} is not {either(nouns or ['of the right type'])}{hint}")
 
 
+def check_numbers(name: str, values: Any, what: str) -> dict[str, float]:
+    """Finite numbers by the names that they are given under.
+
+    Args:
+        name: of the argument.
+        values: a mapping or a Series.
+        what: a number is, with its article: "a return".
+
+    Raises:
+        OptionError: it is neither, or one of the values is no finite number.
+    """
+    if not callable(getattr(values, "items", None)):
+        raise OptionError(name, f"{shown(values)} is no dict; give {what} by name")
+    for key, value in values.items():
+        known = isinstance(value, Real) and not isinstance(value, bool)
+        if not known or not math.isfinite(value):
+            raise OptionError(name, f"{key}={shown(value)} is not a finite number; give {what}")
+    return {str(key): float(value) for key, value in values.items()}
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """The value, where it is one of the choices. Raises OptionError."""
     checked: str = check_option(name, value, str, choices=choices)

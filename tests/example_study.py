@@ -137,6 +137,9 @@ def _counts(rng, grid, members, n_factors, reference):
         for k, level in enumerate(noisy / (1 + beta / 4))
     ]
     names = ["beta", "factor", "signal_to_noise", "linear", "members"]
+    by_seed = np.linspace(0.97, 0.62, n_factors)
+    stability = np.clip(by_seed - 0.05 * rng.random((len(grid.betas), n_factors)), 0, 1)
+    factors = [f"factor {k + 1}" for k in range(n_factors)]
     truth = (0.41, 0.84, 0.79) if reference else (np.nan,) * 3
     ranked = [
         (criterion, len(members), 3, *truth) for criterion in ("log_likelihood_validation", "udr")
@@ -145,6 +148,7 @@ def _counts(rng, grid, members, n_factors, reference):
     return {
         "n_factors": pd.concat([counts, sizes], ignore_index=True),
         "spectrum": pd.DataFrame(spectrum, columns=names),
+        "stability": pd.DataFrame(stability, pd.Index(grid.betas, name="beta"), factors),
         "rankings": pd.DataFrame(ranked, columns=titles),
     }
 
@@ -330,7 +334,6 @@ def _arrays(rng, size, grid, world, members):
     edges = np.linspace(-7, 7, 57)
     centres = (edges[1:] + edges[:-1]) / 2
     pairs = np.clip(rng.normal(0.2, 0.35, min(4950, len(size.assets) ** 2 // 2)), -0.95, 0.95)
-    by_seed = np.linspace(0.97, 0.62, size.factors)
     agreement = np.clip(0.8 + 0.08 * rng.standard_normal((len(members),) * 2), 0, 1)
     agreement = (agreement + agreement.T) / 2
     agreement = agreement[np.ix_(members.ok, members.ok)]
@@ -356,7 +359,6 @@ def _arrays(rng, size, grid, world, members):
         "unit_loadings": unit + 0.1 * rng.standard_normal(unit.shape),
         "mean_loadings": unit,
         "scaler_scale": np.full(len(size.assets), 0.04),
-        "stability": np.clip(by_seed - 0.05 * rng.random((len(grid.betas), size.factors)), 0, 1),
         "agreement": agreement,
         "reconstruction_data": data,
         "reconstruction_vae": 0.75 * data + 0.25 * rng.standard_normal(data.shape),

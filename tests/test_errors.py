@@ -11,6 +11,7 @@ from jaxvae.errors import (
     DataError,
     Option,
     OptionError,
+    check_numbers,
     check_option,
     check_options,
     check_path,
@@ -125,3 +126,21 @@ def test_a_path_that_no_system_takes_is_refused(path, words):
 
 def test_a_path_comes_back(tmp_path):
     assert check_path("out", str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"A": "much"}, "given: A='much' is not a finite number; give a return"),
+        ({"A": True}, "given: A=True is not a finite number; give a return"),
+        ({"A": None}, "given: A=None is not a finite number; give a return"),
+        ({"A": np.inf}, "given: A=inf is not a finite number; give a return"),
+        (["A"], "given: ['A'] is no dict; give a return by name"),
+        (-0.1, "given: -0.1 is no dict; give a return by name"),
+    ],
+)
+def test_numbers_by_name_are_finite(values, line):
+    with pytest.raises(OptionError) as raised:
+        check_numbers("given", values, "a return")
+    assert str(raised.value) == line
+    assert check_numbers("given", {"A": np.float32(0.5), 3: 1}, "a return") == {"A": 0.5, "3": 1.0}

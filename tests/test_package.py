@@ -26,6 +26,8 @@ def test_every_public_name_is_there():
     assert jaxvae.__version__
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = jaxvae.nothing
+    with pytest.raises(AttributeError, match="did you mean run_study"):
+        _ = jaxvae.run_stduy
 
 
 def test_importing_it_imports_nothing_heavy():

@@ -152,11 +152,12 @@ def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
 def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
     """Validation scores of several studies."""
     require_new_file(asked.out)
-    table = compare({str(folder): load_study(folder) for folder in asked.folders})
+    table = compare(asked.folders)
     if asked.out is not None:
         _write_table(table.set_index("study"), asked.out)
         return
     print(table.to_string(index=False, float_format="{:.3f}".format))
+    say("log_likelihood and seed_deviation: nats per date; r2: share of variance rebuilt")
     say("validation dates; a choice that looked at test dates would flatter what it picks")
 
 
@@ -204,8 +205,9 @@ COMMANDS = {
     "scenarios": Command(
         write_scenarios,
         {"": ScenarioOptions},
-        "Draw returns of all assets from the mixture of a study's refitted seeds, observation "
-        "noise included; under returns and covariates that are assumed, where some are given.",
+        "Draw returns of all assets, as fractions, from the mixture of a study's refitted seeds, "
+        "observation noise included; under returns and covariates that are assumed, where some are "
+        "given.",
         {
             "scenarios runs/mine --number 5000 --out scenarios.csv": "5,000 draws",
             "scenarios runs/mine --given XOM=-0.10": "what the others do where XOM loses 10 %",
@@ -214,27 +216,30 @@ COMMANDS = {
     "encode": Command(
         write_factors,
         {"": EncodeOptions},
-        "The study's factors on new dates; nothing is refitted.",
+        "The study's factors on new dates, in standard deviations of the dates that it was fitted "
+        "on; nothing is refitted.",
         {"encode runs/mine --data new.csv --out factors.csv": "factors of the dates of new.csv"},
     ),
     "impute": Command(
         write_imputed,
         {"": ImputeOptions},
-        "The returns as they are, and the expectation of each missing one given those observed on "
-        "its date.",
+        "The returns as they are, as fractions, and the expectation of each missing one given "
+        "those observed on its date.",
         {"impute runs/mine --data gaps.csv --out whole.csv": "gaps.csv without gaps"},
     ),
     "forecast": Command(
         write_forecast,
         {"": ForecastOptions},
-        "A row a date of the data, forecast from the dates before it, and one, next, for the date "
-        "after the last. The data should start well before the dates of interest.",
+        "Mean, volatility (std) and value at risk at 1 and 5 % of a portfolio's return, as "
+        "fractions: a row a date of the data, forecast from the dates before it, and one, next, "
+        "for the date after the last. The data should start well before the dates of interest.",
         {"forecast runs/mine --data recent.csv": "mean, volatility, value at risk"},
     ),
     "compare": Command(
         write_comparison,
         {"": CompareOptions},
-        "Studies of one panel side by side, by their validation dates.",
+        "Studies of one panel side by side, by their validation dates: log-likelihood and its "
+        "deviation over seeds in nats per date, r2 as a share of variance.",
         {"compare runs/linear runs/student": "which of the two is likelier"},
     ),
     "report": Command(

@@ -105,6 +105,7 @@ def make_parser(chosen: str, command: Command | None) -> Parser:
         added = commands.add_parser(name, help=what)
         if command is not None and name == chosen:
             command.add_options(added)
+            parser.help_of = added.prog
     return parser
 
 

@@ -36,6 +36,8 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises its errors, with the command or option that is meant where one is spelt
     much like the word at fault; what it prints keeps its lines."""
 
+    help_of = ""  # whose help shows what is meant, where it is not the parser's own
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
@@ -43,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         at_fault = AT_FAULT.search(message)
         hint = did_you_mean(at_fault[at_fault.lastindex or 0], self._words()) if at_fault else ""
         short = textwrap.shorten(message, LONGEST_MESSAGE)
-        raise UsageError(f"{short}{hint}; see {self.prog} --help")
+        raise UsageError(f"{short}{hint}; see {self.help_of or self.prog} --help")
 
     def _words(self) -> list[str]:
         """Commands and options, those of the commands too."""

@@ -145,7 +145,8 @@ def _split_covariates(words: Sequence[str] | None) -> tuple[list[str], Path | No
         raise OptionError("covariates", f"{paths[0]} and {paths[1]}; join them into one file")
     if paths and not paths[0].exists():
         known = ", ".join(BUILT_IN)
-        raise OptionError("covariates", f"'{paths[0]}' is no file, and not one of {known}")
+        hint = did_you_mean(str(paths[0]), BUILT_IN)
+        raise OptionError("covariates", f"'{paths[0]}' is no file, and not one of {known}{hint}")
     return [word for word in words if word in BUILT_IN], paths[0] if paths else None
 
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,8 @@ from jaxvae.runs.processes import (
 from jaxvae.runs.results import Layout, read_results
 from jaxvae.runs.run import Run, drop_work, has_record, is_at_work, is_finished, open_run
 from jaxvae.study import progress
+from jaxvae.study.config import AUTO
+from jaxvae.study.presets import PRESETS
 
 ALONE = Processes()
 
@@ -100,6 +102,13 @@ def say_is_done(folder: Path, layout: Layout, identity: dict[str, Any] | None = 
         require_same(folder, config["identity"], identity)
     drop_work(folder)
     say(f"jaxvae: {folder} is finished already")
+
+
+def model_notes(names: Iterable[str]) -> str:
+    """What stands below the options of a command that fits models: what each of them is."""
+    meanings = {AUTO: "the one that validation dates are likeliest under"}
+    meanings |= {name: preset.meaning for name, preset in PRESETS.items()}
+    return "models:\n" + "\n".join(f"  {name:<14} {meanings[name]}" for name in names)
 
 
 def how_to_go_on(out: Path) -> str:

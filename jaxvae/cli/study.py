@@ -8,16 +8,16 @@ import jax
 
 from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource, load_panel_with_context
-from jaxvae.cli.run import Task, carry_out, fill, say_is_done, use_all_cores
+from jaxvae.cli.run import Task, carry_out, fill, model_notes, say_is_done, use_all_cores
 from jaxvae.errors import FolderError, OptionError, like, option
 from jaxvae.report.study_report import study_opening
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import is_finished, open_run, require_shared_tiles, saved_options
-from jaxvae.study.config import StudyConfig, presets_of
+from jaxvae.study.config import AUTO, StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.folder import STUDY_LAYOUT, study_files
-from jaxvae.study.presets import MODELS, PRESETS
+from jaxvae.study.presets import MODELS
 from jaxvae.study.progress import reported, shown
 from jaxvae.study.run import run_study
 from jaxvae.study.selection.plan import plan_study
@@ -163,10 +163,6 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
     )
 
 
-MEANINGS = {
-    "auto": "the one that validation dates are likeliest under",
-    **{name: PRESETS[name].meaning for name in MODELS},
-}
 COMMANDS = {
     "study": Command(
         study,
@@ -181,7 +177,7 @@ COMMANDS = {
             "study --data returns.csv --dry-run": "what would be trained, and for how long",
             "study --data returns.csv --out runs/mine --resume": "go on after Ctrl-C",
         },
-        "models:\n" + "\n".join(f"  {name:<14} {what}" for name, what in MEANINGS.items()),
+        model_notes((AUTO, *MODELS)),
     ),
     "gather": Command(
         finish_shared,

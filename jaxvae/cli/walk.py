@@ -4,9 +4,10 @@ import functools
 
 from jaxvae.cli.options import Command, Output
 from jaxvae.cli.panel import Source, load_panel
-from jaxvae.cli.run import Task, carry_out
+from jaxvae.cli.run import Task, carry_out, model_notes
 from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
+from jaxvae.study.presets import WINDOWS
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.folder import WALK_LAYOUT, walk_files
 from jaxvae.walk.walk import walk_forward, walk_identity
@@ -39,5 +40,6 @@ COMMANDS = {
             "walk --data sp500": "windows of 252 dates, each judged on the 21 that follow",
             "walk --data returns.csv --window 504 --expanding": "windows that grow",
         },
+        model_notes(WINDOWS),
     )
 }

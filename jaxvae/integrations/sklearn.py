@@ -283,7 +283,9 @@ class VAEFactors(  # type: ignore[misc]
             y: Not looked at.
             sample_weight: What each row counts in the mean.
         """
-        return float(np.average(self.score_samples(X), weights=sample_weight))
+        found = self.score_samples(X)
+        weights = _check_sample_weight(sample_weight, found[:, None], ensure_non_negative=True)
+        return float(np.average(found, weights=weights))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws from the model, observation noise included, (n_samples, n_features).

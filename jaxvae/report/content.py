@@ -151,4 +151,4 @@ def summary(opening: Opening) -> str:
         for row in (opening.scores.header, *opening.scores.rows)
     ]
     answers = [f"{answer.question} {answer.verdict}." for answer in opening.answers]
-    return "\n".join([opening.title, opening.facts, *answers, *(f"  {line}" for line in lines)])
+    return "\n".join([opening.title, opening.facts, *(f"  {line}" for line in lines), *answers])

@@ -196,17 +196,21 @@ def _draw_blocks(study: StudyResults, blocks: list[tuple[Any, list[str], str]]) 
             axes.axhline(first - 0.5, color=draw.MUTED, linewidth=0.6)
     draw.add_colour_bar(panels[0].images[0], panels, "return, % per standard deviation")
     names = [as_label(study.config["assets"][row], 14) for row in rows]
-    _name_rows(panels[0], names, [(as_label(sectors[rows[a]]), a, b) for a, b in runs])
+    _name_rows(panels, names, [(as_label(sectors[rows[a]]), a, b) for a, b in runs])
     return figure
 
 
-def _name_rows(axes: Axes, assets: list[str], sectors: list[tuple[str, int, int]]) -> None:
-    """Assets where there is room for each, else sectors, else the number of assets alone."""
-    if len(assets) <= MOST_NAMED_ASSETS:
-        axes.set_yticks(range(len(assets)), assets)
-        return
+def _name_rows(panels: Any, assets: list[str], sectors: list[tuple[str, int, int]]) -> None:
+    """Assets where there is room for each, and their sectors at the right; else sectors, else the
+    number of assets alone."""
     # A sector narrower than a line of text stays without its name.
     wide = [(name, (a + b - 1) / 2) for name, a, b in sectors if b - a > len(assets) / 45]
-    axes.set_yticks([place for _, place in wide], [name for name, _ in wide])
+    if len(assets) <= MOST_NAMED_ASSETS:
+        panels[0].set_yticks(range(len(assets)), assets)
+        at_edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+        for name, place in wide:
+            panels[-1].annotate(name, (1.03, place), fontsize=draw.SMALL, **at_edge)
+        return
+    panels[0].set_yticks([place for _, place in wide], [name for name, _ in wide])
     if len(sectors) == 1:
-        axes.set_ylabel(f"{len(assets)} assets", fontsize=draw.TEXT, color=draw.MUTED)
+        panels[0].set_ylabel(f"{len(assets)} assets", fontsize=draw.TEXT, color=draw.MUTED)

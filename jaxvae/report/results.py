@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jaxvae.report.words import FILES
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class StudyResults:
@@ -23,6 +25,7 @@ class StudyResults:
         sectors (None where they are not known), the portfolios that stand for factors, and the
         portfolio of equal weights on the test dates.
     n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
+    stability: β × consensus factors: of each factor over the seeds of each β.
     rankings: ways to rank members without the truth.
     arrays: what plots draw, by name.
     candidates: models and numbers of factors that the study chose from; None where both were given.
@@ -42,11 +45,21 @@ class StudyResults:
     portfolios: pd.DataFrame
     risk: pd.DataFrame
     n_factors: pd.DataFrame
+    stability: pd.DataFrame
     rankings: pd.DataFrame
     arrays: dict[str, np.ndarray]
     spectrum: pd.DataFrame | None = None
     candidates: pd.DataFrame | None = None
     exposures: pd.DataFrame | None = None
+
+    @property
+    def files(self) -> dict[str, tuple[str, str]]:
+        """The files of the tables that there are, with what a row of each is and its units."""
+        return {
+            name: text
+            for name, text in FILES.items()
+            if getattr(self, name.removesuffix(".csv")) is not None
+        }
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none.

@@ -147,6 +147,7 @@ def training_figure(study: StudyResults) -> Figure:
         later = runs.iloc[int(FIRST_SHOWN * len(runs)) :]
         low, high = float(np.nanmin(later)), float(np.nanmax(later))
         axes.set_ylim(low - 0.04 * (high - low) - 1e-9, high + 0.08 * (high - low) + 1e-9)
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     draw.add_legend(figure, panels[0], columns=MOST_BETAS)
     epochs, most = members.best_epoch, f"of at most {study.config['epochs']}"
     low, middle, high = epochs.min(), number(epochs.median(), 0), epochs.max()

@@ -85,8 +85,7 @@ def study_document(study: StudyResults, linked: bool = True) -> Document:
             tables.ranking_table(study), Prose(words.RANKING_NOTE),
         ),
         *section(
-            "All tables", "", *with_note(tables.file_table(study) if linked else None,
-            words.FILES_NOTE),
+            "All tables", "", *(tables.file_table(study.files) if linked else []),
         ),
         *section("To make it again", "", tables.setting_table(study)),
     ]  # fmt: skip

@@ -1,12 +1,13 @@
 """The tables of a study's report; None where the study has nothing for one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxvae.report import words
-from jaxvae.report.content import Grid
+from jaxvae.report.content import Grid, Prose
 from jaxvae.report.results import StudyResults
 from jaxvae.report.text import (
     NONE,
@@ -190,12 +191,11 @@ def stability_table(study: StudyResults) -> Grid | None:
     if len(study.config["seeds"]) < 2:
         return None
     chosen = chosen_row(study)
-    betas = np.sort(study.members[study.members.ok].beta.unique())
     rows = [
         [f"{beta:.3g}{', chosen' if k == chosen else ''}", *(number(value) for value in values)]
-        for k, (beta, values) in enumerate(zip(betas, study.arrays["stability"], strict=True))
+        for k, (beta, values) in enumerate(study.stability.iterrows())
     ]
-    return Grid(["Stability at β", *study.config["factor_names"]], rows, "narrow")
+    return Grid(["Stability at β", *study.stability], rows, "narrow", "stability.csv")
 
 
 def kl_table(study: StudyResults) -> Grid | None:
@@ -211,14 +211,10 @@ def kl_table(study: StudyResults) -> Grid | None:
     return Grid(["β", *parts.values()], rows, "narrow", "members.csv")
 
 
-def file_table(study: StudyResults) -> Grid:
-    """The files of the study's folder that hold tables, and their units."""
-    rows = [
-        [name, *text]
-        for name, text in words.FILES.items()
-        if getattr(study, name.removesuffix(".csv")) is not None
-    ]
-    return Grid(["File", "A row is", "Units"], rows, "text links")
+def file_table(files: Mapping[str, tuple[str, str]]) -> list[Grid | Prose]:
+    """The files of a folder that hold tables, with what a row of each is and its units."""
+    rows = [[name, *text] for name, text in files.items()]
+    return [Grid(["File", "A row is", "Units"], rows, "text links"), Prose(words.FILES_NOTE)]
 
 
 def ranking_table(study: StudyResults) -> Grid:

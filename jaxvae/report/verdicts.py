@@ -169,10 +169,10 @@ def match_of(study: StudyResults, factor: int) -> tuple[int, float]:
 
 def stabilities(study: StudyResults) -> Float[np.ndarray, " factor"]:
     """The stability of each consensus factor over the seeds of the chosen beta."""
-    return study.arrays["stability"][chosen_row(study)]
+    return study.stability.to_numpy(np.float64)[chosen_row(study)]
 
 
 def chosen_row(study: StudyResults) -> int:
-    """The row of the stability array that belongs to the chosen beta."""
-    betas = np.sort(study.members[study.members.ok].beta.unique())
+    """The row of the table of stability that belongs to the chosen beta."""
+    betas = study.stability.index.to_numpy(np.float64)
     return int(np.abs(betas - study.config["chosen"]["beta"]).argmin())

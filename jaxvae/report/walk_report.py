@@ -22,6 +22,7 @@ from jaxvae.report.content import (
     render,
 )
 from jaxvae.report.results import WalkResults
+from jaxvae.report.tables import file_table
 from jaxvae.report.text import NONE, counted, interval, number, percent
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, printed, standing
 
@@ -47,6 +48,15 @@ AGREEMENT = {
     "agreement_rotation_95": ("random rotations, 95 %", draw.TRUTH, "--"),
     "agreement_chance_95": ("chance, 95 %", draw.MUTED, ":"),
 }
+FILES = {
+    "strategies.csv": ("a portfolio", "returns a year, as fractions; shares bought and sold"),
+    "windows.csv": ("a window", "nats per date; correlations"),
+    "scores.csv": ("a judged date", "nats"),
+    "portfolio.csv": ("a judged date", "simple returns"),
+    "weights.csv": ("a portfolio at a window’s end", "shares of what is held, 1 together"),
+    "factors.csv": ("a judged date", "standard deviations"),
+    "loadings.csv": ("an asset at a window’s end", "returns per standard deviation of a factor"),
+}
 CAPTION = (
     "Top: volatility of each minimum-variance portfolio, and the ensemble’s lead in log-likelihood "
     "over either model by window (dots) and on average so far (lines). Bottom: how far the factors "
@@ -61,12 +71,13 @@ PORTFOLIO_NOTE = (
 )
 
 
-def walk_report(walk: WalkResults) -> dict[str, bytes]:
-    """The files of a walk's report by their paths (see `content.render`)."""
+def walk_report(walk: WalkResults, linked: bool = True) -> dict[str, bytes]:
+    """The files of a walk's report by their paths; linked: to the tables (`content.render`)."""
     opening, title = walk_opening(walk), Heading("Minimum-variance portfolios")
     plot = Plot("walk", CAPTION, walk_figure(walk))
     parts: list[Part] = [title, opening.scores, Prose(PORTFOLIO_NOTE), plot]
-    return render(Document(opening, walk.config["notes"], parts))
+    parts += [Heading("All tables"), *file_table(FILES)] if linked else []
+    return render(Document(opening, walk.config["notes"], parts), linked)
 
 
 def walk_opening(walk: WalkResults) -> Opening:
@@ -156,7 +167,7 @@ def strategy_table(walk: WalkResults) -> Grid:
         rows.append([strategy_name(walk, str(name)), *map(number, numbers)])
         rows[-1].append(NONE if name == BASELINE or np.isnan(gap) else beside)
     header = ["Portfolio", "Volatility, %", "Mean, %", "Turnover", "Variance − Ledoit–Wolf’s"]
-    return Grid(header, rows, "")
+    return Grid(header, rows, "", "strategies.csv")
 
 
 def strategy_name(walk: WalkResults, strategy: str) -> str:

@@ -103,9 +103,7 @@ BREACH_NOTE = (
     "Filtered historical simulation takes the volatility from the model and the tails from the "
     "portfolio’s own past, of which it needs 250 dates before the test part."
 )
-FILES_NOTE = (
-    "They stand beside this page in the study’s folder. Returns are fractions: 0.01 is 1 %."
-)
+FILES_NOTE = "They stand beside this page in its folder. Returns are fractions: 0.01 is 1 %."
 FILES = {
     "factors.csv": ("a date", "standard deviations of the dates before the test part"),
     "loadings.csv": ("an asset", "returns per standard deviation of a factor"),
@@ -121,6 +119,7 @@ FILES = {
     "history.csv": ("an epoch of a member", "losses: nats per date"),
     "n_factors.csv": ("an estimator, or a number of factors", "factors; nats per date"),
     "rankings.csv": ("a way to rank members", "correlations"),
+    "stability.csv": ("a β", "correlations"),
     "spectrum.csv": ("a factor at a β", "signal-to-noise; shares of members"),
     "candidates.csv": ("a model with a number of factors", "nats per date"),
 }

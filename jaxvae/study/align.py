@@ -122,6 +122,17 @@ def factors_table(prepared: Prepared, aligned: Aligned) -> pd.DataFrame:
     return tabulate_factors(aligned.factors, pd.Index(prepared.panel.dates, name="date"))
 
 
+def tabulate_stability(members: pd.DataFrame, aligned: Aligned) -> pd.DataFrame:
+    """β × consensus factors: how well a member's factor correlates with the consensus of the others
+    of its β, averaged over seeds.
+
+    Args:
+        members: a row a member: beta, ok.
+    """
+    betas = np.sort(members[members.ok].beta.unique())
+    return tabulate_factors(aligned.stability, pd.Index(betas, name="beta"))
+
+
 def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.DataFrame:
     """The members' mean Jacobians, aligned: returns per standard deviation of a factor."""
     jacobians = np.asarray(grid.evaluation.loadings, np.float64)[aligned.used]
@@ -169,7 +180,7 @@ def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
     fields |= {"members": np.flatnonzero(aligned.used)}
     del fields["alignment"]
     saved = {f"{CONSENSUS}{name}": np.asarray(field) for name, field in fields.items()}
-    return {"stability": aligned.stability, "agreement": aligned.agreement, **saved}
+    return {"agreement": aligned.agreement, **saved}
 
 
 def describe_consensus(aligned: Aligned) -> dict[str, Any]:

@@ -1,21 +1,25 @@
 """Several studies of one panel side by side, by the dates that a choice may look at."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from jaxvae.errors import DataError
-from jaxvae.study.study import Study
+from jaxvae.study.study import Study, load_study
 
 
-def compare(studies: Mapping[str, Study] | Sequence[Study]) -> pd.DataFrame:
+def compare(
+    studies: Mapping[Any, Study | str | Path] | Sequence[Study | str | Path],
+) -> pd.DataFrame:
     """Validation scores of several studies of one panel, the likeliest first.
 
     Test dates are left out, so that nobody chooses by them.
 
     Args:
-        studies: by the names that they are to have, or in a sequence, where they are numbered
-            from 0.
+        studies: they or their folders, by the names that they are to have; or in a sequence, where
+            folders have their own names and others are numbered from 0.
 
     Returns:
         A row a study: study; model, factors and beta, as chosen or asked for; members; of the
@@ -25,9 +29,13 @@ def compare(studies: Mapping[str, Study] | Sequence[Study]) -> pd.DataFrame:
 
     Raises:
         DataError: fewer than two, or of different panels.
+        FolderError: a folder holds no study, or a damaged one.
     """
-    pairs = studies.items() if isinstance(studies, Mapping) else enumerate(studies)
-    named: dict[str | int, Study] = dict(pairs)
+    if not isinstance(studies, Mapping):
+        studies = {k if isinstance(one, Study) else str(one): one for k, one in enumerate(studies)}
+    named: dict[str | int, Study] = {
+        name: one if isinstance(one, Study) else load_study(one) for name, one in studies.items()
+    }
     if len(named) < 2:
         raise DataError("one study has nothing to be compared with; name two or more")
     first, *others = named
@@ -38,6 +46,7 @@ def compare(studies: Mapping[str, Study] | Sequence[Study]) -> pd.DataFrame:
             )
     table = pd.DataFrame([{"study": name, **_scores(study)} for name, study in named.items()])
     ordered = table.sort_values("log_likelihood", ascending=False, kind="stable")
+    ordered.attrs["units"] = "nats per date; shares of variance"
     return ordered.reset_index(drop=True)
 
 

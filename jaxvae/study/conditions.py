@@ -3,7 +3,7 @@
 A model that takes none gets an array without columns, so that nothing else asks what it takes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxvae.data.covariates import exclusive_with
 from jaxvae.data.panel import Panel, Scaler, fit_scaler
-from jaxvae.errors import DataError, Option, OptionError
+from jaxvae.errors import DataError, Option, OptionError, check_numbers, did_you_mean
 from jaxvae.models import Facts
 
 
@@ -91,19 +91,35 @@ def assumed_conditions(
 
     Raises OptionError on a covariate that the study does not know, or that is missing in a table.
     """
-    assumed = dict(assumed) if not isinstance(assumed, pd.DataFrame) else assumed
-    if unknown := [name for name in assumed if name not in names]:
-        known = f"it knows {', '.join(names)}" if names else "it was fitted without any"
-        raise OptionError("covariates", f"{unknown[0]!r} is not one of the study's; {known}")
     if isinstance(assumed, pd.DataFrame):
-        if absent := [name for name in names if name not in assumed]:
-            raise OptionError("covariates", f"no column {absent[0]!r}; give every covariate one")
-        return scaler.standardise(assumed[list(names)].to_numpy(np.float64))
+        _require_known(map(str, assumed), names)
+        return scaler.standardise(_table_of(names, assumed))
+    known = check_numbers("covariates", assumed, "a covariate's value")
+    _require_known(known, names)
     values = pd.DataFrame(scaler.restore(conditions), columns=list(names))
-    for name, value in assumed.items():
-        if not np.isfinite(value):
-            raise OptionError("covariates", f"{name}={value} is no finite number")
+    for name, value in known.items():
         if value == 1.0:
             values[[other for other in exclusive_with(name) if other in names]] = 0.0
-        values[name] = float(value)
+        values[name] = value
     return scaler.standardise(values.to_numpy(np.float64))
+
+
+def _require_known(assumed: Iterable[str], names: Sequence[str]) -> None:
+    for name in assumed:
+        if name not in names:
+            known = f"it knows {', '.join(names)}" if names else "it was fitted without any"
+            hint = did_you_mean(name, names)
+            raise OptionError("covariates", f"{name!r} is not one of the study's; {known}{hint}")
+
+
+def _table_of(names: Sequence[str], assumed: pd.DataFrame) -> Float[np.ndarray, "row condition"]:
+    """The columns of the names, as numbers."""
+    if absent := [name for name in names if name not in assumed]:
+        raise OptionError("covariates", f"no column {absent[0]!r}; give every covariate one")
+    rows = assumed[list(names)].apply(pd.to_numeric, errors="coerce")
+    if len(bad := np.argwhere(~np.isfinite(rows.to_numpy(np.float64)))):
+        row, column = bad[0]
+        raise OptionError(
+            "covariates", f"row {rows.index[row]}, column {names[column]!r} holds no finite number"
+        )
+    return rows.to_numpy(np.float64)

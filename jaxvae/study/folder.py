@@ -33,6 +33,7 @@ STUDY_LAYOUT = Layout(
         "comparisons": TableLayout(),
         "n_factors": TableLayout(),
         "spectrum": TableLayout(),
+        "stability": TableLayout(index=("beta",)),
         "rankings": TableLayout(),
         "factors": TableLayout(index=("date",), dates=("date",)),
         "loadings": TableLayout(index=("asset",), names=("asset",)),

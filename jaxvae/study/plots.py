@@ -4,6 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from jaxvae.errors import did_you_mean
 from jaxvae.report.figures import drawings
 from jaxvae.report.results import Drawing, StudyResults
 
@@ -31,11 +32,15 @@ class Plots:
             raise AttributeError(name)
         known = self._drawings()
         if name not in known:
-            raise AttributeError(f"the study has no figure {name!r}; it has {', '.join(known)}")
+            hint = did_you_mean(name, known)
+            raise AttributeError(
+                f"the study has no figure {name!r}; it has {', '.join(known)}{hint}"
+            )
 
         def drawn() -> Figure:
             return known[name](self._study)
 
+        drawn.__name__, drawn.__doc__ = name, known[name].__doc__
         return drawn
 
     def __dir__(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The results of a study, and what can be asked of it."""
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from jaxvae.study.folder import read_study, write_report, write_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.presets import family_of
 from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
-from jaxvae.study.questions.dataset import UNITS, to_dataset
+from jaxvae.study.questions.dataset import to_dataset
 from jaxvae.study.questions.fitted import FittedStudy
 
 
@@ -26,8 +26,7 @@ from jaxvae.study.questions.fitted import FittedStudy
 class Study(StudyResults):
     """The results of a study, with what its report is drawn from (`StudyResults`).
 
-    covariance: assets × assets. Its units, those of the factors and of the loadings are in their
-        `attrs`.
+    covariance: assets × assets. The units of each table are in its `attrs`.
     parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
         nested dict of arrays with the member axis first; kept in `checkpoints/`.
     family: of a caller's own model; None for the one that `config` names.
@@ -38,8 +37,12 @@ class Study(StudyResults):
     family: Family | None = None
 
     def __post_init__(self) -> None:
-        for name in UNITS:
-            getattr(self, name).attrs.setdefault("units", UNITS[name])
+        for file, (_, units) in self.files.items():
+            getattr(self, file.removesuffix(".csv")).attrs.setdefault("units", units)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Of a study that was asked something more is known, whose functions cannot be pickled.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def __repr__(self) -> str:
         config, chosen = self.config, self.config["chosen"]
@@ -49,8 +52,7 @@ class Study(StudyResults):
             f"assets, model {config['model']!r}, {n_members} members\n"
             f"chosen on validation: β = {chosen['beta']:g}; factors kept: {self.factors.shape[1]} "
             f"of {config['n_factors']}\n"
-            "tables: members, metrics, comparisons, factors, loadings, covariance, assets, pairs, "
-            "portfolios, risk\n"
+            f"tables: {', '.join(file.removesuffix('.csv') for file in self.files)}\n"
             "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset\n"
             "show and keep it: plot, report, save, to_xarray"
         )

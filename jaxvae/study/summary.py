@@ -18,6 +18,7 @@ from jaxvae.study.align import (
     consensus_arrays,
     factors_table,
     loadings_table,
+    tabulate_stability,
 )
 from jaxvae.study.describe import (
     describe_selection,
@@ -110,6 +111,7 @@ def summarise(
         n_factors=numbers_table(whole, sweep, config),
         spectrum=_spectrum(whole, grid),
         family=prepared.preset.model,
+        stability=tabulate_stability(members, aligned),
         rankings=rankings_table(members),
         candidates=selection.candidates,
     )

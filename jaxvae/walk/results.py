@@ -10,14 +10,14 @@ from jaxtyping import Float
 
 from jaxvae.errors import as_html
 from jaxvae.report.content import REPORT
-from jaxvae.report.walk_report import walk_report
+from jaxvae.report.walk_report import FILES, walk_report
 from jaxvae.runs.files import write_new
 from jaxvae.walk.folder import read_walk, write_walk, write_walk_report
 
 
 @dataclass(frozen=True, repr=False)
 class Walk:
-    """The results of a walk.
+    """The results of a walk. The units of each table are in its `attrs`.
 
     config: the settings, as `config.json` keeps them.
     windows: a row a window: its first and last date, the dates it is judged on, mean
@@ -43,6 +43,10 @@ class Walk:
     covariances: Float[np.ndarray, "window asset asset"]
 
     _repr_html_ = as_html
+
+    def __post_init__(self) -> None:
+        for file, (_, units) in FILES.items():
+            getattr(self, file.removesuffix(".csv")).attrs.setdefault("units", units)
 
     def __repr__(self) -> str:
         first, last = (str(date)[:10] for date in (self.scores.index[0], self.scores.index[-1]))
@@ -77,7 +81,7 @@ class Walk:
         Raises:
             FolderError: something is in the way, or the disk refuses.
         """
-        write_new(Path(path), walk_report(self)[REPORT])
+        write_new(Path(path), walk_report(self, linked=False)[REPORT])
 
 
 def load_walk(folder: str | Path, drawings: bool = True) -> Walk:

@@ -12,7 +12,7 @@ from jaxvae.cli.main import COMMANDS, find_command, main, make_parser
 from jaxvae.data import panel_from_frame, read_panel
 from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.study.config import StudyConfig
-from jaxvae.study.presets import MODELS, PRESETS
+from jaxvae.study.presets import MODELS, PRESETS, WINDOWS
 from jaxvae.study.study import Study
 from jaxvae.walk.config import WalkConfig
 
@@ -214,12 +214,20 @@ def test_the_command_line_refuses_it_in_a_line(name, words, said, tmp_path, monk
         ("study --model volatilty", "volatility"),
         ("study --missing drop-date", "drop-dates"),
         ("study --data sp50", "sp500"),
+        ("study --model conditional --covariates calendr", "calendar"),
     ],
 )
 def test_a_word_that_is_spelt_wrong_is_met_with_the_right_one(words, meant, capsys):
     assert main(words.split()) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert f"; did you mean {meant}?" in line
+
+
+@pytest.mark.parametrize("name", ["study", "walk", "scenarios"])
+def test_a_word_that_is_no_option_is_met_with_the_help_of_its_command(name, capsys):
+    words = [name, "runs/mine"] if name == "scenarios" else [name]
+    assert main([*words, "--colour", "red"]) == 2
+    assert capsys.readouterr().err.endswith(f"; see jaxvae {name} --help\n")
 
 
 def test_what_resembles_nothing_is_met_with_no_guess(capsys):
@@ -239,9 +247,16 @@ def test_help_begins_with_commands_that_run(name, capsys):
         command.read(make_parser(name, command).parse_args(words.split()))
 
 
-def test_help_says_what_each_model_is(capsys):
+@pytest.mark.parametrize(("name", "models"), [("study", MODELS), ("walk", WINDOWS)])
+def test_help_says_what_each_model_is(name, models, capsys):
     with pytest.raises(SystemExit):
-        main(["study", "--help"])
+        main([name, "--help"])
     said = capsys.readouterr().out
-    for model in MODELS:
+    for model in models:
         assert PRESETS[model].meaning in said
+
+
+@pytest.mark.parametrize("name", ["scenarios", "encode", "impute", "forecast", "compare"])
+def test_help_says_what_a_table_s_numbers_are_in(name):
+    said = find_command(name).description
+    assert any(unit in said for unit in ("as fractions", "standard deviations", "nats per date"))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -115,6 +116,16 @@ def test_factors_are_the_same_where_they_agree_beyond_a_rotation(folder, ours, r
     answer = walk_opening(walk).answers[2]
     assert answer.verdict.startswith(words)
     assert NONE not in answer.text
+
+
+def test_every_table_of_a_walk_is_linked_and_has_units(folder, tmp_path):
+    walk, names = load_walk(folder), {path.name for path in folder.glob("*.csv")}
+    page = (folder / "report.html").read_text("utf-8")
+    assert {*re.findall(r'href="([^#"]+)"', page)} == names
+    for name in names:
+        assert getattr(walk, name.removesuffix(".csv")).attrs["units"] in page
+    walk.report(tmp_path / "page.html")
+    assert not re.search(r'href="[^#]', (tmp_path / "page.html").read_text("utf-8"))
 
 
 def test_a_single_window_is_reported(folder):

@@ -201,8 +201,13 @@ def test_what_is_assumed_is_in_the_covariates_own_units():
     ("assumed", "words"),
     [
         ({"vix": 1.0}, "'vix' is not one of the study's; it knows index, March, April"),
-        ({"index": float("nan")}, "no finite number"),
+        ({"indx": 1.0}, "did you mean index"),
+        ({"index": float("nan")}, "index=nan is not a finite number"),
         (pd.DataFrame({"index": [1.0]}), "no column 'March'"),
+        (
+            pd.DataFrame({"index": [1.0, 2.0], "March": 0.0, "April": [0.0, "x"]}),
+            "row 1, column 'April' holds no finite number",
+        ),
     ],
 )
 def test_what_cannot_be_assumed(assumed, words):

@@ -123,6 +123,12 @@ def test_sectors_that_all_differ_need_a_name():
     assert panel_from_frame(frame.rename_axis(columns=["industry", None])).sectors[1] == "Software"
 
 
+def test_a_path_is_met_with_what_reads_it(tmp_path):
+    for path in ("returns.csv", tmp_path / "returns.csv"):
+        with pytest.raises(DataError, match="is not a panel: read a file with read_panel, or make"):
+            panel_from_frame(path)
+
+
 def test_a_lazy_frame_is_no_table():
     with pytest.raises(DataError, match="a LazyFrame is not a panel"):
         panel_from_frame(polars.from_pandas(make_returns()).lazy())

@@ -205,6 +205,8 @@ def test_weights_count_as_repetitions_and_nothing_leaves_a_row_out(linear):
     assert same_bits(weighted.variables_, left.variables_)
     expected = linear.score(X.repeat(weights, axis=0))
     assert linear.score(X, sample_weight=weights) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(3,\)"):
+        linear.score(X, sample_weight=np.ones(3))
 
 
 def test_a_fit_with_weights_is_near_that_of_repeated_rows(linear):

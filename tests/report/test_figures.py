@@ -252,6 +252,21 @@ def test_assets_of_a_sector_stand_together():
     assert [t.get_text() for t in axes.get_yticklabels()] == [f"sector {k}" for k in range(10)]
 
 
+def test_few_assets_are_named_and_so_are_their_sectors():
+    study = make_study(n_assets=12)
+    axes = factor_figures.loading_figure(study).axes[:3]
+    sectors = sorted({*study.config["sectors"]})
+    assert {t.get_text() for t in axes[0].get_yticklabels()} == {*study.loadings.index}
+    assert [text.get_text() for text in axes[-1].texts] == sectors
+    without = make_study(n_assets=12, sectors=False).plot.loadings().axes[2]
+    assert not any(text.get_text() for text in without.texts)
+
+
+def test_few_epochs_are_counted_in_whole_numbers():
+    axes = make_study(epochs=4).plot.training_curves().axes[-1]
+    assert all(place == int(place) for place in axes.get_xticks())
+
+
 def test_diverged_members_are_counted_and_left_out():
     study = make_study(diverged=(3,))
     figure = score_figures.beta_figure(study)

@@ -182,9 +182,9 @@ def test_the_terminal_gets_the_answers_and_the_scores():
     opening = study_opening(study)
     lines = summary(opening).splitlines()
     assert lines[0] == "Latent factors in “linear”"
-    for answer in opening.answers:
-        assert f"{answer.question} {answer.verdict}." in lines
-    table = lines[-1 - len(opening.scores.rows) :]
+    answers = [f"{answer.question} {answer.verdict}." for answer in opening.answers]
+    assert lines[-len(answers) :] == answers
+    table = lines[-1 - len(opening.scores.rows) - len(answers) : -len(answers)]
     assert table[0].split()[0] == "Model"
     assert all(row[0] in line for row, line in zip(opening.scores.rows, table[1:], strict=True))
     assert len({len(line) for line in table}) == 1
@@ -283,7 +283,7 @@ def test_stability_is_told_for_every_beta():
     rows = rows_of(stability_table(study))
     chosen = {0.5: ["0.5, chosen", "1"], 1.0: ["0.5", "1, chosen"]}[study.config["chosen"]["beta"]]
     assert list(rows) == chosen
-    assert rows[chosen[1]] == [f"{value:.2f}" for value in study.arrays["stability"][1]]
+    assert rows[chosen[1]] == [f"{value:.2f}" for value in study.stability.iloc[1]]
     assert stability_table(make_study(n_seeds=1, betas=(1.0,))) is None
 
 

@@ -47,8 +47,9 @@ def with_leads(study, leads, width=0.5):
 
 
 def with_stability(study, *values):
-    rows = np.tile(values, (len(study.arrays["stability"]), 1))
-    return replace(study, arrays={**study.arrays, "stability": rows})
+    table = study.stability.copy()
+    table.loc[:] = np.tile(values, (len(table), 1))
+    return replace(study, stability=table)
 
 
 def with_rule(study, survive):

@@ -1,8 +1,9 @@
 """What a user of Python meets: settings by keyword, progress, what is shown, figures, one page."""
 
 import io
+import pickle
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.study import progress
+from jaxvae.study.compare import compare
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
@@ -148,11 +150,16 @@ def test_figures_are_drawn_one_by_one(study):
     assert {"factors", "loadings", "scores"} <= {*study.plot()}
     assert [*dir(study.plot)] == sorted(study.plot())
     for name in study.plot():
-        assert isinstance(getattr(study.plot, name)(), Figure)
+        plot = getattr(study.plot, name)
+        assert isinstance(plot(), Figure)
+        assert plot.__name__ == name
+        assert plot.__doc__.endswith(".")
     # A notebook shows it, without pyplot too.
     assert study.plot.loadings()._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(AttributeError, match="no figure 'scree'; it has"):
         study.plot.scree()
+    with pytest.raises(AttributeError, match="did you mean loadings"):
+        study.plot.loading()
 
 
 @pytest.mark.slow
@@ -171,6 +178,14 @@ def test_the_report_is_one_page_that_needs_nothing_else(study, tmp_path):
 
 
 def test_tables_have_units(study):
+    tables = {
+        one.name: table
+        for one in fields(study)
+        if isinstance(table := getattr(study, one.name), pd.DataFrame)
+    }
+    assert {"metrics", "members", "assets", "exposures", "stability"} <= {*tables}
+    assert all(table.attrs["units"] for table in tables.values())
+    assert all(name in repr(study) for name in tables)
     assert study.covariance.attrs["units"] == "returns squared"
     assert "standard deviation" in study.loadings.attrs["units"]
     assert "standard deviation" in study.factors.attrs["units"]
@@ -189,6 +204,8 @@ def test_tables_as_a_dataset(study):
     assert best.sizes["member"] == (study.members.beta == 1.0).sum()
     expected = study.covariance.loc[asset, asset]
     assert float(found.covariance.sel(asset=asset, other_asset=asset)) == expected
+    assert found.kl.attrs["units"] == found.log_likelihood_test.attrs["units"] == "nats per date"
+    assert "units" not in found.active_units.attrs
     assert isinstance(found, xarray.Dataset)
 
 
@@ -208,13 +225,23 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     drawn = study.scenarios(200, given={asset: -0.1})
     np.testing.assert_allclose(drawn[asset], -0.1, atol=1e-6)
     assert drawn.shape == (200, 12)
+    assert drawn.attrs["units"] == "returns"
     recent = GAPPED.iloc[-80:]
-    assert isinstance(study.encode(recent), pd.DataFrame)
-    assert not study.impute(recent).isna().any(axis=None)
-    assert len(study.forecast(recent)) == 81
+    assert study.encode(recent).attrs["units"] == study.factors.attrs["units"]
+    filled = study.impute(recent)
+    assert not filled.isna().any(axis=None)
+    forecast = study.forecast(recent)
+    assert len(forecast) == 81
+    assert filled.attrs["units"] == forecast.attrs["units"] == "returns"
+    assert study.forecast_covariance(recent).attrs["units"] == "returns squared"
+    again = pickle.loads(pickle.dumps(study))
+    pd.testing.assert_frame_equal(again.encode(recent), study.encode(recent))
     assert isinstance(study.plot.loadings(), Figure)
     study.save(tmp_path / "mine")
     study.report(tmp_path / "page.html")
+    table = compare([tmp_path / "mine", study])
+    assert table.study.tolist() == [str(tmp_path / "mine"), 1]
+    assert table.attrs["units"].startswith("nats per date")
     walk = walk_forward(
         RETURNS, window=60, step=30, seeds=1, betas=(1.0,), n_factors=2, epochs=10,
         baseline_factors=2,

@@ -1,6 +1,5 @@
 """Scenarios of all assets, also where the returns of some, or of whole sectors, are given."""
 
-import difflib
 import warnings
 from collections.abc import Mapping
 
@@ -15,12 +14,13 @@ from jaxvae.analysis.resampling import (
     normalised_weights,
     systematic_resample,
 )
-from jaxvae.errors import OptionError, check_option
+from jaxvae.errors import OptionError, check_numbers, check_option
 from jaxvae.inference.conditioning import Given, draw_given
 from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import even_rows, sample_by_mixture
 from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
+from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.study.questions.panels import require_room
 from jaxvae.training.streams import Stream
@@ -38,7 +38,7 @@ def scenarios(
     study: Asked,
     number: int = 1000,
     *,
-    given: Mapping[str, float] | None = None,
+    given: Mapping[str, float] | pd.Series | None = None,
     covariates: Mapping[str, float] | pd.DataFrame | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def scenarios(
     Raises:
         OptionError: an unknown name, a number that is not finite, nothing left to draw.
     """
-    if given is not None and not given:
+    if given is not None and not (given := check_numbers("given", given, "a return, as -0.05")):
         raise OptionError("given", "nothing is; name an asset and its return")
     check_option("number", number, least=1)
     check_seed(seed)
@@ -103,14 +103,16 @@ def _scenarios_given(
     table = _tabulate(fitted, values.reshape(-1, values.shape[-1])[picked])
     exact = portfolios.sum(axis=1) == 1.0
     table.iloc[:, portfolios[exact].argmax(axis=1)] = returns[exact]
-    table.attrs = {"effective_samples": effective, "draws": len(weights)}
+    table.attrs |= {"effective_samples": effective, "draws": len(weights)}
     return table
 
 
 def _tabulate(fitted: FittedStudy, draws: Float[np.ndarray, "scenario asset"]) -> pd.DataFrame:
     """Draws in standard units as a table of returns."""
     index = pd.RangeIndex(len(draws), name="scenario")
-    return pd.DataFrame(fitted.scaler.restore(draws), index=index, columns=fitted.assets)
+    return with_units(
+        pd.DataFrame(fitted.scaler.restore(draws), index=index, columns=fitted.assets)
+    )
 
 
 def _warn_if_far(
@@ -139,13 +141,11 @@ def _portfolios(
     assets = np.array(fitted.assets)
     sectors = np.array([str(sector) for sector in fitted.config["sectors"] or ()])
     rows = []
-    for name, value in given.items():
-        if not np.isfinite(value):
-            raise OptionError("given", f"{name}={value} is not a number; give a return, as -0.05")
+    for name in given:
         held = assets == name
         held = held if held.any() or not len(sectors) else sectors == name
         if not held.any():
-            raise OptionError("given", f"{name!r} is no asset of the study{_hint(name, fitted)}")
+            raise OptionError("given", fitted.no_asset(name))
         rows.append(held)
     portfolios = np.array(rows, np.float64).reshape(len(rows), len(assets))
     if (twice := portfolios.sum(axis=0) > 1).any():
@@ -154,13 +154,6 @@ def _portfolios(
     if (portfolios.sum(axis=1) == 1).sum() == len(assets):
         raise OptionError("given", "every asset is; leave out those to draw")
     return portfolios, np.array(list(given.values()), np.float64)
-
-
-def _hint(name: str, fitted: FittedStudy) -> str:
-    """The nearest name that there is."""
-    known = [*fitted.assets, *{str(one) for one in fitted.config["sectors"] or ()}]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {nearest[0]}?" if nearest else "; loadings.csv lists them"
 
 
 def _standardised(

@@ -3,15 +3,20 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jaxvae.errors import import_extra
-from jaxvae.report.words import FILES
+from jaxvae.report.words import FILES, KL_PARTS
 
-UNITS = {
-    name: FILES[f"{name}.csv"][1]
-    for name in ("factors", "loadings", "covariance", "portfolios", "risk")
-}
+UNITS = {file.removesuffix(".csv"): units for file, (_, units) in FILES.items()}
+NATS = {*KL_PARTS} - {"active_units"}  # beside likelihoods
 COORDINATES = ("member", "seed", "beta")
+
+
+def with_units(table: pd.DataFrame, like: str = "risk") -> pd.DataFrame:
+    """A table with its units in `attrs`: those of a study's table of the name `like`."""
+    table.attrs["units"] = UNITS[like]
+    return table
 
 
 def to_dataset(study: Any) -> Any:
@@ -48,4 +53,7 @@ def to_dataset(study: Any) -> Any:
     for name, units in UNITS.items():
         if name in found:
             found[name].attrs["units"] = units
+    for name in numbers:
+        if name in NATS or name.startswith("log_likelihood"):
+            found[name].attrs["units"] = "nats per date"
     return found

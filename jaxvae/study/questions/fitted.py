@@ -14,7 +14,7 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.data.units import check_like_fit
-from jaxvae.errors import DataError
+from jaxvae.errors import DataError, did_you_mean, shown
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
@@ -89,6 +89,12 @@ class FittedStudy:
         alignment = consensus.Alignment(*map(saved, consensus.Alignment._fields))
         _, *others = consensus.Consensus._fields
         return consensus.Consensus(alignment, *map(saved, others))
+
+    def no_asset(self, name: object) -> str:
+        """What is said of a name that is no asset's, with the nearest that there is."""
+        known = [*self.assets, *dict.fromkeys(map(str, self.config["sectors"] or ()))]
+        hint = did_you_mean(str(name), known) or "; loadings.csv lists them"
+        return f"{shown(name)} is no asset of the study{hint}"
 
     def standardised(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
         """The returns of the study's assets in its standard units.

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from jaxvae.analysis.risk import LEAST_WINDOW, filtered_quantiles
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError, OptionError, check_option
+from jaxvae.errors import DataError, OptionError, check_numbers, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.study.config import check_seed
+from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.study.questions.panels import require_room
 
@@ -84,8 +85,8 @@ def forecast(
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
     table = pd.DataFrame(columns, index=pd.Index(dates, name="date"))
-    table.attrs = {"notes": [*_past_notes(fitted), *_empty_notes(table)]}
-    return table
+    table.attrs["notes"] = [*_past_notes(fitted), *_empty_notes(table)]
+    return with_units(table)
 
 
 def _past_notes(fitted: FittedStudy) -> list[str]:
@@ -136,7 +137,8 @@ def forecast_covariance(
     model, refits = fitted.model, fitted.refits
     _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scaler.scale, scaler.scale)
-    return pd.DataFrame(values, index=pd.Index(assets, name="asset"), columns=assets)
+    index = pd.Index(assets, name="asset")
+    return with_units(pd.DataFrame(values, index=index, columns=assets), "covariance")
 
 
 def paths(
@@ -187,14 +189,14 @@ def _weights(fitted: FittedStudy, weights: Weights) -> Float[np.ndarray, " asset
     if weights is None:
         return np.full(len(assets), 1.0 / len(assets))
     if isinstance(weights, Mapping | pd.Series):
-        named = dict(weights.items())
+        named = check_numbers("weights", weights, "a weight")
         if unknown := [name for name in named if name not in assets]:
-            raise OptionError("weights", f"{unknown[0]!r} is no asset of the study")
-        for name, weight in named.items():
-            if not np.isfinite(weight):
-                raise OptionError("weights", f"{name}={weight} is no finite number")
-        weights = [float(named.get(asset, 0.0)) for asset in assets]
-    values = np.asarray(weights, np.float64)
+            raise OptionError("weights", fitted.no_asset(unknown[0]))
+        weights = [named.get(asset, 0.0) for asset in assets]
+    try:
+        values = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
     if values.shape != (len(assets),) or not np.isfinite(values).all():
         raise OptionError("weights", f"give {len(assets)} finite numbers, one an asset")
     if not values.any():

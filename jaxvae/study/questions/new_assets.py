@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from jaxvae.analysis.new_assets import Design, Prior, prior_of_group, regress
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError, Option, OptionError
+from jaxvae.errors import DataError, Option, OptionError, check_choice
 from jaxvae.inference.new_assets import asset_coefficients, regressors
 from jaxvae.study.conditions import sector_labels
 from jaxvae.study.questions.fitted import Asked, FittedStudy
@@ -92,8 +92,7 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
             " and sectors",
         )
     labels = sector_labels(fitted.config["sectors"])
-    if sector not in labels:
-        raise OptionError("sector", f"{sector!r} is not one of the study's: {', '.join(labels)}")
+    check_choice("sector", sector, labels)
     of_asset = np.array(fitted.config["sectors"])
     coefficients, variances, noises = asset_coefficients(fitted.best_refit, *fitted.scaler)
     order, signs = _as_reported(fitted, coefficients.shape[1])

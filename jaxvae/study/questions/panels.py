@@ -15,6 +15,7 @@ from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
 from jaxvae.models.model import Batch
 from jaxvae.study.config import check_seed
+from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
 
@@ -47,7 +48,8 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     by_member = np.asarray(ask(posterior_means, fitted.members, shared, model=model), np.float64)
     table = consensus.consensus_factors(fitted.consensus, by_member)
     index = pd.Index(panel.dates, name="date")
-    return pd.DataFrame(table, index=index, columns=fitted.config["factor_names"])
+    factors = pd.DataFrame(table, index=index, columns=fitted.config["factor_names"])
+    return with_units(factors, "factors")
 
 
 def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -63,7 +65,7 @@ def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
         seed: of importance samples; the same one gives the same numbers.
 
     Returns:
-        The study's assets, dates × assets, as fractions.
+        The study's assets, dates × assets, as fractions; units in `attrs`.
 
     Raises:
         DataError: the panel lacks an asset of the study; others are ignored.
@@ -78,7 +80,7 @@ def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
         filled = _imputed(fitted, fitted.rows(panel, standard), seed)
         values[gaps] = fitted.scaler.restore(filled)[gaps]
     index = pd.Index(panel.dates, name="date")
-    return pd.DataFrame(values, index=index, columns=assets)
+    return with_units(pd.DataFrame(values, index=index, columns=assets))
 
 
 def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "date asset"]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxvae.errors import OptionError
@@ -98,9 +99,10 @@ def test_few_effective_draws_are_warned_of(study, given, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"ASSET_01": 0.1}, "'ASSET_01' is no asset of the study; did you mean"),
+        ({"STOK_01": 0.1}, "'STOK_01' is no asset of the study; did you mean"),
         ({"?": 0.1}, "loadings.csv lists them"),
         ({"A": np.nan}, "give a return, as -0.05"),
+        (pd.Series({"A": "much"}), "A='much' is not a finite number"),
         ({}, "nothing is; name an asset"),
     ],
 )
@@ -108,6 +110,11 @@ def test_bad_requests_are_one_line(study, given, message):
     with pytest.raises(OptionError, match="given: ") as raised:
         study.scenarios(10, given=given)
     assert message in str(raised.value)
+
+
+def test_a_series_of_returns_is_given_as_a_dict_is(study, given):
+    drawn = study.scenarios(200, given=pd.Series(given))
+    pd.testing.assert_frame_equal(drawn, study.scenarios(200, given=given))
 
 
 def test_what_lies_far_out_is_warned_of(study, given):

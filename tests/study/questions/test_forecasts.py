@@ -136,10 +136,15 @@ def test_weights_are_a_portfolio(study):
         study.forecast(PANEL, {"X": 1.0})
     few = study.forecast(PANEL.to_frame(), pd.Series({PANEL.assets[1]: 1.0}), number=400)
     pd.testing.assert_frame_equal(one, few)
-    with pytest.raises(OptionError, match=f"weights: {PANEL.assets[1]}=nan is no finite number"):
+    with pytest.raises(OptionError, match=f"weights: {PANEL.assets[1]}=nan is not a finite number"):
         study.forecast(PANEL, {PANEL.assets[1]: np.nan})
-    with pytest.raises(OptionError, match="5 finite numbers"):
-        study.forecast(PANEL, [1.0])
+    for wrong in ([1.0], np.array(["much"] * 5)):
+        with pytest.raises(OptionError, match="5 finite numbers"):
+            study.forecast(PANEL, wrong)
+    with pytest.raises(OptionError, match=f"weights: {PANEL.assets[1]}='much' is not a finite"):
+        study.forecast(PANEL, pd.Series({PANEL.assets[1]: "much"}))
+    with pytest.raises(OptionError, match=rf"weights: '{PANEL.assets[1]}s' .* did you mean"):
+        study.forecast(PANEL, {f"{PANEL.assets[1]}s": 1.0})
     with pytest.raises(OptionError, match="weights: all are 0"):
         study.forecast(PANEL, np.zeros(5))
 

@@ -89,7 +89,7 @@ def test_dates_with_a_gap_or_unknown_to_the_panel_do_not_count(study):
 
 
 def test_what_a_study_does_not_know_is_refused(study):
-    with pytest.raises(OptionError, match="'sector 9' is not one of the study's: sector 0"):
+    with pytest.raises(OptionError, match=r"'sector 9' is not one of sector 0, .* did you mean"):
         study.new_asset(TOLD, history(3, 5), "sector 9")
     without = {**study.config["model_config"], "sectors": []}
     plain = replace(study, config={**study.config, "model_config": without})
