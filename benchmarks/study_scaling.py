@@ -1,6 +1,6 @@
 """How do a whole study's time and memory grow with assets, dates and members?
 
-Command: python benchmarks/study_scaling.py   (about half an hour on 2 idle cores; --quick: half a
+Command: python benchmarks/study_scaling.py   (about three quarters of an hour on 2 idle cores; --quick: half a
 minute)
 
 Each point is one study in a process of its own, from a linear synthetic panel of five factors in
@@ -8,7 +8,7 @@ memory to the saved folder and its report, compiling included: `--model linear`,
 factors is chosen, with 4 seeds × 4 betas where members are not what grows. Its likelihoods are
 exact; models whose likelihoods are drawn take longer to score. One thing is varied at a time:
 assets at 300 and at 2,500 dates, dates, members. Seconds stage by stage, processor seconds, the
-most memory held; a point that takes more than a quarter of an hour is ended, and the JSON says so.
+most memory held; a point that takes more than 25 minutes is ended, and the JSON says so.
 Everything is in results/study_scaling.json.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from measure import RESULTS, peak_memory_mb, ran_on, run_part, write_json
 
-LIMIT = 900.0
+LIMIT = 1500.0
 BASE = {"assets": 100, "dates": 300, "seeds": 4}
 POINTS: dict[str, list[dict[str, int]]] = {
     "assets": [{"assets": n} for n in (100, 400, 1600, 5000)],
@@ -82,15 +82,16 @@ def measure_point(assets: int, dates: int, seeds: int) -> dict[str, Any]:
     }
 
 
-def run_sweeps(quick: bool, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every point in a process of its own; a base that several sweeps share is measured once."""
+def run_sweeps(quick: bool, folder: Path, out: Path) -> None:
+    """Every point in a process of its own; one that several sweeps share is measured once. What is
+    known is written after each."""
     done: dict[str, dict[str, Any]] = {}
     sweeps: dict[str, list[dict[str, Any]]] = {}
     for axis, sizes in (QUICK if quick else POINTS).items():
         for size in sizes:
             point = json.dumps({**BASE, **size})
             if point not in done:
-                done[point] = run_part(
+                part = run_part(
                     "study_scaling.py",
                     ("--point", point),
                     folder / "point.json",
@@ -98,9 +99,10 @@ def run_sweeps(quick: bool, folder: Path) -> dict[str, list[dict[str, Any]]]:
                     cache=folder,
                     platform="cpu",
                 )
-                print(point, *table_cells({**json.loads(point), **done[point]}), flush=True)
-            sweeps.setdefault(axis, []).append({**json.loads(point), **done[point]})
-    return sweeps
+                done[point] = {**json.loads(point), **part}
+                print(*table_cells(done[point]), flush=True)
+            sweeps.setdefault(axis, []).append(done[point])
+            write_json(out, {"quick": quick, "betas": BETAS, "sweeps": sweeps, "ran_on": ran_on()})
 
 
 def table_cells(point: dict[str, Any]) -> list[str]:
@@ -131,9 +133,7 @@ def main() -> None:
         write_json(arguments.out, measure_point(**arguments.point))
         return
     with tempfile.TemporaryDirectory() as folder:
-        sweeps = run_sweeps(arguments.quick, Path(folder).resolve())
-    result = {"quick": arguments.quick, "betas": BETAS, "sweeps": sweeps, "ran_on": ran_on()}
-    write_json(arguments.out, result)
+        run_sweeps(arguments.quick, Path(folder).resolve(), arguments.out)
 
 
 if __name__ == "__main__":
