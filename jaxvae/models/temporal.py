@@ -100,9 +100,9 @@ class TemporalConfig(Family):
     variance returns to its level, 1 in standard units, and generated paths stay there: where x² is
     1 on average v is, so that no weight moves the level, but for what scores move. At τ = η = c = 0
     and one speed it is a GARCH(1,1), ω + α x² + β σ² with κ = α/(1-β) and β the decay of that
-    speed. The model starts at κ = .7, τ = .3, η = ½ and the memory's correlations, from which weight
-    decay lets loadings and what is an asset's own go where the data insist; κ = τ = g = r = 0 makes
-    it static.
+    speed. The model starts at κ = .7, τ = .3, η = ½ and the memory's correlations, from which
+    weight decay lets loadings and what is an asset's own go where the data insist; κ = τ = g = r =
+    0 makes it static.
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
