@@ -16,7 +16,7 @@ from scipy.stats import chi2
 from jaxvae.errors import OptionError
 
 FILTER_WINDOW, LEAST_WINDOW = 500, 250
-ADAPTATION = 0.2  # of adaptive quantiles, γ
+ADAPTATION = 0.1  # of adaptive quantiles, γ: least pinball loss of 0, .05 … .8 on three panels
 
 
 class Ratio(NamedTuple):
