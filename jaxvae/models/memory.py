@@ -49,6 +49,7 @@ class Memory(NamedTuple):
     loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to the correlations that the scores favour.
     squares, means: of x² and x, asset by asset.
     scores: as of `products`, of squares at each speed and, last, of the level, which is 1.
+    sizes: of q, how large a date's returns are as one, at the speeds of squares.
     """
 
     dates: Float[Array, "*rows"]
@@ -59,17 +60,19 @@ class Memory(NamedTuple):
     squares: Float[Array, "*rows speed asset"]
     means: Float[Array, "*rows speed asset"]
     scores: Float[Array, "*rows score"]
+    sizes: Float[Array, "*rows speed"]
 
 
 class Past(NamedTuple):
-    """What a row is told of the dates before it: loadings, noise, squares, means and scores of the
-    memory, and the last date's returns with which of them were seen."""
+    """What a row is told of the dates before it: loadings, noise, squares, means, scores and sizes
+    of the memory, and the last date's returns with which of them were seen."""
 
     loadings: Float[Array, "*rows factor asset"]
     noise: Float[Array, "*rows asset"]
     squares: Float[Array, "*rows speed asset"]
     means: Float[Array, "*rows speed asset"]
     scores: Float[Array, "*rows score"]
+    sizes: Float[Array, "*rows speed"]
     last: Float[Array, "*rows asset"]
     last_seen: Float[Array, "*rows asset"]
 
@@ -91,6 +94,7 @@ def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
         squares=jnp.ones(shape, jnp.float32),
         means=jnp.zeros(shape, jnp.float32),
         scores=jnp.zeros(len(speeds.squares) + 1, jnp.float32),
+        sizes=jnp.ones(len(speeds.squares), jnp.float32),
     )
 
 
@@ -103,7 +107,13 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
 
         v = 1 - κ + κ Σ_h w_h v_h,    S = Σ_h u_h [½ P_h + ½ P∞],    y = x / √v
 
-    where S's diagonal, which is how y² have been, is drawn to 1 as v is.
+    where S's diagonal, which is how y² have been, is drawn to 1 as v is. The size of a date as one
+    is that of its n uncorrelated returns e_h = P_h^-½ y, times the assets' geometric mean of v:
+
+        q = v̄ Σ_h u_h [1/n Σ_a |e_ha|]² / [2/π + (1 - 2/π)/n]
+
+    which is 1 on average where returns are normal: n returns say more of it together than each of
+    its own variance, and one far out says little.
 
     Weights w and u are the softmax of scores c ← δ c + ln p(x), p a Student-t of six degrees of
     freedom with what the speed alone says: Bayes' rule with a forgetting factor (Raftery, Kárný &
@@ -125,7 +135,8 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     both = seen[:, None] & seen[None, :]
     products = _blend(slow, memory.products, (scaled[:, None] * scaled[None, :])[None])
     products = jnp.where(both[None], products, memory.products)
-    latest = _joint_score(_with_all_dates(memory.products), scaled, seen)
+    residual, log_determinant = _whitened(_with_all_dates(memory.products), scaled, seen)
+    latest = _joint_score(residual, log_determinant, seen)
     products_scores = _moved(memory.products_scores, latest)
     weights = jax.nn.softmax(products_scores)
     correlations = _with_unit_level(jnp.einsum("h,hab->ab", weights, _with_all_dates(products)))
@@ -136,6 +147,9 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     # Gaps may leave products that are no covariance, of which there is no factor analysis.
     analysed = jnp.all(jnp.isfinite(loadings)) & jnp.all(jnp.isfinite(noise))
     squares = _blend(decay, memory.squares, (known * known)[None])
+    size = _size(residual, jax.nn.softmax(memory.products_scores), blend, seen)
+    early = jnp.minimum(decay[:, 0], 1.0 - 1.0 / (BLANK_DATES + memory.dates + 1.0))
+    sizes = _blend(early, memory.sizes, size)
     means = _blend(decay, memory.means, known[None])
     return Memory(
         memory.dates + 1.0,
@@ -146,6 +160,7 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
         jnp.where(seen[None], squares, memory.squares),
         jnp.where(seen[None], means, memory.means),
         _moved(memory.scores, _score(variances, known, seen)),
+        jnp.where(jnp.isfinite(size) & jnp.any(seen), sizes, memory.sizes),
     )
 
 
@@ -183,21 +198,41 @@ def _score(
     return jnp.sum(jnp.where(seen[None], cells, 0.0), axis=-1)
 
 
-def _joint_score(
+def _whitened(
     products: Float[Array, "score asset asset"], scaled: Float[Array, " asset"], seen: Array
-) -> Float[Array, " score"]:
-    """Log density of a date under each speed's correlations; an asset that is not seen counts as
-    one apart, of variance 1, at its mean."""
+) -> tuple[Float[Array, "score asset"], Float[Array, " score"]]:
+    """Uncorrelated, of unit variance under each speed's products, and ln of their determinants; an
+    asset that is not seen counts as one apart, of variance 1, at its mean."""
     unit = jnp.eye(len(seen), dtype=scaled.dtype)[None]
     both = seen[:, None] & seen[None, :]
     root = cholesky(jnp.where(both[None], products, unit))
     residual = jnp.einsum("hab,b->ha", inverse_lower(root), scaled)
-    log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
-    n_seen = jnp.sum(seen).astype(scaled.dtype)
-    df = jnp.full(len(products), SCORED_DF, scaled.dtype)
+    return residual, 2.0 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+
+
+def _joint_score(
+    residual: Float[Array, "score asset"], log_determinant: Float[Array, " score"], seen: Array
+) -> Float[Array, " score"]:
+    """Log density of a date under each speed's correlations."""
+    n_seen = jnp.sum(seen).astype(residual.dtype)
+    df = jnp.full(len(residual), SCORED_DF, residual.dtype)
     log_scales = log_determinant + n_seen * np.log((SCORED_DF - 2.0) / SCORED_DF)
     distance = jnp.sum(residual**2, axis=-1) * SCORED_DF / (SCORED_DF - 2.0)
     return log_student_t(df, n_seen[None], log_scales, distance)
+
+
+def _size(
+    residual: Float[Array, "score asset"],
+    weights: Float[Array, " score"],
+    variances: Float[Array, " asset"],
+    seen: Array,
+) -> Float[Array, ""]:
+    """q, infinite or NaN where products have no density."""
+    n_seen = jnp.maximum(jnp.sum(seen), 1).astype(residual.dtype)
+    absolute = jnp.sum(jnp.abs(residual), axis=1) / n_seen
+    # E [1/n Σ |e_a|]² of n standard normals.
+    level = 2.0 / np.pi + (1.0 - 2.0 / np.pi) / n_seen
+    return jnp.exp(jnp.mean(jnp.log(variances))) / level * (weights @ absolute**2)
 
 
 def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
@@ -221,6 +256,7 @@ def past_of(memory: Memory, last: Float[Array, " asset"]) -> Past:
         memory.squares,
         memory.means,
         memory.scores,
+        memory.sizes,
         jnp.where(seen, last, 0.0),
         seen.astype(last.dtype),
     )

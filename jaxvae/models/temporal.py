@@ -31,9 +31,10 @@ from jaxvae.models.memory import (
 from jaxvae.models.model import Batch, Facts, Family, Model, Variables, factors_used, in_use
 from jaxvae.models.student_t import IndependentT
 
-# How far a parameter is expected to go from its start: shared by all assets, one an asset, one an
-# asset (or speed) and factor.
-SHARED, BY_ASSET, MATRIX = 1.0, 0.3, 0.1
+# How far a parameter is expected to go from its start: one of the recursion of variances, another
+# that all assets share, one an asset, one an asset (or speed) and factor.
+RECURSION, SHARED, BY_ASSET, MATRIX = 4.0, 1.0, 0.3, 0.1
+FIRST_TRUST = 0.3
 HIDDEN = 16
 GRADIENT_STEPS = 3
 LEAST_NOISE = 1e-4
@@ -43,7 +44,7 @@ SMALL = 0.05
 class Context(NamedTuple):
     """What the dates before a row's say of it.
 
-    loadings, noise: W and diag Ψ of its scaled returns. log_scale: s, of each asset.
+    loadings, noise: W and diag Ψ of its scaled returns. log_scale: ln s, of each asset.
     log_variance, expected: of the prior of each factor. features: of the panel's volatility.
     """
 
@@ -79,26 +80,29 @@ class Start(NamedTuple):
 class TemporalConfig(Family):
     """The temporal VAE.
 
-        x_a = exp(½ (s_a + l_a z_1 - ½ l_a²)) [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
-        z_k ~ N(φ_k m_k, (1 - φ_k²) σ_k²),    k = 1 … K,    σ_1 = 1
+        x_a = [s_a exp(l_a z_1 - ½ l_a²)]^½ [Σ_k W_ka z_k + Ψ_a^½ ε_a] + b_a,    ε_a ~ t_{ν_a}
+        z_1 ~ N(0, 1),    z_k ~ N(φ_k m_k, (1 - φ_k²) σ_k²),    k = 2 … K
 
-    with m the encoder's mean of the last date's factors, |φ_k| < 1, ε of unit variance, so that
-    x_a - b_a has the variance exp(s_a) (Σ_k W_ka² σ_k² + Ψ_a) where φ = 0, and
+    with m the encoder's mean of the last date's factors, |φ_k| < 1, ε of unit variance, and
+    Σ_k W_ka² σ_k² + Ψ_a = 1, so that s_a is the variance of x_a - b_a where φ = 0, and
 
-        s_a    ln [1 - κ + κ Σ_h w_ah v_ah] + level
-                   + Σ_h [a_h (ln v_ah - ln v_h) + b_h ln v_h + c_h (e_ah - e_h) + d_h e_h]
+        s_a    1 - κ + κ Σ_h w_ah v_ah
         w_a    softmax over speeds, and the level v = 1, of  u_h + u_ah + τ (score of h)
-        ln σ²  a linear readout of ln v_h and e_h
+        v_ah   (1 - η_h) (x_a - c_h)²_h / (1 + c_h²) + η_h (x_a²)_H q_h / q_H
+        ln σ²  a linear readout of the panel's mean of ln (x²)_h and x_h
         W      g_k Λ_k + V_k
         ln Ψ   r ln Ψ' + n_a,    Ψ' the memory's noise and the loadings of factors not in use
 
-    where v_ah and e_ah are the memory's average squares and means at speed h (without a: averaged
-    over assets), Λ and Ψ' its factor analysis, scores how well each speed has forecast lately, and
-    every other letter is learned. Negative d_h let losses raise volatility more than gains. Each
-    variance returns to its level, as in a GARCH(1,1), which τ = a = b = c = d = 0 and one speed
-    make it: ω + α x² + β σ² with κ = α/(1-β) and β the decay of that speed. The model starts at the
-    memory's own forecast, κ = .7 and τ = 1, from which weight decay lets loadings and what is an
-    asset's own go where the data insist; κ = τ = g = r = a = b = c = d = 0 makes it static.
+    but for the divisor that makes variances 1. (·)_h is the memory's average at speed h, H the last
+    of them, q the size of whole dates; Λ and Ψ' are its factor analysis, scores how well each speed
+    has forecast lately, and every other letter is learned. Positive c_h let losses raise volatility
+    more than gains, as in Engle & Ng's (1993) asymmetric GARCH; η_h is the say of all assets. Each
+    variance returns to its level, 1 in standard units, and generated paths stay there: where x² is
+    1 on average v is, so that no weight moves the level, but for what scores move. At τ = η = c = 0
+    and one speed it is a GARCH(1,1), ω + α x² + β σ² with κ = α/(1-β) and β the decay of that
+    speed. The model starts at κ = .7, τ = .3, η = ½ and the memory's correlations, from which
+    weight decay lets loadings and what is an asset's own go where the data insist; κ = τ = g = r =
+    0 makes it static.
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
@@ -106,7 +110,7 @@ class TemporalConfig(Family):
     Args:
         n_factors: K.
         half_lives: dates after which a return weighs half, in each of the memory's averages of
-            squares and means.
+            squares, means and sizes; the last is what sizes are relative to.
         products: the same, in its averages of products of returns, beside one over all dates.
 
     Raises:
@@ -114,7 +118,7 @@ class TemporalConfig(Family):
     """
 
     n_factors: int = option(5, "", least=2)
-    half_lives: tuple[float, ...] = option((1.0, 5.0, 20.0, 60.0, 250.0), "", above=0.0)
+    half_lives: tuple[float, ...] = option((0.3, 1.5, 5.0, 20.0, 60.0, 250.0), "", above=0.0)
     products: tuple[float, ...] = option((10.0, 30.0, 100.0), "", above=0.0)
 
     def __post_init__(self) -> None:
@@ -189,55 +193,63 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
 
 def _context(variables: Variables, past: Past) -> Context:
     parameters, decoder = variables.parameters, variables.parameters["decoder"]
-    features, log_scale = _log_scale(parameters["scale"], past)
+    features = _features(past)
     used = variables.factor_mask[None, 1:, None]
     kept = decoder["gain"][None, :, None] * past.loadings + decoder["loadings"][None]
     unused = jnp.sum((1.0 - used) * past.loadings**2, axis=1)
     log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
+    noise = jnp.exp(log_noise + OwnOfAsset(*decoder["own"]).log_noise[None, :]) + LEAST_NOISE
+    moved = features @ parameters["prior"]["log_variance"]
+    loadings, noise = _of_unit_variance(used * kept, noise, jnp.exp(moved))
+    persistence = jnp.pad(jnp.tanh(parameters["prior"]["persistence"]), (1, 0))
+    # ln [(1 - φ²) σ²]: a factor that remembers varies no more than one that does not.
+    left = jnp.log1p(-(persistence**2))
     context = Context(
-        loadings=used * kept,
-        noise=jnp.exp(log_noise + OwnOfAsset(*decoder["own"]).log_noise[None, :]) + LEAST_NOISE,
-        log_scale=log_scale,
-        log_variance=_prior_log_variance(parameters["prior"], features),
+        loadings=loadings,
+        noise=noise,
+        log_scale=jnp.log(_variances(parameters["scale"], past)),
+        log_variance=left[None, :] + jnp.pad(moved, ((0, 0), (1, 0))),
         features=features,
         expected=jnp.zeros((len(features), len(variables.factor_mask)), features.dtype),
     )
     last = _posterior(variables, past.last, past.last_seen, context).mean
-    persistence = jnp.tanh(parameters["prior"]["persistence"])
     return context._replace(expected=persistence[None, :] * factors_used(variables, last) * last)
 
 
-def _prior_log_variance(
-    parameters: Any, features: Float[Array, "row feature"]
-) -> Float[Array, "row factor"]:
-    """ln [(1 - φ²) σ²], by which a factor that remembers varies no more than one that does not."""
-    moved = features @ parameters["log_variance"]
-    left = jnp.log1p(-(jnp.tanh(parameters["persistence"]) ** 2))
-    return left[None, :] + jnp.pad(moved, ((0, 0), (1, 0)))
+def _features(past: Past) -> Float[Array, "row feature"]:
+    """The panel's logarithmic volatility and mean at each speed."""
+    squares = jnp.mean(jnp.log(past.squares + LEAST_SQUARE), axis=-1)
+    return jnp.concatenate([squares, jnp.mean(past.means, axis=-1)], axis=-1)
 
 
-def _log_scale(
-    parameters: Any, past: Past
-) -> tuple[Float[Array, "row feature"], Float[Array, "row asset"]]:
-    """The panel's logarithmic volatility and mean at each speed, and s of each asset."""
-    squares = jnp.log(past.squares + LEAST_SQUARE)
-    common = jnp.mean(squares, axis=-1), jnp.mean(past.means, axis=-1)
-    own = squares - common[0][..., None], past.means - common[1][..., None]
-    features = jnp.concatenate(common, axis=-1)
-    of_common, of_own = parameters["readout"]
-    scale = parameters["level"] + features @ of_common
-    own_scale = jnp.einsum("rha,h->ra", jnp.concatenate(own, axis=1), of_own)
-    return features, own_scale + scale[:, None] + _log_blend(parameters, past)
+def _of_unit_variance(
+    loadings: Float[Array, "row factor asset"],
+    noise: Float[Array, "row asset"],
+    variances: Float[Array, "row factor"],
+) -> tuple[Float[Array, "row factor asset"], Float[Array, "row asset"]]:
+    """W and diag Ψ over what they make the variance of an asset, Σ_k W_k² σ_k² + Ψ."""
+    total = jnp.einsum("rka,rk->ra", loadings**2, variances) + noise
+    return loadings * jax.lax.rsqrt(total)[:, None, :], noise / total
 
 
-def _log_blend(parameters: Any, past: Past) -> Float[Array, "row asset"]:
-    """ln [1 - κ + κ Σ_h w_ah v_ah]."""
+def _variances(parameters: Any, past: Past) -> Float[Array, "row asset"]:
+    """1 - κ + κ Σ_h w_ah v_ah."""
     bias = parameters["weight"][:, None] + parameters["own_weight"]
     trust = parameters["trust"] * past.scores
     weights = jax.nn.softmax(trust[..., None] + bias[None], axis=1)
     reaction = jax.nn.sigmoid(parameters["reaction"])
-    blend = jnp.sum(weights * with_level(past.squares), axis=1)
-    return jnp.log(jnp.maximum(1.0 - reaction + reaction * blend, LEAST_SQUARE))
+    blend = jnp.sum(weights * with_level(_averages(parameters, past)), axis=1)
+    return jnp.maximum(1.0 - reaction + reaction * blend, LEAST_SQUARE)
+
+
+def _averages(parameters: Any, past: Past) -> Float[Array, "row speed asset"]:
+    """v_ah of each speed, of mean 1 where x² and q are."""
+    shift = parameters["leverage"][None, :, None]
+    own = (past.squares - 2.0 * shift * past.means + shift**2) / (1.0 + shift**2)
+    relative = (past.sizes + LEAST_SQUARE) / (past.sizes[:, -1:] + LEAST_SQUARE)
+    common = past.squares[:, -1:] * relative[..., None]
+    share = jax.nn.sigmoid(parameters["pooling"])[None, :, None]
+    return (1.0 - share) * own + share * common
 
 
 def _posterior(
@@ -340,15 +352,15 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
     bias = np.array([-slope * level, -np.log(1.0 + information)])
     return {
         "scale": {
-            "level": Start(np.zeros(()), SHARED),
-            "reaction": Start(np.full((), np.log(REACTION / (1.0 - REACTION))), SHARED),
-            "trust": Start(np.ones(()), SHARED),
-            "weight": Start(np.zeros(n_speeds + 1), SHARED),
+            "reaction": Start(np.full((), np.log(REACTION / (1.0 - REACTION))), RECURSION),
+            "trust": Start(np.full((), FIRST_TRUST), SHARED),
+            "weight": Start(np.zeros(n_speeds + 1), RECURSION),
             "own_weight": Start(np.zeros((n_speeds + 1, n_assets)), BY_ASSET),
-            "readout": Start(np.zeros((2, n_features)), SHARED),
+            "pooling": Start(np.zeros(n_speeds), RECURSION),
+            "leverage": Start(np.zeros(n_speeds), RECURSION),
         },
         "prior": {
-            "persistence": Start(np.zeros(config.n_factors), SHARED),
+            "persistence": Start(np.zeros(n_returns), SHARED),
             "log_variance": Start(np.zeros((n_features, n_returns)), MATRIX),
         },
         "decoder": {

@@ -6,6 +6,7 @@ from scipy.stats import chi2
 from statsmodels.tsa.stattools import acf
 
 from jaxvae.analysis.risk import (
+    adaptive_quantiles,
     autocorrelation,
     coverage,
     filtered_quantiles,
@@ -97,7 +98,46 @@ def test_autocorrelation_is_statsmodels():
     assert np.isnan(found[:, 2]).all()
 
 
-# Filtered historical simulation
+# Quantiles that adapt, and filtered historical simulation
+
+
+def normal_draws(std, number=1000, seed=5):
+    return std * np.random.default_rng(seed).normal(size=(number, len(std)))
+
+
+def test_adaptive_quantiles_by_hand():
+    """ln α moves by γ (p - 1) at a breach, by γ p on other dates, not at all where nothing is
+    known."""
+    draws = np.tile(np.linspace(-1.0, 1.0, 201)[:, None], (1, 5))
+    found = adaptive_quantiles(np.array([-0.95, 0.0, np.nan, -0.99]), draws, (0.05,), rate=0.5)[0]
+    levels = 0.05 * np.exp(0.5 * np.cumsum([0.0, -0.95, 0.05, 0.0, -0.95]))
+    np.testing.assert_allclose(found, -1.0 + 2.0 * levels)
+    own = adaptive_quantiles(np.zeros(5), draws, (0.05, 0.01), rate=0.0)
+    np.testing.assert_allclose(own, np.quantile(draws, (0.05, 0.01), axis=0))
+
+
+def test_adaptive_quantiles_do_not_look_ahead():
+    returns, _, std = clustered(1, 400)
+    draws = normal_draws(std)
+    before = adaptive_quantiles(returns, draws, (0.01, 0.05))
+    later = np.where(np.arange(400) >= 300, -9.0, returns)
+    after = adaptive_quantiles(later, draws, (0.01, 0.05))
+    np.testing.assert_array_equal(before[:, :301], after[:, :301])
+    assert (after[:, 302:] < before[:, 302:]).any()
+
+
+@pytest.mark.parametrize("order", [0.01, 0.05])
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_adaptive_quantiles_are_kept_whatever_the_level_of_the_forecasts(factor, order):
+    """Of volatilities that are too low, right or too high; the forecasts' own quantiles are not."""
+    std = clustered(2, 6000)[2]
+    returns = std[:-1] * np.random.default_rng(3).normal(size=6000)
+    draws = normal_draws(factor * std, 4000)
+    hits = returns < adaptive_quantiles(returns, draws, (order,))[0, :-1]
+    assert coverage(hits[1000:], order).unconditional.p_value > 0.05
+    if factor != 1.0:
+        own = returns < np.quantile(draws[:, :-1], order, axis=0)
+        assert coverage(own[1000:], order).unconditional.p_value < 0.01
 
 
 def clustered(seed, n_dates=3000):

@@ -49,6 +49,15 @@ def densities(scale_matrices, row, seen):
     )
 
 
+def mean_absolutes(products, scaled, seen):
+    """Of a date's uncorrelated returns, by each speed's products."""
+    where = np.ix_(seen, seen)
+    both = [0.5 * one + 0.5 * products[-1] for one in products]
+    return np.array(
+        [np.abs(np.linalg.solve(np.linalg.cholesky(s[where]), scaled[seen])).mean() for s in both]
+    )
+
+
 def by_hand(values):
     """What each date is told, and of the one after the last."""
     fast, slow = (0.5 ** (1 / np.array(half)) for half in SPEEDS)
@@ -56,7 +65,7 @@ def by_hand(values):
     now = {name: np.array(part, np.float64) for name, part in now.items()}
     rows, row, seen = [], np.zeros(N_ASSETS), np.zeros(N_ASSETS)
     for date, returns in enumerate([*values, None]):
-        parts = (*(now[name] for name in Past._fields[:5]), row, seen)
+        parts = (*(now[name] for name in Past._fields[:6]), row, seen)
         rows.append(np.concatenate([part.ravel() for part in parts]))
         if returns is None:
             return np.array(rows)
@@ -68,6 +77,13 @@ def by_hand(values):
             for each in variances
         ]
         joint = densities(0.5 * now["products"] + 0.5 * now["products"][-1:], scaled, seen)
+        size = softmax(now["products_scores"]) @ mean_absolutes(now["products"], scaled, seen) ** 2
+        if seen.any():
+            level = 0.3 + 0.7 * softmax(now["scores"]) @ variances
+            normal = 2 / np.pi + (1 - 2 / np.pi) / seen.sum()
+            size *= np.exp(np.log(level).mean()) / normal
+            early = np.minimum(fast, 1 - 1 / (20 + date + 1))
+            now["sizes"] = early * now["sizes"] + (1 - early) * size
         for name, latest in (("scores", np.array(single)), ("products_scores", joint)):
             now[name] = 0.96 * now[name] + latest - latest.mean()
         decay = np.minimum([*slow, 1.0], 1 - 1 / (20 + date + 1))[:, None, None]
@@ -115,6 +131,7 @@ def test_first_date_is_told_nothing():
     first, _ = remember(MODEL, VALUES[:1])
     assert (np.asarray(first.squares) == 1.0).all()
     assert (np.asarray(first.means) == 0.0).all()
+    assert (np.asarray(first.sizes) == 1.0).all()
     assert (np.asarray(first.last) == 0.0).all()
     variances = np.sum(np.asarray(first.loadings) ** 2, axis=1) + np.asarray(first.noise)
     np.testing.assert_allclose(variances, 1.0, rtol=1e-6)
@@ -146,6 +163,18 @@ def test_nothing_that_a_date_is_told_looks_ahead():
     slopes = np.abs(np.asarray(jax.jacobian(told)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
     assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
+
+
+def test_sizes_are_the_variance_that_all_assets_share():
+    """1 on average where returns are normal, whatever their correlations, and three times as large
+    in each asset's units nine times."""
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(3000, N_ASSETS)) + 1.5 * rng.normal(size=(3000, 1))
+    values /= values.std(axis=0)
+    told, _ = remember(MODEL, values)
+    np.testing.assert_allclose(np.asarray(told.sizes)[1000:].mean(axis=0), 1.0, atol=0.08)
+    wild, _ = remember(MODEL, np.vstack([values, 3.0 * values[:60]]))
+    assert 5.0 < np.asarray(wild.sizes)[-30:, 0].mean() < 12.0
 
 
 def test_factors_turn_to_principal_axes_and_stay():

@@ -129,14 +129,16 @@ def test_encoder_is_the_exact_posterior_mean_of_gaussian_factors():
 
 
 def test_prior_is_an_autoregression_of_the_encoders_last_mean():
-    """Its mean is φ times what the encoder says of the last returns, under today's conditions."""
+    """Its mean is φ times what the encoder says of the last returns, under today's conditions; the
+    surprise in volatility has none."""
     variables = member(persistence=0.5)
     known = BATCH.past
     before = BATCH._replace(values=known.last, observed=known.last_seen)
     said = MODEL.encode(variables, before, False)[0].mean
     prior = MODEL.prior(variables, jnp.zeros((N_ROWS, 3)), BATCH)
-    np.testing.assert_allclose(prior.mean, 0.5 * said, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(prior.log_variance[:, 0], np.log(0.75), rtol=1e-6)
+    np.testing.assert_allclose(prior.mean[:, 1:], 0.5 * said[:, 1:], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(prior.mean[:, 0], 0.0)
+    np.testing.assert_array_equal(prior.log_variance[:, 0], 0.0)
     assert np.ptp(np.asarray(prior.log_variance[:, 1])) > 0.01
 
 
@@ -211,18 +213,19 @@ def test_a_factor_out_of_use_has_no_say_on_the_others():
 
 @pytest.mark.parametrize("used", [1.0, 0.0])
 def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
-    """The memory's variance of an asset, 1 - κ + κ Σ w v, times W Wᵀ + Ψ: a factor out of use is
-    noise."""
+    """The memory's variance of an asset, 1 - κ + κ Σ w v, and correlations: a factor out of use is
+    noise, and v half of the asset's own and half of what all assets share."""
     variables = MODEL.initialise(jax.random.key(0), BATCH)
     put(variables.parameters, "decoder", "volatility", 0.0)
     variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
     units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
     one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
     known = BATCH.past
-    analysed = jnp.sum(known.loadings**2, axis=1) + known.noise + 1e-4
-    weights = np.asarray(jax.nn.softmax(known.scores, axis=1))
-    averages = np.concatenate([known.squares, np.ones((N_ROWS, 1, N_ASSETS))], axis=1)
-    expected = (0.3 + 0.7 * np.einsum("rh,rha->ra", weights, averages)) * analysed
+    weights = np.asarray(jax.nn.softmax(0.3 * known.scores, axis=1))
+    relative = (known.sizes + 1e-3) / (known.sizes[:, -1:] + 1e-3)
+    averages = 0.5 * known.squares + 0.5 * known.squares[:, -1:] * relative[..., None]
+    averages = np.concatenate([averages, np.ones((N_ROWS, 1, N_ASSETS))], axis=1)
+    expected = 0.3 + 0.7 * np.einsum("rh,rha->ra", weights, averages)
     found = one.mean**2 + other.mean**2 + one.variance
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -283,9 +286,10 @@ def test_settings_that_do_not_fit_are_named():
 
 
 def test_squared_returns_cluster_in_paths_of_a_memory_and_not_without():
-    """A member's volatility follows its averages of past squares from the start; without a reaction
-    to them dates know nothing of each other."""
+    """A member's volatility follows its averages of past squares, here at the three speeds alike;
+    without a reaction to them dates know nothing of each other."""
     moved = MODEL.initialise(jax.random.key(0), BATCH)
+    put(moved.parameters, "scale", "trust", 0.0)
     still = jax.tree.map(jnp.copy, moved.parameters)
     put(still, "scale", "reaction", -50.0)
     for name in ("gain", "noise_slope"):
@@ -339,6 +343,21 @@ def test_level_of_paths_stays():
     np.testing.assert_allclose(ends, 1.0, atol=0.1)
 
 
+def test_no_loading_noise_or_weight_moves_the_level_of_paths():
+    """Of a member none of whose parameters is at its start: correlations are of unit variance."""
+    variables = member(volatility=0.4, freedom=10.0, persistence=0.0)
+    put(variables.parameters, "decoder", "gain", [1.6, 0.7])
+    put(variables.parameters, "decoder", "noise_slope", 1.3)
+    put(variables.parameters, "scale", "leverage", [0.3, 0.5, -0.2])
+    put(variables.parameters, "scale", "trust", 0.0)
+    rng = np.random.default_rng(7)
+    panel = rng.normal(size=(600, N_ASSETS)) + rng.normal(size=(600, 1))
+    _, end = remember(MODEL, panel / panel.std(axis=0))
+    drawn = PATHS(jax.random.key(5), MODEL, variables, end, N_ASSETS, 2000, 40)
+    ends = np.asarray(drawn, np.float64)[-1000:].std(axis=(0, 1))
+    np.testing.assert_allclose(ends, 1.0, atol=0.1)
+
+
 def test_one_speed_without_scores_is_a_garch():
     """σ²_t = (1-κ)(1-β) + κ(1-β) x²_{t-1} + β σ²_{t-1}, of unit variance, started at 1."""
     config = TemporalConfig(2, half_lives=(9.0,), products=(30.0,))
@@ -347,7 +366,7 @@ def test_one_speed_without_scores_is_a_garch():
     batch = make_batch(VALUES, past=remember(model, VALUES)[0])
     variables = model.initialise(jax.random.key(0), batch)
     scale = variables.parameters["scale"]
-    scale["trust"] = scale["trust"] - 1.0
+    put(variables.parameters, "scale", "trust", 0.0)
     scale["reaction"] = jnp.float32(50.0)
     own = np.stack([np.log(reaction), np.log(1.0 - reaction)]) / starts["scale"]["own_weight"].reach
     scale["own_weight"] = jnp.asarray(own, jnp.float32)

@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Key
 
-from jaxvae.analysis.risk import FILTER_WINDOW, Coverage, coverage, filtered_quantiles
+from jaxvae.analysis.risk import (
+    FILTER_WINDOW,
+    Coverage,
+    adaptive_quantiles,
+    coverage,
+    filtered_quantiles,
+)
 from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
@@ -27,9 +33,10 @@ class ValueAtRisk(NamedTuple):
     """The equal-weighted portfolio on the test dates.
 
     Attributes:
-        own, filtered: How the model's own quantile was kept, and that of filtered historical
-            simulation, by order; empty where too few dates are known on which no asset is missing,
-            or for the latter too few before the test part.
+        own, filtered: How the quantile of the model's own forecast was kept, of an order that
+            follows past breaches, and that of filtered historical simulation, by order; empty where
+            too few dates are known on which no asset is missing, or for the latter too few before
+            the test part.
         table: A row a test date, in returns as fractions: `portfolio`, its return (NaN where an
             asset is missing); `mean` and `std`, forecast from the dates before; the quantiles
             `var_5` and `var_1`.
@@ -55,7 +62,8 @@ def value_at_risk(key: Key[Array, ""], prepared: Prepared, fitted: Fitted) -> Va
     rows = take_rows(prepared.batch, slice(begun, None))
     forecast = forecast_portfolio(key, prepared.model, fitted, rows, weights, DRAWS)
     returns, tested = returns[begun:], slice(first - begun, None)
-    own, std = np.quantile(forecast.draws[:, tested], ORDERS, axis=0), np.sqrt(forecast.variance)
+    own = adaptive_quantiles(returns, forecast.draws, ORDERS)[:, tested]
+    std = np.sqrt(forecast.variance)
     by_past = filtered_quantiles(returns, forecast.mean, std, ORDERS)[:, tested]
     centre = float(prepared.scaler.mean.mean())
     columns = {"portfolio": returns[tested], "mean": forecast.mean[tested]}

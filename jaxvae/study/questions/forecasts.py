@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.risk import LEAST_WINDOW, filtered_quantiles
+from jaxvae.analysis.risk import LEAST_WINDOW, adaptive_quantiles, filtered_quantiles
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_numbers, check_option
@@ -41,9 +41,10 @@ def forecast(
     """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
 
     Columns, in returns as fractions: "mean", "std", and the value at risk at 1 and 5 %, "var_1" and
-    "var_5": quantiles of the return, negative where the portfolio may lose; "filtered_var_1" and
-    "filtered_var_5": the same by filtered historical simulation (`analysis.risk`), empty until 250
-    dates are known on which no asset held is missing, and the ones to trust from there on. A row
+    "var_5": quantiles of what the model forecasts, negative where the portfolio may lose, of an
+    order that follows how often they were breached before (`analysis.risk.adaptive_quantiles`);
+    "filtered_var_1" and "filtered_var_5": by filtered historical simulation, empty until 250 dates
+    are known on which no asset held is missing. A row
     says what was forecast for its date from the dates before it *in this panel*: give a panel that
     starts well before the dates of interest, as the memory starts blank. The last row, "next", is
     for the date after the last. `attrs["notes"]` holds sentences on what may surprise: a model that
@@ -76,11 +77,11 @@ def forecast(
         number,
     )
     centre = float(share @ scaler.mean)
-    quantiles = centre + np.quantile(outputs.draws, ORDERS, axis=0)
-    columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
-    columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     held = share != 0.0
     returns = scaler.restore(values)[:, held] @ share[held]
+    quantiles = centre + adaptive_quantiles(returns - centre, outputs.draws, ORDERS)
+    columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
+    columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
@@ -95,10 +96,10 @@ def _past_notes(fitted: FittedStudy) -> list[str]:
         return []
     if fitted.covariates:
         return [
-            "this model does not look at the past: its own forecasts differ between dates by their "
-            "covariates alone"
+            "this model does not look at the past: its mean and deviation differ between dates by "
+            "their covariates alone"
         ]
-    return ["this model does not look at the past: its own forecast is the same for every date"]
+    return ["this model does not look at the past: its mean and deviation are those of every date"]
 
 
 def _empty_notes(table: pd.DataFrame) -> list[str]:
