@@ -1,7 +1,7 @@
 """How do a whole study's time and memory grow with assets, dates and members?
 
-Command: python benchmarks/study_scaling.py   (about three quarters of an hour on 2 idle cores; --quick: half a
-minute)
+Command: python benchmarks/study_scaling.py   (three quarters of an hour on 2 idle cores; --quick:
+half a minute)
 
 Each point is one study in a process of its own, from a linear synthetic panel of five factors in
 memory to the saved folder and its report, compiling included: `--model linear`, whose number of
