@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from jaxvae.analysis.bootstrap import Interval, block_bootstrap_interval
 from jaxvae.analysis.metrics import standardise_columns
+from jaxvae.analysis.second_moments import SecondMoments
 from jaxvae.errors import OptionError
 
 SMALLEST_SHARE = 1e-12  # of the total variance: what remains below it is rounding
@@ -134,7 +135,10 @@ def parallel_analysis(
     """
     eigenvalues = _checked_eigenvalues(values, most)[:most]
     units, _, _ = standardise_columns(values)
-    draws = [_eigenvalues(rng.permuted(units, axis=0))[:most] for _ in range(NULL_DRAWS)]
+    ones, draws = np.ones(units.shape[1]), []
+    for _ in range(NULL_DRAWS):
+        permuted = SecondMoments.of(rng.permuted(units, axis=0))
+        draws.append(permuted.eigenvalues(ones, most)[:most])
     beaten = eigenvalues > np.quantile(draws, NULL_LEVEL, axis=0)
     return int(np.logical_and.accumulate(beaten).sum())
 

@@ -1,6 +1,6 @@
 """Second moments of a panel, and what stands out of the noise in them, however many assets."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -36,14 +36,20 @@ class SecondMoments(NamedTuple):
         assert self.covariance is not None
         return np.diag(self.covariance)
 
-    def eigenvalues(self, noise: Float[np.ndarray, " asset"]) -> Float[np.ndarray, " asset"]:
-        """All of Ψ^(−½) S Ψ^(−½), largest first.
+    def eigenvalues(
+        self, noise: Float[np.ndarray, " asset"], most: int | None = None
+    ) -> Float[np.ndarray, " asset"]:
+        """Those of Ψ^(−½) S Ψ^(−½), largest first.
 
         Args:
             noise: The diagonal of Ψ.
+            most: How many are needed; of large matrices no more are sought, and others are 0.
         """
-        found = np.zeros(len(noise))
-        own = np.linalg.eigvalsh(self._smaller(noise))[::-1]
+        found, matrix = np.zeros(len(noise)), self._smaller(noise)
+        if most is not None and _are_few(most, matrix):
+            own = np.sort(_sought(matrix, most, vectors=False))[::-1]
+        else:
+            own = np.linalg.eigvalsh(matrix)[::-1]
         found[: len(own)] = np.maximum(own, 0.0)
         return found
 
@@ -59,9 +65,8 @@ class SecondMoments(NamedTuple):
         matrix = self._smaller(noise)
         size = len(matrix)
         most = min(most, size)
-        if size >= LARGE and 0 < most <= FEW * size:
-            start = np.random.default_rng(0).normal(size=size)
-            values, vectors = eigsh(matrix, most, which="LA", v0=start)
+        if _are_few(most, matrix):
+            values, vectors = _sought(matrix, most)
         else:
             values, vectors = eigh(matrix, subset_by_index=[size - most, size - 1])
         order = np.argsort(values)[::-1]
@@ -79,3 +84,15 @@ class SecondMoments(NamedTuple):
             return rows @ rows.T
         assert self.covariance is not None
         return self.covariance * np.outer(root, root)
+
+
+def _are_few(most: int, matrix: Float[np.ndarray, "size size"]) -> bool:
+    """Whether so many of a matrix's eigenvalues are found faster one by one."""
+    return len(matrix) >= LARGE and 0 < most <= FEW * len(matrix)
+
+
+def _sought(matrix: Float[np.ndarray, "size size"], most: int, vectors: bool = True) -> Any:
+    """The largest eigenvalues, with eigenvectors or alone, by Lanczos' method; the same every
+    time."""
+    start = np.random.default_rng(0).normal(size=len(matrix))
+    return eigsh(matrix, most, which="LA", v0=start, return_eigenvectors=vectors)
