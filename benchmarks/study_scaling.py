@@ -37,11 +37,11 @@ HEADS = (
     "members",
     "seconds",
     "fitting",
-    "scores, files, figures",
+    "analysis",
     "of these ms a member",
     "memory, GB",
 )
-FITTING, ANALYSIS = ("select", "train", "refit", "count"), ("score", "save", "report")
+FITTING, ANALYSIS = ("select", "train", "refit", "count"), ("baselines", "score", "save", "report")
 
 
 def measure_point(assets: int, dates: int, seeds: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pages import ROOT, number, results, table
 
-STAGES = ("start", "select", "train", "refit", "count", "score", "report")
+STAGES = ("start", "select", "baselines", "train", "refit", "count", "score", "report")
 
 
 def throughput_table() -> str:

@@ -13,6 +13,7 @@ Report = Callable[[str, Progress | None], None]
 STAGES = {
     "plan": "Timing a few epochs",
     "select": "Choosing model and factors",
+    "baselines": "Fitting classical models",
     "train": "Training the ensemble",
     "refit": "Refitting the chosen β",
     "count": "Counting factors",

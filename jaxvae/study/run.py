@@ -16,7 +16,7 @@ from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
-from jaxvae.study.selection.select import STAGE, select
+from jaxvae.study.selection.select import STAGE, select, without_choice
 from jaxvae.study.study import Study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
@@ -51,8 +51,8 @@ def run_study(
         kind, missing, sectors, covariates: as `panel_from_frame` takes them; of a panel the last
             two are put in place of its own.
         progress: whether a terminal or a notebook shows how far it is.
-        on_progress: in place of that, called with the stage ("select", "train", "refit", "count",
-            "score") and where it stands, None where that is not known.
+        on_progress: in place of that, called with the stage ("select", "baselines", "train",
+            "refit", "count", "score") and where it stands, None where that is not known.
         stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
             folder; by default memory.
         settings: fields of `StudyConfig` by their names: `model="linear", seeds=4`.
@@ -81,9 +81,12 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
 
+    if without_choice(panel, config) is None:
+        on_progress(STAGE, None)
     selection = select(panel, config, report(STAGE), stage)
     config = selection.config
     prepared = fit.prepare(panel, config)
+    on_progress("baselines", None)
     # Before hours of training, since a panel that cannot carry them is refused.
     baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
