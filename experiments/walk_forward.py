@@ -22,9 +22,8 @@ Wolf's on the same dates; so are out-of-sample log-likelihoods and how steady th
 The mixture of all five betas is chosen: 14.80 % over all dates (Ledoit-Wolf 15.10), 14.84 (15.14)
 early, 14.69 (15.00) late; the difference in variance, -8.9 [-14.0, -4.6] (%)² a year, is clear of
 zero. Shrinking correlations by 30 % to the identity does as well, 14.82. `student` reaches 14.98 %,
--3.4 [-7.9, +0.1]; `volatility` 14.99 %, -3.2 [-9.6, +2.9]; `temporal` 14.99 %, -3.2 [-9.1, +3.7],
-where its memory begins with each window 15.12. The figures are in results/walk_forward.json, the
-picture in results/walk_forward.png.
+-3.4 [-7.9, +0.1]; `volatility` 14.99 %, -3.2 [-9.6, +2.9]; `temporal` 15.01 %, -2.6 [-7.1, +2.1].
+The figures are in results/walk_forward.json, the picture in results/walk_forward.png.
 
 Why it works: at β the factor part keeps the directions whose variance exceeds β times the noise's,
 less β times the noise. No single β helps (early part: 15.20, 15.22, 15.11, 15.09, 15.71 %): a small
