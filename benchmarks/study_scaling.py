@@ -25,9 +25,10 @@ LIMIT = 1500.0
 BASE = {"assets": 100, "dates": 300, "seeds": 4}
 POINTS: dict[str, list[dict[str, int]]] = {
     "assets": [{"assets": n} for n in (100, 400, 1600, 5000)],
+    "members": [{"seeds": n} for n in (10, 160)],
+    "dates": [{"dates": n} for n in (300, 2500, 10_000)],
     "assets of many dates": [{"assets": n, "dates": 2500} for n in (100, 400, 1600, 5000)],
-    "dates": [{"dates": n} for n in (300, 2500, 10_000, 50_000)],
-    "members": [{"seeds": n} for n in (10, 160, 1024)],
+    "extremes": [{"dates": 50_000}, {"seeds": 1024}],
 }
 QUICK = {"assets": [{"assets": 12, "dates": 120, "seeds": 1}]}
 BETAS = (0.5, 1.0, 2.0, 4.0)
