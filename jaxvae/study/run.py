@@ -16,7 +16,7 @@ from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
-from jaxvae.study.selection.select import STAGE, select, without_choice
+from jaxvae.study.selection.select import STAGE, select
 from jaxvae.study.study import Study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
@@ -81,8 +81,6 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
     def report(stage: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(stage, progress)
 
-    if without_choice(panel, config) is None:
-        on_progress(STAGE, None)
     selection = select(panel, config, report(STAGE), stage)
     config = selection.config
     prepared = fit.prepare(panel, config)

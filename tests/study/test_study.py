@@ -378,7 +378,7 @@ def test_a_panel_that_carries_no_baseline_is_refused_before_training(monkeypatch
     begun = []
     with pytest.raises(DataError, match="no factor model"):
         run_study(PANEL, CONFIG, on_progress=lambda stage, where: begun.append(stage))
-    assert begun == []
+    assert begun == ["baselines"]
 
 
 @pytest.mark.slow
