@@ -11,7 +11,7 @@ from linear import sampled
 from small import same_bits
 from walking import CONFIG, PANEL, altered
 
-from jaxvae.analysis.baselines import fit_factor_analysis
+from jaxvae.analysis.baselines import Elliptical, fit_factor_analysis
 from jaxvae.analysis.matching import match
 from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.models import TemporalConfig, make_batch, take_rows
@@ -156,9 +156,8 @@ def test_training_through_reaches_factor_analysis(rolling):
     rows = PANEL.values[: CONFIG.window]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     best = fit_factor_analysis(units, 2).log_likelihood(units).mean()
-    found = fit_factor_analysis(units, 0)._replace(
-        mean=np.asarray(rolling.mean[0], float), scatter=np.asarray(rolling.covariance[0], float)
-    )
+    moments = (np.asarray(part[0], float) for part in (rolling.mean, rolling.covariance))
+    found = Elliptical.without_factors(*moments)
     assert best - 0.1 < found.log_likelihood(units).mean() <= best + 1e-6
 
 
