@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.baselines.elliptical import LEAST_NOISE_SHARE
+from jaxvae.analysis.baselines.factor_analysis import own_noise
 from jaxvae.analysis.metrics import active_units, standardise_columns
 from jaxvae.analysis.second_moments import SecondMoments
 
@@ -71,8 +72,7 @@ def linear_optima(
     sample, n_assets = SecondMoments.of(values), values.shape[1]
     start = np.full(n_assets, noise_variance)
     if noise == "asset":
-        model = fit_factor_analysis(values, min(n_factors, n_assets - 1))
-        start = np.diag(model.scatter) - (model.loadings**2).sum(axis=1)
+        start = own_noise(fit_factor_analysis(values, min(n_factors, n_assets - 1)))
     for beta in betas:
         if noise == "fixed":
             yield fixed_noise(sample, n_factors, beta, start)

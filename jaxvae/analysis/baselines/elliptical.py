@@ -24,6 +24,13 @@ LEAST_NOISE_SHARE = 1e-6
 SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 
 
+class FactorForm(NamedTuple):
+    """A scatter matrix W Wᵀ + Ψ: loadings W, and noise, the diagonal of Ψ."""
+
+    loadings: Float[np.ndarray, "asset factor"]
+    noise: Float[np.ndarray, " asset"]
+
+
 class Elliptical(NamedTuple):
     """An elliptical law of independent dates, and a linear map to factors and back.
 
@@ -31,20 +38,17 @@ class Elliptical(NamedTuple):
 
     Attributes:
         mean: Of each asset.
-        scatter: Positive definite: the covariance of a Gaussian, the scale matrix of a Student-t.
+        form: The scatter matrix, whole or by factors, in whose form densities are worked out.
         loadings: Returns per unit of a factor; no columns where there are no factors.
         projection: factors = (x − mean) projection.
         df: Degrees of freedom of the Student-t; infinite for a Gaussian.
-        structure: W and Ψ's diagonal where the scatter is W Wᵀ + Ψ: densities are then worked out
-            by these. None where it has no such form.
     """
 
     mean: Float[np.ndarray, " asset"]
-    scatter: Float[np.ndarray, "asset asset"]
+    form: Float[np.ndarray, "asset asset"] | FactorForm
     loadings: Float[np.ndarray, "asset factor"]
     projection: Float[np.ndarray, "asset factor"]
     df: float = np.inf
-    structure: tuple[Float[np.ndarray, "asset factor"], Float[np.ndarray, " asset"]] | None = None
 
     @classmethod
     def without_factors(
@@ -66,13 +70,19 @@ class Elliptical(NamedTuple):
         df: float = np.inf,
     ) -> "Elliptical":
         """x = mean + W z + e, e of variances Ψ = diag(noise); factors are posterior means."""
-        scatter = linear_gaussian.covariance(loadings, noise)
         weights = linear_gaussian.posterior_weights(loadings, noise)
-        return cls(mean, scatter, loadings, weights, df, (loadings, noise))
+        return cls(mean, FactorForm(loadings, noise), loadings, weights, df)
 
     @property
     def n_factors(self) -> int:
         return self.loadings.shape[1]
+
+    @property
+    def scatter(self) -> Float[np.ndarray, "asset asset"]:
+        """Positive definite: the covariance of a Gaussian, the scale matrix of a Student-t."""
+        if isinstance(self.form, FactorForm):
+            return linear_gaussian.covariance(*self.form)
+        return self.form
 
     @property
     def covariance(self) -> Float[np.ndarray, "asset asset"]:
@@ -87,9 +97,9 @@ class Elliptical(NamedTuple):
 
     def given(self, values: Float[np.ndarray, "date asset"]) -> Conditional:
         """The returns given what is observed of them."""
-        if self.structure is not None:
-            return factor_conditional(values, self.mean, *self.structure)
-        return conditional(values, self.mean, self.scatter)
+        if isinstance(self.form, FactorForm):
+            return factor_conditional(values, self.mean, *self.form)
+        return conditional(values, self.mean, self.form)
 
     def fill(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date asset"]:
         """The returns, missing cells filled by their conditional mean given the date's others."""

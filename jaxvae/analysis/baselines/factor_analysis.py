@@ -6,7 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, check_n_factors, noise_floor
+from jaxvae.analysis.baselines.elliptical import (
+    Elliptical,
+    FactorForm,
+    check_n_factors,
+    noise_floor,
+)
 from jaxvae.analysis.baselines.independent import fit_independent
 from jaxvae.analysis.baselines.pca import upright
 from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
@@ -62,7 +67,7 @@ def fit_factor_analysis_sizes(
             yield _fit_incomplete(values, n_factors, floor)
         else:
             law = _maximum(values.mean(axis=0), sample, n_factors, floor, start)
-            start = _noise(law)
+            start = own_noise(law)
             yield law
 
 
@@ -76,16 +81,16 @@ def _fit_incomplete(
         mean, covariance = expected_moments(given)
         start = last.pop() if last else None
         law = _maximum(mean, SecondMoments(covariance), n_factors, floor, start)
-        last.append(_noise(law))
+        last.append(own_noise(law))
         return law
 
     return maximise(values, lambda law: law.given(values), refit)
 
 
-def _noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
+def own_noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
     """Ψ of a factor analysis."""
-    assert law.structure is not None
-    return law.structure[1]
+    assert isinstance(law.form, FactorForm)
+    return law.form.noise
 
 
 def _maximum(

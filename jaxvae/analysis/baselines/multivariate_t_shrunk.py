@@ -50,7 +50,7 @@ def _fit(values: Float[np.ndarray, "date asset"], share: float, start: Elliptica
     if len(values) < values.shape[1] and np.isfinite(values).all():
         return _fit_in_span(values, share, start)
     shrink, n_assets = functools.partial(_shrink, share), values.shape[1]
-    first = start._replace(scatter=shrink(n_assets, start.scatter))
+    first = start._replace(form=shrink(n_assets, start.scatter))
     return fit_t_from(first, values, functools.partial(shrink, n_assets))
 
 

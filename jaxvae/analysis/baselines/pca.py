@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis import linear_gaussian
-from jaxvae.analysis.baselines.elliptical import Elliptical, check_n_factors, noise_floor
+from jaxvae.analysis.baselines.elliptical import (
+    Elliptical,
+    FactorForm,
+    check_n_factors,
+    noise_floor,
+)
 from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
 
 
@@ -94,10 +98,9 @@ def _law(
     noise = max(eigenvalues[n_factors:].sum() / (len(mean) - n_factors), floor)
     variances = np.maximum(eigenvalues[:n_factors], noise)
     directions = vectors[:, :n_factors]
-    structure = directions * np.sqrt(variances - noise), np.full(len(mean), noise)
-    scale, covariance = np.sqrt(variances), linear_gaussian.covariance(*structure)
-    loadings, projection = directions * scale, directions / scale
-    return Elliptical(mean, covariance, loadings, projection, structure=structure)
+    form = FactorForm(directions * np.sqrt(variances - noise), np.full(len(mean), noise))
+    scale = np.sqrt(variances)
+    return Elliptical(mean, form, directions * scale, directions / scale)
 
 
 def _fit_incomplete(

@@ -125,10 +125,10 @@ def select(
     if settled is not None:
         return Selection(settled, config)
     split = split_dates(panel.n_dates) if split is None else split
-    field = field_of(panel, config, split)
-    families, sizes, most, notes = field
+    families, sizes, most, notes = field_of(panel, config, split)
     race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
     is_open = config.n_factors == AUTO
+    classical = sizes[-1] if is_open else None
     if len(families) == 1 and not is_open:
         chosen = replace(config, model=families[0].name)
         return Selection(chosen, config, notes=tuple(notes))
@@ -150,7 +150,7 @@ def select(
         _tabulate(entries, ranking),
         max(0, won.n_factors - won.family.extra) if is_open else None,
         (*notes, *_of_the_past(race, won)),
-        field.sizes[-1] if is_open else None,
+        classical,
     )
 
 

@@ -245,9 +245,9 @@ def test_multivariate_t_stands_at_a_maximum(student):
         tilted = baseline.scatter + step * np.eye(5)
         assert score(baseline._replace(df=freedom), values) < best
         assert score(baseline._replace(mean=shift), values) < best
-        assert score(baseline._replace(scatter=bent), values) < best
-        assert score(baseline._replace(scatter=tilted), values) < best
-        moved = baseline._replace(mean=shift, scatter=bent, df=freedom)
+        assert score(baseline._replace(form=bent), values) < best
+        assert score(baseline._replace(form=tilted), values) < best
+        moved = baseline._replace(mean=shift, form=bent, df=freedom)
         assert score(moved, values) < best
 
 
@@ -305,7 +305,7 @@ def test_independent_noise_of_every_kind_stands_at_its_maximum(student, noise):
     moves = [baseline._replace(mean=baseline.mean + step) for step in (-0.02, 0.02)]
     if noise != "fixed":
         scatters = [step * baseline.scatter for step in (0.98, 1.02)]
-        moves += [baseline._replace(scatter=scatter, structure=None) for scatter in scatters]
+        moves += [baseline._replace(form=scatter) for scatter in scatters]
     if student:
         moves.append(baseline._replace(df=1.05 * baseline.df))
     assert all(score(moved, values) < best for moved in moves)
@@ -409,7 +409,7 @@ def test_a_shrunk_t_of_few_dates_is_the_one_of_all_assets():
     values = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 60)) + rng.standard_t(4, size=(40, 60))
     start = Elliptical.without_factors(values.mean(axis=0), np.cov(values.T, bias=True))
     shrink = functools.partial(multivariate_t_shrunk._shrink, 0.3, 60)
-    first = start._replace(scatter=shrink(start.scatter))
+    first = start._replace(form=shrink(start.scatter))
     whole = fit_t_from(first, values, shrink)
     span = multivariate_t_shrunk._fit(values, 0.3, start)
     assert span.df == pytest.approx(whole.df)
