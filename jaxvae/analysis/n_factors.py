@@ -135,10 +135,7 @@ def parallel_analysis(
     """
     eigenvalues = _checked_eigenvalues(values, most)[:most]
     units, _, _ = standardise_columns(values)
-    ones, draws = np.ones(units.shape[1]), []
-    for _ in range(NULL_DRAWS):
-        permuted = SecondMoments.of(rng.permuted(units, axis=0))
-        draws.append(permuted.eigenvalues(ones, most)[:most])
+    draws = [_eigenvalues(rng.permuted(units, axis=0), most)[:most] for _ in range(NULL_DRAWS)]
     beaten = eigenvalues > np.quantile(draws, NULL_LEVEL, axis=0)
     return int(np.logical_and.accumulate(beaten).sum())
 
@@ -256,12 +253,14 @@ def _checked_eigenvalues(
     return _eigenvalues(values)
 
 
-def _eigenvalues(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " component"]:
-    """Eigenvalues of the sample correlation matrix that can differ from 0, largest first."""
+def _eigenvalues(
+    values: Float[np.ndarray, "date asset"], most: int | None = None
+) -> Float[np.ndarray, " component"]:
+    """Eigenvalues of the sample correlation matrix that can differ from 0, largest first; most: how
+    many are needed, by default all."""
     units, _, _ = standardise_columns(values)
-    wide = units.shape[0] < units.shape[1]
-    product = units @ units.T if wide else units.T @ units
-    return np.maximum(np.linalg.eigvalsh(product)[::-1], 0.0) / len(units)
+    found = SecondMoments.of(units).eigenvalues(np.ones(units.shape[1]), most)
+    return found[: min(units.shape)]
 
 
 def _remaining(eigenvalues: Float[np.ndarray, " component"]) -> Float[np.ndarray, " component"]:

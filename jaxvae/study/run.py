@@ -11,12 +11,12 @@ from jaxvae.data.panel import Panel
 from jaxvae.errors import settings_of
 from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import AUTO, StudyConfig, check_covariates
+from jaxvae.study.config import StudyConfig, check_covariates
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
-from jaxvae.study.selection.select import STAGE, select, without_choice
+from jaxvae.study.selection.select import STAGE, select
 from jaxvae.study.study import Study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
@@ -78,11 +78,9 @@ def run_study(
 
 
 def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) -> Study:
-    def report(stage: str) -> Callable[[Progress], None]:
+    def report(stage: str) -> Callable[[Progress | None], None]:
         return lambda progress: on_progress(stage, progress)
 
-    if config.n_factors == AUTO and without_choice(panel, config) is None:
-        on_progress(STAGE, None)
     selection = select(panel, config, report(STAGE), stage)
     config = selection.config
     prepared = fit.prepare(panel, config)

@@ -49,9 +49,8 @@ def fit_multivariate_t_shrunk(
 def _fit(values: Float[np.ndarray, "date asset"], share: float, start: Elliptical) -> Elliptical:
     if len(values) < values.shape[1] and np.isfinite(values).all():
         return _fit_in_span(values, share, start)
-    shrink, n_assets = functools.partial(_shrink, share), values.shape[1]
-    first = start._replace(form=shrink(n_assets, start.scatter))
-    return fit_t_from(first, values, functools.partial(shrink, n_assets))
+    shrink = functools.partial(_shrink, share, values.shape[1])
+    return fit_t_from(start._replace(form=shrink(start.scatter)), values, shrink)
 
 
 def _shrink(

@@ -105,7 +105,7 @@ class _Entry(NamedTuple):
 def select(
     panel: Panel,
     config: StudyConfig,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[Progress | None], None] = lambda progress: None,
     stage: Stages = in_memory,
     split: Split | None = None,
 ) -> Selection:
@@ -114,7 +114,7 @@ def select(
     Args:
         panel: of which the dates of `fit` are looked at.
         config: with "auto" for what is to be chosen.
-        report: called now and then with where training stands.
+        report: called now and then with where training stands, None while factors are counted.
         stage: where finished candidates are kept.
         split: of the dates, by default `split_dates`.
 
@@ -125,9 +125,11 @@ def select(
     if settled is not None:
         return Selection(settled, config)
     split = split_dates(panel.n_dates) if split is None else split
+    is_open = config.n_factors == AUTO
+    if is_open:
+        report(None)
     families, sizes, most, notes = field_of(panel, config, split)
     race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
-    is_open = config.n_factors == AUTO
     classical = sizes[-1] if is_open else None
     if len(families) == 1 and not is_open:
         chosen = replace(config, model=families[0].name)
