@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,20 +108,20 @@ def plan_study(
         covariates=covariates,
     )
     with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
-        report("plan", None)
-        field = _field(panel, config)
+        field = _field(panel, config, lambda progress: report("plan", progress))
         fit_baselines(field.families[0].prepared)
         models = pd.DataFrame([_planned(family, field, config) for family in field.families])
     whole = (1 + AFTERWARDS) * (models.seconds_to_choose.sum() + models.seconds)
     return Plan(panel, _parts(panel), models, (float(whole.min()), float(whole.max())))
 
 
-def _field(panel: Panel, config: StudyConfig) -> Field:
+def _field(panel: Panel, config: StudyConfig, report: Callable[[None], None]) -> Field:
     """The families that may be fitted, where there is no choice the one."""
     settled = without_choice(panel, config)
     if settled is None:
-        return field_of(panel, config, split_dates(panel.n_dates))
+        return field_of(panel, config, split_dates(panel.n_dates), report)
     candidate = Candidate(model_name(settled.model), prepare(panel, settled), 0)
+    report(None)
     return Field([candidate], [], candidate.prepared.model.n_factors, [])
 
 

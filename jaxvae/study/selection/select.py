@@ -126,9 +126,7 @@ def select(
         return Selection(settled, config)
     split = split_dates(panel.n_dates) if split is None else split
     is_open = config.n_factors == AUTO
-    if is_open:
-        report(None)
-    families, sizes, most, notes = field_of(panel, config, split)
+    families, sizes, most, notes = field_of(panel, config, split, report)
     race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
     classical = sizes[-1] if is_open else None
     if len(families) == 1 and not is_open:
@@ -156,17 +154,22 @@ def select(
     )
 
 
-def field_of(panel: Panel, config: StudyConfig, split: Split) -> Field:
+def field_of(
+    panel: Panel, config: StudyConfig, split: Split, report: Callable[[None], None]
+) -> Field:
     """The families and numbers of factors that a study chooses from.
 
     Args:
         panel, config, split: as `select` takes them, with something left to choose.
+        report: called before factors are counted, which may take a while.
 
     Raises:
         DataError, OptionError: the panel cannot carry a study with these settings.
     """
     check_panel(panel.to_frame(), 1)
     if config.n_factors == AUTO:
+        _families(panel, config, split, 1)  # What does not go together is refused first.
+        report(None)
         start = count_by_factor_analysis(panel.values, split)
         sizes, most = first_sizes(start), min(start + MORE_FACTORS, panel.n_assets - 1)
     else:

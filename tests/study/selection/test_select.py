@@ -19,6 +19,7 @@ from jaxvae.study.presets import PRESETS
 from jaxvae.study.run import run_study
 from jaxvae.study.selection import candidates, select
 from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
+from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
 from jaxvae.study.selection.threads import in_threads
 from jaxvae.study.study import load_study
@@ -143,6 +144,14 @@ def test_what_is_given_is_taken(config, model, n_factors):
     assert (found.config.model, found.config.n_factors) == (model, n_factors)
     assert found.candidates is None
     assert found.n_found is None
+
+
+def test_what_does_not_go_together_is_refused_before_anything_is_said():
+    said = []
+    for ask in (run_study, plan_study):
+        with pytest.raises(DataError, match="give covariates"):
+            ask(PANEL, model="conditional", on_progress=lambda *where: said.append(where))
+    assert not said
 
 
 @pytest.mark.slow
