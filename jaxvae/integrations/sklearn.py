@@ -31,7 +31,7 @@ from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
 
-FEWEST_ROWS = 10
+FEWEST_ROWS = 5  # of which the last fifth is one
 # Families are ranked on the last fifth: a year of days leaves fifty rows for it. On fewer their
 # differences drown, and a fit would cost the compiling of five families.
 LEAST_TO_RACE = 250
@@ -123,7 +123,9 @@ class VAEFactors(  # type: ignore[misc]
         Args:
             X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
             y: Not looked at.
-            sample_weight: What each row counts, by default 1; a row of weight 0 is left out.
+            sample_weight: What each row counts, by default 1; a row of weight 0 is left out. A
+                family that nothing stops early has the fit of rows repeated so often, to the bit:
+                equal rows are one of summed weight there, and their order has no meaning.
 
         Raises:
             ValueError: A column does not vary, the training diverges, or an argument is wrong.
@@ -133,7 +135,7 @@ class VAEFactors(  # type: ignore[misc]
         X, weights = X[weights > 0].astype(np.float64), weights[weights > 0]
         if len(X) < FEWEST_ROWS:
             raise DataError(f"{len(X)} rows have a weight above 0; at least {FEWEST_ROWS}")
-        self.scaler_: Scaler = _weighted_scaler(X, weights)
+        _check_columns(X)
         self._seed = seed_of(self.random_state)
         try:
             with blas_threads(*X.shape):
@@ -145,8 +147,8 @@ class VAEFactors(  # type: ignore[misc]
 
     def _train(self, X: np.ndarray, weights: np.ndarray) -> None:
         """The member, on all rows or stopped by the last, and what it says of itself."""
-        n_first, incomplete = int(TRAINED_SHARE * len(X)), bool(np.isnan(X).any())
-        self.config_: StudyConfig = self._choose(X, n_first)
+        incomplete = bool(np.isnan(X).any())
+        self.config_: StudyConfig = self._choose(X)
         preset = for_cells(preset_of(self.config_), X.shape[1], incomplete)
         self._family, self._sees_gaps = preset.model, incomplete
         model = self.model_
@@ -154,8 +156,12 @@ class VAEFactors(  # type: ignore[misc]
             raise OptionError(
                 "model", f"{shown(self.model)} knows more of a row than its returns; use run_study"
             )
+        stopped = preset.train.patience is not None
+        X, weights = (X, weights) if stopped else _merge_equal(X, weights)
+        n_first = int(TRAINED_SHARE * len(X))
+        n_train = n_first if stopped else len(X)
+        self.scaler_: Scaler = _weighted_scaler(X, weights)
         values = self.scaler_.standardise(X)
-        n_train = len(X) if preset.train.patience is None else n_first
         training = _padded_batch(values[:n_train], weights[:n_train], LEAST_SIZE)
         validation = _padded_batch(values[n_first:], weights[n_first:])
         batch_size = min(preset.train.batch_size, len(training.values))
@@ -188,9 +194,9 @@ class VAEFactors(  # type: ignore[misc]
         total = np.diag(np.asarray(found.covariance, np.float64)) @ scale**2
         self.explained_variance_ratio_ = (self.components_**2).sum(axis=1) / total
 
-    def _choose(self, X: np.ndarray, n_train: int) -> StudyConfig:
-        """The model and its number of factors; chosen on the rows after the training rows where
-        left open."""
+    def _choose(self, X: np.ndarray) -> StudyConfig:
+        """The model and its number of factors; chosen on the last fifth of the rows where left
+        open."""
         if self.n_components is None:
             raise OptionError("n_components", "None is no number; give one, or 'auto'")
         config = StudyConfig(
@@ -206,7 +212,7 @@ class VAEFactors(  # type: ignore[misc]
             raise OptionError(
                 "n_components", f"{config.n_factors} exceeds the {X.shape[1]} columns of X"
             )
-        n_rows = len(X)
+        n_rows, n_train = len(X), int(TRAINED_SHARE * len(X))
         parts = (slice(0, n_train), slice(n_train, n_rows), slice(0, n_rows), slice(0, 0))
         if n_rows < LEAST_TO_RACE:
             return _of_few_rows(config, X, Split(*parts))
@@ -394,12 +400,26 @@ def _of_few_rows(config: StudyConfig, X: np.ndarray, split: Split) -> StudyConfi
     return replace(config, n_factors=extra + max(1, count_by_factor_analysis(X, split)))
 
 
-def _weighted_scaler(X: np.ndarray, weights: np.ndarray) -> Scaler:
-    """Mean and standard deviation over the observed cells, rows by their weights."""
+def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row once, with the sum of its weights, in an order that comes of the rows alone; as they
+    stand where each counts 1 and no two are equal."""
+    X = np.ascontiguousarray(np.where(np.isnan(X), np.nan, X + 0.0))  # One NaN, one zero.
+    as_bytes = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
+    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
+    if len(first) == len(X) and (weights == 1.0).all():
+        return X, weights
+    return X[first], np.bincount(place.ravel(), weights)
+
+
+def _check_columns(X: np.ndarray) -> None:
     if np.isnan(X).all(axis=0).any():
         raise DataError("X has a column without any value; leave it out")
     if (fit_scaler(X).scale == 0.0).any():
         raise DataError("X has a column that does not vary; leave it out")
+
+
+def _weighted_scaler(X: np.ndarray, weights: np.ndarray) -> Scaler:
+    """Mean and standard deviation over the observed cells, rows by their weights."""
     share = np.isfinite(X) * weights[:, None]
     share /= share.sum(axis=0)
     mean = (share * np.nan_to_num(X)).sum(axis=0)
