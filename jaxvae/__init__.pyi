@@ -65,6 +65,6 @@ from jaxvae.walk.folder import write_walk as write_walk
 from jaxvae.walk.results import Walk as Walk
 from jaxvae.walk.results import draw_walk_report as draw_walk_report
 from jaxvae.walk.results import load_walk as load_walk
-from jaxvae.walk.walk import walk_forward as walk_forward
+from jaxvae.walk.run import walk_forward as walk_forward
 
 __version__: str

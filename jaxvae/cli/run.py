@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from jaxvae.cli.panel import Source, describe_source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
 from jaxvae.report.content import REPORT, Opening, summary
-from jaxvae.runs.identity import require_same
+from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import (
     Processes,
@@ -28,8 +28,7 @@ from jaxvae.runs.processes import (
     disconnect,
     leave_last,
 )
-from jaxvae.runs.results import Layout, read_results
-from jaxvae.runs.run import Run, drop_work, has_record, is_at_work, is_finished, open_run
+from jaxvae.runs.run import has_record, is_at_work, is_finished
 from jaxvae.study import progress
 from jaxvae.study.config import AUTO
 from jaxvae.study.presets import PRESETS
@@ -40,27 +39,25 @@ ALONE = Processes()
 class Task(NamedTuple):
     """What a command runs.
 
-    label: of the default folder. identity: from panel and configuration, all that the bits depend
-    on. compute: from the same to a result with a `config` of its own. layout, files: how the result
-    is kept. opening: what its report says first, which the terminal is told too. follow_up: a
-    command that may come next, with {} for the folder.
+    label: of the default folder. make_procedure: from panel and configuration. opening: what its
+    report says first, which the terminal is told too. follow_up: a command that may come next, with
+    {} for the folder.
     """
 
     source: Source
     config: Any
     label: str
     load: Callable[[], Panel]
-    identity: Callable[[Panel, Any], dict[str, Any]]
-    compute: Callable[..., Any]
-    layout: Layout
-    files: Callable[[Any], Mapping[str, bytes]]
+    make_procedure: Callable[[Panel, Any], Procedure]
     opening: Callable[[Any], Opening]
     follow_up: str | None = None
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What a later command needs to go on by itself."""
-        return {"source": asdict(self.source), "config": asdict(self.config)}
+    def procedure(self, panel: Panel) -> Procedure:
+        """What is run on the panel, and what the command's options say of it."""
+        return self.make_procedure(panel, self.config)._replace(
+            options={"source": asdict(self.source), "config": asdict(self.config)},
+            described={"source": describe_source(self.source)},
+        )
 
 
 def carry_out(
@@ -74,12 +71,8 @@ def carry_out(
     panel = task.load()
     use_all_cores()
     processes = connect(processes)
-    identity = task.identity(panel, task.config)
     try:
-        if output.resume and is_finished(out):
-            say_is_done(out, task.layout, identity)
-        else:
-            _run(interrupts, task, panel, identity, out, output, processes)
+        _run(interrupts, task, task.procedure(panel), out, output, processes)
     except ShareDone:
         if processes.coordinator is None:
             print(f"{out}: share {processes.process + 1} of {processes.processes} is done;")
@@ -88,20 +81,6 @@ def carry_out(
         leave_last(processes, functools.partial(is_at_work, out))
         raise
     disconnect(processes)
-
-
-def say_is_done(folder: Path, layout: Layout, identity: dict[str, Any] | None = None) -> None:
-    """Say that a finished folder is, and tidy up.
-
-    identity: of the run that is asked for; None where it is the folder's own.
-
-    Raises FolderError where it is another command's, another run's, or not as it was written.
-    """
-    config = read_results(folder, layout).config
-    if identity is not None:
-        require_same(folder, config["identity"], identity)
-    drop_work(folder)
-    say(f"jaxvae: {folder} is finished already")
 
 
 def model_notes(names: Iterable[str]) -> str:
@@ -129,22 +108,10 @@ def use_all_cores() -> None:
             jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
-def fill(
-    run: Run, task: Task, panel: Panel, on_progress: Callable[[str, Any], None]
-) -> tuple[Any, list[str]]:
-    """The task's result, once the run's folder holds it; and the names of what lies there beside
-    it, which is left alone."""
-    result = task.compute(panel, task.config, on_progress=on_progress, stage=run.stage)
-    result.config["source"] = describe_source(task.source)
-    on_progress("report", None)
-    return result, run.finish(task.files(result))
-
-
 def _run(
     interrupts: Interrupts,
     task: Task,
-    panel: Panel,
-    identity: dict[str, Any],
+    procedure: Procedure,
     out: Path,
     output: Output,
     processes: Processes,
@@ -156,11 +123,8 @@ def _run(
         if is_finished(out):
             raise ShareDone
 
-    share = (processes.process, processes.processes)
-    with (
-        open_run(out, identity, task.options, resume=output.resume, share=share, wait=wait) as run,
-        progress.shown(quiet=output.quiet) as show,
-    ):
+    share, done = (processes.process, processes.processes), output.resume and is_finished(out)
+    with progress.shown(quiet=output.quiet) as show:
 
         def on_progress(stage: str, where: Any) -> None:
             interrupts.check()
@@ -168,10 +132,15 @@ def _run(
             if stage == "score" and processes.process > 0:
                 wait(lambda: False)
 
-        result, beside = fill(run, task, panel, on_progress)
-        for name in beside:
-            say(f"note: {out / name} is not of this run, and was left as it is")
+        result, beside = execute(
+            procedure, on_progress, out, resume=output.resume, share=share, wait=wait
+        )
         interrupts.over = processes.coordinator is None
+    if done:
+        say(f"jaxvae: {out} is finished already")
+        return
+    for name in beside:
+        say(f"note: {out / name} is not of this run, and was left as it is")
     for note in result.config["notes"]:
         say(f"note: {note}")
     print(summary(task.opening(result)))

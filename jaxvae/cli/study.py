@@ -8,18 +8,17 @@ import jax
 
 from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource, load_panel_with_context
-from jaxvae.cli.run import Task, carry_out, fill, model_notes, say_is_done, use_all_cores
-from jaxvae.errors import FolderError, OptionError, like, option
+from jaxvae.cli.run import Task, carry_out, model_notes, use_all_cores
+from jaxvae.errors import FolderError, Option, OptionError, check_path, like, option
 from jaxvae.report.study_report import study_opening
+from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
-from jaxvae.runs.run import is_finished, open_run, require_shared_tiles, saved_options
+from jaxvae.runs.run import drop_work, is_finished, require_shared_tiles, saved_options
 from jaxvae.study.config import AUTO, StudyConfig, presets_of
-from jaxvae.study.describe import study_identity
-from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.presets import MODELS
 from jaxvae.study.progress import reported, shown
-from jaxvae.study.run import run_study
+from jaxvae.study.run import study_procedure
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.study import Study, load_study
 from jaxvae.training.tiles import resolve_width
@@ -92,7 +91,8 @@ def finish_shared(interrupts: Interrupts, gathered: Gathered) -> None:
     """Finish a study whose grid a job array has trained."""
     folder = gathered.folder
     if is_finished(folder):
-        say_is_done(folder, STUDY_LAYOUT)
+        _finished(folder)
+        say(f"jaxvae: {folder} is finished already")
         return
     output = Output(out=folder, resume=True, quiet=gathered.quiet)
     carry_out(interrupts, _shared_task(folder), output)
@@ -112,23 +112,30 @@ def gather(folder: str | Path, *, progress: bool = True) -> Study:
         FolderError: it holds no such run, processes have not done their shares, or data, versions
             or devices are other ones.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if is_finished(folder):
-        return load_study(folder)
+        return _finished(folder)
     task = _shared_task(folder)
-    panel = task.load()
-    identity = task.identity(panel, task.config)
-    with (
-        open_run(folder, identity, task.options, resume=True) as run,
-        reported(progress) as report,
-    ):
-        study: Study = fill(run, task, panel, report)[0]
+    with reported(progress) as report:
+        study: Study = execute(task.procedure(task.load()), report, folder, resume=True)[0]
+    return study
+
+
+def _finished(folder: Path) -> Study:
+    """The study of a folder; what is left of its work goes."""
+    study = load_study(folder)
+    drop_work(folder)
     return study
 
 
 def _shared_task(folder: Path) -> Task:
     """What began the run in a folder, once all processes have done their shares of it."""
     saved = saved_options(folder)
+    if not saved:
+        raise FolderError(
+            f"{folder} was begun in Python, by one process; go on with the same call and ",
+            Option("resume", True),
+        )
     try:
         source = make_group(ContextSource, saved["source"])
         config = make_group(StudyConfig, saved["config"])
@@ -154,10 +161,7 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
             config.n_factors,
             config.preset or str(config.model),
         ),
-        identity=study_identity,
-        compute=run_study,
-        layout=STUDY_LAYOUT,
-        files=study_files,
+        make_procedure=study_procedure,
         opening=study_opening,
         follow_up="scenarios {} --number 1000 --out scenarios.csv",
     )

@@ -9,8 +9,7 @@ from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.presets import WINDOWS
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import WALK_LAYOUT, walk_files
-from jaxvae.walk.walk import walk_forward, walk_identity
+from jaxvae.walk.run import walk_procedure
 
 
 def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Output) -> None:
@@ -20,10 +19,7 @@ def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Out
         config,
         label=f"walk-{source.label}",
         load=functools.partial(load_panel, source, config.n_factors),
-        identity=walk_identity,
-        compute=walk_forward,
-        layout=WALK_LAYOUT,
-        files=walk_files,
+        make_procedure=walk_procedure,
         opening=walk_opening,
     )
     carry_out(interrupts, task, output)

@@ -1,6 +1,7 @@
 """A study from start to end."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,18 +10,21 @@ from jaxvae.data import as_panel
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
 from jaxvae.errors import settings_of
+from jaxvae.runs.execute import Procedure, execute
 from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, check_covariates
+from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
+from jaxvae.study.folder import STUDY_LAYOUT, study_files
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
 from jaxvae.study.selection.select import STAGE, select
-from jaxvae.study.study import Study
+from jaxvae.study.study import Study, load_study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
-from jaxvae.training.store import Stages, in_memory
+from jaxvae.training.store import Stages
 
 
 def run_study(
@@ -31,9 +35,10 @@ def run_study(
     missing: str | None = None,
     sectors: Sectors | None = None,
     covariates: Covariates | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
     on_progress: Report | None = None,
-    stage: Stages = in_memory,
     **settings: Any,
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
@@ -50,15 +55,19 @@ def run_study(
         config: the settings as a whole; or give them by keyword.
         kind, missing, sectors, covariates: as `panel_from_frame` takes them; of a panel the last
             two are put in place of its own.
+        out: new folder for the study, which keeps what is trained as it is; by default memory.
+        resume: go on with the unfinished study in `out`, to the bits that an unbroken one has; a
+            finished one is read.
         progress: whether a terminal or a notebook shows how far it is.
         on_progress: in place of that, called with the stage ("select", "baselines", "train",
-            "refit", "count", "score") and where it stands, None where that is not known.
-        stage: where the tiles of a stage are kept while the run is in work, `runs.Run.stage` for a
-            folder; by default memory.
+            "refit", "count", "score", with a folder "report") and where it stands, None where that
+            is not known.
         settings: fields of `StudyConfig` by their names: `model="linear", seeds=4`.
 
     Raises:
         DataError: the panel cannot carry the study.
+        FolderError: something stands at `out`; or what is to be gone on with is none, is in use, or
+            was begun with other settings, data, versions or devices, of which it names one.
         OptionError: a bad setting.
         TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
@@ -73,8 +82,26 @@ def run_study(
         sectors=sectors,
         covariates=covariates,
     )
-    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
-        return _run(panel, config, report, stage)
+    with reported(progress, on_progress) as report:
+        study: Study = execute(study_procedure(panel, config), report, out, resume=resume)[0]
+    return study
+
+
+def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
+    """A study of a panel, to be run in memory or in a folder."""
+
+    def compute(on_progress: Report, stage: Stages) -> Study:
+        with blas_threads(*panel.values.shape):
+            return _run(panel, config, on_progress, stage)
+
+    own = None if isinstance(config.model, str) else config.model
+    return Procedure(
+        identity=lambda: study_identity(panel, config),
+        compute=compute,
+        layout=STUDY_LAYOUT,
+        files=study_files,
+        read=lambda folder: load_study(folder, model=own),
+    )
 
 
 def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) -> Study:

@@ -19,15 +19,12 @@ from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
 from jaxvae.analysis.metrics import ROUNDING
 from jaxvae.analysis.portfolios import BASELINE, VAE
-from jaxvae.data import as_panel
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
-from jaxvae.errors import DataError, Option, settings_of
+from jaxvae.errors import DataError, Option
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
-from jaxvae.study.blas import blas_threads
 from jaxvae.study.flag_degenerate import cause_notes
-from jaxvae.study.progress import Report, reported
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
@@ -63,45 +60,6 @@ class PreparedWalk(NamedTuple):
     scalers: list[Scaler]
     weights: dict[str, Float[np.ndarray, "window asset"]]
     notes: list[str]
-
-
-def walk_forward(
-    panel: Panel | pd.DataFrame,
-    config: WalkConfig | None = None,
-    *,
-    kind: str | None = None,
-    missing: str | None = None,
-    progress: bool = True,
-    on_progress: Report | None = None,
-    stage: Stages = in_memory,
-    **settings: Any,
-) -> Walk:
-    """Train the ensemble on each window and judge it on the dates that follow.
-
-    Args:
-        panel: or a DataFrame of returns.
-        config: the settings as a whole; or give them by keyword.
-        kind, missing: as `panel_from_frame` takes them.
-        progress: whether a terminal or a notebook shows how far it is.
-        on_progress: in place of that, called with the stage ("train", "score") and where it stands.
-        stage: where the tiles of a stage are kept while the walk is in work, `runs.Run.stage` for a
-            folder; by default memory.
-        settings: fields of `WalkConfig` by their names: `window=252, step=21`.
-
-    Raises:
-        DataError: the panel is too short for one window and its step, has missing cells, or an
-            asset that stands still in a window.
-        OptionError: a bad setting.
-        TypeError: a setting that there is not, or settings beside a whole `WalkConfig`.
-    """
-    config = settings_of(WalkConfig, config, settings)
-    panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
-    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
-        prepared = prepare_walk(panel, config)
-        report("train", None)
-        outputs = train_walk(prepared, config, lambda where: report("train", where), stage)
-        report("score", None)
-        return summarise_walk(prepared, config, outputs)
 
 
 def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:

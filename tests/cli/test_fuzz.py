@@ -91,8 +91,8 @@ def no_download(*_):
 def shell(place, monkeypatch):
     """The command line in that place, up to where models are trained or asked."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr("jaxvae.cli.study.run_study", no_training)
-    monkeypatch.setattr("jaxvae.cli.walk.walk_forward", no_training)
+    monkeypatch.setattr("jaxvae.study.run._run", no_training)
+    monkeypatch.setattr("jaxvae.walk.run._run", no_training)
     monkeypatch.setattr("jaxvae.cli.run.connect", lambda processes: processes)
     monkeypatch.setattr("jaxvae.data.named.import_extra", no_download)
     study, table = create_autospec(Study, instance=True), pd.DataFrame({"A": [0.5]})

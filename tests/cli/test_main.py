@@ -230,14 +230,14 @@ class Tile(NamedTuple):
 def interrupted(keep):
     """A study that is interrupted as it begins, or once a tile is kept."""
 
-    def run_study(panel, config, on_progress, stage):
+    def compute(panel, config, on_progress, stage):
         if keep:
             stage("train", Tile).put(0, Tile(np.ones(2)))
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(2 * SECONDS_BETWEEN_LOOKS)
         on_progress("train", None)
 
-    return run_study
+    return compute
 
 
 @pytest.fixture
@@ -245,14 +245,14 @@ def stopped(csv, tmp_path, monkeypatch, capsys):
     """The folder of a run that was stopped after a tile, and the words that began it."""
     words = ["study", "--data", str(csv), "--out", str(tmp_path / "runs" / "a run"), *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr("jaxvae.cli.study.run_study", interrupted(keep=True))
+        patch.setattr("jaxvae.study.run._run", interrupted(keep=True))
         patch.setattr(sys, "argv", ["jaxvae", *words])
         assert main(words) == 130
     return tmp_path / "runs" / "a run", words
 
 
 def test_an_interrupt_before_anything_was_kept_leaves_nothing(csv, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("jaxvae.cli.study.run_study", interrupted(keep=False))
+    monkeypatch.setattr("jaxvae.study.run._run", interrupted(keep=False))
     out = tmp_path / "runs" / "study"
     code, lines = run("study", "--data", csv, "--out", out, *SMALL, capsys=capsys)
     assert (code, lines) == (130, ["jaxvae: interrupted; nothing was written"])

@@ -23,7 +23,7 @@ from jaxvae.study.study import load_study
 from jaxvae.training import ensemble
 from jaxvae.walk.folder import write_walk
 from jaxvae.walk.results import load_walk
-from jaxvae.walk.walk import walk_forward
+from jaxvae.walk.run import walk_forward
 
 # The settings of `walking`, so that nothing is compiled anew.
 SMALL = [

@@ -1,6 +1,7 @@
 """What a user of Python meets: settings by keyword, progress, what is shown, figures, one page."""
 
 import io
+import json
 import pickle
 import sys
 from dataclasses import fields, replace
@@ -10,8 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from example_study import ODD_TICKERS, make_study
+from launch import contents
 from matplotlib.figure import Figure
 
+from jaxvae.cli.main import main
+from jaxvae.cli.study import gather
+from jaxvae.data import read_panel
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.study import progress
@@ -21,7 +26,7 @@ from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import Progress
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.walk import walk_forward
+from jaxvae.walk.run import walk_forward
 
 PANEL, _ = linear_panel(3, n_dates=160, n_assets=12, n_factors=2, n_sectors=3)
 RETURNS = PANEL.to_frame()
@@ -250,3 +255,90 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     assert walk._repr_html_().startswith("<pre>")
     walk.report(tmp_path / "walk.html")
     walk.save(tmp_path / "walk")
+
+
+# A study and a walk, and the stages that they are stopped in.
+STOPPED = {
+    run_study: ({"model": "linear", "n_factors": 2}, ("train", "refit", "score")),
+    walk_forward: ({"window": 60, "step": 30, "n_factors": 2}, ("train", "train", "report")),
+}
+SHORT = {"seeds": 3, "betas": (1.0, 2.0), "epochs": 40, "tile_width": 1}
+
+
+def stop_in(stage):
+    """Ctrl-C at the third report of a stage that trains, or as another begins."""
+    left = 3 if stage in ("train", "refit") else 1
+
+    def on_progress(name, where):
+        nonlocal left
+        left -= name == stage
+        if not left:
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+@pytest.fixture(scope="module", params=STOPPED, ids=lambda function: function.__name__)
+def resumed(request, tmp_path_factory):
+    """The function, its settings, and the folder of one that was stopped again and again."""
+    function, out = request.param, tmp_path_factory.mktemp("runs") / "new" / "mine"
+    settings, stages = STOPPED[function]
+    for number, stage in enumerate(stages):
+        with pytest.raises(KeyboardInterrupt):
+            function(
+                RETURNS, **settings, **SHORT, out=out, resume=number > 0, on_progress=stop_in(stage)
+            )
+    assert any((out / "work").rglob("*.safetensors"))
+    return function, settings | SHORT, out
+
+
+@pytest.mark.slow
+def test_what_was_interrupted_is_gone_on_with_to_the_same_bits(resumed, tmp_path):
+    function, settings, out = resumed
+    before = contents(out)
+    with pytest.raises(FolderError, match="holds an unfinished run; go on with resume=True"):
+        function(RETURNS, **settings, out=out)
+    with pytest.raises(FolderError, match="was begun with another epochs: 40, now 41"):
+        function(RETURNS, **settings | {"epochs": 41}, out=out, resume=True)
+    with pytest.raises(FolderError, match="was begun with another returns: "):
+        function(2 * RETURNS, **settings, out=out, resume=True)
+    with pytest.raises(FolderError, match="was begun in Python, by one process; go on with"):
+        gather(out)
+    assert contents(out) == before
+    result = function(RETURNS, **settings, out=str(out), resume=True)
+    function(RETURNS, **settings).save(tmp_path / "unbroken")
+    assert contents(out) == contents(tmp_path / "unbroken")
+    told = []
+    again = function(
+        RETURNS, **settings, out=out, resume=True, on_progress=lambda *where: told.append(where)
+    )
+    assert not told
+    pd.testing.assert_frame_equal(again.loadings, result.loadings, check_index_type=False)
+    with pytest.raises(FolderError, match="exists; name a new folder"):
+        function(RETURNS, **settings, out=out)
+
+
+@pytest.mark.slow
+def test_a_folder_is_what_the_command_leaves(tmp_path):
+    """But for where the returns came from."""
+    csv, small = tmp_path / "returns.csv", {"model": "linear", "n_factors": 2, "seeds": 2}
+    RETURNS.to_csv(csv, index_label="date")
+    run_study(read_panel(csv), **small, betas=(1.0,), epochs=20, out=tmp_path / "mine")
+    words = [
+        "--model",
+        "linear",
+        "--factors",
+        "2",
+        "--seeds",
+        "2",
+        "--betas",
+        "1",
+        "--epochs",
+        "20",
+    ]
+    assert main(["study", "--data", str(csv), *words, "--out", str(tmp_path / "its")]) == 0
+    mine, its = contents(tmp_path / "mine"), contents(tmp_path / "its")
+    source = json.loads(its["config.json"])["source"]
+    assert source["data"] == "returns.csv"
+    assert {name for name in its if mine.get(name) != its[name]} == {"config.json"}
+    assert len(mine) == len(its)

@@ -15,6 +15,7 @@ from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
 from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import walk_opening, walk_report
+from jaxvae.walk.run import walk_forward
 from jaxvae.walk.walk import (
     NEXT_DATE,
     WalkConfig,
@@ -22,7 +23,6 @@ from jaxvae.walk.walk import (
     mixture_covariances,
     prepare_walk,
     train_walk,
-    walk_forward,
 )
 
 pytestmark = pytest.mark.slow

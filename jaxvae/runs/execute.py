@@ -1,0 +1,74 @@
+"""A run in memory, or in a folder: begun there, gone on with, or read back where it is finished."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvae.errors import OptionError, check_option, check_path
+from jaxvae.runs.identity import require_same
+from jaxvae.runs.results import Layout, read_config
+from jaxvae.runs.run import Wait, drop_work, is_finished, open_run
+from jaxvae.training.store import Stages, in_memory
+
+
+class Procedure(NamedTuple):
+    """What is run, and how its folder is kept.
+
+    identity: all that its bits depend on. compute: from progress and stages to a result with a
+    `config` of its own. layout, files: how the result is kept. read: it back. options: what a later
+    command needs to go on by itself. described: what the result's `config` says beside.
+    """
+
+    identity: Callable[[], dict[str, Any]]
+    compute: Callable[[Callable[[str, Any], None], Stages], Any]
+    layout: Layout
+    files: Callable[[Any], Mapping[str, bytes]]
+    read: Callable[[Path], Any]
+    options: Mapping[str, Any] = {}
+    described: Mapping[str, Any] = {}
+
+
+def execute(
+    procedure: Procedure,
+    on_progress: Callable[[str, Any], None],
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    share: tuple[int, int] = (0, 1),
+    wait: Wait = lambda done: None,
+) -> tuple[Any, list[str]]:
+    """Run a procedure, or go on with it.
+
+    Args:
+        procedure: what is run.
+        on_progress: called with the stage and where it stands.
+        out: the run's folder; None for memory.
+        resume: whether to go on with what the folder holds.
+        share, wait: as `open_run` takes them.
+
+    Returns:
+        The result, once the folder holds it; names of what lies there beside it, which is left
+        alone.
+
+    Raises:
+        OptionError: no folder is named to go on with.
+        FolderError: as `open_run` does, and where a finished folder is another run's or not whole.
+    """
+    resume = check_option("resume", resume, bool)
+    if out is None:
+        if resume:
+            raise OptionError("out", "name the folder of the run to go on with")
+        return procedure.compute(on_progress, in_memory), []
+    out, identity = check_path("out", out), procedure.identity()
+    if resume and is_finished(out):
+        require_same(out, read_config(out, procedure.layout)["identity"], identity)
+        result = procedure.read(out)
+        drop_work(out)
+        return result, []
+    with open_run(
+        out, identity, {**procedure.options}, resume=resume, share=share, wait=wait
+    ) as run:
+        result = procedure.compute(on_progress, run.stage)
+        result.config.update(procedure.described)
+        on_progress("report", None)
+        return result, run.finish(procedure.files(result))

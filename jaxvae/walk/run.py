@@ -1,0 +1,83 @@
+"""A walk from start to end."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxvae.data import as_panel
+from jaxvae.data.panel import Panel
+from jaxvae.errors import settings_of
+from jaxvae.runs.execute import Procedure, execute
+from jaxvae.study.blas import blas_threads
+from jaxvae.study.progress import Report, reported
+from jaxvae.training.store import Stages
+from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.folder import WALK_LAYOUT, walk_files
+from jaxvae.walk.results import Walk, load_walk
+from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
+
+
+def walk_forward(
+    panel: Panel | pd.DataFrame,
+    config: WalkConfig | None = None,
+    *,
+    kind: str | None = None,
+    missing: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    on_progress: Report | None = None,
+    **settings: Any,
+) -> Walk:
+    """Train the ensemble on each window and judge it on the dates that follow.
+
+    Args:
+        panel: or a DataFrame of returns.
+        config: the settings as a whole; or give them by keyword.
+        kind, missing: as `panel_from_frame` takes them.
+        out: new folder for the walk, which keeps what is trained as it is; by default memory.
+        resume: go on with the unfinished walk in `out`, to the bits that an unbroken one has; a
+            finished one is read.
+        progress: whether a terminal or a notebook shows how far it is.
+        on_progress: in place of that, called with the stage ("train", "score", with a folder
+            "report") and where it stands.
+        settings: fields of `WalkConfig` by their names: `window=252, step=21`.
+
+    Raises:
+        DataError: the panel is too short for one window and its step, has missing cells, or an
+            asset that stands still in a window.
+        FolderError: something stands at `out`; or what is to be gone on with is none, is in use, or
+            was begun with other settings, data, versions or devices, of which it names one.
+        OptionError: a bad setting.
+        TypeError: a setting that there is not, or settings beside a whole `WalkConfig`.
+    """
+    config = settings_of(WalkConfig, config, settings)
+    panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
+    with reported(progress, on_progress) as report:
+        walk: Walk = execute(walk_procedure(panel, config), report, out, resume=resume)[0]
+    return walk
+
+
+def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
+    """A walk over a panel, to be run in memory or in a folder."""
+
+    def compute(on_progress: Report, stage: Stages) -> Walk:
+        with blas_threads(*panel.values.shape):
+            return _run(panel, config, on_progress, stage)
+
+    return Procedure(
+        identity=lambda: walk_identity(panel, config),
+        compute=compute,
+        layout=WALK_LAYOUT,
+        files=walk_files,
+        read=load_walk,
+    )
+
+
+def _run(panel: Panel, config: WalkConfig, on_progress: Report, stage: Stages) -> Walk:
+    prepared = prepare_walk(panel, config)
+    on_progress("train", None)
+    outputs = train_walk(prepared, config, lambda where: on_progress("train", where), stage)
+    on_progress("score", None)
+    return summarise_walk(prepared, config, outputs)
