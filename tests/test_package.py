@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from contextlib import suppress
@@ -17,6 +18,10 @@ import jaxvae
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = {".py", ".pyi", ".j2", ".typed"}
+FOLDERS = ("jaxvae", "tests", "experiments", "benchmarks", ".ci")
+# Those that read files of the repository.
+OF_FILES = ("architecture", "package", "readme", "notebooks", "experiments", "benchmarks")
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 def test_every_public_name_is_there():
@@ -70,6 +75,32 @@ def test_a_type_checker_knows_its_names(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_source_distribution_holds_the_repository_and_passes_from_it(tmp_path):
+    """Without git, and whatever else is installed."""
+    tools, env = tmp_path / "tools", {**os.environ}
+    subprocess.run([*PIP, "install", "--target", str(tools), "build"], check=True)
+    build = [sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
+    env["PYTHONPATH"] = str(tools)
+    subprocess.run(build, check=True, cwd=tmp_path, env=env, capture_output=True)
+    (packed,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as file:
+        file.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.glob("jaxvae-*/")
+    held = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    paths = [path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
+    paths += [path for path in ROOT.glob("[!.]*") if path.is_file()]
+    wanted = {path.relative_to(ROOT) for path in paths if "__pycache__" not in path.parts}
+    assert wanted <= held
+    tests = [f"tests/test_{name}.py" for name in OF_FILES]
+    env["PYTHONPATH"] = str(source)
+    words = ["pytest", "-n", "0", "-m", "not slow", *tests]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=source, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
 def test_a_wheel_runs_a_study_and_draws_its_report(returns_csv, compilation_cache, tmp_path):
     source, installed = tmp_path / "source", tmp_path / "installed"
     shutil.copytree(
@@ -77,8 +108,7 @@ def test_a_wheel_runs_a_study_and_draws_its_report(returns_csv, compilation_cach
     )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True)
+    subprocess.run([*PIP, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     files = {path for path in (ROOT / "jaxvae").rglob("*") if path.suffix in SHIPPED}
     held = set(zipfile.ZipFile(wheel).namelist())
@@ -86,7 +116,7 @@ def test_a_wheel_runs_a_study_and_draws_its_report(returns_csv, compilation_cach
     assert not any(name.startswith("tests") for name in held)
 
     target = ["install", "--no-deps", "--no-index", "--target", str(installed)]
-    subprocess.run([*pip, *target, str(wheel)], check=True)
+    subprocess.run([*PIP, *target, str(wheel)], check=True)
     (tmp_path / "elsewhere").mkdir()
 
     def command(*words):

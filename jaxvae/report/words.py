@@ -17,7 +17,9 @@ CAPTIONS = {
     "before the test part, as the classical models (dashed) were: compare these two.",
     "agreement": "Each cell compares two members, factors matched one-to-one: 1 where they use the "
     "same factors. Strong blocks on the diagonal mean that seeds agree at one β, strong ones off "
-    "it that β hardly matters. Strips are seeds that found other factors.",
+    "it that β hardly matters. Strips are seeds that found other factors. The numbers are the "
+    "array “agreement” in the folder’s arrays.safetensors, members that did not diverge in the "
+    "order of members.csv.",
     "matched_factors": "Top: rows are learned factors, columns known ones; frames mark the "
     "one-to-one match, chosen before the test dates. Below: each known factor (thick) and its "
     "match (thin), standardised over the test dates and each with its own sign: where r is "

@@ -1,5 +1,6 @@
 """Every figure draws, says what it shows, and survives the panels that people have."""
 
+import re
 from dataclasses import replace
 
 import matplotlib
@@ -91,6 +92,12 @@ def test_without_known_factors_their_figures_are_left_out():
 
 def test_one_member_has_nobody_to_agree_with():
     assert "agreement" not in drawings(make_study(n_seeds=1, betas=(1.0,)))
+
+
+def test_the_map_of_agreement_says_where_its_numbers_are():
+    study = make_study(diverged=(0,))
+    (name,) = re.findall("“(.+?)”", CAPTIONS["agreement"])
+    assert study.arrays[name].shape == 2 * (study.members.ok.sum(),)
 
 
 def test_a_report_has_twelve_figures_at_most():
