@@ -2,8 +2,10 @@
 
 import re
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,34 @@ STATES_KEPT = 2
 TILE_NAME = re.compile(r"tile-(\d{5,})(?:\.epoch-(\d{6,}))?\.safetensors")
 
 
+class Gate:
+    """Lets writers through, one at a time, until it is shut: threads of a run that was interrupted
+    may be at work for a while after others have the folder."""
+
+    def __init__(self) -> None:
+        self._lock, self._is_shut = threading.Lock(), False
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        """Raises FolderError once it is shut."""
+        with self._lock:
+            if self._is_shut:
+                raise FolderError("the run was left, and nothing more is kept of it")
+            yield
+
+    def shut(self) -> None:
+        """Once who is in it is through."""
+        with self._lock:
+            self._is_shut = True
+
+
 class OnDisk:
     """A stage in a folder of its own; a `training.store.Store`.
 
     kind: the NamedTuple that is put. run: what tells this run from any other; a file of another is
     refused. share: (process, processes); tiles go round. wait: called with what tells whether all
-    tiles are there, once the own ones are.
+    tiles are there, once the own ones are. gate: through which files are written, by default one of
+    its own.
     """
 
     def __init__(
@@ -33,10 +57,11 @@ class OnDisk:
         run: str,
         share: tuple[int, int] = (0, 1),
         wait: Callable[[Callable[[], bool]], None] = lambda done: None,
+        gate: Gate | None = None,
     ) -> None:
         is_plain(folder, stat.S_IFDIR)
         self.folder, self.kind, self.run = folder, kind, run
-        self.share, self.await_others = share, wait
+        self.share, self.await_others, self.gate = share, wait, gate or Gate()
         self.last_kept = time.monotonic()
 
     def owns(self, tile: int) -> bool:
@@ -100,11 +125,13 @@ class OnDisk:
         return [states[epoch] for epoch in sorted(states)]
 
     def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:
-        write_files(self.folder, {path.name: pack_tree(tree, notes)})
+        content = pack_tree(tree, notes)
+        with self.gate.passed():
+            write_files(self.folder, {path.name: content})
 
     def _forget(self, states: list[Path]) -> None:
         for state in states:
-            with writing(state):
+            with self.gate.passed(), writing(state):
                 state.unlink()
 
     def _load(self, path: Path) -> Checkpoint:

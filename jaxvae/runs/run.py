@@ -14,12 +14,12 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE_NAME, OnDisk
+from jaxvae.runs.disk import TILE_NAME, Gate, OnDisk
 from jaxvae.runs.documents import checksum, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
@@ -45,16 +45,19 @@ Wait = Callable[[Callable[[], bool]], None]
 @dataclass(frozen=True)
 class Run:
     """A run's folder, open. identity: a hash of all that its numbers depend on. share: (process,
-    processes). wait: comes back once what it is given says that all tiles are there."""
+    processes). wait: comes back once what it is given says that all tiles are there. gate: of all
+    stages."""
 
     folder: Path
     identity: str
     share: tuple[int, int] = (0, 1)
     wait: Wait = lambda done: None
+    gate: Gate = field(default_factory=Gate)
 
     def stage(self, name: str, kind: type) -> OnDisk:
         """The stage of a name, which keeps NamedTuples of a kind."""
-        return OnDisk(self.folder / WORK / name, kind, self.identity, self.share, self.wait)
+        folder = self.folder / WORK / name
+        return OnDisk(folder, kind, self.identity, self.share, self.wait, self.gate)
 
     def finish(self, files: Mapping[str, bytes]) -> list[str]:
         """Write the results, `config.json` last, and drop the work; a run that is stopped in the
@@ -110,7 +113,11 @@ def open_run(
     require_same(folder, before["identity"], identity)
     try:
         with _locked(folder, process, shared):
-            yield Run(folder, _hash(identity), share, wait)
+            run = Run(folder, _hash(identity), share, wait)
+            try:
+                yield run
+            finally:
+                run.gate.shut()
     except BaseException:
         if new and not shared and not any(path.match("*.safetensors") for path in _work(folder)):
             drop_work(folder)
