@@ -1,5 +1,8 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +17,12 @@ from jaxvae.inference.importance import (
     second_estimate,
 )
 from jaxvae.inference.joint import Joint
-from jaxvae.inference.members import Fitted, ask
+from jaxvae.inference.members import Fitted, ask, compile_ask
 from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
-from jaxvae.training.tiles import map_members
+from jaxvae.training.tiles import compile_for, map_members
 
 
 class Evaluation(NamedTuple):
@@ -120,6 +123,44 @@ def estimate_members(
     )
     hard = np.asarray(is_hard(first, n_samples))
     return _hard_again(key, model, fitted, batch, first, modes, hard)
+
+
+@contextlib.contextmanager
+def compiled_ahead(
+    key: Key[Array, ""],
+    model: Model,
+    batch: Batch,
+    n_samples: int,
+    tile_width: int | None = None,
+    *,
+    likelihood_alone: bool = False,
+) -> Iterator[None]:
+    """Compile the programs of `evaluate_members` or `estimate_members` while a block trains what
+    they are to evaluate; the latter where `likelihood_alone`.
+
+    What fails in the thread fails again, and is heard, where the program is needed.
+    """
+    function = first_estimate if likelihood_alone else _first_evaluation
+
+    def compile_all() -> None:
+        variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
+        shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
+        modes = compile_ask(function, variables, shared, tile_width=tile_width, **settings)[1]
+        if model.facts.ordered or modes is None:
+            return
+        row, its_modes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype),
+            (take_rows(batch, slice(None)), modes),
+        )
+        pair = _HardRow(variables, row, np.zeros((), np.int32), its_modes)
+        compile_for(_draw_again, pair, key, model)
+
+    pool = ThreadPoolExecutor(1)
+    pool.submit(compile_all)
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _first_evaluation(

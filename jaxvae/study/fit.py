@@ -17,7 +17,7 @@ from jaxvae.analysis.selection import simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.inference.evaluation import Evaluation, evaluate_members
+from jaxvae.inference.evaluation import Evaluation, compiled_ahead, evaluate_members
 from jaxvae.inference.members import Fitted, fitted_members
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch, remember
@@ -358,15 +358,16 @@ def train_members(
         )
         return Trained(ensemble, outputs)
 
-    trained: Trained = train_ensemble(
-        root,
-        data,
-        members,
-        model,
-        prepared.preset.train,
-        tile_width=width,
-        on_progress=report,
-        finish=evaluated,
-        stage=stage,
-    )
+    with compiled_ahead(key, model, prepared.batch, config.likelihood_samples, width):
+        trained: Trained = train_ensemble(
+            root,
+            data,
+            members,
+            model,
+            prepared.preset.train,
+            tile_width=width,
+            on_progress=report,
+            finish=evaluated,
+            stage=stage,
+        )
     return trained

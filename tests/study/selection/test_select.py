@@ -1,6 +1,7 @@
 """What a study is of where that is left open: chosen on validation, whatever the test dates say."""
 
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
 from jaxvae.study.selection.threads import in_threads
 from jaxvae.study.study import load_study
-from jaxvae.training.ensemble import Progress
+from jaxvae.training.ensemble import Ensemble, Progress
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), epochs=200, learning_rate=3e-2, likelihood_samples=16)
 DATES = pd.bdate_range("2020-01-01", periods=200)
@@ -98,10 +99,13 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
     def look(root, data, members, **options):
         seen.append((data, members.hyperparameters))
         n = len(members.seed)
-        return SimpleNamespace(ok=np.ones(n, bool), best_epoch=np.arange(n))
+        return Ensemble(members, None, np.ones(n, bool), np.arange(n), np.arange(n), None)
 
     monkeypatch.setattr(candidates, "train_ensemble", look)
-    monkeypatch.setattr(candidates, "_score", lambda *_: np.zeros((4, 28)))
+    monkeypatch.setattr(candidates, "fitted_members", lambda ensemble: ensemble)
+    monkeypatch.setattr(candidates, "compiled_ahead", lambda *_, **__: nullcontext())
+    scored = SimpleNamespace(value=np.zeros((4, 28)))
+    monkeypatch.setattr(candidates, "estimate_members", lambda *_, **__: scored)
     config = replace(CONFIG, model="student", n_factors=4)
     family = candidates.Candidate("student", prepare(PANEL, config), 0)
     scores = candidates.train_candidate(family, config, [1, 3], lambda progress: None)
