@@ -193,7 +193,8 @@ def test_likelihoods_of_some_rows_are_those_that_all_together_have(monkeypatch):
     every = evaluate_members(key, BENT, members, batch, 96)
     some = evaluate_members(key, BENT, members, batch, 96, asked=slice(8, 13))
     drawn_again = np.asarray(every.likelihood.effective_samples) > 96
-    assert drawn_again[:, 8:13].any() and not drawn_again.all()
+    assert drawn_again[:, 8:13].any()
+    assert not drawn_again.all()
     for found, expected in zip(some.likelihood, every.likelihood, strict=True):
         np.testing.assert_array_equal(found[:, 8:13], expected[:, 8:13])
         assert np.isnan(found).all(axis=0).tolist() == [True] * 6 + [False] * 12 + [True] * 6
