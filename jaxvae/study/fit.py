@@ -27,7 +27,7 @@ from jaxvae.study.conditions import (
     row_conditions,
     sector_numbers,
 )
-from jaxvae.study.config import AUTO, StudyConfig, preset_of
+from jaxvae.study.config import AUTO, StudyConfig, preset_of, tile_width_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
@@ -343,7 +343,7 @@ def train_members(
     """
     root = jax.random.key(config.root_seed)
     key = Stream.EVALUATION.fold_into(root)
-    model, width = prepared.model, config.tile_width
+    model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
         if model.principal is not None:
