@@ -1,5 +1,7 @@
 """The classical baselines of a study: fitted on `fit`, scored on all dates."""
 
+from collections.abc import Collection
+
 from jaxvae.analysis.baselines import BASELINES, Development, Law
 from jaxvae.errors import DataError, MissingExtraError
 from jaxvae.study.fit import Prepared
@@ -7,10 +9,14 @@ from jaxvae.study.gaps import is_incomplete
 
 # What the report draws; a panel that does not carry them carries no study.
 NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
+AT_ONCE = tuple(name for name, baseline in BASELINES.items() if not baseline.temporal)
+SLOW = tuple(name for name, baseline in BASELINES.items() if baseline.temporal)
 
 
 def fit_baselines(
-    prepared: Prepared, best_factors: int | None = None
+    prepared: Prepared,
+    best_factors: int | None = None,
+    names: Collection[str] = tuple(BASELINES),
 ) -> tuple[dict[str, Law], list[str]]:
     """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
 
@@ -20,6 +26,7 @@ def fit_baselines(
     Args:
         prepared: The panel; `fit` alone is looked at.
         best_factors: As `Development` has it.
+        names: Of those to be fitted.
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.
@@ -34,7 +41,8 @@ def fit_baselines(
     incomplete = is_incomplete(prepared.values)
     laws, unfitted = {}, []
     for name, baseline in BASELINES.items():
-        if (baseline.temporal and not remembers) or (baseline.complete and incomplete):
+        unsuited = (baseline.temporal and not remembers) or (baseline.complete and incomplete)
+        if unsuited or name not in names:
             continue
         try:
             laws[name] = baseline.fit(known)

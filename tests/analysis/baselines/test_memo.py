@@ -10,7 +10,7 @@ from jaxvae.analysis.baselines import (
     garch,
 )
 from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
-from jaxvae.analysis.baselines.memo import MOST_KEPT, memoised
+from jaxvae.analysis.baselines.memo import MOST_REMEMBERED, memoised
 
 VALUES = np.random.default_rng(0).standard_normal((300, 2))
 
@@ -39,12 +39,12 @@ def test_equal_arguments_are_worked_out_once_and_changed_ones_anew():
 def test_no_more_answers_are_kept_than_a_few():
     double, asked = counted(lambda number: 2 * number)
     remembered = memoised(double)
-    for number in range(MOST_KEPT + 1):
+    for number in range(MOST_REMEMBERED + 1):
         remembered(number)
-    assert remembered(MOST_KEPT) == 2 * MOST_KEPT
-    assert len(asked) == MOST_KEPT + 1
+    assert remembered(MOST_REMEMBERED) == 2 * MOST_REMEMBERED
+    assert len(asked) == MOST_REMEMBERED + 1
     assert remembered(0) == 0
-    assert len(asked) == MOST_KEPT + 2
+    assert len(asked) == MOST_REMEMBERED + 2
 
 
 def test_margins_are_fitted_once_for_constant_and_moving_correlations(monkeypatch):
