@@ -21,6 +21,7 @@ STAGES = {
     "score": "Aligning and scoring",
     "report": "Drawing the report",
 }
+AT_FIRST = "Preparing the panel"
 WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -118,11 +119,11 @@ def _lines() -> Iterator[Report]:
 
 
 class _Lines:
-    """A line at the start of a stage, then one every few seconds and one as its members are all
-    done."""
+    """A line at the start of a stage (and before the first where that lets wait), then one every
+    few seconds and one as its members are all done."""
 
     def __init__(self) -> None:
-        self.last, self.text = -float("inf"), ""
+        self.last, self.text = time.monotonic(), AT_FIRST
         self.speaking = threading.RLock()
         self.said: set[tuple[str, bool]] = set()  # stages, and whether they were done
         self.started = time.monotonic()
@@ -135,7 +136,7 @@ class _Lines:
     def say_again(self) -> None:
         """Where the stage stands, where nothing was said for a while."""
         with self.speaking:
-            if self.text and time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
                 self._say(self.text)
 
     def _hear(self, stage: str, progress: Progress | None) -> None:
