@@ -1,7 +1,5 @@
 """The classical baselines of a study: fitted on `fit`, scored on all dates."""
 
-from collections.abc import Collection
-
 from jaxvae.analysis.baselines import BASELINES, Development, Law
 from jaxvae.errors import DataError, MissingExtraError
 from jaxvae.study.fit import Prepared
@@ -9,14 +7,10 @@ from jaxvae.study.gaps import is_incomplete
 
 # What the report draws; a panel that does not carry them carries no study.
 NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
-AT_ONCE = tuple(name for name, baseline in BASELINES.items() if not baseline.temporal)
-SLOW = tuple(name for name, baseline in BASELINES.items() if baseline.temporal)
 
 
 def fit_baselines(
-    prepared: Prepared,
-    best_factors: int | None = None,
-    names: Collection[str] = tuple(BASELINES),
+    prepared: Prepared, best_factors: int | None = None
 ) -> tuple[dict[str, Law], list[str]]:
     """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
 
@@ -26,7 +20,6 @@ def fit_baselines(
     Args:
         prepared: The panel; `fit` alone is looked at.
         best_factors: As `Development` has it.
-        names: Of those to be fitted.
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.
@@ -41,8 +34,7 @@ def fit_baselines(
     incomplete = is_incomplete(prepared.values)
     laws, unfitted = {}, []
     for name, baseline in BASELINES.items():
-        unsuited = (baseline.temporal and not remembers) or (baseline.complete and incomplete)
-        if unsuited or name not in names:
+        if (baseline.temporal and not remembers) or (baseline.complete and incomplete):
             continue
         try:
             laws[name] = baseline.fit(known)

@@ -13,11 +13,10 @@ from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, check_covariates
 from jaxvae.study.fit import Trained
-from jaxvae.study.fit_baselines import AT_ONCE, SLOW, fit_baselines
+from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
 from jaxvae.study.selection.select import STAGE, select
-from jaxvae.study.selection.threads import Begun
 from jaxvae.study.study import Study
 from jaxvae.study.summary import summarise
 from jaxvae.training.ensemble import Progress
@@ -87,9 +86,7 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
     prepared = fit.prepare(panel, config)
     on_progress("baselines", None)
     # Before hours of training, since a panel that cannot carry them is refused.
-    laws, unfitted = fit_baselines(prepared, selection.classical, AT_ONCE)
-    # On the core that is free while the training's program is compiled on another.
-    slow = Begun(lambda: fit_baselines(prepared, names=SLOW))
+    baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
     grid = fit.train_grid(prepared, config, report("train"), stage("train", Trained))
     chosen = fit.choose(grid, prepared, config)
@@ -98,6 +95,4 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
     kept = stage("count", Trained)
     sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
     on_progress("score", None)
-    more = slow.result()
-    baselines = {**laws, **more[0]}, [*unfitted, *more[1]]
     return summarise(prepared, selection, grid, refits, sweep, chosen, baselines)

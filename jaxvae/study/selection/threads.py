@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from jaxvae.training.ensemble import Progress
 
@@ -64,24 +64,6 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
     alone = [functools.partial(_unreported, job) for job in jobs]
     found = dict(in_threads(alone, 0, lambda progress: None))
     return [found[place] for place in range(len(jobs))]
-
-
-class Begun(Generic[Result]):
-    """A job at work in a thread of its own, which ends with the process."""
-
-    def __init__(self, job: Callable[[], Result]) -> None:
-        self._future: Future[Result] = Future()
-        threading.Thread(target=self._work, args=(job,), daemon=True).start()
-
-    def result(self) -> Result:
-        """What it returns, once it is done; raises what it raises."""
-        return self._future.result()
-
-    def _work(self, job: Callable[[], Result]) -> None:
-        try:
-            self._future.set_result(job())
-        except BaseException as error:
-            self._future.set_exception(error)
 
 
 def _unreported(job: Callable[[], Result], report: Callable[[Progress], None]) -> Result:

@@ -21,7 +21,7 @@ from jaxvae.study.selection import candidates, select
 from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
-from jaxvae.study.selection.threads import Begun, at_once, in_threads
+from jaxvae.study.selection.threads import at_once, in_threads
 from jaxvae.study.study import load_study
 from jaxvae.training.ensemble import Progress
 
@@ -339,15 +339,6 @@ def test_what_is_done_at_once_comes_back_in_order_and_overlaps(monkeypatch):
 
 def fails_at_once():
     raise DataError("no")
-
-
-def test_a_job_that_has_begun_goes_on_and_gives_its_result_or_error():
-    free = threading.Event()
-    begun = Begun(lambda: free.wait(20))
-    free.set()
-    assert begun.result() is True
-    with pytest.raises(DataError, match="no"):
-        Begun(fails_at_once).result()
 
 
 # Each family where it was planted
