@@ -85,6 +85,7 @@ def evaluate_members(
     n_samples: int,
     tile_width: int | None = None,
     most_hard: float = 1.0,
+    asked: slice = slice(None),
 ) -> Evaluation:
     """`evaluate` of all members, with the same draws, so that they differ by what they learned.
 
@@ -94,8 +95,12 @@ def evaluate_members(
         most_hard: Of a member with a larger share of hard rows, by their weights, none is drawn
             again: its estimates, lower bounds on average, are left with the effective samples that
             they have.
+        asked: Rows whose likelihoods are wanted; those of others are rough, or NaN. Which they are
+            changes no draw.
     """
-    shared = {"key": key, "batch": batch}
+    n_rows = len(batch.values)
+    start, stop, _ = asked.indices(n_rows)
+    shared = {"key": key, "batch": batch, "asked": jnp.array([start, stop])}
     first: Evaluation
     first, modes = ask(
         _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
@@ -103,7 +108,8 @@ def evaluate_members(
     hard = np.asarray(is_hard(first.likelihood, n_samples))
     weights = np.asarray(batch.weights)
     share = hard @ weights / weights.sum()
-    hard = hard & (share <= most_hard)[:, None]
+    rows = np.arange(n_rows)
+    hard = hard & (share <= most_hard)[:, None] & ((start <= rows) & (rows < stop))
     likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, hard)
     return first._replace(likelihood=likelihood)
 
@@ -164,9 +170,14 @@ def compiled_ahead(
 
 
 def _first_evaluation(
-    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    asked: Int[Array, "2"],
 ) -> tuple[Evaluation, Modes | None]:
-    likelihood, modes = first_estimate(key, model, variables, batch, n_samples)
+    likelihood, modes = first_estimate(key, model, variables, batch, n_samples, asked)
     return _evaluation(Joint(model, variables, batch), likelihood), modes
 
 

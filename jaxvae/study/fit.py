@@ -27,7 +27,7 @@ from jaxvae.study.conditions import (
     row_conditions,
     sector_numbers,
 )
-from jaxvae.study.config import AUTO, StudyConfig, preset_of
+from jaxvae.study.config import AUTO, StudyConfig, preset_of, tile_width_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
@@ -334,15 +334,16 @@ def train_members(
     report: Callable[[Progress], None],
     stage: Store | None = None,
     most_hard: float = 1.0,
+    asked: slice = slice(None),
 ) -> Trained:
     """Train members on the data and evaluate them on all dates of the panel, tile by tile.
 
     stage: where finished tiles and the state of the one in work are kept, by default memory.
-    most_hard: as `evaluate_members` takes it.
+    most_hard, asked: as `evaluate_members` takes them.
     """
     root = jax.random.key(config.root_seed)
     key = Stream.EVALUATION.fold_into(root)
-    model, width = prepared.model, config.tile_width
+    model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
         if model.principal is not None:
@@ -355,6 +356,7 @@ def train_members(
             config.likelihood_samples,
             tile_width=width,
             most_hard=most_hard,
+            asked=asked,
         )
         return Trained(ensemble, outputs)
 

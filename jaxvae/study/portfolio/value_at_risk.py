@@ -19,6 +19,7 @@ from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
+from jaxvae.study.selection.threads import at_once
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
@@ -130,4 +131,7 @@ def study_risk(
     # The other half is the paths' of `backtest`.
     key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))
     key_fan = Stream.FAN.key(found.config.root_seed)
-    return value_at_risk(key_risk, *asked), forecast_fan(key_fan, *asked)
+    risk, fan = at_once(
+        lambda: value_at_risk(key_risk, *asked), lambda: forecast_fan(key_fan, *asked)
+    )
+    return risk, fan

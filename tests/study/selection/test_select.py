@@ -22,7 +22,7 @@ from jaxvae.study.selection import candidates, select
 from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
-from jaxvae.study.selection.threads import in_threads
+from jaxvae.study.selection.threads import at_once, in_threads
 from jaxvae.study.study import load_study
 from jaxvae.training.ensemble import Ensemble, Progress
 
@@ -331,6 +331,18 @@ def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
 
     with pytest.raises(DataError, match="no"):
         list(in_threads([endless, fails], 2, lambda progress: None))
+
+
+def test_what_is_done_at_once_comes_back_in_order_and_overlaps(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    both = threading.Barrier(2, timeout=20)
+    assert at_once(lambda: both.wait() * 0, lambda: both.wait() * 0 + 1, lambda: 2) == [0, 1, 2]
+    with pytest.raises(DataError, match="no"):
+        at_once(lambda: 0, fails_at_once)
+
+
+def fails_at_once():
+    raise DataError("no")
 
 
 # Each family where it was planted
