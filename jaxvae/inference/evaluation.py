@@ -98,9 +98,8 @@ def evaluate_members(
         asked: Rows whose likelihoods are wanted; those of others are rough, or NaN. Which they are
             changes no draw.
     """
-    n_rows = len(batch.values)
-    start, stop, _ = asked.indices(n_rows)
-    shared = {"key": key, "batch": batch, "asked": jnp.array([start, stop])}
+    bounds = _bounds(batch, asked)
+    shared = {"key": key, "batch": batch, "asked": bounds}
     first: Evaluation
     first, modes = ask(
         _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
@@ -108,8 +107,8 @@ def evaluate_members(
     hard = np.asarray(is_hard(first.likelihood, n_samples))
     weights = np.asarray(batch.weights)
     share = hard @ weights / weights.sum()
-    rows = np.arange(n_rows)
-    hard = hard & (share <= most_hard)[:, None] & ((start <= rows) & (rows < stop))
+    rows = np.arange(len(batch.values))
+    hard = hard & (share <= most_hard)[:, None] & ((bounds[0] <= rows) & (rows < bounds[1]))
     likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, hard)
     return first._replace(likelihood=likelihood)
 
@@ -151,6 +150,8 @@ def compiled_ahead(
     def compile_all() -> None:
         variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
         shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
+        if not likelihood_alone:
+            shared["asked"] = _bounds(batch, slice(None))
         modes = compile_ask(function, variables, shared, tile_width=tile_width, **settings)[1]
         if model.facts.ordered or modes is None:
             return
@@ -167,6 +168,11 @@ def compiled_ahead(
         yield
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:
+    """Start and stop."""
+    return np.array(rows.indices(len(batch.values))[:2], np.int32)
 
 
 def _first_evaluation(

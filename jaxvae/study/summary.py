@@ -42,13 +42,13 @@ from jaxvae.study.questions.fitted import as_saved, saved_arrays
 from jaxvae.study.score import member_columns, score_study
 from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.study.selection.select import Selection
-from jaxvae.study.selection.threads import at_once
 from jaxvae.study.study import Study
 from jaxvae.study.tables import (
     members_table,
     score_baselines,
 )
 from jaxvae.training.streams import Stream
+from jaxvae.training.threads import at_once
 
 SCENARIOS = 8000
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import pickle
+import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -15,15 +16,17 @@ def memoised(function: Callable[Arguments, Remembered]) -> Callable[Arguments, R
     """A pure function of arrays and numbers that keeps its last 4 answers, by what its arguments
     hold."""
     kept: dict[bytes, Remembered] = {}
+    lock = threading.RLock()
 
     @functools.wraps(function)
     def asked(*arguments: Arguments.args, **named: Arguments.kwargs) -> Remembered:
         held = pickle.dumps((arguments, named), protocol=pickle.HIGHEST_PROTOCOL)
         key = hashlib.sha256(held).digest()
-        if key not in kept:
-            kept[key] = function(*arguments, **named)
-            while len(kept) > MOST_REMEMBERED:
-                kept.pop(next(iter(kept)), None)
-        return kept[key]
+        with lock:
+            if key not in kept:
+                kept[key] = function(*arguments, **named)
+                while len(kept) > MOST_REMEMBERED:
+                    del kept[next(iter(kept))]
+            return kept[key]
 
     return asked

@@ -19,9 +19,9 @@ from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
-from jaxvae.study.selection.threads import at_once
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
+from jaxvae.training.threads import at_once
 
 ORDERS = (0.05, 0.01)
 DRAWS = 2000

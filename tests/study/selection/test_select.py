@@ -22,9 +22,9 @@ from jaxvae.study.selection import candidates, select
 from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
-from jaxvae.study.selection.threads import at_once, in_threads
 from jaxvae.study.study import load_study
 from jaxvae.training.ensemble import Ensemble, Progress
+from jaxvae.training.threads import at_once, in_threads
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), epochs=200, learning_rate=3e-2, likelihood_samples=16)
 DATES = pd.bdate_range("2020-01-01", periods=200)
