@@ -25,6 +25,7 @@ the least, is what --quick runs. All samples are in results/time_to_report.json.
 import argparse
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def code_cells(notebook: str) -> str:
 def timed_command(
     words: Sequence[str], environment: dict[str, str], folder: Path
 ) -> dict[str, float]:
-    """Seconds of a process, and for a study those of each stage, by the line that begins it."""
+    """Seconds of a process, and for a study those of each stage, by the line that begins it; where
+    the system tells them, processor seconds beside them."""
     begun, edges = time.perf_counter(), {}
     process = subprocess.Popen(
         words,
@@ -82,13 +84,36 @@ def timed_command(
         said.append(line)
         for stage, text in STAGES.items():
             if line.startswith(text):
-                edges.setdefault(stage, time.perf_counter() - begun)
+                edges.setdefault(
+                    stage, (time.perf_counter() - begun, processor_seconds(process.pid))
+                )
+    before = children_seconds()
     if process.wait():
         raise SystemExit(f"{' '.join(words)} failed:\n{''.join(said)[-2000:]}")
-    seconds = time.perf_counter() - begun
-    places = [("start", 0.0), *edges.items(), ("end", seconds)]
-    stages = {a[0]: b[1] - a[1] for a, b in pairwise(places)} if edges else {}
-    return {"seconds": seconds, **{f"stage {name}": size for name, size in stages.items()}}
+    found = {"seconds": time.perf_counter() - begun, "processor": children_seconds() - before}
+    if edges:
+        ended = (found["seconds"], found["processor"])
+        for (name, start), (_, end) in pairwise(
+            [("start", (0.0, 0.0)), *edges.items(), ("", ended)]
+        ):
+            found[f"stage {name}"] = end[0] - start[0]
+            found[f"processor {name}"] = end[1] - start[1]
+    return found
+
+
+def processor_seconds(process: int) -> float:
+    """What a running process has spent so far; NaN where the system does not say."""
+    status = Path(f"/proc/{process}/stat")
+    if not status.exists():
+        return float("nan")
+    user, system = status.read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def children_seconds() -> float:
+    """What the processes that have ended have spent."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def one_round(

@@ -55,6 +55,21 @@ def study_scaling_table() -> str:
     return table(script.HEADS, rows)
 
 
+def temporal_study_table() -> str:
+    """A row a panel and state of the code: whole studies of `temporal`."""
+    script = _script("temporal_study")
+    rows = results("temporal_study", "benchmarks")["rows"]
+    return table(
+        script.HEADS,
+        [
+            script.table_cells(name, code, by_code[code])
+            for name, by_code in rows.items()
+            for code in ("before", "after")
+            if code in by_code
+        ],
+    )
+
+
 def _script(name: str) -> Any:
     """A benchmark's module."""
     sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -90,3 +90,16 @@ def told_folder(told_files, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "told"
     assert main(study_words(told_files, out)) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def compilations():
+    """How many programs were compiled so far, by a call."""
+    counted = []
+
+    def count(event, _, **__):
+        counted.append(event == "/jax/core/compile/backend_compile_duration")
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    yield lambda: sum(counted)
+    jax.monitoring.unregister_event_duration_listener(count)

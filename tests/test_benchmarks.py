@@ -18,7 +18,10 @@ from jaxvae.training import member
 from jaxvae.training.state import Data, make_hyperparameters
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-SCRIPTS = ("throughput", "scaling", "study_scaling", "accelerator", "time_to_report")
+SCRIPTS = (
+    *("throughput", "scaling", "study_scaling", "accelerator", "time_to_report"),
+    "temporal_study",
+)
 
 
 @pytest.fixture
@@ -123,6 +126,21 @@ def test_a_studys_stages_add_up(runs):
     assert {"select", "train", "refit", "score", "save", "report"} <= set(point["stages"])
     assert point["seconds"] == pytest.approx(sum(point["stages"].values()))
     assert point["seconds"] == pytest.approx(point["fitting"] + point["analysis"])
+
+
+@pytest.mark.slow
+def test_a_temporal_studys_stages_add_up_in_seconds_and_in_processor_seconds(runs, load):
+    script = load("temporal_study")
+    rows = runs["temporal_study"].results["rows"]
+    assert list(rows) == ["regimes"]
+    row = rows["regimes"]["after"]
+    for whole, part in (("seconds", "stage"), ("processor", "processor")):
+        spent = [row[f"{part} {stage}"] for stage in script.STAGES]
+        assert min(spent) >= 0
+        assert row[whole] == pytest.approx(sum(spent))
+    cells = script.table_cells("regimes", "after", row)
+    assert len(cells) == len(script.HEADS)
+    assert " ".join(cells) in runs["temporal_study"].printed
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
 from jaxvae.runs.run import drop_work, is_finished, require_shared_tiles, saved_options
-from jaxvae.study.config import AUTO, StudyConfig, presets_of
+from jaxvae.study.config import AUTO, StudyConfig, presets_of, tile_width_of
 from jaxvae.study.presets import MODELS
 from jaxvae.study.progress import reported, shown
 from jaxvae.study.run import study_procedure
@@ -143,7 +143,7 @@ def _shared_task(folder: Path) -> Task:
         raise FolderError(f"{folder} holds no study that can be gone on with: {error}") from error
     use_all_cores()
     devices = tuple(jax.local_devices())
-    width = resolve_width(config.tile_width, devices) * len(devices)
+    width = resolve_width(tile_width_of(config), devices) * len(devices)
     # Of models that are still to be chosen from, the one with the fewest members.
     n_members = min(one.seeds * len(one.betas) for one in presets_of(config).values())
     require_shared_tiles(folder, -(-n_members // width))

@@ -1,5 +1,8 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +17,12 @@ from jaxvae.inference.importance import (
     second_estimate,
 )
 from jaxvae.inference.joint import Joint
-from jaxvae.inference.members import Fitted, ask
+from jaxvae.inference.members import Fitted, ask, compile_ask
 from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
-from jaxvae.training.tiles import map_members
+from jaxvae.training.tiles import compile_for, map_members
 
 
 class Evaluation(NamedTuple):
@@ -82,6 +85,7 @@ def evaluate_members(
     n_samples: int,
     tile_width: int | None = None,
     most_hard: float = 1.0,
+    asked: slice = slice(None),
 ) -> Evaluation:
     """`evaluate` of all members, with the same draws, so that they differ by what they learned.
 
@@ -91,8 +95,11 @@ def evaluate_members(
         most_hard: Of a member with a larger share of hard rows, by their weights, none is drawn
             again: its estimates, lower bounds on average, are left with the effective samples that
             they have.
+        asked: Rows whose likelihoods are wanted; those of others are rough, or NaN. Which they are
+            changes no draw.
     """
-    shared = {"key": key, "batch": batch}
+    bounds = _bounds(batch, asked)
+    shared = {"key": key, "batch": batch, "asked": bounds}
     first: Evaluation
     first, modes = ask(
         _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
@@ -100,7 +107,8 @@ def evaluate_members(
     hard = np.asarray(is_hard(first.likelihood, n_samples))
     weights = np.asarray(batch.weights)
     share = hard @ weights / weights.sum()
-    hard = hard & (share <= most_hard)[:, None]
+    rows = np.arange(len(batch.values))
+    hard = hard & (share <= most_hard)[:, None] & ((bounds[0] <= rows) & (rows < bounds[1]))
     likelihood = _hard_again(key, model, fitted, batch, first.likelihood, modes, hard)
     return first._replace(likelihood=likelihood)
 
@@ -122,10 +130,60 @@ def estimate_members(
     return _hard_again(key, model, fitted, batch, first, modes, hard)
 
 
+@contextlib.contextmanager
+def compiled_ahead(
+    key: Key[Array, ""],
+    model: Model,
+    batch: Batch,
+    n_samples: int,
+    tile_width: int | None = None,
+    *,
+    likelihood_alone: bool = False,
+) -> Iterator[None]:
+    """Compile the programs of `evaluate_members` or `estimate_members` while a block trains what
+    they are to evaluate; the latter where `likelihood_alone`.
+
+    What fails in the thread fails again, and is heard, where the program is needed.
+    """
+    function = first_estimate if likelihood_alone else _first_evaluation
+
+    def compile_all() -> None:
+        variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
+        shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
+        if not likelihood_alone:
+            shared["asked"] = _bounds(batch, slice(None))
+        modes = compile_ask(function, variables, shared, tile_width=tile_width, **settings)[1]
+        if model.facts.ordered or modes is None:
+            return
+        row, its_modes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype),
+            (take_rows(batch, slice(None)), modes),
+        )
+        pair = _HardRow(variables, row, np.zeros((), np.int32), its_modes)
+        compile_for(_draw_again, pair, key, model)
+
+    pool = ThreadPoolExecutor(1)
+    pool.submit(compile_all)
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:
+    """Start and stop."""
+    return np.array(rows.indices(len(batch.values))[:2], np.int32)
+
+
 def _first_evaluation(
-    key: Key[Array, ""], model: Model, variables: Variables, batch: Batch, n_samples: int
+    key: Key[Array, ""],
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    n_samples: int,
+    asked: Int[Array, "2"],
 ) -> tuple[Evaluation, Modes | None]:
-    likelihood, modes = first_estimate(key, model, variables, batch, n_samples)
+    likelihood, modes = first_estimate(key, model, variables, batch, n_samples, asked)
     return _evaluation(Joint(model, variables, batch), likelihood), modes
 
 

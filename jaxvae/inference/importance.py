@@ -82,10 +82,16 @@ def first_estimate(
     variables: Variables,
     batch: Batch,
     n_samples: int,
+    asked: Int[Array, "2"] | None = None,
 ) -> tuple[LikelihoodEstimate, Modes | None]:
     """`log_likelihood` before any row is drawn again, and the modes that the draws lie around, with
-    the row axis first; None for a model that knows its likelihood. Arguments are those of
-    `log_likelihood`."""
+    the row axis first; None for a model that knows its likelihood.
+
+    Args:
+        key, model, variables, batch, n_samples: As `log_likelihood` takes them.
+        asked: Start and stop of the rows that matter; others may be left NaN. Which they are
+            changes no draw.
+    """
     if model.log_likelihood is not None:
         value = model.log_likelihood(variables, batch)
         return LikelihoodEstimate(
@@ -93,7 +99,7 @@ def first_estimate(
         ), None
     key_first, _ = jax.random.split(key)
     joint = Joint(model, variables, batch)
-    found, modes = _first_mean(key_first, joint, n_samples, _nothing)
+    found, modes = _first_mean(key_first, joint, n_samples, _nothing, asked)
     return found.likelihood, modes
 
 
@@ -199,7 +205,11 @@ def _posterior_mean(
 
 
 def _first_mean(
-    key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
+    key: Key[Array, ""],
+    joint: Joint,
+    n_samples: int,
+    statistic: Statistic,
+    asked: Int[Array, "2"] | None = None,
 ) -> tuple[Mean, Modes]:
     """Means from draws around each row's modes, and these modes with the row axis first; blocks of
     rows one after another where rows do not depend on each other."""
@@ -213,7 +223,7 @@ def _first_mean(
 
     if joint.model.facts.ordered:
         return draw_rows(key, joint.batch)
-    found: tuple[Mean, Modes] = _by_blocks(draw_rows, key, joint.batch)
+    found: tuple[Mean, Modes] = _by_blocks(draw_rows, key, joint.batch, asked)
     return found
 
 
@@ -223,9 +233,13 @@ def _swapped(modes: Modes) -> Modes:
 
 
 def _by_blocks(
-    function: Callable[[Key[Array, ""], Batch], Any], key: Key[Array, ""], batch: Batch
+    function: Callable[[Key[Array, ""], Batch], Any],
+    key: Key[Array, ""],
+    batch: Batch,
+    asked: Int[Array, "2"] | None,
 ) -> Any:
-    """A function of independent rows, so many at a time as suit the device."""
+    """A function of independent rows, so many at a time as suit the device; NaN for blocks with no
+    row between those asked for."""
     n_rows = len(batch.values)
     size = ROWS_AT_ONCE.get(jax.default_backend(), n_rows)
     if n_rows <= size:
@@ -233,11 +247,20 @@ def _by_blocks(
     n_blocks = -(-n_rows // size)
     places = jnp.minimum(jnp.arange(n_blocks * size), n_rows - 1).reshape(n_blocks, size)
 
-    def of_block(block: tuple[Int[Array, ""], Int[Array, " row"]]) -> Any:
-        number, rows = block
-        return function(jax.random.fold_in(key, number), take_rows(batch, rows))
+    def of_block(number: Int[Array, ""]) -> Any:
+        return function(jax.random.fold_in(key, number), take_rows(batch, places[number]))
 
-    found = jax.lax.map(of_block, (jnp.arange(n_blocks), places))
+    def put(number: Int[Array, ""], found: Any) -> Any:
+        new = of_block(number)
+        return jax.tree.map(lambda whole, part: whole.at[number].set(part), found, new)
+
+    # The bounds are data, so that one program serves all rows and some.
+    first, last = (0, n_blocks) if asked is None else (asked[0] // size, -(-asked[1] // size))
+    blank = jax.tree.map(
+        lambda leaf: jnp.full((n_blocks, *leaf.shape), jnp.nan, leaf.dtype),
+        jax.eval_shape(of_block, jnp.int32(0)),
+    )
+    found = jax.lax.fori_loop(first, last, put, blank)
     return jax.tree.map(lambda leaf: leaf.reshape(n_blocks * size, *leaf.shape[2:])[:n_rows], found)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, UInt32
 
 from jaxvae.models.model import Variables
 from jaxvae.training.ensemble import Ensemble
-from jaxvae.training.tiles import Devices, map_members
+from jaxvae.training.tiles import Devices, compile_for, map_members
 
 
 class Fitted(NamedTuple):
@@ -50,17 +51,26 @@ def ask(
     Returns:
         What the function returns, as host arrays with the member axis first.
     """
-    settings = tuple(sorted(static.items()))
+    question = function, own_draws, tuple(sorted(static.items()))
     return map_members(
-        _ask_member,
-        fitted,
-        dict(shared),
-        function,
-        own_draws,
-        settings,
-        tile_width=tile_width,
-        devices=devices,
+        _ask_member, fitted, dict(shared), *question, tile_width=tile_width, devices=devices
     )
+
+
+def compile_ask(
+    function: Callable[..., Any],
+    variables: Variables,
+    shared: Mapping[str, Any],
+    /,
+    *,
+    tile_width: int | None = None,
+    **static: Any,
+) -> Any:
+    """Compile what `ask` runs for members whose variables have one's shapes; returns the shapes of
+    the answer, of one member."""
+    member = Fitted(variables, jnp.uint32(0))
+    question = function, False, tuple(sorted(static.items()))
+    return compile_for(_ask_member, member, dict(shared), *question, tile_width=tile_width)
 
 
 def _ask_member(

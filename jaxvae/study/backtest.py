@@ -18,12 +18,21 @@ LAGS, PATHS, BURN_IN = 20, 4, 250
 LARGEST = 10.0  # squared returns in standard units are cut at its square: one crash is no cluster
 
 
-def backtest(
-    found: TrainedStudy, comparisons: pd.DataFrame
-) -> tuple[list[pd.DataFrame], list[str]]:
-    """Rows of the metrics table, and sentences for the report."""
+Clusters = dict[str, Float[np.ndarray, " lag"]]
+
+
+def study_clusters(found: TrainedStudy) -> Clusters:
+    """`clustering` of a study's refits; nothing of a model without a memory."""
+    if found.prepared.model.recurrence is None:
+        return {}
     key_paths = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))[1]
-    clusters = clustering(key_paths, found.prepared, found.fitted)
+    return clustering(key_paths, found.prepared, found.fitted)
+
+
+def backtest(clusters: Clusters, comparisons: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+    """Rows of the metrics table, and sentences for the report; none without clusters."""
+    if not clusters:
+        return [], []
     rows = []
     for model, lags in clusters.items():
         named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}
@@ -31,9 +40,7 @@ def backtest(
     return rows, [lead_note(comparisons), _cluster_note(clusters)]
 
 
-def clustering(
-    key: Key[Array, ""], prepared: Prepared, fitted: Fitted
-) -> dict[str, Float[np.ndarray, " lag"]]:
+def clustering(key: Key[Array, ""], prepared: Prepared, fitted: Fitted) -> Clusters:
     """Autocorrelation of squared standardised returns at lags 1 … 20, the mean over assets: of the
     data on `fit`, and of generated paths as long, the mean over them."""
     data = prepared.values[prepared.split.fit]
@@ -85,7 +92,7 @@ def lead_note(comparisons: pd.DataFrame) -> str:
     )
 
 
-def _cluster_note(clusters: dict[str, Float[np.ndarray, " lag"]]) -> str:
+def _cluster_note(clusters: Clusters) -> str:
     if "vae_ensemble" not in clusters:
         return (
             "Volatility of generated paths grows without bound: they say nothing of long spans, "

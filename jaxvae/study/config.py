@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import jax
+
 from jaxvae.errors import (
     LARGEST_SEED,
     Option,
@@ -94,7 +96,7 @@ class StudyConfig:
     tile_width: int | None = option(
         None,
         "number of members that a device trains at once",
-        otherwise="4 on a CPU, 256 elsewhere",
+        otherwise="4 on a CPU, 2 of temporal, 256 elsewhere",
         least=1,
         most=MOST_WIDTH,
     )
@@ -162,6 +164,15 @@ def preset_of(config: StudyConfig) -> Preset:
     own = {name: getattr(config, name) for name in ("learning_rate", "seeds", "betas")}
     asked = {name: value for name, value in own.items() if value is not None}
     return preset._replace(train=train, **asked)
+
+
+def tile_width_of(config: StudyConfig) -> int | None:
+    """Members at once on each device: as asked for, or on a CPU what suits the model; None for what
+    suits the device. Models that a study chooses from have no number of their own."""
+    given = config.tile_width is not None or config.model == AUTO
+    if given or jax.default_backend() != "cpu":
+        return config.tile_width
+    return preset_of(config).tile_width
 
 
 def _with_charges(

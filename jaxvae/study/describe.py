@@ -9,7 +9,7 @@ from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
-from jaxvae.study.config import AUTO, StudyConfig, recorded
+from jaxvae.study.config import AUTO, StudyConfig, recorded, tile_width_of
 from jaxvae.study.figure_data import shown_assets
 from jaxvae.study.fit import Prepared, TrainedStudy, distributions_of
 from jaxvae.study.gaps import describe_missing
@@ -190,7 +190,7 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
 def study_identity(panel: Panel, config: StudyConfig) -> dict[str, Any]:
     """What the bits of a study depend on, as `config.json` keeps it."""
     data = {"returns": panel_hash(panel), "sectors and covariates": knowledge_hash(panel)}
-    return identify("study", recorded(config), data, config.tile_width)
+    return identify("study", recorded(config), data, tile_width_of(config))
 
 
 def _describe_panel(prepared: Prepared) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jaxvae.analysis.selection import simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.inference.evaluation import Evaluation, evaluate_members
+from jaxvae.inference.evaluation import Evaluation, compiled_ahead, evaluate_members
 from jaxvae.inference.members import Fitted, fitted_members
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, make_batch, remember
@@ -27,7 +27,7 @@ from jaxvae.study.conditions import (
     row_conditions,
     sector_numbers,
 )
-from jaxvae.study.config import AUTO, StudyConfig, preset_of
+from jaxvae.study.config import AUTO, StudyConfig, preset_of, tile_width_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
 from jaxvae.training.ensemble import (
@@ -334,15 +334,16 @@ def train_members(
     report: Callable[[Progress], None],
     stage: Store | None = None,
     most_hard: float = 1.0,
+    asked: slice = slice(None),
 ) -> Trained:
     """Train members on the data and evaluate them on all dates of the panel, tile by tile.
 
     stage: where finished tiles and the state of the one in work are kept, by default memory.
-    most_hard: as `evaluate_members` takes it.
+    most_hard, asked: as `evaluate_members` takes them.
     """
     root = jax.random.key(config.root_seed)
     key = Stream.EVALUATION.fold_into(root)
-    model, width = prepared.model, config.tile_width
+    model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
         if model.principal is not None:
@@ -355,18 +356,20 @@ def train_members(
             config.likelihood_samples,
             tile_width=width,
             most_hard=most_hard,
+            asked=asked,
         )
         return Trained(ensemble, outputs)
 
-    trained: Trained = train_ensemble(
-        root,
-        data,
-        members,
-        model,
-        prepared.preset.train,
-        tile_width=width,
-        on_progress=report,
-        finish=evaluated,
-        stage=stage,
-    )
+    with compiled_ahead(key, model, prepared.batch, config.likelihood_samples, width):
+        trained: Trained = train_ensemble(
+            root,
+            data,
+            members,
+            model,
+            prepared.preset.train,
+            tile_width=width,
+            on_progress=report,
+            finish=evaluated,
+            stage=stage,
+        )
     return trained

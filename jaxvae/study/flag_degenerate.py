@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
 from jaxvae.inference.evaluation import evaluate_members
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.config import StudyConfig, tile_width_of
 from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
 from jaxvae.training.streams import Stream
@@ -94,7 +94,7 @@ def _jittered_likelihoods(found: TrainedStudy) -> Float[np.ndarray, "member date
         found.fitted,
         batch,
         config.likelihood_samples,
-        tile_width=config.tile_width,
+        tile_width=tile_width_of(config),
     )
     return np.asarray(again.likelihood.value, np.float64)
 

@@ -33,6 +33,8 @@ class Preset(NamedTuple):
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
     kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
     seeds, betas: of a study's grid; fewer of a model that takes long.
+    tile_width: members at once on each device of a CPU; None for the usual number. Fewer of a model
+        whose rows are large, so that a cache holds a step.
     """
 
     model: Family
@@ -46,6 +48,7 @@ class Preset(NamedTuple):
     use: str = ""
     seeds: int = 8
     betas: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    tile_width: int | None = None
 
 
 LARGE_MOVES = (
@@ -144,6 +147,7 @@ PRESETS = {
         races=False,
         seeds=4,
         betas=(0.5, 1.0, 2.0),
+        tile_width=2,
     ),
 }
 # Windows of a walk have few rows, on which stopping early steadies a covariance.

@@ -1,9 +1,10 @@
 """What a person sees while a study or a walk runs."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,8 +21,9 @@ STAGES = {
     "score": "Aligning and scoring",
     "report": "Drawing the report",
 }
+AT_FIRST = "Preparing the panel"
 WIDEST = max(map(len, STAGES.values()))
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 2.0
 
 
 @contextmanager
@@ -33,7 +35,8 @@ def shown(quiet: bool) -> Iterator[Report]:
         with _bars() as report:
             yield report
     else:
-        yield _Lines()
+        with _lines() as report:
+            yield report
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Repo
         yield lambda stage, where: None
     elif _in_notebook():
         # Rich draws in a notebook by its widgets, where they are installed.
-        with _bars() if find_spec("ipywidgets") else nullcontext(_Lines()) as report:
+        with _bars() if find_spec("ipywidgets") else _lines() as report:
             yield report
     else:
         with shown(quiet=not sys.stderr.isatty()) as report:
@@ -97,17 +100,46 @@ def _bars() -> Iterator[Report]:
         yield report
 
 
+@contextmanager
+def _lines() -> Iterator[Report]:
+    """Lines; where a stage stands is said again, with the time, while there is nothing new."""
+    lines, over = _Lines(), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(SECONDS_BETWEEN_LINES / 4):
+            lines.say_again()
+
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        beating.join()
+
+
 class _Lines:
-    """A line at the start of a stage, then one every few seconds and one as its members are all
-    done."""
+    """A line at the start of a stage (and before the first where that lets wait), then one every
+    few seconds and one as its members are all done."""
 
     def __init__(self) -> None:
-        self.last = -float("inf")
+        self.last, self.text = time.monotonic(), AT_FIRST
+        self.speaking = threading.RLock()
         self.said: set[tuple[str, bool]] = set()  # stages, and whether they were done
         self.started = time.monotonic()
         self.pace = _Pace()
 
     def __call__(self, stage: str, progress: Progress | None) -> None:
+        with self.speaking:
+            self._hear(stage, progress)
+
+    def say_again(self) -> None:
+        """Where the stage stands, where nothing was said for a while."""
+        with self.speaking:
+            if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+                self._say(self.text)
+
+    def _hear(self, stage: str, progress: Progress | None) -> None:
         if progress is None:
             self.said.add((stage, False))
             self._say(STAGES[stage])
@@ -115,17 +147,20 @@ class _Lines:
         finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
         known = (stage, finished) in self.said
         self.said |= {(stage, False), (stage, finished)}
-        if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
-            return
-        self._say(
+        text = (
             f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "
-            f"epoch {progress.epoch} of {progress.epochs}, {pace}".rstrip(", ")
+            f"epoch {progress.epoch} of {progress.epochs}"
         )
+        if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
+            self.text = text
+        else:
+            self._say(text, pace)
 
-    def _say(self, text: str) -> None:
-        self.last = time.monotonic()
+    def _say(self, text: str, pace: str = "") -> None:
+        self.last, self.text = time.monotonic(), text
+        words = [text, *([pace] if pace else []), f"{self.last - self.started:.0f} s"]
         with suppress(BrokenPipeError):
-            print(f"{text}, {self.last - self.started:.0f} s", file=sys.stderr, flush=True)
+            print(", ".join(words), file=sys.stderr, flush=True)
 
 
 class _Pace:

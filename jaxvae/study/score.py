@@ -12,7 +12,7 @@ from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import mixture_half_width
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.study.align import Aligned
-from jaxvae.study.backtest import backtest
+from jaxvae.study.backtest import Clusters, backtest
 from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
 from jaxvae.study.fit import Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import doubt_likelihoods
@@ -55,6 +55,7 @@ def score_study(
     rebuilt: Float[np.ndarray, "member date asset"],
     scenarios: Float[np.ndarray, "scenario asset"],
     risk: ValueAtRisk,
+    clusters: Clusters,
 ) -> Scores:
     """All models' scores, and the ensemble beside the baselines."""
     prepared, config, grid, refits = found[:4]
@@ -65,7 +66,7 @@ def score_study(
     of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
     with_sound = compared[compared.baseline.isin([one.model for one in sound])]
-    of_past, ahead = _of_the_past(found, with_sound)
+    of_past, ahead = backtest(clusters, with_sound)
     of_kl = kl_parts(prepared, config, grid)
     parts = [
         _score_rows(found, aligned, vaes, baselines),
@@ -117,15 +118,6 @@ def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.Data
         udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
         best_seed_rows(seeds, baselines, prepared.split, config.root_seed),
     ]
-
-
-def _of_the_past(
-    found: TrainedStudy, compared: pd.DataFrame
-) -> tuple[list[pd.DataFrame], list[str]]:
-    """Rows and notes on what the past is worth, of a model that has a memory."""
-    if found.prepared.model.recurrence is None:
-        return [], []
-    return backtest(found, compared)
 
 
 def _on_fit(

@@ -1,5 +1,6 @@
 """From trained members to the tables and arrays of a `Study`."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxvae.study.align import (
     loadings_table,
     tabulate_stability,
 )
+from jaxvae.study.backtest import study_clusters
 from jaxvae.study.describe import (
     describe_selection,
     describe_study,
@@ -46,6 +48,7 @@ from jaxvae.study.tables import (
     score_baselines,
 )
 from jaxvae.training.streams import Stream
+from jaxvae.training.threads import at_once
 
 SCENARIOS = 8000
 
@@ -69,20 +72,17 @@ def summarise(
     found = TrainedStudy(prepared, config, grid, refits, chosen)
     fitted, aligned = found.fitted, align(prepared, grid, chosen, config)
     reported = as_reported(found, aligned)
-    shared = {"batch": prepared.batch}
-    rebuilt = np.asarray(ask(reconstruct, fitted, shared, model=prepared.model), np.float64)
+    clusters, at_risk, rebuilt, scenarios, covariance = _answers(found)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    scenarios = _scenarios(found)
-    at_risk = study_risk(found)
-    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0])
+    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0], clusters)
     columns = member_columns(prepared, grid, scores.kl)
     members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
     rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
-    held = _held(found, aligned, rebuilt)
+    held = _held(found, aligned, rebuilt, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
     more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
@@ -118,7 +118,10 @@ def summarise(
 
 
 def _held(
-    found: TrainedStudy, aligned: Aligned, rebuilt: Float[np.ndarray, "member date asset"]
+    found: TrainedStudy,
+    aligned: Aligned,
+    rebuilt: Float[np.ndarray, "member date asset"],
+    covariance: pd.DataFrame,
 ) -> HeldStudy:
     """Loadings and covariance, with what else tables of holdings need; rebuilt: by each refit."""
     prepared, own = found.prepared, found.refits.evaluation.noise_variance
@@ -127,7 +130,7 @@ def _held(
         loadings=loadings_table(prepared, found.grid, aligned),
         volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
-        covariance=_covariance_table(found),
+        covariance=covariance,
         residual=prepared.values - rebuilt.mean(axis=0),
     )
 
@@ -177,6 +180,18 @@ def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
     """What the report must say where refits diverged and were left out."""
     lost = n_seeds - len(refits.ensemble.members.seed)
     return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
+
+
+def _answers(found: TrainedStudy) -> list[Any]:
+    """What the refits are asked, side by side: each is a program, which one core compiles."""
+    asked = (study_clusters, study_risk, _rebuilt, _scenarios, _covariance_table)
+    return at_once(*(functools.partial(ask_it, found) for ask_it in asked))
+
+
+def _rebuilt(found: TrainedStudy) -> Float[np.ndarray, "member date asset"]:
+    """Returns from each refit's posterior means."""
+    prepared, shared = found.prepared, {"batch": found.prepared.batch}
+    return np.asarray(ask(reconstruct, found.fitted, shared, model=prepared.model), np.float64)
 
 
 def _scenarios(found: TrainedStudy) -> Float[np.ndarray, "scenario asset"]:

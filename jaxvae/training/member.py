@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.batches import blocks, shuffle, unobserve
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.objective import row_terms, weighted_mean
+from jaxvae.training.objective import factor_noise, row_terms, weighted_mean
 from jaxvae.training.optimiser import make_optimiser
 from jaxvae.training.state import Data, Hyperparameters, Losses, TrainState, view
 
@@ -71,6 +71,7 @@ def step(
     settings: EpochSettings,
     model: Model,
     config: TrainConfig,
+    noise: Float[Array, "draw factor"] | None = None,
 ) -> tuple[TrainState, StepInfo]:
     """One step of the optimiser on one batch.
 
@@ -80,6 +81,7 @@ def step(
         batch: the rows. Where all weights are 0 nothing moves, the optimiser's count included.
         settings: of the epoch.
         model, config: what shapes the program.
+        noise: what `factor_noise` makes of the key, by default made here.
 
     Returns:
         The state with parameters, running statistics and optimiser moved, and the batch's sums.
@@ -93,7 +95,7 @@ def step(
     def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, StepInfo]]:
         at = state.variables._replace(parameters=parameters)
         terms, moved = row_terms(
-            key, at, batch, settings.beta, model, config, True, settings.capacity
+            key, at, batch, settings.beta, model, config, True, settings.capacity, noise
         )
         if model.complexity is not None:
             terms = terms._replace(total=terms.total + model.complexity(at) / settings.n_rows)
@@ -109,15 +111,17 @@ def step(
             gradients,
             state.optimiser,
             parameters,
-            learning_rate=settings.learning_rate,
+            learning_rate=jnp.where(used, settings.learning_rate, 0.0),
             value=value,
+            used=used,
         )
     variables = state.variables._replace(
-        parameters=optax.apply_updates(parameters, updates), statistics=statistics
+        parameters=optax.apply_updates(parameters, updates),
+        statistics=_select(used, statistics, state.variables.statistics),
     )
-    moved = state._replace(variables=variables, optimiser=optimiser)
     nothing = jax.tree.map(jnp.zeros_like, info)
-    return _select(used, (moved, info), (state, nothing))
+    moved = state._replace(variables=variables, optimiser=optimiser)
+    return moved, _select(used, info, nothing)
 
 
 def epoch(
@@ -221,6 +225,9 @@ def _pass_over_rows(
     capacity, n_rows = _capacity(state.epoch, config), _n_rows(data, hyperparameters)
     settings = EpochSettings(beta, learning_rate, capacity, n_rows)
     mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
+    # Drawn for all steps at once: many small draws cost more than a large one.
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key_noise, jnp.arange(len(rows)))
+    noise = jax.vmap(lambda key: factor_noise(key, rows.shape[1], model, config))(keys)
 
     def body(
         index: Int[Array, ""], carry: tuple[TrainState, StepInfo]
@@ -229,8 +236,7 @@ def _pass_over_rows(
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
         batch = unobserve(batch) if model.facts.ordered else batch
-        key_step = jax.random.fold_in(key_noise, index)
-        state, info = step(key_step, state, batch, settings, model, config)
+        state, info = step(keys[index], state, batch, settings, model, config, noise[index])
         return state, jax.tree.map(jnp.add, sums, info)
 
     start = state._replace(variables=state.variables._replace(factor_mask=mask))

@@ -46,6 +46,7 @@ def row_terms(
     config: TrainConfig,
     training: bool,
     capacity: Float[Array, ""] | None = None,
+    noise: Float[Array, "draw factor"] | None = None,
 ) -> tuple[Terms, Variables]:
     """The objective of each row.
 
@@ -63,6 +64,7 @@ def row_terms(
         model, config: as the member is trained with.
         training: whether running statistics move and cells are hidden.
         capacity: nats a row, of the epoch; by default the configuration's.
+        noise: what `factor_noise` makes of the key, which it does here where it is not given.
 
     Returns:
         The terms, and the variables, their statistics moved where `training` is true.
@@ -72,8 +74,9 @@ def row_terms(
     """
     if model.objective is not None:
         return _expected_terms(variables, batch, beta, capacity, model, config), variables
-    key_factors, key_cells = jax.random.split(key)
     n_rows, n_samples = batch.values.shape[0], config.n_samples
+    noise = factor_noise(key, n_rows, model, config) if noise is None else noise
+    key_factors, key_cells = jax.random.split(key)
     if training and config.hidden_cells > 0.0:
         batch = _hide_cells(key_cells, batch, config.hidden_cells)
     batch = inform(model, variables, batch)
@@ -83,7 +86,6 @@ def row_terms(
         rows = jnp.tile(jnp.arange(n_rows), n_samples)
         batch = take_rows(batch, rows)
         posterior = jax.tree.map(lambda leaf: leaf[rows], posterior)
-    noise = standard_normal(key_factors, (n_rows * n_samples, model.n_factors))
     factors = posterior.draw(noise, key_factors)
     observation, variables = model.decode(variables, factors, batch, training)
     reconstruction = -observation.log_prob(batch.values, batch.observed)
@@ -98,6 +100,15 @@ def row_terms(
     total, reconstruction, kl = by_sample.reshape(3, n_samples, -1)
     bound = importance_weighted_bound(-total)
     return Terms(-bound.value, jnp.mean(reconstruction, 0), jnp.mean(kl, 0)), variables
+
+
+def factor_noise(
+    key: Key[Array, ""], n_rows: int, model: Model, config: TrainConfig
+) -> Float[Array, "draw factor"]:
+    """The standard normal noise that `row_terms` moves factors by, a row's draws a batch apart."""
+    key_factors, _ = jax.random.split(key)
+    n_draws = 0 if model.objective is not None else n_rows * config.n_samples
+    return standard_normal(key_factors, (n_draws, model.n_factors))
 
 
 def capacity_charge(

@@ -5,6 +5,7 @@ that it takes is looked at before it runs.
 """
 
 import functools
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -49,17 +50,24 @@ class TileProgram:
         self.jitted = jax.jit(over_tile, compiler_options=options)
         self.devices = devices
         self.compiled: dict[Any, Any] = {}
+        self.lock = threading.Lock()
 
     def __call__(self, tile: Any, shared: Any) -> Any:
+        return self.compile(tile, shared)(tile, shared)
+
+    def compile(self, tile: Any, shared: Any) -> Any:
+        """The program for arrays of these shapes; who asks while another thread compiles it waits
+        for that."""
         leaves, structure = jax.tree.flatten((tile, shared))
         shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        if shapes not in self.compiled:
-            while len(self.compiled) >= MOST_SHAPES:
-                del self.compiled[next(iter(self.compiled))]
-            compiled = self.jitted.lower(tile, shared).compile()
-            require_memory(compiled, self.devices, _width(tile) // len(self.devices))
-            self.compiled[shapes] = compiled
-        return self.compiled[shapes](tile, shared)
+        with self.lock:
+            if shapes not in self.compiled:
+                while len(self.compiled) >= MOST_SHAPES:
+                    del self.compiled[next(iter(self.compiled))]
+                compiled = self.jitted.lower(tile, shared).compile()
+                require_memory(compiled, self.devices, _width(tile) // len(self.devices))
+                self.compiled[shapes] = compiled
+            return self.compiled[shapes]
 
 
 @functools.lru_cache(MOST_PROGRAMS)
@@ -100,6 +108,32 @@ def map_members(
         outputs = jax.device_get(program(pad(tile, width), shared))
         parts.append(take(outputs, slice(0, _width(tile))))
     return concatenate(parts)
+
+
+def compile_for(
+    function: Function,
+    member: Any,
+    shared: Any,
+    *static: Hashable,
+    tile_width: int | None = None,
+    devices: Devices | None = None,
+) -> Any:
+    """Compile what `map_members` runs for members of one's shapes.
+
+    Args:
+        member: arrays or `jax.ShapeDtypeStruct`s of one member, without a member axis.
+        function, shared, static, tile_width, devices: as `map_members` takes them.
+
+    Returns:
+        Shapes of what the function returns, of one member.
+    """
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    width = resolve_width(tile_width, devices) * len(devices)
+    tile = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), member)
+    compiled = tile_program(function, devices, *static).compile(tile, shared)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), compiled.out_info
+    )
 
 
 def resolve_width(tile_width: int | None, devices: Devices) -> int:

@@ -214,9 +214,14 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(csv, tmp_path, capsy
     loud = [word for word in SMALL if word != "--quiet"]
     code, lines = run("study", "--data", csv, "--out", tmp_path / "s", *loud, capsys=capsys)
     assert code == 0
-    assert lines[0].startswith("Fitting classical models, ")
-    assert lines[1].startswith("Training the ensemble, ")
-    stages = ("2 of 2 members", "Refitting", "Aligning", "Drawing")
+    stages = (
+        "Fitting classical",
+        "Training the ensemble, ",
+        "2 of 2 members",
+        "Refitting",
+        "Aligning",
+        "Drawing",
+    )
     assert all(any(stage in line for line in lines) for stage in stages)
 
 

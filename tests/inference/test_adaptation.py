@@ -185,6 +185,22 @@ def test_a_member_for_which_most_rows_are_hard_may_be_left_as_it_is():
     np.testing.assert_array_equal(found, all_again)
 
 
+def test_likelihoods_of_some_rows_are_those_that_all_together_have(monkeypatch):
+    """Bit for bit, by the same program; blocks with none of them are left out."""
+    monkeypatch.setattr(importance, "ROWS_AT_ONCE", {"cpu": 6})
+    key, batch = jax.random.key(1), make_batch(BENT_ROWS)
+    members = Fitted(jax.tree.map(lambda leaf: np.asarray(leaf)[None], NOTHING), np.zeros(1, "u4"))
+    every = evaluate_members(key, BENT, members, batch, 96)
+    some = evaluate_members(key, BENT, members, batch, 96, asked=slice(8, 13))
+    drawn_again = np.asarray(every.likelihood.effective_samples) > 96
+    assert drawn_again[:, 8:13].any()
+    assert not drawn_again.all()
+    for found, expected in zip(some.likelihood, every.likelihood, strict=True):
+        np.testing.assert_array_equal(found[:, 8:13], expected[:, 8:13])
+        assert np.isnan(found).all(axis=0).tolist() == [True] * 6 + [False] * 12 + [True] * 6
+    np.testing.assert_array_equal(some.factors, every.factors)
+
+
 def test_draws_are_a_row_s_own_and_the_same_for_the_same_key():
     """Whether other rows are hard changes nothing: a choice on validation dates must not see the
     test part by the draws."""

@@ -34,10 +34,11 @@ def test_value_at_risk_fan_and_paths_have_draws_of_their_own(monkeypatch):
     monkeypatch.setattr(risk, "value_at_risk", keep)
     monkeypatch.setattr(risk, "forecast_fan", keep)
     monkeypatch.setattr(backtest, "clustering", clustering)
-    nothing = SimpleNamespace(config=StudyConfig(), prepared=None, fitted=None)
+    remembers = SimpleNamespace(model=SimpleNamespace(recurrence=True))
+    nothing = SimpleNamespace(config=StudyConfig(), prepared=remembers, fitted=None)
     inspect.unwrap(risk.study_risk)(nothing)  # no panel is needed
     with pytest.raises(Stopped):
-        inspect.unwrap(backtest.backtest)(nothing, None)
+        inspect.unwrap(backtest.study_clusters)(nothing)
     assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 4
 
 

@@ -1,6 +1,7 @@
 """What is shown of a run where there is no terminal."""
 
 import itertools
+import time
 
 from jaxvae.study import progress
 from jaxvae.training.ensemble import Progress
@@ -22,3 +23,31 @@ def test_a_stage_is_said_as_it_begins_and_once_as_it_is_done(monkeypatch, capsys
         f"{progress.STAGES['refit']}: 2 of 12 members",
         f"{progress.STAGES['refit']}: 12 of 12 members",
     ]
+
+
+def test_a_line_is_said_again_with_its_time_while_a_stage_is_silent(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
+    with progress.shown(quiet=False) as show:
+        time.sleep(0.5)
+        first = capsys.readouterr().err.splitlines()
+        assert {line.rsplit(", ", 1)[0] for line in first} == {progress.AT_FIRST}
+        show("score", None)
+        time.sleep(1.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert 4 <= len(lines) <= 11
+    assert {line.rsplit(", ", 1)[0] for line in lines} == {progress.STAGES["score"]}
+    time.sleep(0.3)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_said_again_promises_nothing(monkeypatch, capsys):
+    """Neither a pace nor a time left, which have passed."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
+    with progress.shown(quiet=False) as show:
+        show("train", Progress(0, 4, 4, 10, 30))
+        time.sleep(0.2)
+        show("train", Progress(0, 4, 4, 20, 30))
+        time.sleep(0.5)
+    *_, again, last = capsys.readouterr().err.splitlines()
+    assert "left" not in again + last
+    assert last.startswith(f"{progress.STAGES['train']}: 3 of 4 members, epoch 20 of 30, ")

@@ -17,7 +17,7 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.study import summary
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, preset_of
+from jaxvae.study.config import StudyConfig, preset_of, tile_width_of
 from jaxvae.study.fit import Choice, best_beta, likeliest, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
@@ -228,6 +228,16 @@ def test_a_model_has_a_grid_of_its_own_where_none_is_asked_for():
     }
     asked = preset_of(StudyConfig(model="volatility", seeds=2, betas=(1.0,)))
     assert (asked.seeds, asked.betas) == (2, (1.0,))
+
+
+def test_a_model_of_large_rows_has_fewer_members_at_once_on_a_cpu(monkeypatch):
+    named = StudyConfig(model="temporal")
+    assert tile_width_of(named) == 2
+    assert tile_width_of(replace(named, tile_width=3)) == 3
+    assert tile_width_of(StudyConfig(model="linear")) is None
+    assert tile_width_of(StudyConfig()) is None
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert tile_width_of(named) is None
 
 
 @pytest.mark.parametrize(("n_assets", "threads"), [(8, 1), (5000, None)])

@@ -189,12 +189,15 @@ def test_every_row_is_visited_once_and_the_last_batch_is_short():
     assert sorted(seen) == sorted(set(range(50)) - {3, 9})
 
 
-def test_a_batch_without_weight_moves_nothing():
-    """Neither parameters nor the optimiser's count, and it sums to nothing."""
-    state = member.init(ROOT, DATA, HYPERPARAMETERS, MODEL, CONFIG)
+@pytest.mark.parametrize("optimiser", [None, optax.adam(1e-2)])
+def test_a_batch_without_weight_moves_nothing(optimiser):
+    """Neither parameters nor the optimiser's means and count, and it sums to nothing."""
+    config = replace(CONFIG, optimiser=optimiser)
+    state = member.init(ROOT, DATA, HYPERPARAMETERS, MODEL, config)
     settings = member.EpochSettings(jnp.float32(1.0), jnp.float32(1e-2))
+    state, _ = member.step(ROOT, state, DATA.training, settings, MODEL, config)
     batch = DATA.training._replace(weights=jnp.zeros(N_TRAIN))
-    after, info = member.step(ROOT, state, batch, settings, MODEL, CONFIG)
+    after, info = member.step(ROOT, state, batch, settings, MODEL, config)
     assert same_bits(after, state)
     assert np.array(info).tolist() == [0.0, 0.0, 0.0]
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
+from jaxvae.analysis.baselines.memo import memoised
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import DataError, OptionError
 
@@ -129,6 +130,7 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
     return ending(best_of_one_speed(values, n_train).law, values)
 
 
+@memoised
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
     """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
     if (n_assets := values.shape[1]) > MOST_A_DATE:

@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.signal import lfilter
 from scipy.special import stdtr
 
+from jaxvae.analysis.baselines.memo import memoised
 from jaxvae.errors import DataError, import_extra
 
 # The variance before the first date is a mean of the first squares, weighted as `arch` does.
@@ -93,7 +94,7 @@ def fit_garch(values: Float[np.ndarray, "date asset"]) -> Garch:
     Source: Bollerslev (1987), "A conditionally heteroskedastic time series model for speculative
     prices and rates of return".
     """
-    found = np.array([_maximise(column, 0, None) for column in values.T])
+    found = _likeliest(values, 0, None)
     if not np.isfinite(found).all():
         raise DataError("a likelihood has no maximum: look for returns that hardly move")
     return _of_parameters(np.insert(found, LEVERAGE, 0.0, axis=1), values)
@@ -114,10 +115,7 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
     the volatility of the nominal excess return on stocks".
     """
     starts = np.array(plain[:-1]).T * [1.0, 1.0, INWARD, 1.0, INWARD, 1.0]
-    pairs = zip(values.T, starts, strict=True)
-    free = _of_parameters(
-        np.array([_maximise(column, 1, start) for column, start in pairs]), values
-    )
+    free = _of_parameters(_likeliest(values, 1, starts), values)
     with np.errstate(all="ignore"):
         higher, height = (one.innovations(values).log_density.sum(axis=0) for one in (free, plain))
     return Garch(
@@ -136,10 +134,31 @@ def _of_parameters(
     return Garch(mean, constant, reaction, leverage, persistence, df, first)
 
 
+def _likeliest(
+    values: Float[np.ndarray, "date asset"],
+    n_leverage: int,
+    starts: Float[np.ndarray, "asset 6"] | None,
+) -> Float[np.ndarray, "asset parameter"]:
+    """The parameters of each asset that `arch` finds, in the order of `Garch`."""
+    import_extra("arch", "garch")
+    return _searched(values, n_leverage, starts)
+
+
+@memoised
+def _searched(
+    values: Float[np.ndarray, "date asset"],
+    n_leverage: int,
+    starts: Float[np.ndarray, "asset 6"] | None,
+) -> Float[np.ndarray, "asset parameter"]:
+    places = [None] * values.shape[1] if starts is None else starts
+    pairs = zip(values.T, places, strict=True)
+    return np.array([_maximise(column, n_leverage, start) for column, start in pairs])
+
+
 def _maximise(
     column: Float[np.ndarray, " date"], n_leverage: int, start: np.ndarray | None
 ) -> np.ndarray:
-    """The parameters of one asset that `arch` finds, in the order of `Garch`."""
+    """The parameters of one asset."""
     model = import_extra("arch", "garch").arch_model(
         column, mean="Constant", vol="GARCH", p=1, o=n_leverage, q=1, dist="t", rescale=False
     )

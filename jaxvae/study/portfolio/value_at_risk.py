@@ -21,6 +21,7 @@ from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
+from jaxvae.training.threads import at_once
 
 ORDERS = (0.05, 0.01)
 DRAWS = 2000
@@ -130,4 +131,7 @@ def study_risk(
     # The other half is the paths' of `backtest`.
     key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))
     key_fan = Stream.FAN.key(found.config.root_seed)
-    return value_at_risk(key_risk, *asked), forecast_fan(key_fan, *asked)
+    risk, fan = at_once(
+        lambda: value_at_risk(key_risk, *asked), lambda: forecast_fan(key_fan, *asked)
+    )
+    return risk, fan

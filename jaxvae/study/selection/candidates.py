@@ -9,10 +9,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
-from jaxvae.inference.evaluation import estimate_members
+from jaxvae.inference.evaluation import compiled_ahead, estimate_members
 from jaxvae.inference.members import fitted_members
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, for_refits
@@ -55,6 +55,24 @@ def train_candidate(
     stopped by the last fifth, then on all of `train` for as many epochs as were best; the latter
     alone where nothing stops them. One program serves both.
     """
+    prepared, model = candidate.prepared, candidate.prepared.model
+    key, rows = Stream.EVALUATION.key(config.root_seed), prepared.rows(prepared.split.validation)
+    n_samples, width = config.likelihood_samples, _tile_width()
+    with compiled_ahead(key, model, rows, n_samples, width, likelihood_alone=True):
+        ensemble, ok = _train(candidate, config, sizes, report)
+    fitted = fitted_members(ensemble)
+    likelihood = estimate_members(key, model, fitted, rows, n_samples, tile_width=width)
+    scores = np.where(ok[:, None], np.asarray(likelihood.value, np.float64), np.nan)
+    return Scores(scores.reshape(len(sizes), SEEDS, -1))
+
+
+def _train(
+    candidate: Candidate,
+    config: StudyConfig,
+    sizes: Sequence[int],
+    report: Callable[[Progress], None],
+) -> tuple[Ensemble, Bool[np.ndarray, " member"]]:
+    """A candidate's members, by number of factors and seed, and which of them never diverged."""
     prepared, n_train = candidate.prepared, candidate.prepared.split.train.stop
     n_first, model, preset = int(TRAINED_SHARE * n_train), prepared.model, prepared.preset
     train = replace(preset.train, batch_size=min(preset.train.batch_size, n_first))
@@ -85,24 +103,7 @@ def train_candidate(
             where._replace(done=where.done + n_members, members=2 * n_members)
         ),
     )
-    scores = np.where((ok & ensemble.ok)[:, None], _score(candidate, config, ensemble), np.nan)
-    return Scores(scores.reshape(len(sizes), SEEDS, -1))
-
-
-def _score(
-    candidate: Candidate, config: StudyConfig, ensemble: Ensemble
-) -> Float[np.ndarray, "member date"]:
-    """Members' log-likelihood of the validation dates, all with the same draws."""
-    prepared = candidate.prepared
-    likelihood = estimate_members(
-        Stream.EVALUATION.key(config.root_seed),
-        prepared.model,
-        fitted_members(ensemble),
-        prepared.rows(prepared.split.validation),
-        config.likelihood_samples,
-        tile_width=_tile_width(),
-    )
-    return np.asarray(likelihood.value, np.float64)
+    return ensemble, ok & ensemble.ok
 
 
 def _tile_width() -> int:

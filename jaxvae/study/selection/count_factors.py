@@ -62,7 +62,8 @@ def sweep_factors(
     if len(trained := sizes[n_known:-1]):
         whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
         data = training_data(prepared, prepared.split.train.stop)
-        fewer = train_members(prepared, config, data, with_factors(whole, trained), report, stage)
+        members, asked = with_factors(whole, trained), prepared.split.validation
+        fewer = train_members(prepared, config, data, members, report, stage, asked=asked)
         parts.insert(n_known, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))

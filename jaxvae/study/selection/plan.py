@@ -14,7 +14,7 @@ from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.errors import as_html, settings_of
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig
+from jaxvae.study.config import StudyConfig, tile_width_of
 from jaxvae.study.fit import prepare, training_data
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.presets import model_name
@@ -169,13 +169,14 @@ def _seconds(family: Candidate, config: StudyConfig) -> tuple[float, float]:
     n_batches = -(-n_train // preset.train.batch_size)
     timed = min(n_batches, TIMED_BATCHES)
     data = data._replace(n_batches=jax.numpy.int32(timed))
-    width = resolve_width(config.tile_width, tuple(jax.local_devices())) * jax.local_device_count()
+    at_once = resolve_width(tile_width_of(config), tuple(jax.local_devices()))
+    width = at_once * jax.local_device_count()
     n_epochs = min(CHUNK_EPOCHS, preset.train.epochs)
     members = member_grid(range(width), (1.0,), data, model, preset.learning_rate, n_epochs)
     seconds = []
     for _ in range(2):
         begun, root = time.perf_counter(), jax.random.key(config.root_seed)
-        train_ensemble(root, data, members, model, preset.train, tile_width=config.tile_width)
+        train_ensemble(root, data, members, model, preset.train, tile_width=at_once)
         seconds.append(time.perf_counter() - begun)
     share = n_batches / timed * preset.train.epochs / n_epochs
     return max(0.0, seconds[0] - seconds[1]), share * seconds[1] / width

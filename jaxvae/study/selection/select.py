@@ -36,10 +36,10 @@ from jaxvae.study.selection.candidates import (
     train_candidate,
 )
 from jaxvae.study.selection.count_factors import without_factors
-from jaxvae.study.selection.threads import in_threads
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import InMemory, Stages, Store, in_memory
 from jaxvae.training.streams import Stream
+from jaxvae.training.threads import in_threads
 
 STAGE = "select"
 LEAST_DATES = 60  # below it nothing is ranked on a handful of dates

@@ -1,6 +1,7 @@
 """What a study is of where that is left open: chosen on validation, whatever the test dates say."""
 
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,9 +22,9 @@ from jaxvae.study.selection import candidates, select
 from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
-from jaxvae.study.selection.threads import in_threads
 from jaxvae.study.study import load_study
-from jaxvae.training.ensemble import Progress
+from jaxvae.training.ensemble import Ensemble, Progress
+from jaxvae.training.threads import at_once, in_threads
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), epochs=200, learning_rate=3e-2, likelihood_samples=16)
 DATES = pd.bdate_range("2020-01-01", periods=200)
@@ -98,10 +99,13 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
     def look(root, data, members, **options):
         seen.append((data, members.hyperparameters))
         n = len(members.seed)
-        return SimpleNamespace(ok=np.ones(n, bool), best_epoch=np.arange(n))
+        return Ensemble(members, None, np.ones(n, bool), np.arange(n), np.arange(n), None)
 
     monkeypatch.setattr(candidates, "train_ensemble", look)
-    monkeypatch.setattr(candidates, "_score", lambda *_: np.zeros((4, 28)))
+    monkeypatch.setattr(candidates, "fitted_members", lambda ensemble: ensemble)
+    monkeypatch.setattr(candidates, "compiled_ahead", lambda *_, **__: nullcontext())
+    scored = SimpleNamespace(value=np.zeros((4, 28)))
+    monkeypatch.setattr(candidates, "estimate_members", lambda *_, **__: scored)
     config = replace(CONFIG, model="student", n_factors=4)
     family = candidates.Candidate("student", prepare(PANEL, config), 0)
     scores = candidates.train_candidate(family, config, [1, 3], lambda progress: None)
@@ -327,6 +331,18 @@ def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
 
     with pytest.raises(DataError, match="no"):
         list(in_threads([endless, fails], 2, lambda progress: None))
+
+
+def test_what_is_done_at_once_comes_back_in_order_and_overlaps(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    both = threading.Barrier(2, timeout=20)
+    assert at_once(lambda: both.wait() * 0, lambda: both.wait() * 0 + 1, lambda: 2) == [0, 1, 2]
+    with pytest.raises(DataError, match="no"):
+        at_once(lambda: 0, fails_at_once)
+
+
+def fails_at_once():
+    raise DataError("no")
 
 
 # Each family where it was planted

@@ -1,0 +1,49 @@
+"""What evaluates members is compiled while they train."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae.inference import evaluation
+from jaxvae.inference.evaluation import compiled_ahead, estimate_members, evaluate_members
+from jaxvae.inference.members import Fitted
+from jaxvae.models.model import make_batch
+from jaxvae.study.presets import PRESETS
+
+N_ASSETS = 6
+BATCH = make_batch(np.random.default_rng(0).normal(size=(16, N_ASSETS)))
+KEY = jax.random.key(0)
+
+
+class AtOnce:
+    """A pool that does what it is given before it goes on."""
+
+    def __init__(self, n_threads):
+        self.n_threads = n_threads
+
+    def submit(self, work):
+        work()
+
+    def shutdown(self, **how):
+        self.how = how
+
+
+@pytest.mark.parametrize("ask", [evaluate_members, estimate_members])
+@pytest.mark.parametrize("family", ["static", "linear"])
+def test_programs_compiled_ahead_are_those_that_run(family, ask, monkeypatch, compilations):
+    monkeypatch.setattr(evaluation, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(evaluation, "is_hard", lambda first, _: np.ones(first.value.shape, bool))
+    model = PRESETS[family].model.build(N_ASSETS)
+    keys = jax.random.split(KEY, 2)
+    fitted = jax.device_get(
+        Fitted(
+            jax.vmap(lambda key: model.initialise(key, BATCH))(keys), np.arange(2, dtype=np.uint32)
+        )
+    )
+    question = KEY, model, BATCH, 8
+    before = compilations()
+    with compiled_ahead(*question, likelihood_alone=ask is estimate_members):
+        assert compilations() > before
+    before = compilations()
+    ask(KEY, model, fitted, *question[2:])
+    assert compilations() == before
