@@ -1,6 +1,7 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
+from jaxvae.training.threads import THREADS
 from jaxvae.training.tiles import compile_for, map_members
 
 
@@ -139,12 +141,14 @@ def compiled_ahead(
     tile_width: int | None = None,
     *,
     likelihood_alone: bool = False,
-) -> Iterator[None]:
+) -> Iterator[threading.Event]:
     """Compile the programs of `evaluate_members` or `estimate_members` while a block trains what
     they are to evaluate; the latter where `likelihood_alone`.
 
-    What fails in the thread fails again, and is heard, where the program is needed.
+    What fails in the thread fails again, and is heard, where the program is needed. A program that
+    hard rows alone ask for is left once the block sets the event, that members are trained.
     """
+    trained = threading.Event()
     function = first_estimate if likelihood_alone else _first_evaluation
 
     def compile_all() -> None:
@@ -153,7 +157,7 @@ def compiled_ahead(
         if not likelihood_alone:
             shared["asked"] = _bounds(batch, slice(None))
         modes = compile_ask(function, variables, shared, tile_width=tile_width, **settings)[1]
-        if model.facts.ordered or modes is None:
+        if model.facts.ordered or modes is None or trained.is_set():
             return
         row, its_modes = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype),
@@ -162,12 +166,16 @@ def compiled_ahead(
         pair = _HardRow(variables, row, np.zeros((), np.int32), its_modes)
         compile_for(_draw_again, pair, key, model)
 
-    pool = ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(1, THREADS)
     pool.submit(compile_all)
     try:
-        yield
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        yield trained
+    except BaseException:
+        trained.set()
+        pool.shutdown(wait=False)
+        raise
+    trained.set()
+    pool.shutdown()
 
 
 def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:

@@ -346,6 +346,7 @@ def train_members(
     model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
+        is_trained.set()
         if model.principal is not None:
             ensemble = ensemble._replace(variables=model.principal(ensemble.variables))
         outputs = evaluate_members(
@@ -353,14 +354,15 @@ def train_members(
             model,
             fitted_members(ensemble),
             prepared.batch,
-            config.likelihood_samples,
+            n_samples,
             tile_width=width,
             most_hard=most_hard,
             asked=asked,
         )
         return Trained(ensemble, outputs)
 
-    with compiled_ahead(key, model, prepared.batch, config.likelihood_samples, width):
+    n_samples = config.likelihood_samples
+    with compiled_ahead(key, model, prepared.batch, n_samples, width) as is_trained:
         trained: Trained = train_ensemble(
             root,
             data,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from jaxvae.training.ensemble import Progress
 
+THREADS = "jaxvae"  # their names begin so
 SECONDS_BETWEEN_REPORTS = 0.2
 Result = TypeVar("Result")
 Job = Callable[[Callable[[Progress], None]], Result]
@@ -43,7 +44,7 @@ def in_threads(
 
         return jobs[place](note)
 
-    pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1)
+    pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1, THREADS)
     places: dict[Future[Result], int] = {pool.submit(run, i): i for i in range(len(jobs))}
     waiting = set(places)
     try:

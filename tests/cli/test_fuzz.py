@@ -55,9 +55,8 @@ def options_of(name):
 
 
 @st.composite
-def command_lines(draw, name):
+def command_lines(draw, name, known):
     """A command with a handful of its options."""
-    known = list(options_of(name))
     needed = [one for one in known if one[1]]
     others = st.lists(st.sampled_from(known), max_size=3, unique_by=lambda one: one[0])
     words = [name]
@@ -110,6 +109,7 @@ def shell(place, monkeypatch):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_words_end_in_a_code_and_a_line(name, shell):
     before = {path: path.lstat().st_mtime_ns for path in shell.rglob("*")}
+    known = list(options_of(name))  # Which imports the command.
 
     @settings(
         derandomize=True,
@@ -118,7 +118,7 @@ def test_any_words_end_in_a_code_and_a_line(name, shell):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(command_lines(name))
+    @given(command_lines(name, known))
     def run(words):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

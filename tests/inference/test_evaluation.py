@@ -1,5 +1,7 @@
 """What evaluates members is compiled while they train."""
 
+import threading
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from jaxvae.inference.evaluation import compiled_ahead, estimate_members, evalua
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import make_batch
 from jaxvae.study.presets import PRESETS
+from jaxvae.training.threads import THREADS
 
 N_ASSETS = 6
 BATCH = make_batch(np.random.default_rng(0).normal(size=(16, N_ASSETS)))
@@ -18,7 +21,7 @@ KEY = jax.random.key(0)
 class AtOnce:
     """A pool that does what it is given before it goes on."""
 
-    def __init__(self, n_threads):
+    def __init__(self, n_threads, name):
         self.n_threads = n_threads
 
     def submit(self, work):
@@ -47,3 +50,10 @@ def test_programs_compiled_ahead_are_those_that_run(family, ask, monkeypatch, co
     before = compilations()
     ask(KEY, model, fitted, *question[2:])
     assert compilations() == before
+
+
+def test_no_thread_outlives_what_it_compiles_for():
+    model = PRESETS["static"].model.build(N_ASSETS)
+    with compiled_ahead(KEY, model, BATCH, 8) as is_trained:
+        is_trained.set()
+    assert not [one for one in threading.enumerate() if one.name.startswith(THREADS)]
