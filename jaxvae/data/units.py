@@ -218,11 +218,11 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
 
 def _column_medians(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " asset"]:
     """Of the cells observed, NaN without any; quicker than `np.nanmedian`."""
-    ordered = np.sort(values.T, axis=1)  # NaN come last
     n_cells = np.count_nonzero(~np.isnan(values), axis=0)
-    assets = np.arange(len(n_cells))
-    middle = [ordered[assets, np.maximum(k, 0)] for k in ((n_cells - 1) // 2, n_cells // 2)]
-    return np.where(n_cells > 0, (middle[0] + middle[1]) / 2, np.nan)
+    places = np.maximum([(n_cells - 1) // 2, n_cells // 2], 0)
+    ordered = np.partition(values.T, np.unique(places), axis=1)  # NaN come last
+    middle = np.take_along_axis(ordered, places.T, axis=1).mean(axis=1)
+    return np.where(n_cells > 0, middle, np.nan)
 
 
 def _median(values: Float[np.ndarray, " value"]) -> float:
