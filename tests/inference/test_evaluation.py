@@ -9,13 +9,13 @@ import pytest
 from jaxvae.inference import evaluation
 from jaxvae.inference.evaluation import compiled_ahead, estimate_members, evaluate_members
 from jaxvae.inference.members import Fitted
-from jaxvae.models.model import make_batch
+from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.study.presets import PRESETS
 from jaxvae.training.threads import THREADS
 
 N_ASSETS = 6
 BATCH = make_batch(np.random.default_rng(0).normal(size=(16, N_ASSETS)))
-KEY = jax.random.key(0)
+KEY, SMALL = jax.random.key(0), PerceptronConfig(1, widths=(4,), normalisation="none")
 
 
 class AtOnce:
@@ -31,12 +31,19 @@ class AtOnce:
         self.how = how
 
 
-@pytest.mark.parametrize("ask", [evaluate_members, estimate_members])
-@pytest.mark.parametrize("family", ["static", "linear"])
+@pytest.mark.parametrize(
+    ("family", "ask"),
+    [
+        (SMALL, evaluate_members),
+        pytest.param(SMALL, estimate_members, marks=pytest.mark.slow),
+        (PRESETS["linear"].model, evaluate_members),
+        (PRESETS["linear"].model, estimate_members),
+    ],
+)
 def test_programs_compiled_ahead_are_those_that_run(family, ask, monkeypatch, compilations):
     monkeypatch.setattr(evaluation, "ThreadPoolExecutor", AtOnce)
     monkeypatch.setattr(evaluation, "is_hard", lambda first, _: np.ones(first.value.shape, bool))
-    model = PRESETS[family].model.build(N_ASSETS)
+    model = family.build(N_ASSETS)
     keys = jax.random.split(KEY, 2)
     fitted = jax.device_get(
         Fitted(
@@ -53,7 +60,7 @@ def test_programs_compiled_ahead_are_those_that_run(family, ask, monkeypatch, co
 
 
 def test_no_thread_outlives_what_it_compiles_for():
-    model = PRESETS["static"].model.build(N_ASSETS)
+    model = SMALL.build(N_ASSETS)
     with compiled_ahead(KEY, model, BATCH, 8) as is_trained:
         is_trained.set()
     assert not [one for one in threading.enumerate() if one.name.startswith(THREADS)]

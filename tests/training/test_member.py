@@ -195,9 +195,10 @@ def test_a_batch_without_weight_moves_nothing(optimiser):
     config = replace(CONFIG, optimiser=optimiser)
     state = member.init(ROOT, DATA, HYPERPARAMETERS, MODEL, config)
     settings = member.EpochSettings(jnp.float32(1.0), jnp.float32(1e-2))
-    state, _ = member.step(ROOT, state, DATA.training, settings, MODEL, config)
+    step = jax.jit(functools.partial(member.step, model=MODEL, config=config))
+    state, _ = step(ROOT, state, DATA.training, settings)
     batch = DATA.training._replace(weights=jnp.zeros(N_TRAIN))
-    after, info = member.step(ROOT, state, batch, settings, MODEL, config)
+    after, info = step(ROOT, state, batch, settings)
     assert same_bits(after, state)
     assert np.array(info).tolist() == [0.0, 0.0, 0.0]
 
