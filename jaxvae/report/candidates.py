@@ -105,10 +105,13 @@ def choice_words(study: StudyResults) -> str:
 
 
 def candidate_table(study: StudyResults) -> Grid | None:
-    """The likeliest of each family, the likeliest first."""
+    """The likeliest of each family, or where there is one its numbers of factors; the likeliest
+    first."""
     choice = choice_of(study)
     if choice is None:
         return None
+    by_score = sorted(choice.sizes, key=lambda row: -row.log_likelihood)
+    compared = choice.families if len(choice.families) > 1 else by_score
     rows = [
         [
             row.family,
@@ -116,31 +119,45 @@ def candidate_table(study: StudyResults) -> Grid | None:
             _with_error(row.log_likelihood, row.standard_error),
             _with_error(row.difference, row.difference_error) if row.difference < 0 else "best",
         ]
-        for row in choice.families
+        for row in compared
     ]
     return Grid(["Family", "Factors", "Validation log-likelihood", "Difference to the best"], rows)
 
 
 def candidates_figure(study: StudyResults) -> Figure:
-    """Differences to the best with their standard errors: of families, and of numbers of
-    factors."""
+    """Differences to the best with their standard errors: of families, and of numbers of factors;
+    each where there is more than one."""
     choice = choice_of(study)
     assert choice is not None
-    figure, (left, right) = draw.small_multiples(2, 2, 2.9)
-    names = [f"{row.family}, {row.factors}" for row in choice.families]
-    _points(left, range(len(names)), choice.families, choice.won)
-    left.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
-    draw.tidy(left, "", f"difference, {PER_DATE}", "The likeliest of each family")
-    _points(right, [row.factors for row in choice.sizes], choice.sizes, choice.won)
-    near = [row for row in choice.sizes if abs(row.factors - choice.won.factors) <= NEARBY]
-    lowest = min(-0.02, *(row.difference - row.difference_error for row in near))
-    right.set_ylim(1.15 * lowest, -0.12 * lowest)
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    draw.tidy(right, "factors", "", f"Numbers of factors of {choice.won.family}")
+    parts = [
+        draw_part
+        for rows, draw_part in ((choice.families, _draw_families), (choice.sizes, _draw_sizes))
+        if len(rows) > 1
+    ]
+    figure, panels = draw.small_multiples(len(parts), len(parts), 2.9)
+    for axes, draw_part in zip(panels, parts, strict=True):
+        draw_part(axes, choice)
+    panels[0].set_ylabel(f"difference, {PER_DATE}", fontsize=draw.TEXT, color=draw.MUTED)
     won = choice.won
     why = "the likeliest" if won == choice.families[0] else "the simplest near the likeliest"
     message = f"{won.family} with {counted(won.factors, 'factor')} is {why} on validation dates"
     return draw.set_message(figure, message)
+
+
+def _draw_families(axes: Axes, choice: CandidateChoice) -> None:
+    names = [f"{row.family}, {row.factors}" for row in choice.families]
+    _points(axes, range(len(names)), choice.families, choice.won)
+    axes.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
+    draw.tidy(axes, "", "", "The likeliest of each family")
+
+
+def _draw_sizes(axes: Axes, choice: CandidateChoice) -> None:
+    _points(axes, [row.factors for row in choice.sizes], choice.sizes, choice.won)
+    near = [row for row in choice.sizes if abs(row.factors - choice.won.factors) <= NEARBY]
+    lowest = min(-0.02, *(row.difference - row.difference_error for row in near))
+    axes.set_ylim(1.15 * lowest, -0.12 * lowest)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    draw.tidy(axes, "factors", "", f"Numbers of factors of {choice.won.family}")
 
 
 def _points(

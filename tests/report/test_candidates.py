@@ -91,6 +91,17 @@ def test_the_table_and_the_figure_show_each_family_at_its_best(level):
     assert -1 < low < -0.4 < 0 < high
 
 
+def test_what_is_not_compared_is_not_drawn(level):
+    """One family has its numbers of factors alone, one number of factors the families alone."""
+    sizes = study_of(1, [ROWS[0], ("linear", 5, 2, -100.0, 0.5, 0.0, 0.0)])
+    families = study_of(0, [row for row in ROWS if row[1] == 5], found=None)
+    titles = [
+        [one.get_title("left") for one in candidates_figure(s).axes] for s in (sizes, families)
+    ]
+    assert titles == [["Numbers of factors of linear"], ["The likeliest of each family"]]
+    assert [row[:2] for row in candidate_table(sizes).rows] == [["linear", "5"], ["linear", "0"]]
+
+
 def test_a_study_of_given_things_says_nothing_of_a_choice():
     study = make_study(n_assets=12, n_dates=120, n_factors=2, n_seeds=2, epochs=10)
     assert choice_of(study) is None
