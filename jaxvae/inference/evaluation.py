@@ -1,7 +1,6 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 from jaxvae.training.threads import THREADS
-from jaxvae.training.tiles import compile_for, map_members
+from jaxvae.training.tiles import map_members
 
 
 class Evaluation(NamedTuple):
@@ -141,40 +140,28 @@ def compiled_ahead(
     tile_width: int | None = None,
     *,
     likelihood_alone: bool = False,
-) -> Iterator[threading.Event]:
-    """Compile the programs of `evaluate_members` or `estimate_members` while a block trains what
-    they are to evaluate; the latter where `likelihood_alone`.
+) -> Iterator[None]:
+    """Compile the program that `evaluate_members` or `estimate_members` begin with while a block
+    trains what they are to evaluate; the latter where `likelihood_alone`.
 
-    What fails in the thread fails again, and is heard, where the program is needed. A program that
-    hard rows alone ask for is left once the block sets the event, that members are trained.
+    What fails in the thread fails again, and is heard, where the program is needed.
     """
-    trained = threading.Event()
+    shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
     function = first_estimate if likelihood_alone else _first_evaluation
+    if not likelihood_alone:
+        shared["asked"] = _bounds(batch, slice(None))
 
-    def compile_all() -> None:
+    def compile_first() -> None:
         variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
-        shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
-        if not likelihood_alone:
-            shared["asked"] = _bounds(batch, slice(None))
-        modes = compile_ask(function, variables, shared, tile_width=tile_width, **settings)[1]
-        if model.facts.ordered or modes is None or trained.is_set():
-            return
-        row, its_modes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype),
-            (take_rows(batch, slice(None)), modes),
-        )
-        pair = _HardRow(variables, row, np.zeros((), np.int32), its_modes)
-        compile_for(_draw_again, pair, key, model)
+        compile_ask(function, variables, shared, tile_width=tile_width, **settings)
 
     pool = ThreadPoolExecutor(1, THREADS)
-    pool.submit(compile_all)
+    pool.submit(compile_first)
     try:
-        yield trained
+        yield
     except BaseException:
-        trained.set()
         pool.shutdown(wait=False)
         raise
-    trained.set()
     pool.shutdown()
 
 

@@ -65,12 +65,11 @@ def compile_ask(
     *,
     tile_width: int | None = None,
     **static: Any,
-) -> Any:
-    """Compile what `ask` runs for members whose variables have one's shapes; returns the shapes of
-    the answer, of one member."""
+) -> None:
+    """Compile what `ask` runs for members whose variables have one's shapes."""
     member = Fitted(variables, jnp.uint32(0))
     question = function, False, tuple(sorted(static.items()))
-    return compile_for(_ask_member, member, dict(shared), *question, tile_width=tile_width)
+    compile_for(_ask_member, member, dict(shared), *question, tile_width=tile_width)
 
 
 def _ask_member(

@@ -346,7 +346,6 @@ def train_members(
     model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
-        is_trained.set()
         if model.principal is not None:
             ensemble = ensemble._replace(variables=model.principal(ensemble.variables))
         outputs = evaluate_members(
@@ -362,7 +361,7 @@ def train_members(
         return Trained(ensemble, outputs)
 
     n_samples = config.likelihood_samples
-    with compiled_ahead(key, model, prepared.batch, n_samples, width) as is_trained:
+    with compiled_ahead(key, model, prepared.batch, n_samples, width):
         trained: Trained = train_ensemble(
             root,
             data,

@@ -117,23 +117,17 @@ def compile_for(
     *static: Hashable,
     tile_width: int | None = None,
     devices: Devices | None = None,
-) -> Any:
+) -> None:
     """Compile what `map_members` runs for members of one's shapes.
 
     Args:
         member: arrays or `jax.ShapeDtypeStruct`s of one member, without a member axis.
         function, shared, static, tile_width, devices: as `map_members` takes them.
-
-    Returns:
-        Shapes of what the function returns, of one member.
     """
     devices = tuple(jax.local_devices()) if devices is None else devices
     width = resolve_width(tile_width, devices) * len(devices)
     tile = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), member)
-    compiled = tile_program(function, devices, *static).compile(tile, shared)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), compiled.out_info
-    )
+    tile_program(function, devices, *static).compile(tile, shared)
 
 
 def resolve_width(tile_width: int | None, devices: Devices) -> int:
