@@ -1,8 +1,6 @@
 """A fitted member on a batch: posterior means, reconstructions, loadings, likelihood."""
 
-import contextlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +20,7 @@ from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
-from jaxvae.training.threads import THREADS
+from jaxvae.training.threads import beside
 from jaxvae.training.tiles import map_members
 
 
@@ -131,7 +129,6 @@ def estimate_members(
     return _hard_again(key, model, fitted, batch, first, modes, hard)
 
 
-@contextlib.contextmanager
 def compiled_ahead(
     key: Key[Array, ""],
     model: Model,
@@ -140,7 +137,7 @@ def compiled_ahead(
     tile_width: int | None = None,
     *,
     likelihood_alone: bool = False,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Compile the program that `evaluate_members` or `estimate_members` begin with while a block
     trains what they are to evaluate; the latter where `likelihood_alone`.
 
@@ -155,14 +152,7 @@ def compiled_ahead(
         variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
         compile_ask(function, variables, shared, tile_width=tile_width, **settings)
 
-    pool = ThreadPoolExecutor(1, THREADS)
-    pool.submit(compile_first)
-    try:
-        yield
-    except BaseException:
-        pool.shutdown(wait=False)
-        raise
-    pool.shutdown()
+    return beside(compile_first)
 
 
 def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:

@@ -1,10 +1,10 @@
 """Jobs in threads of one process: while one's program is compiled another trains."""
 
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jaxvae.training.ensemble import Progress
@@ -44,7 +44,7 @@ def in_threads(
 
         return jobs[place](note)
 
-    pool = ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1, THREADS)
+    pool = _pool(len(jobs))
     places: dict[Future[Result], int] = {pool.submit(run, i): i for i in range(len(jobs))}
     waiting = set(places)
     try:
@@ -60,16 +60,31 @@ def in_threads(
 
 
 def at_once(*jobs: Callable[[], Any]) -> list[Any]:
-    """What the jobs return, worked on as many at once as there are cores; the first error ends
-    all."""
-    alone = [functools.partial(_unreported, job) for job in jobs]
-    found = dict(in_threads(alone, 0, lambda progress: None))
-    return [found[place] for place in range(len(jobs))]
+    """What the jobs return, worked on as many at once as there are cores; where one fails, no
+    further one begins."""
+    pool = _pool(len(jobs))
+    try:
+        return list(pool.map(lambda job: job(), jobs))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _unreported(job: Callable[[], Result], report: Callable[[Progress], None]) -> Result:
-    del report
-    return job()
+@contextmanager
+def beside(job: Callable[[], Any]) -> Iterator[None]:
+    """A job in a thread while a block runs, and waited for where that ends well; nobody is told of
+    the job's own error."""
+    pool = _pool(1)
+    pool.submit(job)
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False)
+        raise
+    pool.shutdown()
+
+
+def _pool(n_jobs: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(n_jobs, os.cpu_count() or 1) or 1, THREADS)
 
 
 def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:

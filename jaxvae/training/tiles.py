@@ -99,9 +99,7 @@ def map_members(
     Returns:
         Host arrays with the member axis first.
     """
-    devices = tuple(jax.local_devices()) if devices is None else devices
-    program = tile_program(function, devices, *static)
-    width = resolve_width(tile_width, devices) * len(devices)
+    program, width = _program_of(function, devices, static, tile_width)
     parts = []
     for rows in tiles(_width(by_member), width):
         tile = take(by_member, rows)
@@ -124,10 +122,21 @@ def compile_for(
         member: arrays or `jax.ShapeDtypeStruct`s of one member, without a member axis.
         function, shared, static, tile_width, devices: as `map_members` takes them.
     """
+    program, width = _program_of(function, devices, static, tile_width)
+    tile = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), member)
+    program.compile(tile, shared)
+
+
+def _program_of(
+    function: Function,
+    devices: Devices | None,
+    static: tuple[Hashable, ...],
+    tile_width: int | None,
+) -> tuple[TileProgram, int]:
+    """The program, and members at once on all devices together."""
     devices = tuple(jax.local_devices()) if devices is None else devices
     width = resolve_width(tile_width, devices) * len(devices)
-    tile = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), member)
-    tile_program(function, devices, *static).compile(tile, shared)
+    return tile_program(function, devices, *static), width
 
 
 def resolve_width(tile_width: int | None, devices: Devices) -> int:

@@ -1,6 +1,7 @@
 """What evaluates members is compiled while they train."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from jaxvae.inference.evaluation import compiled_ahead, estimate_members, evalua
 from jaxvae.inference.members import Fitted
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.study.presets import PRESETS
+from jaxvae.training import threads
 from jaxvae.training.threads import THREADS
 
 N_ASSETS = 6
@@ -18,17 +20,11 @@ BATCH = make_batch(np.random.default_rng(0).normal(size=(16, N_ASSETS)))
 KEY, SMALL = jax.random.key(0), PerceptronConfig(1, widths=(4,), normalisation="none")
 
 
-class AtOnce:
+class AtOnce(ThreadPoolExecutor):
     """A pool that does what it is given before it goes on."""
-
-    def __init__(self, n_threads, name):
-        self.n_threads = n_threads
 
     def submit(self, work):
         work()
-
-    def shutdown(self, **how):
-        self.how = how
 
 
 @pytest.mark.parametrize(
@@ -41,7 +37,7 @@ class AtOnce:
     ],
 )
 def test_programs_compiled_ahead_are_those_that_run(family, ask, monkeypatch, compilations):
-    monkeypatch.setattr(evaluation, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", AtOnce)
     monkeypatch.setattr(evaluation, "is_hard", lambda first, _: np.zeros(first.value.shape, bool))
     model = family.build(N_ASSETS)
     keys = jax.random.split(KEY, 2)

@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
-from jaxvae.analysis.baselines.memo import memoised
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import DataError, OptionError
 
@@ -109,7 +108,9 @@ class Judged(NamedTuple):
     score: float
 
 
-def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
+def fit_ewma_t(
+    values: Float[np.ndarray, "date asset"], n_train: int, found: Judged | None = None
+) -> EwmaT:
     """EWMA covariances of one half-life with t innovations; half-life, shrinkage, ν and scale are
     those of `HALF_LIVES`, `SHRINKAGES`, `DFS` and `SCALE_GRID` that make the validation rows
     likeliest where C is of the training rows.
@@ -120,6 +121,7 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
     Args:
         values: Complete returns of training and validation, in this order.
         n_train: How many of the rows are for training.
+        found: What `best_of_one_speed` makes of them, by default sought here.
 
     Raises:
         DataError: A covariance is singular, or assets are too many.
@@ -127,10 +129,9 @@ def fit_ewma_t(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
     """
-    return ending(best_of_one_speed(values, n_train).law, values)
+    return ending((found or best_of_one_speed(values, n_train)).law, values)
 
 
-@memoised
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
     """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
     if (n_assets := values.shape[1]) > MOST_A_DATE:

@@ -10,6 +10,7 @@ from jaxvae.analysis.baselines.ewma_t import (
     HALF_LIVES,
     SHRINKAGES,
     EwmaT,
+    Judged,
     best_of_one_speed,
     ending,
     most_likely,
@@ -19,7 +20,9 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ROUNDS = 3
 
 
-def fit_ewma_t_two_speeds(values: Float[np.ndarray, "date asset"], n_train: int) -> EwmaT:
+def fit_ewma_t_two_speeds(
+    values: Float[np.ndarray, "date asset"], n_train: int, found: Judged | None = None
+) -> EwmaT:
     """EWMA covariances of two half-lives, in shares of their own in variances and in correlations,
     with t innovations; everything chosen on the validation rows.
 
@@ -30,6 +33,7 @@ def fit_ewma_t_two_speeds(values: Float[np.ndarray, "date asset"], n_train: int)
     Args:
         values: Complete returns of training and validation, in this order.
         n_train: How many of the rows are for training.
+        found: As `fit_ewma_t` takes it.
 
     Raises:
         DataError: A covariance is singular.
@@ -38,7 +42,7 @@ def fit_ewma_t_two_speeds(values: Float[np.ndarray, "date asset"], n_train: int)
     Menchero, Orr and Wang (2011), "The Barra US equity model (USE4)", for correlations that forget
     more slowly than variances.
     """
-    best = best_of_one_speed(values, n_train)
+    best = found or best_of_one_speed(values, n_train)
     for _ in range(ROUNDS):
         before = best
         for vary in (_half_lives, _weights, _shrinkages):

@@ -1,6 +1,8 @@
 """GARCH(1,1) with Student-t innovations, asset by asset: fitted by `arch`, filtered here."""
 
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,6 @@ from scipy import stats
 from scipy.signal import lfilter
 from scipy.special import stdtr
 
-from jaxvae.analysis.baselines.memo import memoised
 from jaxvae.errors import DataError, import_extra
 
 # The variance before the first date is a mean of the first squares, weighted as `arch` does.
@@ -94,7 +95,7 @@ def fit_garch(values: Float[np.ndarray, "date asset"]) -> Garch:
     Source: Bollerslev (1987), "A conditionally heteroskedastic time series model for speculative
     prices and rates of return".
     """
-    found = _likeliest(values, 0, None)
+    found = np.array([_maximise(column, 0, None) for column in values.T])
     if not np.isfinite(found).all():
         raise DataError("a likelihood has no maximum: look for returns that hardly move")
     return _of_parameters(np.insert(found, LEVERAGE, 0.0, axis=1), values)
@@ -115,12 +116,37 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
     the volatility of the nominal excess return on stocks".
     """
     starts = np.array(plain[:-1]).T * [1.0, 1.0, INWARD, 1.0, INWARD, 1.0]
-    free = _of_parameters(_likeliest(values, 1, starts), values)
+    pairs = zip(values.T, starts, strict=True)
+    free = _of_parameters(
+        np.array([_maximise(column, 1, start) for column, start in pairs]), values
+    )
     with np.errstate(all="ignore"):
         higher, height = (one.innovations(values).log_density.sum(axis=0) for one in (free, plain))
     return Garch(
         *(np.where(higher > height, new, old) for new, old in zip(free, plain, strict=True))
     )
+
+
+@dataclass(frozen=True)
+class Margins:
+    """GARCH and GJR of returns, of the training rows and of all, each fitted when first asked for;
+    arguments and errors as in `fit_garch_copula`."""
+
+    values: Float[np.ndarray, "date asset"]
+    n_train: int
+
+    @cached_property
+    def of_training(self) -> tuple[Garch, Garch]:
+        plain = fit_garch(self.values[: self.n_train])
+        return plain, fit_gjr(self.values[: self.n_train], plain)
+
+    @cached_property
+    def plain(self) -> Garch:
+        return fit_garch(self.values)
+
+    @cached_property
+    def free(self) -> Garch:
+        return fit_gjr(self.values, self.plain)
 
 
 def _of_parameters(
@@ -134,31 +160,10 @@ def _of_parameters(
     return Garch(mean, constant, reaction, leverage, persistence, df, first)
 
 
-def _likeliest(
-    values: Float[np.ndarray, "date asset"],
-    n_leverage: int,
-    starts: Float[np.ndarray, "asset 6"] | None,
-) -> Float[np.ndarray, "asset parameter"]:
-    """The parameters of each asset that `arch` finds, in the order of `Garch`."""
-    import_extra("arch", "garch")
-    return _searched(values, n_leverage, starts)
-
-
-@memoised
-def _searched(
-    values: Float[np.ndarray, "date asset"],
-    n_leverage: int,
-    starts: Float[np.ndarray, "asset 6"] | None,
-) -> Float[np.ndarray, "asset parameter"]:
-    places = [None] * values.shape[1] if starts is None else starts
-    pairs = zip(values.T, places, strict=True)
-    return np.array([_maximise(column, n_leverage, start) for column, start in pairs])
-
-
 def _maximise(
     column: Float[np.ndarray, " date"], n_leverage: int, start: np.ndarray | None
 ) -> np.ndarray:
-    """The parameters of one asset."""
+    """The parameters of one asset that `arch` finds, in the order of `Garch`."""
     model = import_extra("arch", "garch").arch_model(
         column, mean="Constant", vol="GARCH", p=1, o=n_leverage, q=1, dist="t", rescale=False
     )

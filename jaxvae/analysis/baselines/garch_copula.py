@@ -11,7 +11,7 @@ from scipy.special import expit, stdtrit
 
 from jaxvae.analysis.baselines.averages import averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
-from jaxvae.analysis.baselines.garch import Garch, Innovations, fit_garch, fit_gjr
+from jaxvae.analysis.baselines.garch import Garch, Innovations, Margins
 from jaxvae.analysis.incomplete import elliptical_log_density
 
 # Of the search: where it starts (a = .018, b = .964, ν = 12), how wide, how far parameters may go.
@@ -97,7 +97,10 @@ def scores(found: Innovations, df: float) -> Float[np.ndarray, "date asset"]:
 
 
 def fit_garch_copula(
-    values: Float[np.ndarray, "date asset"], n_train: int, dynamic: bool = True
+    values: Float[np.ndarray, "date asset"],
+    n_train: int,
+    dynamic: bool = True,
+    margins: Margins | None = None,
 ) -> GarchCopula:
     """GARCH with Student-t innovations an asset, joined by a Student-t copula whose correlations
     move, by maximum likelihood in two steps: the margins, then a, b and ν of the copula, with Q̄ the
@@ -108,6 +111,7 @@ def fit_garch_copula(
         values: Complete returns of training and validation, in this order.
         n_train: How many of the rows are for training.
         dynamic: Whether a and b are free, else 0.
+        margins: Of the same rows, by default fitted here.
 
     Raises:
         MissingExtraError: `arch` is not installed.
@@ -116,17 +120,15 @@ def fit_garch_copula(
     Source: Engle (2002), "Dynamic conditional correlation"; for the copula Patton (2006),
     "Modelling asymmetric exchange rate dependence".
     """
+    margins = margins or Margins(values, n_train)
     train, judged = values[:n_train], []
     start: Sequence[float] = START if dynamic else START[2:]
     with regularly(values):
-        plain = fit_garch(train)
-        for margins in (plain, fit_gjr(train, plain)):
-            law, start = fit_copula(margins, train, start)
+        for of_training in margins.of_training:
+            law, start = fit_copula(of_training, train, start)
             judged.append(law.log_likelihood(values)[n_train:].mean())
-        margins = fit_garch(values)
-        if judged[1] > judged[0]:
-            margins = fit_gjr(values, margins)
-        return fit_copula(margins, values, start)[0]
+        chosen = margins.free if judged[1] > judged[0] else margins.plain
+        return fit_copula(chosen, values, start)[0]
 
 
 def fit_copula(

@@ -1,6 +1,8 @@
 """The table of classical baselines: everything that a study, a walk and a report know of them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,12 +10,13 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical
-from jaxvae.analysis.baselines.ewma_t import fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t import Judged, best_of_one_speed, fit_ewma_t
 from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis,
     fit_factor_analysis_sizes,
 )
+from jaxvae.analysis.baselines.garch import Margins
 from jaxvae.analysis.baselines.garch_copula import fit_garch_copula
 from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf
 from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t
@@ -51,8 +54,10 @@ class Law(Protocol):
         ...
 
 
-class Development(NamedTuple):
-    """What a baseline may learn from.
+@dataclass(frozen=True)
+class Development:
+    """What baselines may learn from, and what several of them begin with, fitted when first asked
+    for.
 
     Attributes:
         values: Returns of training and validation, in this order; NaN marks a missing cell.
@@ -66,6 +71,16 @@ class Development(NamedTuple):
     n_train: int
     n_factors: int
     best_factors: int | None = None
+
+    @cached_property
+    def one_speed(self) -> Judged:
+        """Of `best_of_one_speed`."""
+        return best_of_one_speed(self.values, self.n_train)
+
+    @cached_property
+    def margins(self) -> Margins:
+        """Of `fit_garch_copula`."""
+        return Margins(self.values, self.n_train)
 
 
 class Baseline(NamedTuple):
@@ -127,13 +142,7 @@ def _at_best(fit_sizes: SizesFitter, known: Development, n_factors: int | None =
     return next(fit_sizes(known.values, [n_factors]))
 
 
-def _temporal(label: str, fit: Callable[[np.ndarray, int], Law]) -> Baseline:
-    """One step ahead, of complete returns, from all of them and the number for training."""
-    return Baseline(
-        label, lambda known: fit(known.values, known.n_train), temporal=True, complete=True
-    )
-
-
+ONE_AHEAD = {"temporal": True, "complete": True}
 BASELINES = {
     "factor_analysis_best": Baseline(
         "factor analysis, best",
@@ -150,8 +159,24 @@ BASELINES = {
         "multivariate t, shrunk",
         lambda known: fit_multivariate_t_shrunk(known.values, known.n_train),
     ),
-    "ewma_t": _temporal("EWMA with t innovations", fit_ewma_t),
-    "ewma_t_two_speeds": _temporal("EWMA of two speeds with t innovations", fit_ewma_t_two_speeds),
-    "ccc_t": _temporal("GARCH with constant correlations and a t copula", fit_ccc_t),
-    "garch_copula": _temporal("GARCH with DCC and a t copula", fit_garch_copula),
+    "ewma_t": Baseline(
+        "EWMA with t innovations",
+        lambda known: fit_ewma_t(known.values, known.n_train, known.one_speed),
+        **ONE_AHEAD,
+    ),
+    "ewma_t_two_speeds": Baseline(
+        "EWMA of two speeds with t innovations",
+        lambda known: fit_ewma_t_two_speeds(known.values, known.n_train, known.one_speed),
+        **ONE_AHEAD,
+    ),
+    "ccc_t": Baseline(
+        "GARCH with constant correlations and a t copula",
+        lambda known: fit_ccc_t(known.values, known.n_train, known.margins),
+        **ONE_AHEAD,
+    ),
+    "garch_copula": Baseline(
+        "GARCH with DCC and a t copula",
+        lambda known: fit_garch_copula(known.values, known.n_train, margins=known.margins),
+        **ONE_AHEAD,
+    ),
 }

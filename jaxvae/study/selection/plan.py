@@ -169,14 +169,14 @@ def _seconds(family: Candidate, config: StudyConfig) -> tuple[float, float]:
     n_batches = -(-n_train // preset.train.batch_size)
     timed = min(n_batches, TIMED_BATCHES)
     data = data._replace(n_batches=jax.numpy.int32(timed))
-    at_once = resolve_width(tile_width_of(config), tuple(jax.local_devices()))
-    width = at_once * jax.local_device_count()
+    tile_width = tile_width_of(config)
+    width = resolve_width(tile_width, tuple(jax.local_devices())) * jax.local_device_count()
     n_epochs = min(CHUNK_EPOCHS, preset.train.epochs)
     members = member_grid(range(width), (1.0,), data, model, preset.learning_rate, n_epochs)
     seconds = []
     for _ in range(2):
         begun, root = time.perf_counter(), jax.random.key(config.root_seed)
-        train_ensemble(root, data, members, model, preset.train, tile_width=at_once)
+        train_ensemble(root, data, members, model, preset.train, tile_width=tile_width)
         seconds.append(time.perf_counter() - begun)
     share = n_batches / timed * preset.train.epochs / n_epochs
     return max(0.0, seconds[0] - seconds[1]), share * seconds[1] / width
