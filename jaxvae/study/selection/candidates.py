@@ -59,14 +59,14 @@ def train_candidate(
     key, rows = Stream.EVALUATION.key(config.root_seed), prepared.rows(prepared.split.validation)
     n_samples, width = config.likelihood_samples, _tile_width()
     with compiled_ahead(key, model, rows, n_samples, width, likelihood_alone=True):
-        ensemble, ok = _train(candidate, config, sizes, report)
+        ensemble, ok = train_seeds(candidate, config, sizes, report)
     fitted = fitted_members(ensemble)
     likelihood = estimate_members(key, model, fitted, rows, n_samples, tile_width=width)
     scores = np.where(ok[:, None], np.asarray(likelihood.value, np.float64), np.nan)
     return Scores(scores.reshape(len(sizes), SEEDS, -1))
 
 
-def _train(
+def train_seeds(
     candidate: Candidate,
     config: StudyConfig,
     sizes: Sequence[int],
