@@ -73,8 +73,7 @@ def kind_answer(study: StudyResults) -> list[Answer]:
     if has_no_factor(study):
         verdict = "Noise: no number of factors is likelier than none"
         use = "What follows is of the smallest model, and shows nothing."
-    words = f"{use} {choice_words(study)}"
-    return [Answer("What kind of panel is this?", verdict, words)]
+    return [Answer("What kind of panel is this?", verdict, use)]
 
 
 def choice_words(study: StudyResults) -> str:

@@ -37,11 +37,10 @@ def study_opening(study: StudyResults) -> Opening:
         f"{counted(len(config['seeds']), 'seed')} × {counted(len(config['betas']), 'beta')} of "
         f"{config['model']}"
     )
-    given = answers(study)
-    if study.candidates is not None and not any(choice_words(study) in one.text for one in given):
+    if study.candidates is not None:
         facts += f". {choice_words(study)}"
     title = f"Latent factors in “{config['name']}”"
-    return Opening(title, facts, given, tables.score_table(study))
+    return Opening(title, facts, answers(study), tables.score_table(study))
 
 
 def study_document(study: StudyResults, linked: bool = True) -> Document:

@@ -63,11 +63,15 @@ def test_the_likeliest_is_set_beside_the_next_family():
 def test_the_first_screen_says_what_kind_of_panel_it_is(level):
     first, *others = answers(level)
     assert (first.question, first.verdict) == ("What kind of panel is this?", KIND[0])
-    assert first.text == f"{KIND[1]} {choice_words(level)}"
+    assert first.text == KIND[1]
     assert len(others) == 3
+    assert KIND[0] in summary(study_opening(level))
+
+
+def test_page_and_terminal_say_who_stood_and_why_the_winner_won(level):
     opening = study_opening(level)
-    assert choice_words(level) not in opening.facts
-    assert KIND[0] in summary(opening)
+    assert opening.facts.endswith(choice_words(level))
+    assert choice_words(level) in summary(opening)
 
 
 def test_noise_has_no_factor_and_leaves_nothing_to_lead_by():
