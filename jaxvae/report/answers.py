@@ -94,6 +94,8 @@ def real_words(study: StudyResults, found: FactorVerdict) -> str:
             f"with a stability of at least {number(STABLE, 1)} (a member’s correlation with the "
             "consensus of the others)."
         )
+    if study.config["axes"] and found.asked > 1:
+        words = f"{words} {study.config['axes']}"
     if found.matched is None:
         return f"{words} No known factors come with this panel to compare them with."
     levels = f"chance reaches {number(found.chance)}"

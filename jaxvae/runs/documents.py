@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from jaxvae.errors import FolderError, shown
 from jaxvae.runs.files import read_file
 
-SCHEMA = 5
+SCHEMA = 6
 MOST_BYTES = 2**26
 
 

@@ -15,6 +15,7 @@ from jaxvae.report.study_report import study_document
 from jaxvae.report.tables import score_table
 from jaxvae.report.text import NONE, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
+from jaxvae.study.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -311,3 +312,22 @@ def test_the_best_of_the_seeds_is_judged_on_what_the_baselines_were_fitted_on():
 )  # fmt: skip
 def test_words_are_decided_on_the_numbers_that_are_printed(low, high, word):
     assert standing(low, high) == word
+
+
+def test_whether_the_likelihood_identifies_the_axes_is_said():
+    """Of a model that knows; of one factor, which has no axes, and of a caller's own nothing."""
+    study = make_study(n_assets=12, n_dates=120, n_factors=2, n_seeds=2, epochs=10)
+    assert "convention" not in answers(study)[1].text
+    study.config["axes"] = PRESETS["student"].axes
+    assert PRESETS["student"].axes in answers(study)[1].text
+    study = make_study(n_assets=12, n_dates=120, n_factors=1, n_seeds=2, epochs=10)
+    study.config["axes"] = PRESETS["student"].axes
+    assert "convention" not in answers(study)[1].text
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_axes_are_a_convention_of_those_that_have_one(name):
+    preset = PRESETS[name]
+    model = preset.model.build(8)
+    assert preset.axes
+    assert ("convention" in preset.axes) == (model.principal is not None)
