@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from jaxvae.training.ensemble import Progress
+from jaxvae.training.tiles import compiling
 
 Report = Callable[[str, Progress | None], None]
 STAGES = {
@@ -22,6 +23,8 @@ STAGES = {
     "report": "Drawing the report",
 }
 AT_FIRST = "Preparing the panel"
+# Of programs by the names of their functions; all others ask members that are trained.
+TRAINING = ("_start", "_advance")
 WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -70,14 +73,25 @@ def _in_notebook() -> bool:
 @contextmanager
 def _bars() -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Compiling(ProgressColumn):
+        """What is being compiled, beside the bar of the stage in work."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            in_work = task.stop_time is None and not task.finished
+            return Text(compiling_words() if in_work else "", style="dim")
 
     columns = (
         TextColumn(f"{{task.description:<{WIDEST}}}"),
         BarColumn(),
         TextColumn("{task.fields[text]:<30}"),
         TimeElapsedColumn(),
+        Compiling(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
@@ -158,9 +172,17 @@ class _Lines:
 
     def _say(self, text: str, pace: str = "") -> None:
         self.last, self.text = time.monotonic(), text
-        words = [text, *([pace] if pace else []), f"{self.last - self.started:.0f} s"]
+        words = [text, pace, compiling_words(), f"{self.last - self.started:.0f} s"]
         with suppress(BrokenPipeError):
-            print(", ".join(words), file=sys.stderr, flush=True)
+            print(", ".join(filter(None, words)), file=sys.stderr, flush=True)
+
+
+def compiling_words() -> str:
+    """What is being compiled now, and how many programs where they are several."""
+    names = compiling()
+    kinds = dict.fromkeys("training" if name in TRAINING else "scoring" for name in names)
+    several = f" {len(names)} programs:" if len(names) > 1 else ""
+    return f"compiling{several} {', '.join(kinds)}" if names else ""
 
 
 class _Pace:

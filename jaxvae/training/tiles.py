@@ -6,7 +6,8 @@ that it takes is looked at before it runs.
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ WIDE = 256
 # Programs kept: those of several studies. Each holds memory mappings, of which Linux gives a
 # process 65,530; a loop over many settings would use them up, and XLA would crash.
 MOST_PROGRAMS, MOST_SHAPES = 64, 8
+# Names of the functions whose programs are being compiled now, by all threads.
+_in_work: list[str] = []
 Function = Callable[..., Any]
 Devices = tuple[jax.Device, ...]
 
@@ -48,7 +51,7 @@ class TileProgram:
         )
         options = compiler_options(devices[0].platform, len(devices))
         self.jitted = jax.jit(over_tile, compiler_options=options)
-        self.devices = devices
+        self.name, self.devices = of_member.__name__, devices
         self.compiled: dict[Any, Any] = {}
         self.lock = threading.Lock()
 
@@ -64,10 +67,26 @@ class TileProgram:
             if shapes not in self.compiled:
                 while len(self.compiled) >= MOST_SHAPES:
                     del self.compiled[next(iter(self.compiled))]
-                compiled = self.jitted.lower(tile, shared).compile()
+                with _listed(self.name):
+                    compiled = self.jitted.lower(tile, shared).compile()
                 require_memory(compiled, self.devices, _width(tile) // len(self.devices))
                 self.compiled[shapes] = compiled
             return self.compiled[shapes]
+
+
+@contextmanager
+def _listed(name: str) -> Iterator[None]:
+    """`name` among what is being compiled."""
+    _in_work.append(name)
+    try:
+        yield
+    finally:
+        _in_work.remove(name)
+
+
+def compiling() -> list[str]:
+    """Names of the functions whose programs are being compiled now, of several threads one each."""
+    return list(_in_work)
 
 
 @functools.lru_cache(MOST_PROGRAMS)

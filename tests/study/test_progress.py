@@ -3,7 +3,10 @@
 import itertools
 import time
 
+import numpy as np
+
 from jaxvae.study import progress
+from jaxvae.training import tiles
 from jaxvae.training.ensemble import Progress
 
 
@@ -51,3 +54,28 @@ def test_what_is_said_again_promises_nothing(monkeypatch, capsys):
     *_, again, last = capsys.readouterr().err.splitlines()
     assert "left" not in again + last
     assert last.startswith(f"{progress.STAGES['train']}: 3 of 4 members, epoch 20 of 30, ")
+
+
+def test_what_is_being_compiled_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
+    said = []
+
+    def _advance(member, shared):
+        """Called as it is traced, which is a part of compiling."""
+        time.sleep(0.4)
+        said.append(progress.compiling_words())
+        return member
+
+    with progress.shown(quiet=False) as show:
+        show("train", None)
+        tiles.map_members(_advance, np.zeros((2, 3)), np.ones(()))
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert set(said) == {"compiling training"}
+    assert f"{progress.STAGES['train']}, compiling training, " in lines[1]
+    assert "compiling" not in lines[0] + lines[-1]
+
+
+def test_several_programs_are_counted(monkeypatch):
+    monkeypatch.setattr(progress, "compiling", lambda: ["_advance", "_ask_member", "_advance"])
+    assert progress.compiling_words() == "compiling 3 programs: training, scoring"
