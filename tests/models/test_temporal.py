@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
+from jaxvae.analysis.baselines.garch import Garch
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.errors import OptionError
 from jaxvae.inference.forecasts import generate_paths, sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.members import Fitted
 from jaxvae.integrations.sklearn import VAEFactors
-from jaxvae.models import TemporalConfig, make_batch, take_rows
+from jaxvae.models import AdditiveConfig, TemporalConfig, make_batch, take_rows
 from jaxvae.models.model import remember
 from jaxvae.models.temporal import BY_ASSET, OwnOfAsset, _starts
 
@@ -358,24 +359,101 @@ def test_no_loading_noise_or_weight_moves_the_level_of_paths():
     np.testing.assert_allclose(ends, 1.0, atol=0.1)
 
 
-def test_one_speed_without_scores_is_a_garch():
-    """σ²_t = (1-κ)(1-β) + κ(1-β) x²_{t-1} + β σ²_{t-1}, of unit variance, started at 1."""
+def of_constants(model, starts, batch, volatility=0.0, df=1e6, reach=1.0):
+    """Variables of which no part that is seen in a row's density, but variances, looks at the past:
+    τ = g = r = 0, φ = 0 and σ_k = 1, with loadings of their own."""
+    variables = model.initialise(jax.random.key(0), batch)
+    parameters, rng = variables.parameters, np.random.default_rng(1)
+    for group, name, value in (
+        ("scale", "trust", 0.0),
+        ("decoder", "gain", 0.0),
+        ("decoder", "noise_slope", 0.0),
+        ("decoder", "volatility", volatility),
+        ("decoder", "log_df", np.log(df - 2.0)),
+    ):
+        start = starts[group][name]
+        deviation = (np.broadcast_to(value, start.value.shape) - start.value) / start.reach
+        parameters[group][name] = jnp.asarray(deviation, jnp.float32)
+    shape = parameters["decoder"]["loadings"].shape
+    parameters["decoder"]["loadings"] = jnp.asarray(reach * rng.normal(0, 5, shape), jnp.float32)
+    return variables
+
+
+def test_with_constant_correlations_it_is_the_baselines_garch():
+    """One speed, no scores, Gaussian: variances to rounding those of `Garch` with constant
+    (1-κ)(1-β), reaction κ(1-β) and decay β, and densities those of its constant correlations."""
     config = TemporalConfig(2, half_lives=(9.0,), products=(30.0,))
     model, starts = config.build(N_ASSETS), _starts(config, N_ASSETS)
     beta, reaction = 0.5 ** (1 / 9), np.linspace(0.3, 0.9, N_ASSETS)
     batch = make_batch(VALUES, past=remember(model, VALUES)[0])
-    variables = model.initialise(jax.random.key(0), batch)
+    variables = of_constants(model, starts, batch)
     scale = variables.parameters["scale"]
-    put(variables.parameters, "scale", "trust", 0.0)
     scale["reaction"] = jnp.float32(50.0)
     own = np.stack([np.log(reaction), np.log(1.0 - reaction)]) / starts["scale"]["own_weight"].reach
     scale["own_weight"] = jnp.asarray(own, jnp.float32)
-    found = np.exp(model.informed(variables, batch).past.log_scale)
-    expected = [np.ones(N_ASSETS)]
-    for x in VALUES[:-1]:
-        level, shock = (1.0 - beta) * (1.0 - reaction), (1.0 - beta) * reaction
-        expected.append(level + shock * x**2 + beta * expected[-1])
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    zeros, ones = np.zeros(N_ASSETS), np.ones(N_ASSETS)
+    level, shock = (1.0 - beta) * (1.0 - reaction), (1.0 - beta) * reaction
+    law = Garch(zeros, level, shock, zeros, beta * ones, 1e6 * ones, ones)
+    expected = law.innovations(VALUES).variances
+    context = model.informed(variables, batch).past
+    np.testing.assert_allclose(np.exp(context.log_scale), expected, rtol=1e-4)
+
+    (loadings,), noise = np.asarray(context.loadings[0]), np.asarray(context.noise[0])
+    correlations = np.outer(loadings, loadings) + np.diag(noise)
+    np.testing.assert_allclose(np.diagonal(correlations), 1.0, rtol=1e-5)
+    roots = np.sqrt(expected)
+    densities = [
+        multivariate_normal(np.zeros(N_ASSETS), root[:, None] * correlations * root).logpdf(x)
+        for root, x in zip(roots, VALUES, strict=True)
+    ]
+    run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
+    found = run(jax.random.key(0), model, variables, batch, n_samples=500)
+    error = np.asarray(found.value) - densities
+    assert (np.abs(error) < 5 * np.asarray(found.standard_error) + 1e-3).all()
+
+
+def test_without_a_memory_it_is_volatility():
+    """κ = τ = g = r = 0: given the factors each row's law is that of the likelihood "volatility",
+    whose loadings and noise hold the divisor of unit variances."""
+    variables = of_constants(MODEL, STARTS, BATCH, volatility=0.6, df=7.0)
+    put(variables.parameters, "scale", "reaction", -50.0)
+    context = MODEL.informed(variables, BATCH).past
+    np.testing.assert_allclose(context.log_scale, 0.0, atol=1e-6)
+    loadings, noise = np.asarray(context.loadings[0]), np.asarray(context.noise[0])
+    assert (np.ptp(context.loadings, axis=0) == 0).all()
+    static = AdditiveConfig(3, likelihood="volatility").build(N_ASSETS)
+    batch = make_batch(VALUES)
+    other = static.initialise(jax.random.key(0), batch)
+    decoder = other.parameters["decoder"]
+    # Gaussian noise of variance Ψ is here a t of that variance, and E exp(½ l z) is divided out.
+    divisor = np.exp(-0.25 * 0.6**2)
+    raw = np.exp(np.log(noise) - np.log(7.0 / 5.0) + 2.0 * np.log(divisor)) - 1e-6
+    decoder["curves"] = {"terms": {"kernel": jnp.asarray(divisor * loadings)}}
+    decoder["log_variance"] = jnp.asarray(np.log(raw))
+    decoder["volatility"] = jnp.full(N_ASSETS, 0.6)
+    decoder["log_df"] = jnp.full(N_ASSETS, np.log(5.0), jnp.float32)
+    decoder["mean"]["bias"] = jnp.zeros(N_ASSETS)
+    factors = jnp.asarray(np.random.default_rng(2).normal(size=(N_ROWS, 3)), jnp.float32)
+    one, two = (
+        model.decode(parameters, factors, rows, False)[0].log_prob(rows.values, rows.observed)
+        for model, parameters, rows in ((MODEL, variables, BATCH), (static, other, batch))
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    prior = MODEL.prior(variables, factors, BATCH)
+    np.testing.assert_array_equal(prior.mean, 0.0)
+    np.testing.assert_allclose(prior.log_variance, 0.0, atol=1e-6)
+
+
+def test_on_noise_it_can_be_nothing():
+    """Without loadings, too, it says of a row what independent normals of variance 1 do."""
+    variables = of_constants(MODEL, STARTS, BATCH, reach=0.0)
+    put(variables.parameters, "scale", "reaction", -50.0)
+    values = np.random.default_rng(3).standard_normal((N_ROWS, N_ASSETS))
+    batch = make_batch(values, past=remember(MODEL, values)[0])
+    run = jax.jit(log_likelihood, static_argnames=("model", "n_samples"))
+    found = run(jax.random.key(0), MODEL, variables, batch, n_samples=8)
+    expected = norm.logpdf(values).sum(axis=1)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-4)
 
 
 def test_the_encoder_knows_which_cells_are_missing():
