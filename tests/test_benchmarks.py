@@ -20,7 +20,7 @@ from jaxvae.training.state import Data, make_hyperparameters
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = (
     *("throughput", "scaling", "study_scaling", "accelerator", "time_to_report"),
-    "temporal_study",
+    *("temporal_study", "before_and_after"),
 )
 
 
@@ -141,6 +141,18 @@ def test_a_temporal_studys_stages_add_up_in_seconds_and_in_processor_seconds(run
     cells = script.table_cells("regimes", "after", row)
     assert len(cells) == len(script.HEADS)
     assert " ".join(cells) in runs["temporal_study"].printed
+
+
+@pytest.mark.slow
+def test_a_study_of_one_code_is_its_own_twin(runs):
+    results = runs["before_and_after"].results
+    assert list(results["rows"]) == ["linear"]
+    row = results["rows"]["linear"]
+    assert row["equal_to_the_bit"]
+    assert row["largest_difference_of_a_member"] == row["covariance"] == 0
+    assert row["least_correlation_of_twins"] == pytest.approx(1)
+    before, after = row["test"]["log_likelihood"]
+    assert before == after < 0
 
 
 @pytest.mark.slow
