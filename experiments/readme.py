@@ -13,6 +13,7 @@ from typing import Any
 
 import auto_words
 import benchmark_words
+import candidate_words
 import portfolio_words
 import temporal_words
 from pages import ROOT, joint, lead_over, number, results, stands, table
@@ -266,6 +267,7 @@ PARTS: dict[str, Callable[[], str]] = {
         sys.modules[__name__],
         auto_words,
         benchmark_words,
+        candidate_words,
         portfolio_words,
         temporal_words,
     )

@@ -4,6 +4,8 @@ from typing import Any
 
 from pages import joint, lead_over, number, results, stands, table
 
+GARCH = "garch_copula"
+TESTS = ("unconditional", "independence")  # Kupiec's and Christoffersen's
 IN_TIME = {
     "garch_copula": "GARCH, t copula",
     "ccc_t": "constant correlations, t",
@@ -36,17 +38,26 @@ def still(result: dict[str, Any]) -> str:
     return max(scores, key=lambda name: scores[name])
 
 
+def rival_in_time(result: dict[str, Any]) -> str:
+    """The rival with a memory, other than GARCH, that is likeliest on the test dates."""
+    scores = {name: result["test"][name] for name in IN_TIME if name != GARCH}
+    return max(scores, key=lambda name: scores[name])
+
+
 def leads_table() -> str:
-    """Leads of the first root, jointly, and over GARCH by quarter of the test dates."""
-    heads = ("panel", "over GARCH, t copula", "by quarter", "over EWMA, t", "over the best static")
+    """Leads of the first root, jointly; over rivals in time by quarter of the test dates, too."""
+    heads = ("panel", "over GARCH, t copula", "by quarter", "over the best other in time")
     rows = []
     for panel, result in results("temporal")["panels"].items():
-        names = ("garch_copula", "ewma_t", still(result))
-        garch, ewma, static = (joint(lead_over(result, name, "temporal")) for name in names)
-        parts = result["leads_by_quarter"]["garch_copula"]
-        quarters = ", ".join(number(part, sign=True) for part in parts)
-        rows.append((f"`{panel}`", garch, quarters, ewma, static))
-    return table(heads, rows)
+        cells = []
+        for name in (GARCH, rival_in_time(result)):
+            label = "" if name == GARCH else f"{IN_TIME[name]}: "
+            parts = result["leads_by_quarter"][name]
+            quarters = ", ".join(number(part, sign=True) for part in parts)
+            cells += [f"{label}{joint(lead_over(result, name, 'temporal'))}", quarters]
+        static = joint(lead_over(result, still(result), "temporal"))
+        rows.append((f"`{panel}`", *cells, static))
+    return table((*heads, "by quarter", "over the best static"), rows)
 
 
 def temporal_claim() -> str:
@@ -79,14 +90,33 @@ def paths_table() -> str:
 
 
 def risk_table() -> str:
-    """Value at risk of the equal-weighted `sp500` portfolio on the test dates."""
-    heads = ("forecast", "order", "breached", "Kupiec p", "independence p", "joint p")
+    """Value at risk of the equal-weighted portfolio on the test dates, of `sp500` by three
+    forecasts, of other panels that move by the model's own quantiles."""
+    heads = ("panel", "forecast", "order", "breached", "Kupiec p", "independence p")
     rows = []
-    for name, by_order in results("temporal")["panels"]["sp500"]["value_at_risk"].items():
-        for order, found in by_order.items():
-            tests = (
-                found[f"{kind}_p"] for kind in ("unconditional", "independence", "conditional")
-            )
-            breached = f"{number(100 * found['breaches'], 1)} %"
-            rows.append((name.replace("_", " "), order, breached, *(f"{p:.2g}" for p in tests)))
+    for panel in ("sp500", "french", "regimes"):
+        forecasts = results("temporal")["panels"][panel]["value_at_risk"]
+        names = list(forecasts) if panel == "sp500" else ["temporal"]
+        for name in names:
+            by_order = forecasts[name]
+            p_values = [found[f"{kind}_p"] for found in by_order.values() for kind in TESTS]
+            rejected = rejected_by_holm(p_values)
+            for place, (order, found) in enumerate(by_order.items()):
+                cells = [
+                    f"{p:.2g}{', rejected' if reject else ''}"
+                    for p, reject in list(zip(p_values, rejected, strict=True))[2 * place :][:2]
+                ]
+                breached = f"{number(100 * found['breaches'], 1)} %"
+                rows.append((f"`{panel}`", name.replace("_", " "), order, breached, *cells))
     return table(heads, rows)
+
+
+def rejected_by_holm(p_values: list[float], level: float = 0.05) -> list[bool]:
+    """Which hypotheses are rejected where all are tested at once (Holm 1979): from the smallest p
+    on, as long as p ≤ level / (hypotheses left)."""
+    rejected, n = [False] * len(p_values), len(p_values)
+    for done, place in enumerate(sorted(range(n), key=lambda k: p_values[k])):
+        if p_values[place] > level / (n - done):
+            break
+        rejected[place] = True
+    return rejected

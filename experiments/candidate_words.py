@@ -1,0 +1,54 @@
+"""What is said of candidates.json by the READMEs."""
+
+from typing import Any
+
+import numpy as np
+from pages import number, results, table
+
+TRIALS = {
+    "bent_student": "curves, `student`",
+    "bent_volatility": "curves, `volatility`",
+    "three_volatilities": "three volatilities",
+    "residual 1": "residual, decay 1",
+    "residual 10": "residual, decay 10",
+}
+AXES = {
+    "information": "where Wᵀ Ψ⁻¹ W is diagonal, which is reported",
+    "variance": "where Wᵀ W is",
+    "varimax": "varimax",
+    "pca": "the principal components of returns",
+}
+
+
+def candidates_table() -> str:
+    """A row a panel: leads over the best family that stands, on validation dates."""
+    heads = ("panel", "best that stands", *TRIALS.values(), "best shrunk `linear` or `student`")
+    rows = []
+    for panel, found in results("candidates")["panels"].items():
+        of_trials = [_lead(found["rows"].get(name)) for name in TRIALS]
+        shrunk = {name: row for name, row in found["rows"].items() if ", " in name}
+        best = max(shrunk, key=lambda name: shrunk[name]["lead"])
+        name = f"`{found['best']}`"
+        rows.append((panel, name, *of_trials, f"{best}: {_lead(shrunk[best])}"))
+    return table(heads, rows)
+
+
+def _lead(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return f"{number(row['lead'], sign=True)} ± {number(row['error'])}"
+
+
+def axes_claim() -> str:
+    """How well the axes of one factor analysis match the true factors, by how they are turned."""
+    draws = results("candidates")["axes"]
+    means = {name: [draw[name] for draw in draws] for name in AXES}
+    words = ", ".join(
+        f"{number(float(np.mean(means[name])))} {label}" for name, label in AXES.items()
+    )
+    spread = number(float(np.std(means["information"])))
+    return (
+        f"**On {len(draws)} linear draws the axes of a factor analysis, which its likelihood does "
+        f"not tell apart, match the true factors at {words}; from draw to draw the first moves by "
+        f"{spread} (standard deviation).**"
+    )
