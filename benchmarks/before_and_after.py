@@ -1,6 +1,6 @@
 """Do studies say the same as before a change that was meant to make them quicker?
 
-Command: python benchmarks/before_and_after.py --before REVISION   (some minutes; --quick: half of one)
+Command: python benchmarks/before_and_after.py --before REVISION   (minutes; --quick: half of one)
 
 The same studies by the package as it stood at REVISION, unpacked from this repository, and by the
 working tree: `static` on the synthetic panel, `volatility` on `sp500` and `french`, of 2 seeds at

@@ -16,6 +16,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,21 @@ HEADS = (
     "dates",
     "members",
     "seconds",
-    "fitting",
-    "analysis",
-    "of these ms a member",
+    "choosing",
+    "training",
+    "scoring",
+    "files, figures",
+    "analysis, ms a member",
     "memory, GB",
 )
-FITTING, ANALYSIS = ("select", "train", "refit", "count"), ("baselines", "score", "save", "report")
+# What a study does, by its stages; analysis is what is not fitting of the VAEs.
+PARTS = {
+    "choosing": ("select", "count"),
+    "training": ("train", "refit"),
+    "scoring": ("baselines", "score"),
+    "files, figures": ("save", "report"),
+}
+ANALYSIS = (*PARTS["scoring"], *PARTS["files, figures"])
 
 
 def measure_point(assets: int, dates: int, seeds: int) -> dict[str, Any]:
@@ -76,19 +86,23 @@ def measure_point(assets: int, dates: int, seeds: int) -> dict[str, Any]:
         "seconds": sum(stages.values()),
         "processor_seconds": time.process_time(),
         "stages": stages,
-        "fitting": sum(stages.get(name, 0.0) for name in FITTING),
         "analysis": sum(stages.get(name, 0.0) for name in ANALYSIS),
         "peak_memory_mb": peak_memory_mb(),
         "n_factors": int(study.config["n_factors"]),
     }
 
 
-def run_sweeps(quick: bool, folder: Path, out: Path) -> None:
+def run_sweeps(quick: bool, only: Sequence[str], folder: Path, out: Path) -> None:
     """Every point in a process of its own; one that several sweeps share is measured once. What is
-    known is written after each."""
+    known is written after each; with `only` some sweeps anew, the others as they stand."""
     done: dict[str, dict[str, Any]] = {}
     sweeps: dict[str, list[dict[str, Any]]] = {}
+    if only:
+        sweeps = json.loads(out.read_text("utf-8"))["sweeps"]
     for axis, sizes in (QUICK if quick else POINTS).items():
+        if only and axis not in only:
+            continue
+        sweeps[axis] = []
         for size in sizes:
             point = json.dumps({**BASE, **size})
             if point not in done:
@@ -102,7 +116,7 @@ def run_sweeps(quick: bool, folder: Path, out: Path) -> None:
                 )
                 done[point] = {**json.loads(point), **part}
                 print(*table_cells(done[point]), flush=True)
-            sweeps.setdefault(axis, []).append(done[point])
+            sweeps[axis].append(done[point])
             write_json(out, {"quick": quick, "betas": BETAS, "sweeps": sweeps, "ran_on": ran_on()})
 
 
@@ -111,12 +125,12 @@ def table_cells(point: dict[str, Any]) -> list[str]:
     members = point.get("members", point["seeds"] * len(BETAS))
     size = [f"{point['assets']:,}", f"{point['dates']:,}", f"{members:,}"]
     if "failed" in point:
-        return [*size, point["failed"], "", "", "", ""]
+        return [*size, point["failed"], "", "", "", "", "", ""]
+    stages = point["stages"]
     return [
         *size,
         f"{point['seconds']:.0f}",
-        f"{point['fitting']:.0f}",
-        f"{point['analysis']:.0f}",
+        *(f"{sum(stages.get(name, 0.0) for name in part):.0f}" for part in PARTS.values()),
         f"{1e3 * point['analysis'] / members:,.0f}",
         f"{point['peak_memory_mb'] / 1e3:.1f}",
     ]
@@ -128,13 +142,14 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a size for tests; no figure to quote")
     parser.add_argument("--point", type=json.loads, help="one point, in this process")
+    parser.add_argument("--only", nargs="+", choices=POINTS, default=(), help="these sweeps anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "study_scaling.json")
     arguments = parser.parse_args()
     if arguments.point is not None:
         write_json(arguments.out, measure_point(**arguments.point))
         return
     with tempfile.TemporaryDirectory() as folder:
-        run_sweeps(arguments.quick, Path(folder).resolve(), arguments.out)
+        run_sweeps(arguments.quick, arguments.only, Path(folder).resolve(), arguments.out)
 
 
 if __name__ == "__main__":

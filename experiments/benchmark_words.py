@@ -34,6 +34,21 @@ def throughput_claim() -> str:
     )
 
 
+def report_claim() -> str:
+    """Whole studies in times of the notebook's script."""
+    rows = results("time_to_report", "benchmarks")["rows"]
+    times = {name: number(row["times_notebook"]["median"], 1) for name, row in rows.items()}
+    drawn = [row["scoring_and_drawing"] for name, row in rows.items() if name != "notebook"]
+    return (
+        f"**From the command to the report a study of `static`, 40 members with scores, nulls and "
+        f"rivals, takes {times['static, cold']} times the notebook's script for one VAE, "
+        f"{times['static, cached']} times once its programs are compiled; with the choice of a "
+        f"model {times['race, cold']} and {times['race, cached']} times, on `sp500` "
+        f"{times['sp500, cold']} and {times['sp500, cached']}. Scores and figures are "
+        f"{100 * min(drawn):.0f} to {100 * max(drawn):.0f} % of it.**"
+    )
+
+
 def report_table() -> str:
     """A row a study: seconds from the command to its report, beside the notebook's script."""
     rows = []
@@ -45,6 +60,28 @@ def report_table() -> str:
         cells += ["" if part is None else number(part, 1) for part in parts]
         rows.append(cells)
     return table(("row", "seconds", "× the notebook", *STAGES), rows)
+
+
+def study_scaling_claim() -> str:
+    """The widest panel, and what analysis costs a member where there are few and many."""
+    sweeps = results("study_scaling", "benchmarks")["sweeps"]
+    known = [point for sweep in sweeps.values() for point in sweep if "failed" not in point]
+    wide = max(known, key=lambda point: point["assets"] * point["dates"])
+    few, many = (
+        pick([p for p in known if (p["assets"], p["dates"]) == (100, 300)], key=_members)
+        for pick in (min, max)
+    )
+    costs = [f"{1e3 * p['analysis'] / p['members']:.0f}" for p in (few, many)]
+    return (
+        f"**{wide['assets']:,} assets × {wide['dates']:,} dates × {wide['members']} members end in "
+        f"a report after {wide['seconds']:.0f} s and {wide['peak_memory_mb'] / 1e3:.1f} GB. "
+        f"Analysis costs {costs[0]} ms a member where there are {few['members']}, {costs[1]} where "
+        f"there are {many['members']:,}.**"
+    )
+
+
+def _members(point: dict[str, Any]) -> int:
+    return int(point["members"])
 
 
 def study_scaling_table() -> str:
