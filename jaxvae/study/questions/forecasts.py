@@ -167,7 +167,8 @@ def paths(
         Paths × dates × assets in the study's order, as fractions.
 
     Raises:
-        OptionError: fewer than one date or path, or a study with covariates.
+        OptionError: fewer than one date or path, a study with covariates, or more draws than memory
+            holds.
         DataError: a path leaves the range of numbers.
     """
     fitted = study.fitted
