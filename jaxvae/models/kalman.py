@@ -27,8 +27,8 @@ class Chain(Distribution):
 
     A row of gain 0, as the last one's is, does not depend on the next.
 
-    mean: of each row by itself. root: lower triangular, root rootᵀ the covariance given the next
-    row.
+    mean: of each row by itself. gain: what a row takes of the next. root: lower triangular, root
+        rootᵀ the covariance given the next row.
     """
 
     mean: Float[Array, "row size"]
@@ -42,7 +42,10 @@ class Chain(Distribution):
 
 
 class LinearGaussian(NamedTuple):
-    """Parameters: W, b, the diagonal of Ψ, and φ with |φ| < 1."""
+    """Parameters of the model of this module.
+
+    loadings: W. bias: b. noise: the diagonal of Ψ. persistence: φ, |φ| < 1.
+    """
 
     loadings: Float[Array, "asset factor"]
     bias: Float[Array, " asset"]
