@@ -57,7 +57,14 @@ class JaxvaeError(Exception):
         return self.args
 
     def worded(self, name_option: Callable[[Option], str] = str) -> str:
-        """The line, with each option as `name_option` calls it."""
+        """The line.
+
+        Args:
+            name_option: what to call each option that it names; by default the argument in Python.
+
+        Returns:
+            What is wrong and what to do, in one line.
+        """
         return "".join(name_option(x) if isinstance(x, Option) else str(x) for x in self.parts)
 
     def __str__(self) -> str:

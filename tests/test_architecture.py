@@ -1,9 +1,7 @@
 """The rooms of the package import downward only, without circles, and share no public name."""
 
 import ast
-import inspect
 import io
-import re
 import tokenize
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -142,27 +140,6 @@ def test_nobody_asks_of_what_kind_a_model_is():
     for path in FILES:
         if not module_name(path).startswith(("models", "study.presets")):
             assert not {*kinds_asked(path)} & kinds, path
-
-
-def public_functions():
-    """Functions that the package exports by name, and the methods of what it hands out."""
-    import jaxvae
-
-    for name in jaxvae.__all__:
-        public = getattr(jaxvae, name)
-        if inspect.isfunction(public):
-            yield name, public
-    for kind in (jaxvae.Study, jaxvae.VAEFactors):
-        methods = inspect.getmembers(kind, inspect.isfunction)
-        own = [(name, method) for name, method in methods if method.__module__.startswith("jaxvae")]
-        yield from ((f"{kind.__name__}.{x}", method) for x, method in own if not x.startswith("_"))
-
-
-def test_public_functions_document_every_parameter():
-    for name, function in public_functions():
-        parameters = {*inspect.signature(function).parameters} - {"self", "study"}
-        lines = re.findall(r"(?m)^ *([\w, ]+):", function.__doc__)
-        assert parameters <= {word for line in lines for word in re.split(", ", line)}, name
 
 
 def code_lines(source):

@@ -80,6 +80,9 @@ def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = T
         for_fitting: leave out columns that do not vary in the first 56 % of dates, and weekdays of
             panels that are not daily; else all come along, for a fitted model to pick from.
 
+    Returns:
+        A panel with the further columns after its own.
+
     Raises:
         OptionError: another name.
         DataError: a name is there already.

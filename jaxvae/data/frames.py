@@ -115,6 +115,8 @@ def panel_from_frame(
 ) -> Panel:
     """Check a table and make it a panel.
 
+    Returns that look like percent are noted, and warned of (UserWarning).
+
     Args:
         frame: a DataFrame, or a table of Polars, Arrow or another library with `to_pandas`; one of
             wide: dates as the index or the first column, then one column a ticker, perhaps under
@@ -145,8 +147,6 @@ def panel_from_frame(
         DataError: in one line, where the table is at fault: its layout, dates, tickers or cells;
             values that are no simple returns, or not in one unit.
         OptionError: kind, missing or n_factors is at fault.
-
-    Returns that look like percent are noted, and warned of (UserWarning).
     """
     check_choice("kind", kind, KINDS)
     if missing is not None:

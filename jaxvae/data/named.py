@@ -57,7 +57,11 @@ def load_sp500() -> Panel:
     Simple returns p_t / p_{t−1} − 1, as fractions, of the 8,313 adjusted closes that the wheel of
     `skfolio` carries (its `load_sp500_dataset`).
 
-    Raises MissingExtraError where the package, or the file in it, is absent.
+    Returns:
+        The panel, 8,312 × 20.
+
+    Raises:
+        MissingExtraError: the package, or the file in it, is absent.
     """
     path = _wheel_file("skfolio", "datasets/data/sp500_dataset.csv.gz")
     prices = pd.read_csv(path, index_col="Date", parse_dates=["Date"])
@@ -75,7 +79,11 @@ def load_french() -> Panel:
     Source: Kenneth R. French's data library (Fama & French 1993; Carhart 1997), in the wheel of
     `linearmodels` (`datasets.french`).
 
-    Raises MissingExtraError where the package, or the file in it, is absent.
+    Returns:
+        The panel, 819 × 30, with four factors as its reference.
+
+    Raises:
+        MissingExtraError: the package, or the file in it, is absent.
     """
     path = _wheel_file("linearmodels", "datasets/french/french.csv.bz2")
     frame = pd.read_csv(path, index_col="dates", parse_dates=["dates"])
@@ -91,11 +99,19 @@ def load_stocks(start: str | date = STOCKS_START) -> Panel:
     Simple returns of closes adjusted for splits and dividends, as fractions; NaN before a company
     was listed. The file begins on 2000-03-01, GOOG's prices on 2004-08-19 and FB's on 2012-05-18.
 
-    start: first day of returns. By default the start of a quarter in which FB has enough returns in
-        the training part to be fitted; from an earlier one drop FB first.
-
     Source: Quandl's WIKI table, which its publisher declared public domain, in the wheel of
-    `bokeh_sampledata`. Raises MissingExtraError where the package, or the file in it, is absent.
+    `bokeh_sampledata`.
+
+    Args:
+        start: first day of returns. By default the start of a quarter in which FB has enough
+            returns in the training part to be fitted; from an earlier one drop FB first.
+
+    Returns:
+        The panel, dates × 5.
+
+    Raises:
+        MissingExtraError: the package, or the file in it, is absent.
+        OptionError: `start` is no date.
     """
     path = _wheel_file("bokeh_sampledata", "_data/stocks.csv.gz")
     table = pd.read_csv(path, parse_dates=["Date"], index_col=["Date", "Ticker"])
@@ -121,15 +137,22 @@ def load_tickers(
     Simple returns of closes adjusted for splits and dividends, as fractions. The tests put an
     imitation in the place of `download`: a live download was never exercised.
 
-    tickers: Yahoo's symbols; upper and lower case are the same.
-    start, end: first and last day of the prices, both included, as YYYY-MM-DD. (yfinance itself
-        leaves `end` out.) None is refused: without dates yfinance returns one month.
-    download: called as `yfinance.download`, which is the default.
-    missing: what to do with gaps, as in `panel_from_frame`.
+    Args:
+        tickers: Yahoo's symbols; upper and lower case are the same.
+        start, end: first and last day of the prices, both included, as YYYY-MM-DD. (yfinance itself
+            leaves `end` out.) None is refused: without dates yfinance returns one month.
+        download: called as `yfinance.download`, which is the default.
+        missing: what to do with gaps, as in `panel_from_frame`.
 
-    Raises OptionError for a request that repeats a ticker, has none, or whose dates cannot be
-    read or are not in order; MissingExtraError without yfinance; DataError where the download
-    fails, names the tickers without prices, or the prices fail the checks of a panel.
+    Returns:
+        The panel, dates × tickers.
+
+    Raises:
+        OptionError: the request repeats a ticker or has none, or its dates cannot be read or are
+            not in order; `missing` is no choice.
+        MissingExtraError: yfinance is not installed.
+        DataError: the download fails, a ticker has no prices, or the prices fail the checks of a
+            panel.
     """
     symbols, first, last = _symbols(tickers), _day("start", start), _day("end", end)
     if first >= last:

@@ -20,11 +20,12 @@ steadily growing prices are."""
 class Reference(NamedTuple):
     """Known factors that learned ones are compared with; no model sees them.
 
-    On a synthetic panel they are the planted truth (`planted` is true), on `french` the factors
-    that the literature names.
+    On a synthetic panel they are the planted truth, on `french` the factors that the literature
+    names.
 
     factors: dates × factors, indexed by the panel's dates.
     loadings: assets × factors, or None where unknown.
+    planted: whether the returns were made of them.
     """
 
     factors: pd.DataFrame
@@ -57,10 +58,12 @@ class Panel:
 
     @property
     def n_dates(self) -> int:
+        """How many dates there are."""
         return self.values.shape[0]
 
     @property
     def n_assets(self) -> int:
+        """How many assets there are."""
         return self.values.shape[1]
 
     def __eq__(self, other: object) -> bool:
@@ -90,11 +93,22 @@ class Panel:
     _repr_html_ = as_html
 
     def to_frame(self) -> pd.DataFrame:
-        """The returns as a DataFrame, dates × assets."""
+        """The returns as a DataFrame.
+
+        Returns:
+            Dates × assets, fractions; NaN where a cell is missing.
+        """
         return pd.DataFrame(self.values, index=self.dates, columns=list(self.assets))
 
     def with_notes(self, *notes: str) -> "Panel":
-        """The same panel with further notes."""
+        """The same panel with further notes.
+
+        Args:
+            notes: a sentence each, put after those it has.
+
+        Returns:
+            Another `Panel`; this one keeps its own.
+        """
         return replace(self, notes=self.notes + notes)
 
 
@@ -124,6 +138,9 @@ def split_dates(n_dates: int) -> Split:
 
     Args:
         n_dates: of the panel.
+
+    Returns:
+        Slices of the dates' positions: `train`, `validation`, `test`, and `fit`, the first two.
     """
     n_train, n_fit = int(TRAIN_SHARE * n_dates + 1e-9), int(FIT_SHARE * n_dates + 1e-9)
     return Split(slice(0, n_train), slice(n_train, n_fit), slice(0, n_fit), slice(n_fit, n_dates))
@@ -153,6 +170,9 @@ def fit_scaler(values: Float[np.ndarray, "date asset"]) -> Scaler:
 
     Args:
         values: returns; NaN where a cell is missing.
+
+    Returns:
+        The `Scaler`, one mean and one standard deviation an asset, in the units of `values`.
     """
     low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
     constant = high - low <= CONSTANT_RANGE * np.maximum(np.abs(low), np.abs(high))

@@ -69,6 +69,10 @@ def log_likelihood(
         variables: Of the member.
         batch: Rows in standard units.
         n_samples: Importance samples a row.
+
+    Returns:
+        Of each row the estimate and its standard error, in nats, and how many samples are effective
+        (`LikelihoodEstimate`).
     """
     if model.log_likelihood is not None:
         return first_estimate(key, model, variables, batch, n_samples)[0]

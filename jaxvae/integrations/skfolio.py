@@ -99,6 +99,9 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
             y: Not looked at.
             fit_params: Not looked at.
 
+        Returns:
+            The estimator, fitted.
+
         Raises:
             ValueError: A column does not vary, a training diverges, or an argument is wrong.
         """
@@ -152,6 +155,9 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
             X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
             y: Not looked at.
 
+        Returns:
+            The estimator, fitted.
+
         Raises:
             ValueError: A column does not vary, a training diverges, or an argument is wrong.
         """
@@ -163,6 +169,9 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
 
         Args:
             X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+
+        Returns:
+            ndarray of shape (n_observations,), in nats.
         """
         check_is_fitted(self)
         X = checked(self, X).astype(np.float64)
@@ -188,7 +197,7 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
                 open end); or an array of `n_samples` returns, one a draw.
 
         Returns:
-            ndarray of shape (n_samples, n_assets).
+            ndarray of shape (n_samples, n_assets), in the units of X.
 
         Raises:
             ValueError: `conditioning` names no asset of X, one twice or all of them, or a value

@@ -127,6 +127,9 @@ class VAEFactors(  # type: ignore[misc]
                 family that nothing stops early has the fit of rows repeated so often, to the bit:
                 equal rows are one of summed weight there, and their order has no meaning.
 
+        Returns:
+            The estimator, fitted.
+
         Raises:
             ValueError: A column does not vary, the training diverges, or an argument is wrong.
         """
@@ -231,11 +234,19 @@ class VAEFactors(  # type: ignore[misc]
         return model
 
     def transform(self, X: Any) -> np.ndarray:
-        """Posterior means, (n_dates, n_components); exact where the model knows them.
+        """Posterior means of the factors, E[z | x], exact where the model knows them.
 
         Args:
             X: Array-like of shape (n_dates, n_features); NaN where a cell is missing, if the model
                 knows its posterior or was fitted to rows with missing cells.
+
+        Returns:
+            ndarray of shape (n_dates, n_components), in the order and with the signs of
+            `components_`, in units of the prior's scale.
+
+        Raises:
+            ValueError: Cells of X are missing and the model can do without none, X has other
+                columns than what was fitted, or nothing was.
         """
         check_is_fitted(self)
         X = checked(self, X)
@@ -245,10 +256,16 @@ class VAEFactors(  # type: ignore[misc]
         return (means[:, self._order] * self._sign).astype(X.dtype)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decoder means of factors, (n_dates, n_features), in the units of the data.
+        """Decoder means of factors, E[x | z].
 
         Args:
             X: Factors, of shape (n_dates, n_components).
+
+        Returns:
+            ndarray of shape (n_dates, n_features), in the units of the data.
+
+        Raises:
+            ValueError: X has not one column a component, or nothing was fitted.
         """
         check_is_fitted(self)
         X = check_array(X, dtype=FLOATS)
@@ -268,6 +285,12 @@ class VAEFactors(  # type: ignore[misc]
 
         Args:
             X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
+
+        Returns:
+            ndarray of shape (n_dates,), in nats.
+
+        Raises:
+            ValueError: X has other columns than what was fitted, or nothing was.
         """
         check_is_fitted(self)
         X = checked(self, X).astype(np.float64)
@@ -288,18 +311,30 @@ class VAEFactors(  # type: ignore[misc]
             X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
             y: Not looked at.
             sample_weight: What each row counts in the mean.
+
+        Returns:
+            Nats per date.
+
+        Raises:
+            ValueError: As `score_samples`, or a weight is negative.
         """
         found = self.score_samples(X)
         weights = _check_sample_weight(sample_weight, found[:, None], ensure_non_negative=True)
         return float(np.average(found, weights=weights))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        """Draws from the model, observation noise included, (n_samples, n_features).
+        """Draws from the model, observation noise included.
 
         Args:
             n_samples: How many.
             random_state: As of the estimator: an int gives the same draws each time, None goes on
                 with NumPy's global state.
+
+        Returns:
+            ndarray of shape (n_samples, n_features), in the units of the data.
+
+        Raises:
+            ValueError: Fewer than one sample, or nothing was fitted.
         """
         check_is_fitted(self)
         n_samples = check_option("n_samples", n_samples, int, least=1)
@@ -310,8 +345,12 @@ class VAEFactors(  # type: ignore[misc]
         return self.scaler_.restore(draws[:n_samples].astype(np.float64))
 
     def get_covariance(self) -> np.ndarray:
-        """Cov(x) under the model, (n_features, n_features): WWᵀ + Ψ of a linear Gaussian one, from
-        draws of z where there is no closed form."""
+        """Cov(x) under the model: WWᵀ + Ψ of a linear Gaussian one, from draws of z where there is
+        no closed form.
+
+        Returns:
+            ndarray of shape (n_features, n_features), in the units of the data squared.
+        """
         check_is_fitted(self)
         batch = _padded_batch(np.zeros((1, self.n_features_in_)), np.ones(1))
         found = self._ask(_description, Stream.COVARIANCE, batch=batch)
@@ -319,7 +358,11 @@ class VAEFactors(  # type: ignore[misc]
         return np.asarray(found.covariance, np.float64) * scale[:, None] * scale
 
     def get_precision(self) -> np.ndarray:
-        """The inverse of `get_covariance`."""
+        """The inverse of `get_covariance`.
+
+        Returns:
+            ndarray of shape (n_features, n_features).
+        """
         return np.linalg.inv(self.get_covariance())
 
     @property

@@ -57,6 +57,7 @@ class ConditionalConfig(Family):
 
     @property
     def n_sectors(self) -> int:
+        """How many sectors there are; 0 where each asset is by itself."""
         return max(self.sectors, default=-1) + 1
 
     def for_panel(
@@ -67,6 +68,17 @@ class ConditionalConfig(Family):
         return replace(self, n_conditions=n_conditions, sectors=sectors, masked=masked)
 
     def build(self, n_assets: int) -> Model:
+        """As of every `Family`.
+
+        Args:
+            n_assets: of the panel.
+
+        Returns:
+            The `Model`.
+
+        Raises:
+            OptionError: there are sectors, and not one for each asset.
+        """
         return _conditional_vae(self, n_assets)
 
 

@@ -46,6 +46,7 @@ class Distribution(struct.PyTreeNode):
                 return self.mean + self.scale * jax.random.laplace(key, self.mean.shape)
 
     Attributes:
+        mean, variance: of each variable, the last axis those of a row.
         kl_by_factor: whether `factor_kl` from this as a prior is exact and adds up to `kl`.
     """
 
@@ -60,15 +61,38 @@ class Distribution(struct.PyTreeNode):
         def variance(self) -> Values: ...
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """Joint log density of the values of each row that are used, the others integrated out."""
+        """Joint log density of the values of each row that are used, the others integrated out.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         raise NotImplementedError
 
     def sample(self, key: RandomKey) -> Values:
-        """A draw of every row, through which gradients may pass."""
+        """A draw of every row, through which gradients may pass.
+
+        Args:
+            key: of the draw.
+
+        Returns:
+            Values of the shape of `mean`.
+        """
         raise NotImplementedError
 
     def draw(self, noise: Values, key: RandomKey) -> Values:
-        """A draw as a smooth map of standard normal noise where there is one, else by `sample`."""
+        """A draw as a smooth map of standard normal noise where there is one, else by `sample`.
+
+        Args:
+            noise: draws of N(0, 1), of the shape of `mean`.
+            key: of the draw where there is no such map.
+
+        Returns:
+            Values of the shape of `mean`.
+        """
         del noise
         return self.sample(key)
 
@@ -83,23 +107,56 @@ class Distribution(struct.PyTreeNode):
         return jnp.full_like(self.mean, 0.5)
 
     def precision(self, values: Values, used: Values) -> Values:
-        """Curvature of -log density in each value; 1/variance."""
+        """Curvature of -log density in each value; 1/variance.
+
+        Args:
+            values: where; of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            Of each value, in its units to the power -2.
+        """
         del values, used
         return 1.0 / self.variance
 
     def kl(self, prior: "Distribution", draw: Values, used: Values) -> PerRow:
-        """KL(self ‖ prior) of each row over the factors used, nats; log q - log p at a draw of
-        self: without bias, and not above zero for certain."""
+        """KL(self ‖ prior) of each row over the factors used; log q - log p at a draw of self:
+        without bias, and not above zero for certain.
+
+        Args:
+            prior: p.
+            draw: of self.
+            used: 1 for the factors that count, 0 for the rest.
+
+        Returns:
+            Of each row, nats.
+        """
         return self.log_prob(draw, used) - prior.log_prob(draw, used)
 
     def factor_kl(self, prior: "Distribution", used: Values) -> Values:
-        """KL(self ‖ prior) factor by factor, nats, 0 for one not used: of the normal distributions
-        that stand for both, self's with its moments."""
+        """KL(self ‖ prior) factor by factor: of the normal distributions that stand for both,
+        self's with its moments.
+
+        Args:
+            prior: p.
+            used: 1 for the factors that count, 0 for the rest.
+
+        Returns:
+            Of each row and factor, nats; 0 for a factor not used.
+        """
         return Gaussian(self.mean, jnp.log(self.variance)).factor_kl(prior, used)
 
     def as_gaussian(self, posterior: "Gaussian", used: Values) -> "Gaussian":
         """The Gaussian that this prior is where its mixing variables are known, at their precision
-        one posterior standard deviation beyond the posterior mean."""
+        one posterior standard deviation beyond the posterior mean.
+
+        Args:
+            posterior: q(z | x).
+            used: 1 for the factors that count, 0 for the rest.
+
+        Returns:
+            A `Gaussian` with this prior's mean.
+        """
         reach = posterior.mean - self.mean
         spread = jnp.exp(0.5 * posterior.log_variance)
         at_reach = self.mean + jnp.sqrt(reach * reach + spread * spread)
@@ -110,6 +167,12 @@ class Distribution(struct.PyTreeNode):
 
         Independent given what they depend on; where A x has another shape than normal, a stand-in
         whose error `complete` weighs.
+
+        Args:
+            weights: A; no column has two entries that are not 0.
+
+        Returns:
+            Of the portfolios' returns A x, one variable a portfolio.
         """
         variance = self.variance @ (weights**2).T
         return Gaussian(self.mean @ weights.T, jnp.log(variance))
@@ -122,9 +185,14 @@ class Distribution(struct.PyTreeNode):
         One asset of each portfolio, the one that moves it most, takes the place x_j that the draws
         of all others leave it, which weighs p(x_j | the others)/|w_j|.
 
+        Args:
+            key: of the draw.
+            weights: A, as `portfolios` takes them.
+            returns: y, the same for all rows.
+
         Returns:
-            The draw, and the log of its importance weight less the log density of y under
-            `portfolios`.
+            The draw of every row, and the log of its importance weight less the log density of y
+            under `portfolios`.
         """
         moves = jnp.abs(weights)[None] * jnp.sqrt(self.variance)[:, None]
         pivots = jax.nn.one_hot(jnp.argmax(moves, axis=-1), weights.shape[-1], dtype=moves.dtype)
@@ -139,7 +207,10 @@ class Distribution(struct.PyTreeNode):
 
 
 class Gaussian(Distribution):
-    """Independent normal variables, by mean and log-variance of the same shape."""
+    """Independent normal variables, x = mean + σ ε, ε ~ N(0, I).
+
+    mean, log_variance: μ and ln σ², of the same shape.
+    """
 
     kl_by_factor: ClassVar[bool] = True
 
@@ -148,6 +219,7 @@ class Gaussian(Distribution):
 
     @property
     def variance(self) -> Values:
+        """σ²."""
         return jnp.exp(self.log_variance)
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
@@ -212,6 +284,7 @@ class CorrelatedGaussian(Distribution):
 
     @property
     def variance(self) -> Values:
+        """The diagonal of root rootᵀ."""
         return jnp.sum(self.root**2, axis=-1)
 
     def log_prob(self, values: Values, used: Values) -> PerRow:

@@ -27,8 +27,8 @@ class Chain(Distribution):
 
     A row of gain 0, as the last one's is, does not depend on the next.
 
-    mean: of each row by itself. root: lower triangular, root rootᵀ the covariance given the next
-    row.
+    mean: of each row by itself. gain: what a row takes of the next. root: lower triangular, root
+        rootᵀ the covariance given the next row.
     """
 
     mean: Float[Array, "row size"]
@@ -42,7 +42,10 @@ class Chain(Distribution):
 
 
 class LinearGaussian(NamedTuple):
-    """Parameters: W, b, the diagonal of Ψ, and φ with |φ| < 1."""
+    """Parameters of the model of this module.
+
+    loadings: W. bias: b. noise: the diagonal of Ψ. persistence: φ, |φ| < 1.
+    """
 
     loadings: Float[Array, "asset factor"]
     bias: Float[Array, " asset"]
@@ -82,6 +85,10 @@ def kalman_filter(
         parameters: of the model.
         values: x; what stands in a missing cell does not matter.
         observed: 1 where a cell is observed, else 0.
+
+    Returns:
+        Of each row the factors' law before and after its returns are known, and their
+        log-likelihood, nats.
     """
     phi = parameters.persistence
     precision, centred = _precision_and_centred(parameters, values, observed)
@@ -118,8 +125,16 @@ def smoother(
 
         z_t ~ N(m + G (z_{t+1} - φm), C),   C = (P⁻¹ + φ²/(1-φ²))⁻¹,   G = Cφ/(1-φ²)
 
-    with m and P filtered. linked: 0 for a row that is to learn nothing from the rows after it, else
-    1; by default all are 1. The last row has none after it.
+    with m and P filtered. The last row has none after it.
+
+    Args:
+        parameters: of the model.
+        filtered: what `kalman_filter` gives.
+        linked: 0 for a row that is to learn nothing from the rows after it, else 1; by default all
+            are 1.
+
+    Returns:
+        The `Chain` of all rows.
     """
     m, L = filtered.filtered_means, filtered.filtered_roots
     phi = persistence_by_row(parameters, m, linked)
@@ -133,21 +148,42 @@ def smoother(
 
 
 def filter_posterior(filtered: Filtered) -> Chain:
-    """Every row's N(z_t; m, P) given its past and itself, rows independent."""
+    """Every row's N(z_t; m, P) given its past and itself, rows independent.
+
+    Args:
+        filtered: what `kalman_filter` gives.
+
+    Returns:
+        A `Chain` of gain 0.
+    """
     L = filtered.filtered_roots
     P = jnp.einsum("rik,rjk->rij", L, L)
     return Chain(filtered.filtered_means, jnp.zeros_like(P), cholesky(P))
 
 
 def independent_rows(posterior: Distribution) -> Chain:
-    """Independent rows as a chain, with their means and variances."""
+    """Independent rows as a chain, with their means and variances.
+
+    Args:
+        posterior: of the factors, a row at a time; what is correlated within a row is taken apart.
+
+    Returns:
+        A `Chain` of gain 0.
+    """
     deviations = jnp.sqrt(posterior.variance)
     root = deviations[..., None] * jnp.eye(deviations.shape[-1], dtype=deviations.dtype)[None]
     return Chain(posterior.mean, jnp.zeros_like(root), root)
 
 
 def covariances(chain: Chain) -> Float[Array, "row size size"]:
-    """Covariance of each row by itself: gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ."""
+    """Covariance of each row by itself: S_t = gain_t S_{t+1} gain_tᵀ + root_t root_tᵀ.
+
+    Args:
+        chain: of the factors.
+
+    Returns:
+        S_t of each row.
+    """
 
     def back(S: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
         gain, root = row
@@ -165,7 +201,18 @@ def expected_log_density(
     mean: Float[Array, "row factor"],
     covariance: Float[Array, "row factor factor"],
 ) -> Float[Array, " row"]:
-    """E ln p(x_t | z_t) over the cells observed, of factors with the moments given, in nats."""
+    """E ln p(x_t | z_t) over the cells observed, of factors with the moments given.
+
+    Args:
+        parameters: of the model.
+        values: x; what stands in a missing cell does not matter.
+        observed: 1 where a cell is observed, else 0.
+        mean: E z_t.
+        covariance: Cov z_t.
+
+    Returns:
+        Of each row, nats.
+    """
     precision, centred = _precision_and_centred(parameters, values, observed)
     residual = centred - mean @ parameters.loadings.T
     misfit = jnp.sum(precision * residual * residual, axis=-1)
@@ -179,7 +226,7 @@ def expected_divergence(
     covariance: Float[Array, "row factor factor"],
     linked: Float[Array, " row"] | None = None,
 ) -> Float[Array, "row factor"]:
-    """KL(q ‖ p) of each row and factor given the next row, the mean over that row's draws: nats.
+    """KL(q ‖ p) of each row and factor given the next row, the mean over that row's draws.
 
         ½ [ln σ_p² - 2 ln L_kk + (Σ_j L_kj² + E (μ_q - μ_p)_k²)/σ_p² - 1],   L the chain's root
 
@@ -188,7 +235,14 @@ def expected_divergence(
     term is that of the factor given the ones before it: none is negative, and all together add up
     to the divergence of q from the prior over all rows.
 
-    covariance: of each row by itself, `covariances(posterior)`. linked: as in `smoother`.
+    Args:
+        parameters: of the model.
+        posterior: q.
+        covariance: of each row by itself, `covariances(posterior)`.
+        linked: as in `smoother`.
+
+    Returns:
+        Of each row and factor, nats.
     """
     phi = persistence_by_row(parameters, posterior.mean, linked)
     variance = 1.0 - phi * phi
@@ -201,7 +255,14 @@ def expected_divergence(
 
 
 def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
-    """Every row's next one; zeros for the last."""
+    """Every row's next one.
+
+    Args:
+        rows: the row axis first.
+
+    Returns:
+        The same shape; zeros for the last row.
+    """
     return jnp.concatenate([rows[1:], jnp.zeros_like(rows[:1])])
 
 
@@ -227,7 +288,16 @@ def persistence_by_row(
     rows: Float[Array, "row factor"],
     linked: Float[Array, " row"] | None,
 ) -> Float[Array, "row factor"]:
-    """φ of each row's step from the next one; 0 where they are not linked, and for the last."""
+    """φ of each row's step from the next one.
+
+    Args:
+        parameters: of the model.
+        rows: of as many rows.
+        linked: as in `smoother`.
+
+    Returns:
+        Of each row and factor; 0 where a row is not linked, and for the last.
+    """
     links = jnp.ones_like(rows[:, 0]) if linked is None else linked
     return links.at[-1].set(0.0)[:, None] * parameters.persistence[None, :]
 

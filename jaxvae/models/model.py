@@ -119,11 +119,13 @@ class Facts(NamedTuple):
 class Model(NamedTuple):
     """A variational autoencoder as pure functions, and the facts of it.
 
+    n_factors: latent factors, those not in use included.
     initialise(key, batch) -> Variables, every factor in use
     encode(variables, batch, training) -> (q(z | x), of shape (row, factor), Variables)
     decode(variables, factors, batch, training) -> (p(x | z), of shape (row, asset), Variables)
     prior(variables, factors, batch) -> p(z), of shape (row, factor); it may depend on the
         conditions, or on the factors of other rows
+    facts: what is true of it whatever its parameters
 
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
@@ -187,14 +189,30 @@ class Family(ABC):
 
     def for_panel(self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool) -> "Family":
         """The configuration for a panel with covariates, sectors or missing cells: the same, for a
-        model that is not told of them."""
+        model that is not told of them.
+
+        Args:
+            n_conditions: covariates of each date.
+            sectors: each asset's, counted from 0; empty where they are not known.
+            incomplete: whether the dates that models are fitted on have missing cells.
+
+        Returns:
+            A configuration of the same family.
+        """
         del n_conditions, sectors, incomplete
         return self
 
     @abstractmethod
     def build(self, n_assets: int) -> Model:
         """The model; equal arguments give the same object, so that what was compiled for it is
-        found again."""
+        found again.
+
+        Args:
+            n_assets: of the panel.
+
+        Returns:
+            The `Model`.
+        """
 
 
 def make_batch(
@@ -210,6 +228,9 @@ def make_batch(
         conditions: Covariates of each row; by default none.
         weights: What each row counts; by default 1.
         past: What each row is told of those before it, arrays with the row axis first.
+
+    Returns:
+        The `Batch`, 0 in its missing cells.
     """
     values = np.asarray(values, np.float32)
     observed = np.isfinite(values)

@@ -93,6 +93,14 @@ class PerceptronConfig(Family):
         return replace(self, masked=self.masked or incomplete)
 
     def decoder(self, n_assets: int) -> "Decoder":
+        """The module that decodes.
+
+        Args:
+            n_assets: of the panel.
+
+        Returns:
+            A Flax module from factors to p(x | z).
+        """
         return PerceptronDecoder(
             n_assets,
             self.likelihood,

@@ -103,6 +103,7 @@ class CorrelatedT(Distribution):
 
     @property
     def variance(self) -> Values:
+        """The diagonal of root rootᵀ times ν/(ν-2), infinite where ν ≤ 2."""
         return jnp.sum(self.root**2, axis=-1) * _variance_ratio(self.df)[..., None]
 
     def log_prob(self, values: Values, used: Values) -> PerRow:

@@ -126,6 +126,7 @@ class TemporalConfig(Family):
 
     @property
     def speeds(self) -> Speeds:
+        """The half-lives of the memory's averages, in dates."""
         return Speeds(self.half_lives, self.products)
 
     def build(self, n_assets: int) -> Model:

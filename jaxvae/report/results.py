@@ -67,6 +67,9 @@ class StudyResults:
         Args:
             model, metric, split: As in the table.
             member: Of the grid, where the model is "vae".
+
+        Returns:
+            The value, in the units of the metric.
         """
         table = self.metrics
         rows = table[(table.model == model) & (table.metric == metric) & (table.split == split)]

@@ -64,6 +64,9 @@ def run_study(
             is not known.
         settings: fields of `StudyConfig` by their names: `model="linear", seeds=4`.
 
+    Returns:
+        The study's tables, parameters and figures, to be asked, saved and reported.
+
     Raises:
         DataError: the panel cannot carry the study.
         FolderError: something stands at `out`; or what is to be gone on with is none, is in use, or

@@ -103,6 +103,9 @@ def load_study(folder: str | Path, drawings: bool = True, model: Any = None) -> 
         model: what `StudyConfig` was given, of a study of a caller's own model, which no folder
             holds; without it the study can be read and not asked.
 
+    Returns:
+        The study, as `run_study` gave it.
+
     Raises:
         FolderError: it names the file; the folder holds no study, or a file is missing, damaged or
             another than was written.

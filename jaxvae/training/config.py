@@ -23,6 +23,7 @@ class TrainConfig:
             capacity over `capacity_epochs` (Burgess et al. 2018, whose γ is β here); None charges
             β KL. β must exceed what a nat is worth there, or the KL runs ahead; far above it
             Adam's steps are all for the KL.
+        capacity_epochs: over which the capacity rises; 0 starts at it.
         free_bits: nats a row that each factor in use may carry without charge: β Σ_k
             max(free_bits, KL_k), of the mean KL of a batch's rows (Kingma et al. 2016), so that no
             factor gains by giving up the last of what it carries; 0 charges β KL.
@@ -95,7 +96,11 @@ class TrainConfig:
         return min(max(self.warmup_epochs, self.curriculum_epochs, rising), self.epochs)
 
     def record(self) -> dict[str, Any]:
-        """The settings as plain values, to be saved; an optimiser of your own by its name."""
+        """The settings as plain values, to be saved.
+
+        Returns:
+            Each by its name; an optimiser of your own by the function that made it.
+        """
         return {**asdict(self), "optimiser": self.optimiser_name}
 
     @property

@@ -94,6 +94,9 @@ def member_grid(
         learning_rate: Adam's, before the schedule.
         epochs: The most of each.
 
+    Returns:
+        A row a member, seeds × betas of them, as host arrays.
+
     Raises:
         OptionError: As `check_grid` does; epochs or a learning rate out of reach.
     """

@@ -100,6 +100,9 @@ def make_hyperparameters(
         config: How it is trained.
         beta: Weight of the KL term.
         learning_rate: Adam's, before the schedule.
+
+    Returns:
+        The member's `Hyperparameters`, without an axis of members.
     """
     return Hyperparameters(
         beta=jnp.float32(beta),

@@ -66,7 +66,11 @@ class WalkConfig:
         self.preset()
 
     def preset(self) -> Preset:
-        """The model's shape and training for windows."""
+        """The model's shape and training for windows.
+
+        Returns:
+            The `Preset`: the family's configuration, its training and its learning rate.
+        """
         made = make_preset(
             self.model, n_factors=self.n_factors, epochs=self.epochs, presets=WINDOWS
         )

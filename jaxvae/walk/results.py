@@ -91,6 +91,9 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
         folder: Of a walk that is done.
         drawings: Whether figures and report must be as they were written, too.
 
+    Returns:
+        The walk, as `walk_forward` gave it.
+
     Raises:
         FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
             another than was written.

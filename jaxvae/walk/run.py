@@ -44,6 +44,9 @@ def walk_forward(
             "report") and where it stands.
         settings: fields of `WalkConfig` by their names: `window=252, step=21`.
 
+    Returns:
+        The walk's tables: log-likelihoods, tracked factors, portfolios and covariances.
+
     Raises:
         DataError: the panel is too short for one window and its step, has missing cells, or an
             asset that stands still in a window.

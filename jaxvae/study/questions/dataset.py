@@ -20,8 +20,11 @@ def with_units(table: pd.DataFrame, like: str = "risk") -> pd.DataFrame:
 
 
 def to_dataset(study: Any) -> Any:
-    """The tables as an `xarray.Dataset` with the dimensions member, date, asset and factor, and
-    units among the attributes; needs the extra `xarray`.
+    """The tables as an `xarray.Dataset`; needs the extra `xarray`.
+
+    Returns:
+        Factors, loadings, the covariance where the study has all of it, and the members' scores,
+        with the dimensions member, date, asset and factor, and units among the attributes.
 
     Raises:
         MissingExtraError: xarray is not installed.

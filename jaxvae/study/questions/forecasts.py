@@ -40,15 +40,9 @@ def forecast(
 ) -> pd.DataFrame:
     """One-step-ahead forecasts of a portfolio, a row a date of the panel and one for the next.
 
-    Columns, in returns as fractions: "mean", "std", and the value at risk at 1 and 5 %, "var_1" and
-    "var_5": quantiles of what the model forecasts, negative where the portfolio may lose, of an
-    order that follows how often they were breached before (`analysis.risk.adaptive_quantiles`);
-    "filtered_var_1" and "filtered_var_5": by filtered historical simulation, empty until 250 dates
-    are known on which no asset held is missing. A row
-    says what was forecast for its date from the dates before it *in this panel*: give a panel that
-    starts well before the dates of interest, as the memory starts blank. The last row, "next", is
-    for the date after the last. `attrs["notes"]` holds sentences on what may surprise: a model that
-    does not look at the past, cells that are empty.
+    A row says what was forecast for its date from the dates before it *in this panel*: give a panel
+    that starts well before the dates of interest, as the memory starts blank. The last row, "next",
+    is for the date after the last.
 
     Args:
         panel: or a DataFrame of returns, as `panel_from_frame` takes them.
@@ -58,9 +52,18 @@ def forecast(
             quantile has the Monte-Carlo error of so many draws.
         seed: of the draws; the same one gives the same forecasts.
 
+    Returns:
+        Dates × columns, in returns as fractions: "mean", "std", and the value at risk at 1 and 5 %,
+        "var_1" and "var_5": quantiles of what the model forecasts, negative where the portfolio may
+        lose, of an order that follows how often they were breached before
+        (`analysis.risk.adaptive_quantiles`); "filtered_var_1" and "filtered_var_5": by filtered
+        historical simulation, empty until 250 dates are known on which no asset held is missing.
+        `attrs["notes"]` holds sentences on what may surprise: a model that does not look at the
+        past, cells that are empty.
+
     Raises:
-        DataError: the panel lacks an asset of the study.
-        OptionError: weights that do not fit, or fewer than 100 draws.
+        DataError: the panel lacks an asset or covariate of the study, or is in other units.
+        OptionError: weights that do not fit, fewer than 100 draws, or more than memory holds.
     """
     check_option("number", number, least=LEAST_DRAWS)
     check_seed(seed)
@@ -117,16 +120,20 @@ def _empty_notes(table: pd.DataFrame) -> list[str]:
 def forecast_covariance(
     study: Asked, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
-    """Covariance of all returns on the date after the panel's last, assets × assets, in squared
-    fractions: Cov_z E[x | z] + E_z Var(x | z) with z drawn from its prior given the past; exact
-    where the model knows it.
-
-    Errors are those of `forecast`.
+    """Covariance of all returns on the date after the panel's last: Cov_z E[x | z] + E_z Var(x | z)
+    with z drawn from its prior given the past; exact where the model knows it.
 
     Args:
         panel: or a DataFrame of returns.
         number: of draws.
         seed: the same one gives the same covariance.
+
+    Returns:
+        Assets × assets, in squared fractions.
+
+    Raises:
+        DataError: the panel lacks an asset or covariate of the study, or is in other units.
+        OptionError: fewer than one draw, or more than memory holds.
     """
     check_option("number", number, least=1)
     check_seed(seed)
@@ -145,8 +152,8 @@ def forecast_covariance(
 def paths(
     study: Asked, n_dates: int, number: int = 1, seed: int = 0
 ) -> Float[np.ndarray, "path date asset"]:
-    """Paths of returns that the study's chosen models generate, as fractions, in the study's order
-    of assets: every date is drawn given those drawn before it.
+    """Paths of returns that the study's chosen models generate: every date is drawn given those
+    drawn before it.
 
     The memory starts as it is after the last date of `fit`; 250 dates are drawn and dropped before
     the first. Members take turns. For a model without a memory dates are independent.
@@ -156,8 +163,12 @@ def paths(
         number: of paths.
         seed: the same one gives the same paths.
 
+    Returns:
+        Paths × dates × assets in the study's order, as fractions.
+
     Raises:
-        OptionError: fewer than one date or path, or a study with covariates.
+        OptionError: fewer than one date or path, a study with covariates, or more draws than memory
+            holds.
         DataError: a path leaves the range of numbers.
     """
     fitted = study.fitted

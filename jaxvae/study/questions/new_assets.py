@@ -62,6 +62,9 @@ def new_asset(
             panel lacks, do not count.
         sector: its label, one of the study's.
 
+    Returns:
+        Mean and covariance of its loadings, and its noise.
+
     Raises:
         DataError: the panel lacks an asset or covariate, or a date comes twice.
         OptionError: an unknown label, or a study that was fitted without sectors.

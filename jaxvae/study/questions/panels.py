@@ -24,7 +24,7 @@ COPIES = 8
 
 
 def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
-    """Consensus factors of a panel's dates, dates × factors; nothing is refitted.
+    """Consensus factors of a panel's dates; nothing is refitted.
 
     What a temporal model knows of the past comes from the panel's own earlier dates, and starts
     blank. Missing cells (NaN) are seen as such by a study of a panel that had some; for another
@@ -32,6 +32,9 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
 
     Args:
         panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+
+    Returns:
+        Dates × factors, in their standard deviations over `fit`; units in `attrs`.
 
     Raises:
         DataError: the panel lacks an asset or covariate of the study; others are ignored.

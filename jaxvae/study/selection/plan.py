@@ -95,6 +95,9 @@ def plan_study(
         panel, config, kind, missing, sectors, covariates, progress, on_progress, settings: as
             `run_study` takes them.
 
+    Returns:
+        The parts of the dates, the models with their numbers of members, and seconds.
+
     Raises:
         DataError, OptionError, TypeError: as `run_study` does before it trains.
     """
