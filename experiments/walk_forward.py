@@ -56,7 +56,7 @@ from jaxvae.report.walk_report import walk_figure
 from jaxvae.walk.members import Outputs
 from jaxvae.walk.walk import (
     BASELINE,
-    VAE,
+    ENSEMBLE,
     WalkConfig,
     describe_strategies,
     mixture_covariances,
@@ -135,7 +135,7 @@ def digest_part(walk, config, rows):
     table = describe_strategies(walk.portfolio.loc[dates], weights, per_year, config.root_seed)
     scores, rng = walk.scores.loc[dates], np.random.default_rng(0)
     leads = {
-        name: block_bootstrap_interval(rng, (scores[VAE] - scores[name]).to_numpy())._asdict()
+        name: block_bootstrap_interval(rng, (scores[ENSEMBLE] - scores[name]).to_numpy())._asdict()
         for name in (BASELINE, "factor_analysis")
     }
     return {

@@ -17,7 +17,7 @@ from jaxvae.analysis.baselines.ewma_t import (
 )
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-ROUNDS = 3
+_ROUNDS = 3
 
 
 def fit_ewma_t_two_speeds(
@@ -43,7 +43,7 @@ def fit_ewma_t_two_speeds(
     more slowly than variances.
     """
     best = found or best_of_one_speed(values, n_train)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         before = best
         for vary in (_half_lives, _weights, _shrinkages):
             best = max(

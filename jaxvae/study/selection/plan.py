@@ -28,7 +28,7 @@ from jaxvae.training.tiles import resolve_width
 TIMED_BATCHES = 16  # of an epoch, the rest in proportion
 # Scores and report beside the rest of a study: a third in benchmarks/results/time_to_report.json.
 AFTERWARDS = 1 / 3
-ALIKE = 1.1  # times that are said as one
+_ALIKE = 1.1  # times that are said as one
 UNITS = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 COUNTS = ["factors", "candidates", "members", "refits", "counting", "epochs"]
 
@@ -58,7 +58,7 @@ class Plan:
         table, parts = self.models.set_index("model"), self.parts.itertuples()
         table["factors"] = [", ".join(map(str, numbers)) for numbers in table.factors]
         low, high = self.seconds
-        takes = _duration(high) if high < ALIKE * low else f"{_duration(low)} to {_duration(high)}"
+        takes = _duration(high) if high < _ALIKE * low else f"{_duration(low)} to {_duration(high)}"
         several = "one of these models is chosen; " if len(table) > 1 else ""
         return "\n".join(
             [
