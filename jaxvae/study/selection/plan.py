@@ -20,7 +20,7 @@ from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.presets import model_name
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.candidates import SEEDS, Candidate
-from jaxvae.study.selection.count_factors import MOST_SEEDS, sizes_tried
+from jaxvae.study.selection.count_factors import MOST_SWEPT_SEEDS, sizes_tried
 from jaxvae.study.selection.select import REACH, Field, field_of, without_choice
 from jaxvae.training.ensemble import CHUNK_EPOCHS, member_grid, train_ensemble
 from jaxvae.training.tiles import resolve_width
@@ -144,7 +144,7 @@ def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, 
     model, informed = family.prepared.model, family.prepared.conditions.shape[1] > 0
     # Of all factors there are members already; of none where a constant needs no training.
     tried = len(sizes_tried(model.n_factors)) - 1 - (model.facts.noise is not None and not informed)
-    counting = min(preset.seeds, MOST_SEEDS) * tried
+    counting = min(preset.seeds, MOST_SWEPT_SEEDS) * tried
     compiling, training = _seconds(family, config)
     n_trained = members + preset.seeds + counting
     return {
