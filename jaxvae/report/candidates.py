@@ -96,11 +96,11 @@ def choice_words(study: StudyResults) -> str:
         )
     if len(others) == 1:
         return f"{stood}, {what} is the likeliest."
-    rival = others[1]
+    second = others[1]
     return (
-        f"{stood}, {what} is the likeliest, {number(-rival.difference)} ± "
-        f"{number(rival.difference_error)} {PER_DATE} ahead of the next, {rival.family} with "
-        f"{rival.factors}."
+        f"{stood}, {what} is the likeliest, {number(-second.difference)} ± "
+        f"{number(second.difference_error)} {PER_DATE} ahead of the next, {second.family} with "
+        f"{second.factors}."
     )
 
 

@@ -131,7 +131,8 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
         )
     if not verdict.survives.any():
         notes.append(
-            "No consensus factor survives; the steadiest is shown all the same and proves nothing."
+            "No consensus factor survives; the most stable is shown all the same and proves "
+            "nothing."
         )
     return notes
 

@@ -10,7 +10,7 @@ from jaxvae.analysis.baselines.ewma_t import (
     HALF_LIVES,
     SHRINKAGES,
     EwmaT,
-    Judged,
+    ScoredLaw,
     best_of_one_speed,
     ending,
     most_likely,
@@ -21,7 +21,7 @@ _ROUNDS = 3
 
 
 def fit_ewma_t_two_speeds(
-    values: Float[np.ndarray, "date asset"], n_train: int, found: Judged | None = None
+    values: Float[np.ndarray, "date asset"], n_train: int, found: ScoredLaw | None = None
 ) -> EwmaT:
     """EWMA covariances of two half-lives, in shares of their own in variances and in correlations,
     with t innovations; everything chosen on the validation rows.
