@@ -155,7 +155,7 @@ def generate_paths(
     """Paths of returns, each date drawn given those drawn before it; members take turns.
 
     Args:
-        after: of a model that is told of its past, the state of its recurrence and the last
+        after: of a model with a recurrence, the state of that and the last
             returns, which the paths follow (`model.remember`); None starts without a past.
     """
     each = -(-number // len(fitted.seed))

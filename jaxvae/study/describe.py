@@ -89,7 +89,7 @@ def _charge_notes(prepared: Prepared) -> list[str]:
 
 
 def _context_notes(prepared: Prepared) -> list[str]:
-    """What the model was told beside returns, and what that changes in reading the report."""
+    """What the model was given beside returns, and what that changes in reading the report."""
     facts, notes, names = prepared.model.facts, [], prepared.covariates
     if names:
         seen = ", ".join(facts.conditioned)

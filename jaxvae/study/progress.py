@@ -46,7 +46,7 @@ def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Repo
 
     Args:
         progress: whether anything is to be shown.
-        on_progress: what is told in place of that.
+        on_progress: a function that is called in place of that.
     """
     if on_progress is not None:
         yield on_progress
