@@ -66,7 +66,7 @@ def choice_of(study: StudyResults) -> CandidateChoice | None:
 
 def kind_answer(study: StudyResults) -> list[Answer]:
     """What kind of panel this is, where families were compared, and what that means for use."""
-    choice, kind = choice_of(study), study.config.get("selection", {}).get("kind")
+    choice, kind = choice_of(study), study.config["selection"].get("kind")
     if choice is None or len(choice.families) < 2 or not kind:
         return []
     verdict, use = kind
