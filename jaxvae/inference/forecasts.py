@@ -212,6 +212,7 @@ def _following(
     """
     if not model.facts.ordered:
         return model.prior(variables, jnp.zeros_like(past), rows)
+    # Backwards in time: row 0 is the next date, not known yet, and row 1 the last, its "next" one.
     pair = take_rows(rows, jnp.zeros(2, jnp.int32))
 
     def of_one(factors: Float[Array, " factor"]) -> Distribution:

@@ -308,6 +308,7 @@ def _least_squares(
     found = jnp.zeros_like(residual)
     direction = residual / diagonal
     gain = jnp.sum(residual * direction, axis=-1, keepdims=True)
+    # Of a row that is fitted already, or has no cells, gains are 0: then 0/0 is to be 0, not NaN.
     for _ in range(GRADIENT_STEPS):
         curved = curvature(direction)
         slope = jnp.sum(direction * curved, axis=-1, keepdims=True)
