@@ -50,7 +50,7 @@ from jaxvae.study.fit import prepare
 from jaxvae.study.presets import PRESETS
 from jaxvae.study.selection.candidates import (
     Candidate,
-    Scores,
+    CandidateScores,
     mixture_of_seeds,
     train_candidate,
     train_seeds,
@@ -209,7 +209,7 @@ def shrunk_scores(panel, name, n_factors, quick):
             ensemble._replace(variables=ensemble.variables._replace(parameters=parameters))
         )
         likelihood = estimate_members(key, model, members, rows, 1)
-        return mixture_of_seeds(Scores(np.asarray(likelihood.value, np.float64)[None]))[0]
+        return mixture_of_seeds(CandidateScores(np.asarray(likelihood.value, np.float64)[None]))[0]
 
     for share in SHARES:
         noise = np.log((1.0 - share) * np.exp(log_noise) + share)

@@ -17,7 +17,7 @@ windows (the early part); the last 30 % (the late part) are opened once, for the
 it stand `student`, `volatility` and `temporal` at β = 1, without a choice; the covariance of
 `temporal` is that of the first date after a window, held for all 21. Every figure is given for all
 dates and for either part, with a block-bootstrap interval of the difference in variance to Ledoit-
-Wolf's on the same dates; so are out-of-sample log-likelihoods and how steady the factors are.
+Wolf's on the same dates; so are out-of-sample log-likelihoods and how stable the factors are.
 
 The mixture of all five betas is chosen: 14.80 % over all dates (Ledoit-Wolf 15.10), 14.84 (15.14)
 early, 14.69 (15.00) late; the difference in variance, -8.9 [-14.0, -4.6] (%)² a year, is clear of
@@ -56,7 +56,7 @@ from jaxvae.report.walk_report import walk_figure
 from jaxvae.walk.members import Outputs
 from jaxvae.walk.walk import (
     BASELINE,
-    VAE,
+    ENSEMBLE,
     WalkConfig,
     describe_strategies,
     mixture_covariances,
@@ -135,7 +135,7 @@ def digest_part(walk, config, rows):
     table = describe_strategies(walk.portfolio.loc[dates], weights, per_year, config.root_seed)
     scores, rng = walk.scores.loc[dates], np.random.default_rng(0)
     leads = {
-        name: block_bootstrap_interval(rng, (scores[VAE] - scores[name]).to_numpy())._asdict()
+        name: block_bootstrap_interval(rng, (scores[ENSEMBLE] - scores[name]).to_numpy())._asdict()
         for name in (BASELINE, "factor_analysis")
     }
     return {

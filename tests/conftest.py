@@ -72,23 +72,23 @@ def unbroken(compilation_cache, returns_csv, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def told_files(tmp_path_factory):
-    from told import write_files
+def context_files(tmp_path_factory):
+    from context import write_files
 
-    folder = tmp_path_factory.mktemp("told")
+    folder = tmp_path_factory.mktemp("context")
     write_files(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def told_folder(told_files, tmp_path_factory):
-    """A study that was told of covariates and sectors, made on the command line."""
-    from told import study_words
+def context_folder(context_files, tmp_path_factory):
+    """A study that was given covariates and sectors, made on the command line."""
+    from context import study_words
 
     from jaxvae.cli.main import main
 
-    out = tmp_path_factory.mktemp("runs") / "told"
-    assert main(study_words(told_files, out)) == 0
+    out = tmp_path_factory.mktemp("runs") / "context"
+    assert main(study_words(context_files, out)) == 0
     return out
 
 

@@ -318,10 +318,13 @@ def _config(size, grid, members, reference, diverged):
         if reference
         else None,
         "sectors": size.sectors,
+        "covariates": [],
         "assets": size.assets,
         "refit_factors": [f"factor {k + 1}" for k in range(size.factors)],
         "factor_names": [f"factor {k + 1}" for k in range(size.factors)],
         "shown_assets": size.assets[:4],
+        "volatility_factors": [],
+        "selection": {"model": "mlp", "n_factors": size.factors, "found": None},
         "notes": notes,
     }
 

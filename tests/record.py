@@ -64,7 +64,7 @@ def commands(folder):
 
 
 def run(folder):
-    """Run everything; a command that fails is told and the others go on."""
+    """Run everything; a command that fails is named and the others go on."""
     folder = folder.resolve()
     for name in ("inputs", "asked", "experiments"):
         (folder / name).mkdir(parents=True)

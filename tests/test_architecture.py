@@ -88,8 +88,15 @@ def public_names(path):
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
-        if isinstance(node, ast.Assign):
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = (part for target in targets for part in ast.walk(target))
+            yield from (part.id for part in parts if is_made(part))
+
+
+def is_made(node):
+    """Whether an expression is a name that is given a value, alone or in a tuple."""
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def test_a_name_has_one_home():

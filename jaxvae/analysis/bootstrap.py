@@ -211,7 +211,7 @@ def student_interval(values: Float[np.ndarray, " seed"]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def mixture_half_width(log_densities: Float[np.ndarray, "seed date"]) -> float:
+def jackknife_half_width(log_densities: Float[np.ndarray, "seed date"]) -> float:
     """How far an equal mixture's mean log-density hangs on which seeds were run, by the jackknife.
 
         L_i = mean over dates of ln 1/(n − 1) Σ_{j≠i} p_j,   h = t √((n − 1)/n Σ_i (L_i − L̄)²)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from jaxvae.analysis.matching import assign, matched_totals, pick
 from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 
-ROUNDS = 10
+_ROUNDS = 10
 JUDGES, GOLDEN_RATIO = 128, 1.618034
 TRIM = 0.25  # of the members' weight, at either end
 SLOPE_ROUNDING = 1e-5  # of single precision, in which decoders are differentiated
@@ -117,7 +117,7 @@ def align_units(
     """
     medoid = _medoid(units, quality)
     alignment = _align(units, units[medoid], quality)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         last = alignment
         alignment = _align(units, _weighted_mean(units, alignment), quality)
         if all(map(np.array_equal, last[:2], alignment[:2])):

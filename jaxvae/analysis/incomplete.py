@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from jaxvae.analysis.linear_gaussian import posterior_precision
 
-TOLERANCE, ROUNDS = 1e-5, 500  # nats a date; rounds
+_TOLERANCE, _ROUNDS = 1e-5, 500  # nats a date; rounds
 PATTERNS = 256  # so many at once, to bound memory
 _Estimate = TypeVar("_Estimate")
 
@@ -202,10 +202,10 @@ def maximise(
     if np.isfinite(values).all():
         return model
     last = -np.inf
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         given = expect(model)
         score = log_density(given).mean()
-        if score - last < TOLERANCE:
+        if score - last < _TOLERANCE:
             break
         last, model = score, refit(given)
     return model

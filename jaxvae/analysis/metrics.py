@@ -13,7 +13,7 @@ CONSTANT_SHARE = 1e-9  # a column that moves less than this share of its size co
 ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
 
-class Moments(NamedTuple):
+class PooledMoments(NamedTuple):
     """Moments pooled over all observed cells; `excess_kurtosis` is 0 for a Gaussian."""
 
     mean: float
@@ -148,10 +148,10 @@ def active_units(
     return means.var(axis=-2) > ACTIVE_VARIANCE
 
 
-def describe(values: Float[np.ndarray, "date asset"]) -> Moments:
+def describe(values: Float[np.ndarray, "date asset"]) -> PooledMoments:
     """Mean, standard deviation (divisor n), extremes, skew and excess kurtosis of all cells."""
     cells = values[~np.isnan(values)]
-    return Moments(
+    return PooledMoments(
         mean=float(cells.mean()),
         std=float(cells.std()),
         min=float(cells.min()),

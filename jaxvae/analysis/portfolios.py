@@ -17,9 +17,9 @@ from jaxvae.errors import DataError, Option
 Estimator = Callable[[np.ndarray, int], np.ndarray]
 
 # The ensemble, and the baseline that its variance is compared with, among strategies.
-VAE, BASELINE = "vae", "ledoit_wolf"
+ENSEMBLE, BASELINE = "vae", "ledoit_wolf"
 # Dates a year of the usual calendars, and how close a count is to one of them to be taken for it.
-CALENDARS, CALENDAR_SHARE = (365, 252, 52, 12, 4, 1), 0.01
+_CALENDARS, _CALENDAR_SHARE = (365, 252, 52, 12, 4, 1), 0.01
 DAYS_PER_YEAR = 365.25
 CORRELATION_SHRINKAGE = 0.3
 RANK_TOLERANCE = 1e-10  # of the largest eigenvalue
@@ -160,7 +160,7 @@ def dates_per_year(dates: pd.DatetimeIndex) -> float:
     if not span > 0:
         return float("nan")
     found = (len(dates) - 1) / span
-    near = (usual for usual in CALENDARS if abs(found / usual - 1) <= CALENDAR_SHARE)
+    near = (usual for usual in _CALENDARS if abs(found / usual - 1) <= _CALENDAR_SHARE)
     return float(next(near, found))
 
 

@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 # From such a size on, and for so small a share of them, eigenpairs are sought one by one.
-LARGE, FEW = 500, 0.1
+_LARGE, _FEW = 500, 0.1
 
 
 class SecondMoments(NamedTuple):
@@ -88,7 +88,7 @@ class SecondMoments(NamedTuple):
 
 def _are_few(most: int, matrix: Float[np.ndarray, "size size"]) -> bool:
     """Whether so many of a matrix's eigenvalues are found faster one by one."""
-    return len(matrix) >= LARGE and 0 < most <= FEW * len(matrix)
+    return len(matrix) >= _LARGE and 0 < most <= _FEW * len(matrix)
 
 
 def _sought(matrix: Float[np.ndarray, "size size"], most: int, vectors: bool = True) -> Any:

@@ -172,7 +172,7 @@ def draw_again(_: Interrupts, asked: ReportOptions) -> None:
 
 def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:
     """The panel that the options name, for a study that knows what they say of it."""
-    if dates.covariates and not study.config.get("covariates"):
+    if dates.covariates and not study.config["covariates"]:
         raise OptionError("covariates", "the study was told of none; leave them out")
     panel = load_new_dates(dates, missing)
     for note in panel.notes:

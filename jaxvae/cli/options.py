@@ -21,7 +21,7 @@ from jaxvae.errors import (
     option,
 )
 
-LONGEST_MESSAGE, WIDTH = 1000, 78
+_LONGEST_MESSAGE, _WIDTH = 1000, 78
 AT_FAULT = re.compile(r"invalid choice: '(.*?)'|unrecognized arguments:.*?(--[^\s=]+)")
 METAVARS = {int: "N", float: "X", Path: "FILE"}
 
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         at_fault = AT_FAULT.search(message)
         hint = did_you_mean(at_fault[at_fault.lastindex or 0], self._words()) if at_fault else ""
-        short = textwrap.shorten(message, LONGEST_MESSAGE)
+        short = textwrap.shorten(message, _LONGEST_MESSAGE)
         raise UsageError(f"{short}{hint}; see {self.help_of or self.prog} --help")
 
     def _words(self) -> list[str]:
@@ -77,7 +77,7 @@ class Command(NamedTuple):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """An option for each field that has a few words of help."""
         shown = "".join(f"\n  jaxvae {x}\n      {what}" for x, what in self.examples.items())
-        parser.description = f"{textwrap.fill(self.description, WIDTH)}\n\nexamples:{shown}"
+        parser.description = f"{textwrap.fill(self.description, _WIDTH)}\n\nexamples:{shown}"
         parser.epilog = self.notes
         for title, group in self.groups.items():
             target: Any = parser.add_argument_group(title) if title else parser

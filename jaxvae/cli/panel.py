@@ -22,7 +22,7 @@ from jaxvae.errors import (
 )
 from jaxvae.study.config import check_covariates
 
-DEFAULT_DATA, DAY = "linear", "YYYY-MM-DD"
+_DEFAULT_DATA, _DAY = "linear", "YYYY-MM-DD"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")
 COVARIATES = (
     "covariates known of each date: a CSV, Excel or Parquet file of dates × covariates, calendar, "
@@ -37,7 +37,7 @@ class Source(Group):
     data: str | None = option(
         None,
         f"panel: {', '.join(SOURCES)}, or a CSV, Excel or Parquet file",
-        otherwise=DEFAULT_DATA,
+        otherwise=_DEFAULT_DATA,
         metavar="NAME|FILE",
     )
     kind: str | None = option(None, "kind of numbers in a file", otherwise=KINDS[0], choices=KINDS)
@@ -48,10 +48,10 @@ class Source(Group):
         None, "tickers to download through yfinance", otherwise="none", metavar="TICKER"
     )
     start: str | None = option(
-        None, "first date to download, needed with --tickers", otherwise="none", metavar=DAY
+        None, "first date to download, needed with --tickers", otherwise="none", metavar=_DAY
     )
     end: str | None = option(
-        None, "last date to download, needed with --tickers", otherwise="none", metavar=DAY
+        None, "last date to download, needed with --tickers", otherwise="none", metavar=_DAY
     )
 
     @property
@@ -59,7 +59,7 @@ class Source(Group):
         """What the default folder is called after."""
         if self.tickers:
             return "tickers"
-        name = Path(self.data or DEFAULT_DATA).name.split(".")[0]
+        name = Path(self.data or _DEFAULT_DATA).name.split(".")[0]
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "panel"
 
 
@@ -97,7 +97,7 @@ def load_panel(source: Source, n_factors: int | str) -> Panel:
     for name in ("start", "end"):
         if getattr(source, name) is not None:
             raise OptionError(name, "it goes with ", Option("tickers"), "; leave it out, or add it")
-    data = DEFAULT_DATA if source.data is None else source.data
+    data = _DEFAULT_DATA if source.data is None else source.data
     if data in SOURCES:
         _refuse_with(source, Option("data", data), ("kind", "missing"))
         return load_named(data)
@@ -130,7 +130,7 @@ def load_new_dates(dates: NewDates, missing: str | None) -> Panel:
 def describe_source(source: Source) -> dict[str, Any]:
     """Where the data came from, as the options say; a file by its name, without its folder."""
     known = {"sectors": None, "covariates": None, **asdict(source)}
-    known["data"] = source.data or DEFAULT_DATA
+    known["data"] = source.data or _DEFAULT_DATA
     for name in ("data", "sectors"):
         known[name] = known[name] and Path(known[name]).name
     known["covariates"] = [Path(word).name for word in known["covariates"] or ()]

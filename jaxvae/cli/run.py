@@ -40,7 +40,7 @@ class Task(NamedTuple):
     """What a command runs.
 
     label: of the default folder. make_procedure: from panel and configuration. opening: what its
-    report says first, which the terminal is told too. follow_up: a command that may come next, with
+    report says first, which the terminal shows too. follow_up: a command that may come next, with
     {} for the folder.
     """
 
@@ -91,7 +91,7 @@ def model_notes(names: Iterable[str]) -> str:
 
 
 def how_to_go_on(out: Path) -> str:
-    """What an interrupted user is told: the command that goes on with this one."""
+    """What an interrupted user reads: the command that goes on with this one."""
     if not has_record(out):
         return f"{out} is finished" if is_finished(out) else "nothing was written"
     words = [word for word in sys.argv[1:] if word != "--resume"]

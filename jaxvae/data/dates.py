@@ -25,9 +25,9 @@ ISO = re.compile(
 EARLIEST, LATEST = pd.Timestamp(1700, 1, 1), pd.Timestamp(2201, 1, 1)
 # Integers: the earliest date, and formats by number of digits; milliseconds in units since 1970.
 EARLIEST_INTEGER = pd.Timestamp(1900, 1, 1)
-CALENDARS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
+_CALENDARS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
 EPOCHS = {range(9, 11): 1000.0, range(12, 14): 1.0}
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 INTEGER = re.compile(r"(-?\d+)(\.0)?")
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
 MIDNIGHT = re.compile(r"[T ](00:00(:00(\.0+)?)?|12:00(:00)? ?AM)$")
@@ -75,7 +75,7 @@ def looks_like_date(label: object) -> bool:
 def is_epoch(label: object) -> bool:
     """Whether a label could be seconds or milliseconds since 1970, as many an integer could."""
     whole = INTEGER.fullmatch(text_of(label))
-    return whole is not None and len(whole[1].lstrip("-")) not in CALENDARS
+    return whole is not None and len(whole[1].lstrip("-")) not in _CALENDARS
 
 
 def factorize(labels: pd.Series) -> tuple[Int[np.ndarray, " row"], list[object]]:
@@ -143,7 +143,7 @@ def _plain(label: object) -> tuple[str, str]:
     Midnight goes, a whole float becomes an integer, a quarter its first month.
     """
     text, place = text_of(label), ""
-    if DAY.fullmatch(text):
+    if _DAY.fullmatch(text):
         return text, ""
     if zone := TIME_ZONE.search(text):
         text, place = text[: zone.end(1)], zone[2]
@@ -184,9 +184,9 @@ def _parse(text: pd.Index, form: str) -> pd.DatetimeIndex:
 
 def _integers(first: str, text: pd.Index) -> pd.DatetimeIndex:
     n_digits = len(first.lstrip("-"))
-    if n_digits in CALENDARS:
+    if n_digits in _CALENDARS:
         alike = text.where(text.str.fullmatch(rf"\d{{{n_digits}}}"))
-        dates = pd.to_datetime(alike, format=CALENDARS[n_digits], errors="coerce")
+        dates = pd.to_datetime(alike, format=_CALENDARS[n_digits], errors="coerce")
     else:
         scale = next((scale for sizes, scale in EPOCHS.items() if n_digits in sizes), np.nan)
         numbers = [float(label) if INTEGER.fullmatch(label) else np.nan for label in text]

@@ -29,7 +29,7 @@ MOST_FILE_BYTES = 2**30
 
 MOST_CELLS = MOST_FILE_BYTES // 8
 
-MOST_SHRUNK, SMALL = 50, 2**26
+_MOST_SHRUNK, _SMALL = 50, 2**26
 """A packed file above so many bytes unpacks to at most so many times its size: tables do."""
 
 ZIP, GZIP, PARQUET = b"PK\x03\x04", b"\x1f\x8b", b"PAR1"
@@ -53,7 +53,7 @@ BINARY = {
     b"Rar!": "a RAR file",
     **{bytes([0x80, protocol]): "a pickle" for protocol in (2, 3, 4, 5)},
 }
-PATHS = {
+_PATHS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -114,7 +114,7 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            kind = PATHS.get(stat.S_IFMT(status.st_mode), "no regular file")
+            kind = _PATHS.get(stat.S_IFMT(status.st_mode), "no regular file")
             raise DataError(f"{path} is {kind}: name a CSV, Excel or Parquet file")
         if status.st_size > MOST_FILE_BYTES:
             raise _size_error(path, "holds", MOST_FILE_BYTES)
@@ -127,7 +127,7 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
 
 
 def _limit(packed: int) -> int:
-    return min(MOST_FILE_BYTES, max(SMALL, MOST_SHRUNK * packed))
+    return min(MOST_FILE_BYTES, max(_SMALL, _MOST_SHRUNK * packed))
 
 
 def _check_unpacked(path: Path, size: int, packed: int) -> None:

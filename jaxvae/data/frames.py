@@ -34,7 +34,7 @@ def as_panel(
     sectors: Sectors | None = None,
     covariates: Covariates | None = None,
 ) -> Panel:
-    """A panel, told what is known of it; a DataFrame as `panel_from_frame` reads it, which all
+    """A panel with what is known of it; a DataFrame as `panel_from_frame` reads it, which all
     arguments are of. Missing cells of dates that a fitted model is only applied to stay missing.
 
     Raises:

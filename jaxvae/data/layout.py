@@ -40,7 +40,7 @@ WIDEST_LONG = 50
 
 
 class WideTable(NamedTuple):
-    """Numbers by date and ticker, and what their layout told besides.
+    """Numbers by date and ticker, and what else their layout says.
 
     values: dates × tickers, NaN where missing, oldest date first.
     sectors: a label by ticker, from a long table or a header row that has them.

@@ -18,13 +18,13 @@ from jaxvae.data.dates import row_name
 from jaxvae.data.panel import CONSTANT_RANGE, Scaler
 from jaxvae.errors import DataError, Option, counted
 
-ENOUGH, FEW = 30, 5
+_ENOUGH, _FEW = 30, 5
 """Cells, not zero, by which a column is judged; the fewer do where all are above PRICE_LIKE."""
 
 SELDOM = 0.02
 """The share of negative cells that returns exceed; a single one is as good as none."""
 
-LEVEL = 2.0
+_LEVEL = 2.0
 """Times the size of the others, above which a column that is seldom negative holds levels. (A
 riskless rate is smaller than what is risky.)"""
 
@@ -88,7 +88,7 @@ def describe_columns(returns: pd.DataFrame) -> Columns:
     moved = np.where((values == 0) | coded, np.nan, np.abs(values))
     size, n_moved = _column_medians(moved), np.count_nonzero(~np.isnan(moved), axis=0)
     n_cells, n_negative = (np.count_nonzero(x, axis=0) for x in (~np.isnan(values), values < 0))
-    enough = (n_moved >= ENOUGH) | ((n_moved >= FEW) & (low > PRICE_LIKE))
+    enough = (n_moved >= _ENOUGH) | ((n_moved >= _FEW) & (low > PRICE_LIKE))
     signed = n_negative > np.maximum(1, SELDOM * n_cells)
     typical = _median(size[signed] if signed.any() else size)
     n_falls, n_rises = np.count_nonzero((values < -1) & ~coded), np.count_nonzero(values > 1)
@@ -127,7 +127,7 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
     of cells far out.
 
     A column's size is the median of |x| over its cells that are not zero, in standard deviations of
-    the dates fitted on; FEW cells are enough to judge by.
+    the dates fitted on; `_FEW` cells are enough to judge by.
 
     Args:
         returns: of new dates.
@@ -140,7 +140,7 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
     """
     values, names = returns.to_numpy(), [str(name) for name in returns.columns]
     moved = np.where(values == 0, np.nan, np.abs(values)) / scaler.scale
-    enough = np.count_nonzero(~np.isnan(moved), axis=0) >= FEW
+    enough = np.count_nonzero(~np.isnan(moved), axis=0) >= _FEW
     sizes = np.where(enough, _column_medians(moved), np.nan)
     remedy = "write them as in the panel that the study was fitted on"
     if (large := sizes > MIXED).any():
@@ -243,7 +243,7 @@ def _check_not_prices(columns: Columns) -> None:
 
 
 def _check_no_levels(columns: Columns) -> None:
-    levels = columns.enough & ~columns.signed & (columns.size > LEVEL * columns.typical)
+    levels = columns.enough & ~columns.signed & (columns.size > _LEVEL * columns.typical)
     if levels.any():
         raise DataError(
             f"{_these(levels, columns.names)} never or hardly ever negative, "

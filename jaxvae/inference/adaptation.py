@@ -20,8 +20,9 @@ from jaxvae.inference.proposal import (
 from jaxvae.models.cholesky import inverse_lower
 
 # In each round two components are added; so many draws are made in each, and before the first.
-ROUNDS, ADDED, PER_ROUND = 6, 2, 256
-N_COMPONENTS = len(STRATA) + ROUNDS * ADDED
+_ROUNDS, _ADDED = 6, 2
+PER_ROUND = 256
+N_COMPONENTS = len(STRATA) + _ROUNDS * _ADDED
 STEPS = 2
 
 
@@ -34,8 +35,8 @@ class _Drawn(NamedTuple):
 
 def adapted_strata() -> Int[np.ndarray, " draw"]:
     """The component of each draw from a proposal that was `adapted`."""
-    added = len(STRATA) + np.arange(ROUNDS * ADDED)
-    return np.concatenate([strata(PER_ROUND), np.repeat(added, PER_ROUND // ADDED)])
+    added = len(STRATA) + np.arange(_ROUNDS * _ADDED)
+    return np.concatenate([strata(PER_ROUND), np.repeat(added, PER_ROUND // _ADDED)])
 
 
 def adapted(key: Key[Array, ""], joint: Joint, begun: Proposal) -> Proposal:
@@ -55,7 +56,7 @@ def adapted(key: Key[Array, ""], joint: Joint, begun: Proposal) -> Proposal:
     proposal = _with_room(begun)
     fresh = _draw_all(key_first, joint, proposal, strata(PER_ROUND))
     drawn = jax.tree.map(
-        lambda leaf: jnp.full((ROUNDS + 1, *leaf.shape), -jnp.inf, leaf.dtype).at[0].set(leaf),
+        lambda leaf: jnp.full((_ROUNDS + 1, *leaf.shape), -jnp.inf, leaf.dtype).at[0].set(leaf),
         fresh,
     )
 
@@ -63,15 +64,15 @@ def adapted(key: Key[Array, ""], joint: Joint, begun: Proposal) -> Proposal:
         carry: tuple[Proposal, _Drawn], step: tuple[Key[Array, ""], Int[Array, ""]]
     ) -> tuple[tuple[Proposal, _Drawn], None]:
         (proposal, drawn), (key, number) = carry, step
-        first = len(STRATA) + ADDED * number
+        first = len(STRATA) + _ADDED * number
         point = _heaviest(joint, _only(proposal, first), drawn)
         proposal = _placed(joint, proposal, point, first)
-        components = first + np.repeat(np.arange(ADDED), PER_ROUND // ADDED)
+        components = first + np.repeat(np.arange(_ADDED), PER_ROUND // _ADDED)
         fresh = _draw_all(key, joint, proposal, components)
         drawn = jax.tree.map(lambda leaf, new: leaf.at[number + 1].set(new), drawn, fresh)
         return (proposal, drawn), None
 
-    steps = jax.random.split(key_rounds, ROUNDS), jnp.arange(ROUNDS)
+    steps = jax.random.split(key_rounds, _ROUNDS), jnp.arange(_ROUNDS)
     (proposal, _), _ = jax.lax.scan(add, (proposal, drawn), steps)
     return proposal
 
@@ -80,7 +81,7 @@ def _with_room(begun: Proposal) -> Proposal:
     """The proposal with places for the components to come, and the shares that it ends with."""
     _, n_rows, n_factors = begun.mean.shape
     unit = jnp.eye(n_factors, dtype=begun.mean.dtype)
-    empty = jnp.broadcast_to(unit, (ROUNDS * ADDED, n_rows, n_factors, n_factors))
+    empty = jnp.broadcast_to(unit, (_ROUNDS * _ADDED, n_rows, n_factors, n_factors))
     return Proposal(
         jnp.concatenate([begun.mean, jnp.zeros_like(empty[..., 0])]),
         jnp.concatenate([begun.cholesky, empty]),

@@ -155,7 +155,7 @@ def generate_paths(
     """Paths of returns, each date drawn given those drawn before it; members take turns.
 
     Args:
-        after: of a model that is told of its past, the state of its recurrence and the last
+        after: of a model with a recurrence, the state of that and the last
             returns, which the paths follow (`model.remember`); None starts without a past.
     """
     each = -(-number // len(fitted.seed))
@@ -212,6 +212,7 @@ def _following(
     """
     if not model.facts.ordered:
         return model.prior(variables, jnp.zeros_like(past), rows)
+    # Backwards in time: row 0 is the next date, not known yet, and row 1 the last, its "next" one.
     pair = take_rows(rows, jnp.zeros(2, jnp.int32))
 
     def of_one(factors: Float[Array, " factor"]) -> Distribution:

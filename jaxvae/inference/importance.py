@@ -308,15 +308,15 @@ def _weigh(
         log_weight = joint.log_prob(factors) - log_mixture(joint, proposal, factors)
         return log_weight, statistic(joint, factors)
 
-    def alone(keys: Array, components: Array) -> tuple[Array, Array]:
+    def weigh_one(keys: Array, components: Array) -> tuple[Array, Array]:
         # Not by `vmap`, under which both branches of `draw` would run for every draw.
         log_weight, value = weighted(keys[0], components[0])
         return log_weight[None], value[None]
 
-    together = jax.vmap(weighted) if block > 1 else alone
+    weigh_block = jax.vmap(weighted) if block > 1 else weigh_one
 
     def add(sums: _Sums, draws: tuple[Array, Array]) -> tuple[_Sums, None]:
-        log_weights, values = together(*draws)
+        log_weights, values = weigh_block(*draws)
         top = jnp.maximum(sums.top, jnp.max(log_weights, axis=0))
         old, weights = jnp.exp(sums.top - top), jnp.exp(log_weights - top[None])
         return _Sums(

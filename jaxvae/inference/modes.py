@@ -122,6 +122,7 @@ def _another_basin(joint: Joint, mode: Float[Array, "row factor"]) -> Float[Arra
     after = jnp.where(apart, jnp.inf, heights[:, 1:])
     before, after = jnp.concatenate([edge, before], 1), jnp.concatenate([after, edge], 1)
     listed = jnp.where((heights > before) & (heights > after), heights, -jnp.inf)
+    # A single factor has `n_places` candidates, and `top_k` refuses to pick more than there are.
     _, best = jax.lax.top_k(listed.reshape(-1, heights.shape[-1]).T, min(SHORTLIST, n_places))
     moved, heights = jax.lax.map(lambda candidates: climb(joint, put(candidates), 1), best.T)
     gap = moved - mode[None]

@@ -45,7 +45,7 @@ except ImportError as error:
 SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each `VAEFactors`
 # For each row of given values so many weighted draws, of which some are picked where all samples
 # share what is given; and so many times the rows where bounds are, whose values have weights too.
-WEIGHTED_DRAWS, DRAWS_A_ROW, CANDIDATES = 64, 8, 16
+_WEIGHTED_DRAWS, _DRAWS_A_ROW, _CANDIDATES = 64, 8, 16
 TAIL = 4  # degrees of freedom of the t that these values come from: its tails outlast a model's
 FEWEST_EFFECTIVE = 4
 
@@ -229,8 +229,8 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         rng = Stream.RESAMPLING.generator(seed)
         mean, covariance = _moments(self.members_)
         groups = len(box.low)
-        a_row = 1 if groups > 1 else DRAWS_A_ROW
-        rows = -(-number // (groups * a_row)) * (CANDIDATES if box.open.any() else 1)
+        a_row = 1 if groups > 1 else _DRAWS_A_ROW
+        rows = -(-number // (groups * a_row)) * (_CANDIDATES if box.open.any() else 1)
         values, log_proposal = _propose(rng, box, rows, mean, np.diag(covariance) ** 0.5)
         found = [
             _draw_given(m, jax.random.fold_in(Stream.SCENARIOS.key(seed), k), box, values, a_row)
@@ -392,7 +392,7 @@ def _draw_given(
     shared = {"key": key, "weights": np.eye(n_assets, dtype=np.float32)[box.columns]}
     static: dict[str, Any] = {
         "model": member.model_,
-        "n_samples": WEIGHTED_DRAWS,
+        "n_samples": _WEIGHTED_DRAWS,
         "n_draws": n_draws,
     }
     drawn: DrawsGiven = ask_rows(draw_row_given, member.variables_, rows, shared, **static)

@@ -1,4 +1,4 @@
-"""Linear decoders that are told of covariates of the dates and sectors of the assets."""
+"""Linear decoders that are given covariates of the dates and sectors of the assets."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ PARTS = ("encoder", "decoder", "prior", "noise")
 
 @dataclass(frozen=True)
 class ConditionalConfig(Family):
-    """A linear decoder with Gaussian noise, told of covariates and sectors.
+    """A linear decoder with Gaussian noise, given covariates and sectors.
 
     Args:
         n_factors: latent factors.

@@ -189,7 +189,7 @@ class Family(ABC):
 
     def for_panel(self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool) -> "Family":
         """The configuration for a panel with covariates, sectors or missing cells: the same, for a
-        model that is not told of them.
+        model that takes none of them.
 
         Args:
             n_conditions: covariates of each date.

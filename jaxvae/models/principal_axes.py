@@ -66,6 +66,7 @@ def _rotation(
     root = np.exp(-0.5 * np.logaddexp(log_noise.astype(np.float64), NOISE_FLOOR_LOG))
     scaled = loadings * root[..., None, :] * used[..., :, None]
     information = scaled @ np.swapaxes(scaled, -1, -2)
+    # Factors not in use have zeros there; −1 is below every eigenvalue, so that they come last.
     information -= (1.0 - used)[..., None] * np.eye(mask.shape[-1])
     _, vectors = np.linalg.eigh(information)
     vectors = vectors[..., ::-1]

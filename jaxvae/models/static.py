@@ -374,7 +374,7 @@ def apply_module(
 
 
 def seen(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
-    """The covariates of the rows, none for a part that is not told of them."""
+    """The covariates of the rows, none for a part that is not given them."""
     return batch.conditions if conditioned else batch.conditions[:, :0]
 
 

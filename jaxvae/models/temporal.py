@@ -38,7 +38,7 @@ FIRST_TRUST = 0.3
 HIDDEN = 16
 GRADIENT_STEPS = 3
 LEAST_NOISE = 1e-4
-SMALL = 0.05
+_SMALL = 0.05
 
 
 class Context(NamedTuple):
@@ -273,7 +273,7 @@ def _posterior(
         jnp.mean(mean**2, axis=-1),
     ]
     inputs = jnp.concatenate(
-        [jnp.log(jnp.stack(sizes, axis=-1) + SMALL), context.features], axis=-1
+        [jnp.log(jnp.stack(sizes, axis=-1) + _SMALL), context.features], axis=-1
     )
     hidden = jnp.tanh(inputs @ parameters["hidden"] + parameters["hidden_bias"][None, :])
     surprise = inputs @ parameters["skip"] + hidden @ parameters["out"]
@@ -309,6 +309,7 @@ def _least_squares(
     found = jnp.zeros_like(residual)
     direction = residual / diagonal
     gain = jnp.sum(residual * direction, axis=-1, keepdims=True)
+    # Of a row that is fitted already, or has no cells, gains are 0: then 0/0 is to be 0, not NaN.
     for _ in range(GRADIENT_STEPS):
         curved = curvature(direction)
         slope = jnp.sum(direction * curved, axis=-1, keepdims=True)

@@ -87,10 +87,10 @@ def real_words(study: StudyResults, found: FactorVerdict) -> str:
     """Stability over seeds, and the match with known factors beside what a rotation reaches."""
     words = "With one seed nobody can say whether another would find the same factors."
     if found.stable is not None:
-        steady, shown = int(found.stable.sum()), counted(len(found.stable), "factor")
-        verb = "is" if 1 in (steady, len(found.stable)) else "are"
+        stable, shown = int(found.stable.sum()), counted(len(found.stable), "factor")
+        verb = "is" if 1 in (stable, len(found.stable)) else "are"
         words = (
-            f"{steady} of {shown} {verb} stable: found by all seeds, "
+            f"{stable} of {shown} {verb} stable: found by all seeds, "
             f"with a stability of at least {number(STABLE, 1)} (a member’s correlation with the "
             "consensus of the others)."
         )

@@ -66,7 +66,7 @@ def choice_of(study: StudyResults) -> CandidateChoice | None:
 
 def kind_answer(study: StudyResults) -> list[Answer]:
     """What kind of panel this is, where families were compared, and what that means for use."""
-    choice, kind = choice_of(study), study.config.get("selection", {}).get("kind")
+    choice, kind = choice_of(study), study.config["selection"].get("kind")
     if choice is None or len(choice.families) < 2 or not kind:
         return []
     verdict, use = kind
@@ -95,11 +95,11 @@ def choice_words(study: StudyResults) -> str:
         )
     if len(others) == 1:
         return f"{stood}, {what} is the likeliest."
-    rival = others[1]
+    second = others[1]
     return (
-        f"{stood}, {what} is the likeliest, {number(-rival.difference)} ± "
-        f"{number(rival.difference_error)} {PER_DATE} ahead of the next, {rival.family} with "
-        f"{rival.factors}."
+        f"{stood}, {what} is the likeliest, {number(-second.difference)} ± "
+        f"{number(second.difference_error)} {PER_DATE} ahead of the next, {second.family} with "
+        f"{second.factors}."
     )
 
 

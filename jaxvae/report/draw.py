@@ -26,8 +26,9 @@ from jaxvae.report.text import number
 VAE, PCA, FACTOR_ANALYSIS, OTHER = "#0f5ea8", "#d95f02", "#1b9e77", "#7a6a9b"
 ALARM = "#b2182b"
 DATA, TRUTH, MUTED, GRID, ABSENT = "#2b2b2b", "#a9a9a9", "#6b6b6b", "#e4e4e4", "#cccccc"
-FAMILIES = {"vae": VAE, "consensus": VAE, "pca": PCA, "factor_analysis": FACTOR_ANALYSIS}
-WIDTH, DPI = 8.4, 144
+_FAMILY_COLOURS = {"vae": VAE, "consensus": VAE, "pca": PCA, "factor_analysis": FACTOR_ANALYSIS}
+DPI = 144
+_WIDTH = 8.4  # inches
 TITLE, TEXT, SMALL = 12.0, 9.5, 8.0
 TITLE_CHARACTERS = 8.7  # an inch, at the title's size
 COLOURS = 256  # of a picture in a file
@@ -36,7 +37,7 @@ MOST_POINTS = 160  # of a curve; longer ones are drawn as means and ranges of as
 
 def model_colour(model: str) -> str:
     """The colour that a model has in every figure."""
-    return next((c for family, c in FAMILIES.items() if model.startswith(family)), OTHER)
+    return next((c for family, c in _FAMILY_COLOURS.items() if model.startswith(family)), OTHER)
 
 
 class Drawing(Figure):
@@ -48,7 +49,7 @@ class Drawing(Figure):
         return shown.getvalue()
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
+def new_figure(height: float, width: float = _WIDTH) -> Figure:
     """An empty figure of a size in inches, whose parts keep clear of each other."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, hspace=0.04, wspace=0.03)
     return Drawing(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)

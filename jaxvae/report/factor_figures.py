@@ -24,7 +24,7 @@ SHOWN_DATES = 200
 MOST_NAMED_ASSETS = 40
 MOST_NAMED_MEMBERS = 48
 MOST_SERIES = 10  # whose series are drawn
-ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
+_ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
 def _labels(study: StudyResults) -> list[str]:
@@ -78,7 +78,7 @@ def match_figure(study: StudyResults) -> Figure:
     figure, (upper, lower) = draw.stacked(*heights)
     _draw_correlation(upper.subplots(), study)
     across = 1 if len(match) <= 6 else 2
-    panels = lower.subplots(-(-len(match) // across), across, squeeze=False, **ALIKE).ravel()
+    panels = lower.subplots(-(-len(match) // across), across, squeeze=False, **_ALIKE).ravel()
     for axes in panels[len(match) :]:
         axes.set_visible(False)
     start = len(study.factors) - study.config["panel"]["n_test"]

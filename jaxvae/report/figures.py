@@ -8,7 +8,7 @@ from jaxvae.report.factor_figures import (
     series_figure,
 )
 from jaxvae.report.holdings import risk_figure
-from jaxvae.report.results import Drawing, StudyResults
+from jaxvae.report.results import DrawFigure, StudyResults
 from jaxvae.report.score_figures import (
     beta_figure,
     comparison_figure,
@@ -20,7 +20,7 @@ from jaxvae.report.score_figures import (
 from jaxvae.report.verdicts import compare_models
 
 
-def drawings(study: StudyResults) -> dict[str, Drawing]:
+def drawings(study: StudyResults) -> dict[str, DrawFigure]:
     """What draws the figures that the study has the tables and arrays for."""
     several, known = int(study.members.ok.sum()) > 1, "correlation" in study.arrays
     found = {

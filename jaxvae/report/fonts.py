@@ -6,7 +6,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 
 # Latin, Cyrillic and Greek are in the first; of the others a system has some, or none.
 FIRST = "DejaVu Sans"
-CANDIDATES = (
+_CANDIDATES = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP"),
     *("Noto Sans KR", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti TC"),
@@ -21,7 +21,7 @@ CANDIDATES = (
 def families() -> list[str]:
     """The fonts that this machine has, in the order in which a character looks for one."""
     here = {font.name for font in fontManager.ttflist}
-    return [FIRST, *(name for name in CANDIDATES if name in here)]
+    return [FIRST, *(name for name in _CANDIDATES if name in here)]
 
 
 @cache

@@ -16,7 +16,7 @@ from jaxvae.report.text import NONE, counted, number, percent
 
 PERCENTS = (5, 1)  # of the value at risk, in percent
 QUANTILES = {"var": "The model’s own quantile", "filtered_var": "Filtered historical simulation"}
-MOST_ASSETS = 24  # in the table of assets; of more, those at both ends
+_MOST_ASSETS = 24  # in the table of assets; of more, those at both ends
 EXTREMES = 10
 LARGEST_WEIGHTS = 3
 REJECTED, SMALLEST_P = 0.05, 0.001
@@ -107,7 +107,7 @@ def asset_table(study: StudyResults) -> Grid:
     """Statistics and risk of each asset, the best explained first; of many, those at either end."""
     *assets, equal = study.assets.index
     ordered = study.assets.loc[assets].sort_values("r2", ascending=False, kind="stable")
-    shown = ordered if len(ordered) <= MOST_ASSETS else pd.concat(
+    shown = ordered if len(ordered) <= _MOST_ASSETS else pd.concat(
         [ordered.iloc[:EXTREMES], ordered.iloc[-EXTREMES:]]
     )  # fmt: skip
     header = ["Asset", "Dates", "Mean, %", "Std, %", "Min, %", "Median, %", "Max, %"]

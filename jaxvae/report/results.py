@@ -78,7 +78,7 @@ class StudyResults:
         return float(rows.value.iloc[0]) if len(rows) else float("nan")
 
 
-Drawing = Callable[[StudyResults], Figure]
+DrawFigure = Callable[[StudyResults], Figure]
 
 
 @runtime_checkable

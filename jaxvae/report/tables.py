@@ -86,7 +86,7 @@ def _factor_row(study: StudyResults, k: int) -> list[str]:
     matched = f"{reference_names(study)[known]}" if known >= 0 else NONE
     moves = 100 * loadings.sort_values(ascending=False, kind="stable")
     up, down = _moves(moves[moves > 0][:EXTREMES]), _moves(moves[moves < 0][::-1][:EXTREMES])
-    if k in study.config.get("volatility_factors", ()):
+    if k in study.config["volatility_factors"]:
         up, down = "the volatility of all assets", NONE
     return [
         study.config["factor_names"][k],
@@ -267,7 +267,7 @@ def setting_table(study: StudyResults) -> Grid:
         "device": f"{device['count']} × {device['kind']} ({device['platform']})",
         "betas": ", ".join(f"{beta:g}" for beta in config["betas"]),
         "seeds": ", ".join(str(seed) for seed in config["seeds"]),
-        "covariates": ", ".join(config.get("covariates") or ["none"]),
+        "covariates": ", ".join(config["covariates"] or ["none"]),
     }
     for part in ("model_config", "train_config"):
         # A number for every asset would fill the page.

@@ -126,7 +126,7 @@ def compare_models(study: StudyResults) -> Comparison:
 
 def has_no_factor(study: StudyResults) -> bool:
     """Whether no number of factors beat none on validation dates, where that was asked."""
-    return bool(study.config.get("selection", {}).get("found") == 0)
+    return bool(study.config["selection"]["found"] == 0)
 
 
 def judge(study: StudyResults) -> FactorVerdict:

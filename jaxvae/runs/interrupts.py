@@ -24,7 +24,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def signals_as_before() -> Iterator[None]:
-    """Who is told of Ctrl-C and SIGTERM is afterwards who was told before."""
+    """Whatever handled Ctrl-C and SIGTERM before handles them afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
@@ -37,7 +37,7 @@ def signals_as_before() -> Iterator[None]:
 class Interrupts:
     """Ctrl-C and SIGTERM end what `call` works on.
 
-    how_to_go_on: what an interrupted user is told. over: all is written, and signals do nothing.
+    how_to_go_on: what an interrupted user reads. over: all is written, and signals do nothing.
     """
 
     def __init__(self) -> None:

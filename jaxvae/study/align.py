@@ -31,8 +31,8 @@ class Verdict(NamedTuple):
 class Aligned(NamedTuple):
     """The consensus over the members in `used`, of the factors kept, and what it rests on.
 
-    Kept are the factors that survive (`survival.survives`); where none does, the steadiest alone,
-    so that there is something to look at: `verdict` and the study's notes say so.
+    Kept are the factors that survive (`survival.survives`); where none does, the most stable
+    alone, so that there is something to look at: `verdict` and the study's notes say so.
 
     stability: a row a β of those members, ascending. at_chosen: its row at the chosen β.
     presence: share of the members at the chosen β that have the factor at all.

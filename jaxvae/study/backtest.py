@@ -14,7 +14,7 @@ from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import metric_rows
 from jaxvae.training.streams import Stream
 
-LAGS, PATHS, BURN_IN = 20, 4, 250
+_LAGS, _PATHS, _BURN_IN = 20, 4, 250
 LARGEST = 10.0  # squared returns in standard units are cut at its square: one crash is no cluster
 
 
@@ -49,13 +49,13 @@ def clustering(key: Key[Array, ""], prepared: Prepared, fitted: Fitted) -> Clust
         prepared.model,
         fitted,
         prepared.panel.n_assets,
-        len(data) + BURN_IN,
-        PATHS,
+        len(data) + _BURN_IN,
+        _PATHS,
         prepared.end_of_fit,
     )
     found = {"data": squares_autocorrelation(data)}
     if np.isfinite(paths).all():
-        generated = [squares_autocorrelation(path[BURN_IN:]) for path in paths]
+        generated = [squares_autocorrelation(path[_BURN_IN:]) for path in paths]
         found["vae_ensemble"] = np.mean(generated, axis=0)
     return found
 
@@ -66,7 +66,7 @@ def squares_autocorrelation(
     """Mean over assets of the autocorrelation of x², cut at 100, at lags 1 … 20 (fewer on short
     panels); an asset whose squares do not vary counts 0."""
     squares = np.minimum(values**2, LARGEST**2)
-    lags = autocorrelation(squares, min(LAGS, len(values) - 1))
+    lags = autocorrelation(squares, min(_LAGS, len(values) - 1))
     return np.nan_to_num(lags).mean(axis=1)
 
 

@@ -8,14 +8,14 @@ import scipy.linalg  # noqa: F401  (its library must be loaded when libraries ar
 from threadpoolctl import ThreadpoolController
 
 # From so many rows and columns on a decomposition is worth more than one thread.
-LARGE = 500
+_LARGE = 500
 
 
 def blas_threads(n_dates: int, n_assets: int) -> AbstractContextManager[Any]:
     """A context in which so many dates and assets, whose smaller number is a decomposition's size,
     are worked on by as many threads as help: one where that is small, since threads that wait for
     each other there take ten times as long."""
-    limits = 1 if min(n_dates, n_assets) < LARGE else None
+    limits = 1 if min(n_dates, n_assets) < _LARGE else None
     context: AbstractContextManager[Any] = _controller().limit(limits=limits, user_api="blas")
     return context
 

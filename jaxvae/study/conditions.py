@@ -1,4 +1,4 @@
-"""What a model is told before it sees returns: covariates of the dates, sectors of the assets.
+"""Context, which a model is given beside returns: covariates of the dates, sectors of the assets.
 
 A model that takes none gets an array without columns, so that nothing else asks what it takes.
 """

@@ -89,7 +89,7 @@ def _charge_notes(prepared: Prepared) -> list[str]:
 
 
 def _context_notes(prepared: Prepared) -> list[str]:
-    """What the model was told beside returns, and what that changes in reading the report."""
+    """What the model was given beside returns, and what that changes in reading the report."""
     facts, notes, names = prepared.model.facts, [], prepared.covariates
     if names:
         seen = ", ".join(facts.conditioned)
@@ -131,7 +131,8 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
         )
     if not verdict.survives.any():
         notes.append(
-            "No consensus factor survives; the steadiest is shown all the same and proves nothing."
+            "No consensus factor survives; the most stable is shown all the same and proves "
+            "nothing."
         )
     return notes
 

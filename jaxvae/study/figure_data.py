@@ -7,7 +7,7 @@ from jaxvae.analysis import baselines, matching, metrics
 from jaxvae.study.fit import Prepared
 
 MOST_PAIRS = 4000
-MOST_DATES, MOST_ASSETS = 100, 4
+_MOST_DATES, _MOST_ASSETS = 100, 4
 BINS = 120
 
 
@@ -34,7 +34,7 @@ def figure_arrays(
 
 def shown_assets(n_assets: int) -> list[int]:
     """Up to four assets, evenly spread, whose reconstruction is drawn."""
-    return sorted({i * n_assets // MOST_ASSETS for i in range(MOST_ASSETS)})
+    return sorted({i * n_assets // _MOST_ASSETS for i in range(_MOST_ASSETS)})
 
 
 def _reconstructions(
@@ -42,7 +42,7 @@ def _reconstructions(
 ) -> dict[str, np.ndarray]:
     """The first test dates of a few assets."""
     test = prepared.split.test
-    rows = slice(test.start, min(test.start + MOST_DATES, test.stop))
+    rows = slice(test.start, min(test.start + _MOST_DATES, test.stop))
     shown = shown_assets(prepared.panel.n_assets)
     series = {"data": prepared.values, **reconstructions}
     return {f"reconstruction_{name}": values[rows][:, shown] for name, values in series.items()}

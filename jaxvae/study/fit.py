@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
     """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
     dates in standard units; the batch's weights are 1 in `fit`, else 0. covariates: names of the
     conditions, and their scaler's place and scale in `covariate_scaler`. end_of_fit, end: where
-    `remember` ends with `fit` and with the panel; None of a model that is not told of the past."""
+    `remember` ends with `fit` and with the panel; None of a model without a recurrence."""
 
     panel: Panel
     split: Split
@@ -161,8 +161,8 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
 def _for_panel(
     panel: Panel, preset: Preset, n_conditions: int, split: Split
 ) -> tuple[Preset, Model]:
-    """The preset for a panel, and its model: told of covariates and sectors, of missing cells of
-    `fit`. What the test part lacks changes nothing: this too is a choice."""
+    """The preset for a panel, and its model: given covariates and sectors, and whether cells of
+    `fit` are missing. What the test part lacks changes nothing: this too is a choice."""
     incomplete = is_incomplete(panel.values[split.fit])
     preset = for_cells(preset, panel.n_assets, incomplete, n_conditions, sector_numbers(panel))
     batch_size = min(preset.train.batch_size, split.train.stop)
@@ -177,7 +177,7 @@ def for_cells(
     n_conditions: int = 0,
     sectors: tuple[int, ...] = (),
 ) -> Preset:
-    """The preset for returns of so many assets, told what is known of them.
+    """The preset for returns of so many assets, given what is known of them.
 
     Where cells are missing training hides further ones, so that an encoder has met an asset's
     absence before the first delisting; which cells are missing plays no other part.

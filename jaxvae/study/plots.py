@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from jaxvae.errors import did_you_mean
 from jaxvae.report.figures import drawings
-from jaxvae.report.results import Drawing, StudyResults
+from jaxvae.report.results import DrawFigure, StudyResults
 
 # What a figure is called here, where the report's file has another name.
 NAMES = {"factor_series": "factors", "comparison": "scores"}
@@ -37,11 +37,11 @@ class Plots:
                 f"the study has no figure {name!r}; it has {', '.join(known)}{hint}"
             )
 
-        def drawn() -> Figure:
+        def draw() -> Figure:
             return known[name](self._study)
 
-        drawn.__name__, drawn.__doc__ = name, known[name].__doc__
-        return drawn
+        draw.__name__, draw.__doc__ = name, known[name].__doc__
+        return draw
 
     def __dir__(self) -> list[str]:
         return self()
@@ -49,6 +49,6 @@ class Plots:
     def __repr__(self) -> str:
         return f"figures: {', '.join(self())}"
 
-    def _drawings(self) -> dict[str, Drawing]:
+    def _drawings(self) -> dict[str, DrawFigure]:
         found = drawings(self._study)
         return {NAMES.get(name, name): drawing for name, drawing in found.items()}

@@ -49,7 +49,7 @@ def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Repo
 
     Args:
         progress: whether anything is to be shown.
-        on_progress: what is told in place of that.
+        on_progress: a function that is called in place of that.
     """
     if on_progress is not None:
         yield on_progress
@@ -139,7 +139,7 @@ class _Lines:
     def __init__(self) -> None:
         self.last, self.text = time.monotonic(), AT_FIRST
         self.speaking = threading.RLock()
-        self.said: set[tuple[str, bool]] = set()  # stages, and whether they were done
+        self.printed: set[tuple[str, bool]] = set()  # stages, and whether they were done
         self.started = time.monotonic()
         self.pace = _Pace()
 
@@ -155,12 +155,12 @@ class _Lines:
 
     def _hear(self, stage: str, progress: Progress | None) -> None:
         if progress is None:
-            self.said.add((stage, False))
+            self.printed.add((stage, False))
             self._say(STAGES[stage])
             return
         finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
-        known = (stage, finished) in self.said
-        self.said |= {(stage, False), (stage, finished)}
+        known = (stage, finished) in self.printed
+        self.printed |= {(stage, False), (stage, finished)}
         text = (
             f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "
             f"epoch {progress.epoch} of {progress.epochs}"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 
 from jaxvae.analysis import metrics
-from jaxvae.analysis.bootstrap import mixture_half_width
+from jaxvae.analysis.bootstrap import jackknife_half_width
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.study.align import Aligned
 from jaxvae.study.backtest import Clusters, backtest
@@ -63,7 +63,7 @@ def score_study(
     vaes = [_score_mixture(found, rebuilt), best]
     vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
-    of_seeds = {"vae_ensemble": mixture_half_width(on_test)}
+    of_seeds = {"vae_ensemble": jackknife_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
     with_sound = compared[compared.baseline.isin([one.model for one in sound])]
     of_past, ahead = backtest(clusters, with_sound)

@@ -16,7 +16,7 @@ class Window(NamedTuple):
     rows: of the shared training rows, in the member's order; all members take equally many.
     location, scale: by asset; the member sees (x - location) / scale, in validation too.
 
-    What a model is told of the past begins with the first of the shared rows, in the member's
+    What a model is given of the past begins with the first of the shared rows, in the member's
     units, whichever rows are its own.
     """
 

@@ -8,7 +8,7 @@ from jaxvae.study.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
 from jaxvae.walk.members import for_windows
 
-LEAST_WINDOW, LEAST_SHARED = 20, 9
+_LEAST_WINDOW, _LEAST_SHARED = 20, 9
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +35,7 @@ class WalkConfig:
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    window: int = option(252, "number of dates of a window", least=LEAST_WINDOW)
+    window: int = option(252, "number of dates of a window", least=_LEAST_WINDOW)
     step: int = option(
         21, "number of dates from a window's end to the next one's, on which it is judged", least=1
     )
@@ -56,11 +56,11 @@ class WalkConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.step > self.window - LEAST_SHARED:
+        if self.step > self.window - _LEAST_SHARED:
             raise OptionError(
                 "step",
                 f"{self.step} leaves consecutive windows of {self.window} dates fewer than "
-                f"{LEAST_SHARED} in common; at most {self.window - LEAST_SHARED}",
+                f"{_LEAST_SHARED} in common; at most {self.window - _LEAST_SHARED}",
             )
         check_grid(range(self.seeds), self.betas)
         self.preset()

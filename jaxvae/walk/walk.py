@@ -18,7 +18,7 @@ from jaxvae.analysis import portfolios
 from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
 from jaxvae.analysis.metrics import ROUNDING
-from jaxvae.analysis.portfolios import BASELINE, VAE
+from jaxvae.analysis.portfolios import BASELINE, ENSEMBLE
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
@@ -218,7 +218,7 @@ def _scores(
     shares = _shares(outputs, len(spans))
     members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape, -1)
     members = np.where(shares[:, :, None] > 0, members, 0.0)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in (VAE, *COMPARED_WITH)}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in (ENSEMBLE, *COMPARED_WITH)}
     costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
     rng = Stream.JITTER.generator(config.root_seed)
     for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
@@ -228,7 +228,7 @@ def _scores(
         change = np.log(unit / scaler.scale).sum()
         known = Development(window, len(window), config.n_factors)
         moved = jittered(rng, judged)
-        columns[VAE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
+        columns[ENSEMBLE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
         for name in COMPARED_WITH:
             law = BASELINES[name].fit(known)
             likelihood = law.log_likelihood(judged)
@@ -267,7 +267,7 @@ def _weights(
 ) -> pd.DataFrame:
     """Minimum-variance weights of every strategy at every window's end."""
     panel, spans = prepared.panel, prepared.spans
-    by_strategy = {VAE: portfolios.minimum_variance(covariances), **prepared.weights}
+    by_strategy = {ENSEMBLE: portfolios.minimum_variance(covariances), **prepared.weights}
     ends = _ends(panel, spans)
     index = pd.MultiIndex.from_product([by_strategy, ends], names=["strategy", "date"])
     stacked = np.concatenate(list(by_strategy.values()))

@@ -12,7 +12,7 @@ K = 4
 @pytest.mark.parametrize("large", [10_000, 20], ids=["all at once", "one by one"])
 @pytest.mark.parametrize("shape", [(60, 90), (90, 60)], ids=["fewer dates", "fewer assets"])
 def test_eigenpairs_are_those_of_the_scaled_covariance(monkeypatch, shape, large):
-    monkeypatch.setattr(second_moments, "LARGE", large)
+    monkeypatch.setattr(second_moments, "_LARGE", large)
     rng = np.random.default_rng(0)
     values = rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1]))
     values += 1 + rng.normal(size=shape)

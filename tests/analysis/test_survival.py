@@ -57,9 +57,9 @@ def test_autocorrelation_within_members_raises_the_level():
 
 
 def test_a_factor_of_less_than_half_of_the_members_is_dropped():
-    share, steady = np.array([1.0, 0.5, 0.49]), np.array([0.9, 0.9, 0.9])
-    np.testing.assert_array_equal(survives(share, steady, 0.2), [True, True, False])
-    np.testing.assert_array_equal(survives(share, steady - 0.8, 0.2), [False] * 3)
+    share, stability = np.array([1.0, 0.5, 0.49]), np.array([0.9, 0.9, 0.9])
+    np.testing.assert_array_equal(survives(share, stability, 0.2), [True, True, False])
+    np.testing.assert_array_equal(survives(share, stability - 0.8, 0.2), [False] * 3)
 
 
 def test_one_member_is_judged_by_presence_alone():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from told import KEPT, N_FIT, OTHERS, TOLD, TRUTH
+from context import KEPT, N_FIT, OTHERS, TRUTH, WITH_CONTEXT
 
 from jaxvae.cli.main import main
 from jaxvae.data.covariates import (
@@ -145,9 +145,9 @@ def test_conditions_are_standardised_by_the_dates_of_fit_alone():
 def test_a_model_that_takes_none_is_told_nothing():
     plain = prepare(PANEL, replace(CONFIG, model="linear"))
     assert plain.conditions.shape == (140, 0)
-    told = prepare(PANEL, CONFIG)
-    assert told.conditions.shape == (140, 1)
-    assert (plain.model.facts.n_sectors, told.model.facts.n_sectors) == (0, 2)
+    with_context = prepare(PANEL, CONFIG)
+    assert with_context.conditions.shape == (140, 1)
+    assert (plain.model.facts.n_sectors, with_context.model.facts.n_sectors) == (0, 2)
 
 
 def test_sectors_are_counted_in_alphabetical_order():
@@ -221,43 +221,43 @@ def test_what_cannot_be_assumed(assumed, words):
 
 
 @pytest.fixture(scope="module")
-def study(told_folder):
-    return load_study(told_folder)
+def study(context_folder):
+    return load_study(context_folder)
 
 
 @pytest.mark.slow
-def test_a_study_says_what_it_was_told(study, told_folder):
-    kept = TOLD.covariates
+def test_a_study_says_what_it_was_told(study, context_folder):
+    kept = WITH_CONTEXT.covariates
     assert study.config["covariates"] == list(kept)
     assert len(kept.columns) == 12
     assert study.config["model_config"]["sectors"] == list(TRUTH.sectors[KEPT])
     assert study.config["source"]["covariates"] == ["index.csv", "calendar"]
     np.testing.assert_allclose(study.arrays["covariate_mean"], kept[:N_FIT].mean())
-    report = (told_folder / "report.html").read_text()
+    report = (context_folder / "report.html").read_text()
     assert INDEX in report
     assert "sectors = (0" not in report
 
 
 @pytest.mark.slow
 def test_encoding_takes_the_studys_covariates_in_their_own_units(
-    study, told_folder, told_files, tmp_path
+    study, context_folder, context_files, tmp_path
 ):
     out = tmp_path / "factors.csv"
     words = [
         "encode",
-        told_folder,
+        context_folder,
         "--data",
-        told_files / "returns.csv",
+        context_files / "returns.csv",
         "--out",
         out,
         "--covariates",
     ]
-    assert main([str(word) for word in [*words, told_files / "index.csv", "calendar"]]) == 0
+    assert main([str(word) for word in [*words, context_files / "index.csv", "calendar"]]) == 0
     found = pd.read_csv(out, index_col=0)
     np.testing.assert_allclose(found, study.factors, atol=1e-4)
-    told = with_covariates(OTHERS, ["calendar"], for_fitting=False)
-    last = replace(told, values=told.values[-1:], dates=told.dates[-1:],
-                   covariates=told.covariates[-1:])  # fmt: skip
+    known = with_covariates(OTHERS, ["calendar"], for_fitting=False)
+    last = replace(known, values=known.values[-1:], dates=known.dates[-1:],
+                   covariates=known.covariates[-1:])  # fmt: skip
     np.testing.assert_allclose(study.encode(last), study.factors.iloc[[-1]], atol=1e-4)
     moved = replace(last, covariates=last.covariates.assign(**{INDEX: 5.0}))
     assert np.abs(study.encode(moved) - study.factors.iloc[[-1]].to_numpy()).max().max() > 1e-3
@@ -267,11 +267,11 @@ def test_encoding_takes_the_studys_covariates_in_their_own_units(
 
 
 @pytest.mark.slow
-def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, tmp_path):
+def test_forecasts_take_the_covariates_of_their_dates(context_folder, context_files, tmp_path):
     """The variance of a date follows its index; the next date's is that of the last."""
     out = tmp_path / "ahead.csv"
-    words = ["forecast", told_folder, "--data", told_files / "returns.csv", "--number", "200"]
-    words += ["--out", out, "--covariates", told_files / "index.csv", "calendar"]
+    words = ["forecast", context_folder, "--data", context_files / "returns.csv", "--number", "200"]
+    words += ["--out", out, "--covariates", context_files / "index.csv", "calendar"]
     assert main([str(word) for word in words]) == 0
     found = pd.read_csv(out, index_col=0)
     assert found["std"].std() > 0.01 * found["std"].mean()
@@ -280,7 +280,7 @@ def test_forecasts_take_the_covariates_of_their_dates(told_folder, told_files, t
 
 @pytest.mark.slow
 def test_scenarios_move_with_what_is_assumed_of_the_date(study):
-    known = TOLD.covariates[:N_FIT]
+    known = WITH_CONTEXT.covariates[:N_FIT]
     pd.testing.assert_frame_equal(study.scenarios(300, covariates=known), study.scenarios(300))
     low, high = (study.scenarios(4000, covariates={INDEX: value}) for value in (-3.0, 3.0))
     spread = np.log(high.std() / low.std())
@@ -289,12 +289,11 @@ def test_scenarios_move_with_what_is_assumed_of_the_date(study):
 
 
 @pytest.mark.slow
-def test_scenarios_from_the_command_line(told_folder, capsys):
-    assert (
-        main(["scenarios", str(told_folder), "--number", "2", "--covariates", f"{INDEX}=1.5"]) == 0
-    )
+def test_scenarios_from_the_command_line(context_folder, capsys):
+    words = ["scenarios", str(context_folder), "--number", "2"]
+    assert main([*words, "--covariates", f"{INDEX}=1.5"]) == 0
     one = capsys.readouterr().out
-    assert main(["scenarios", str(told_folder), "--number", "2"]) == 0
+    assert main(words) == 0
     assert capsys.readouterr().out != one
 
 
@@ -319,10 +318,10 @@ def test_scenarios_from_the_command_line(told_folder, capsys):
     ],
 )
 def test_what_is_wrong_is_one_line(
-    words, code, said, told_folder, told_files, tmp_path, monkeypatch, capsys
+    words, code, said, context_folder, context_files, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    given = [word.format(told_files, folder=told_folder) for word in words.split()]
+    given = [word.format(context_files, folder=context_folder) for word in words.split()]
     assert main(given) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line

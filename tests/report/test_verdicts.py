@@ -74,7 +74,7 @@ def with_correlations(study, r):
 ALL = dict.fromkeys(
     ("pca", "pca_best", "factor_analysis", "factor_analysis_best", "ledoit_wolf", "multivariate_t")
 )
-STEADY = (0.97, 0.95, 0.93, 0.91, 0.90)
+STABILITIES = (0.97, 0.95, 0.93, 0.91, 0.90)
 BASE = make_study(n_assets=12, n_dates=200, n_seeds=3, epochs=3)
 
 
@@ -96,16 +96,18 @@ AWKWARD = {
     "ahead alone, level at the widest": with_leads(ahead(), {"multivariate_t": 0.49}),
     "ahead, but PCA rebuilds more": with_metrics(ahead(), pca__r2=0.9, pca__mcc=0.95),
     "level, but PCA rebuilds more": with_metrics(BASE, pca__r2=0.9),
-    "more asked for than estimators find": with_counts(with_stability(BASE, *STEADY), verdict=1),
+    "more asked for than estimators find": with_counts(
+        with_stability(BASE, *STABILITIES), verdict=1
+    ),
     "nothing beyond noise": with_counts(BASE, verdict=0, held_out=0),
     "nothing beyond permuted returns": with_counts(BASE, verdict=0, parallel_analysis=0),
-    "no factor kept": with_rule(with_stability(BASE, *STEADY), 0),
+    "no factor kept": with_rule(with_stability(BASE, *STABILITIES), 0),
     "some factors kept": with_rule(BASE, 4),
     "all stable, axes not identified": with_metrics(
-        with_stability(BASE, *STEADY), consensus__mcc=0.75
+        with_stability(BASE, *STABILITIES), consensus__mcc=0.75
     ),
     "all stable and identified, one match weak": with_correlations(
-        with_stability(BASE, *STEADY), [0.99, -0.98, 0.97, -0.96, 0.4]
+        with_stability(BASE, *STABILITIES), [0.99, -0.98, 0.97, -0.96, 0.4]
     ),
     "no more than chance": with_metrics(BASE, consensus__mcc=0.05),
     "known factors that nobody planted": replace(

@@ -236,7 +236,7 @@ def test_weak_consensus_factors_are_dropped():
     assert (aligned.presence > 0.5).all()
 
 
-def test_where_no_factor_survives_the_steadiest_is_kept(planted):
+def test_where_no_factor_survives_the_most_stable_is_kept(planted):
     prepared, grid, chosen, _ = planted
     shuffled = np.random.default_rng(0).permuted(np.asarray(grid.evaluation.factors), axis=1)
     rolled = np.stack([np.roll(member, 50 * k, axis=0) for k, member in enumerate(shuffled)])

@@ -125,9 +125,9 @@ def test_the_ensembles_score_is_its_mixtures(walk):
 
 
 def test_factors_keep_their_identity(walk):
-    """Two planted factors, steady over the walk: each matches itself far above chance."""
-    steady = walk.windows.iloc[1:]
-    assert (steady.agreement > steady.agreement_chance_95 + 0.3).all()
+    """Two planted factors, stable over the walk: each matches itself far above chance."""
+    later = walk.windows.iloc[1:]
+    assert (later.agreement > later.agreement_chance_95 + 0.3).all()
     assert walk.windows["correlation, factor 1"].iloc[1:].min() > 0.8
     assert walk.factors.std().between(0.3, 3.0).all()
 

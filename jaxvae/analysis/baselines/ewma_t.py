@@ -101,7 +101,7 @@ class EwmaT(NamedTuple):
         return distances_of_dates(self.covariances(values), values)
 
 
-class Judged(NamedTuple):
+class ScoredLaw(NamedTuple):
     """A law as it stands before the validation rows, and their mean log-likelihood, nats."""
 
     law: EwmaT
@@ -109,7 +109,7 @@ class Judged(NamedTuple):
 
 
 def fit_ewma_t(
-    values: Float[np.ndarray, "date asset"], n_train: int, found: Judged | None = None
+    values: Float[np.ndarray, "date asset"], n_train: int, found: ScoredLaw | None = None
 ) -> EwmaT:
     """EWMA covariances of one half-life with t innovations; half-life, shrinkage, ν and scale are
     those of `HALF_LIVES`, `SHRINKAGES`, `DFS` and `SCALE_GRID` that make the validation rows
@@ -132,7 +132,7 @@ def fit_ewma_t(
     return ending((found or best_of_one_speed(values, n_train)).law, values)
 
 
-def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
+def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:
     """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
     if (n_assets := values.shape[1]) > MOST_A_DATE:
         raise DataError(
@@ -155,7 +155,7 @@ def ending(law: EwmaT, values: Float[np.ndarray, "date asset"]) -> EwmaT:
 
 def most_likely(
     laws: Iterable[EwmaT], values: Float[np.ndarray, "date asset"], n_train: int
-) -> Judged:
+) -> ScoredLaw:
     """The law, with the ν and the scale of the grids, that makes the validation rows likeliest; the
     first of equals.
 
@@ -172,7 +172,7 @@ def most_likely(
     return max(found, key=lambda one: one.score)
 
 
-def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: int) -> Judged:
+def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:
     """A law with its best scale and ν."""
     decays = [0.5 ** (1 / half_life) for half_life in law.half_lives]
     starts = zip(decays, law.first, strict=True)
@@ -188,7 +188,7 @@ def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: in
     densities = [_log_density(n_assets, scaled, spreads, df) for df in DFS]
     scores = np.reshape(densities, (len(DFS), len(SCALE_GRID), -1)).mean(axis=2)
     df, scale = np.unravel_index(scores.argmax(), scores.shape)
-    return Judged(law._replace(scale=SCALE_GRID[scale], df=DFS[df]), float(scores.max()))
+    return ScoredLaw(law._replace(scale=SCALE_GRID[scale], df=DFS[df]), float(scores.max()))
 
 
 def _first(values: Float[np.ndarray, "date asset"]) -> tuple[np.ndarray, np.ndarray]:

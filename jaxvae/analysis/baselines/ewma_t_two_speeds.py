@@ -10,18 +10,18 @@ from jaxvae.analysis.baselines.ewma_t import (
     HALF_LIVES,
     SHRINKAGES,
     EwmaT,
-    Judged,
+    ScoredLaw,
     best_of_one_speed,
     ending,
     most_likely,
 )
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-ROUNDS = 3
+_ROUNDS = 3
 
 
 def fit_ewma_t_two_speeds(
-    values: Float[np.ndarray, "date asset"], n_train: int, found: Judged | None = None
+    values: Float[np.ndarray, "date asset"], n_train: int, found: ScoredLaw | None = None
 ) -> EwmaT:
     """EWMA covariances of two half-lives, in shares of their own in variances and in correlations,
     with t innovations; everything chosen on the validation rows.
@@ -43,7 +43,7 @@ def fit_ewma_t_two_speeds(
     more slowly than variances.
     """
     best = found or best_of_one_speed(values, n_train)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         before = best
         for vary in (_half_lives, _weights, _shrinkages):
             best = max(

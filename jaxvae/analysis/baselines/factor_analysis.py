@@ -18,7 +18,7 @@ from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
 from jaxvae.analysis.second_moments import SecondMoments
 
 # L-BFGS: gains (nats a date and asset), slopes in ln Ψ (nats a date) and rounds at which it ends.
-GAIN_TOLERANCE, SLOPE_TOLERANCE, ROUNDS, MEMORY = 1e-12, 1e-6, 1000, 20
+_GAIN_TOLERANCE, _SLOPE_TOLERANCE, _ROUNDS, _MEMORY = 1e-12, 1e-6, 1000, 20
 
 
 def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptical:
@@ -125,10 +125,10 @@ def _maximum(
         # At a maximum Ψ is no larger than the variances; without that line searches overflow.
         bounds=[(np.log(floor), top) for top in np.log(variances)],
         options={
-            "maxcor": MEMORY,
-            "maxiter": ROUNDS,
-            "ftol": GAIN_TOLERANCE,
-            "gtol": SLOPE_TOLERANCE / n_assets,
+            "maxcor": _MEMORY,
+            "maxiter": _ROUNDS,
+            "ftol": _GAIN_TOLERANCE,
+            "gtol": _SLOPE_TOLERANCE / n_assets,
         },
     )
     noise = np.maximum(np.exp(found.x), floor)

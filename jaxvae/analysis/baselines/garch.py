@@ -47,7 +47,7 @@ class Garch(NamedTuple):
         constant: ω.
         reaction: α.
         leverage: γ.
-        persistence: β.
+        decay: β.
         df: Degrees of freedom ν > 2 of ε.
         first: σ² of the first date.
     """
@@ -56,7 +56,7 @@ class Garch(NamedTuple):
     constant: Float[np.ndarray, " asset"]
     reaction: Float[np.ndarray, " asset"]
     leverage: Float[np.ndarray, " asset"]
-    persistence: Float[np.ndarray, " asset"]
+    decay: Float[np.ndarray, " asset"]
     df: Float[np.ndarray, " asset"]
     first: Float[np.ndarray, " asset"]
 
@@ -70,7 +70,7 @@ class Garch(NamedTuple):
         push = self.constant + (self.reaction + self.leverage * (errors < 0)) * errors**2
         variances = np.empty_like(errors)
         variances[0] = self.first
-        for asset, beta in enumerate(self.persistence):
+        for asset, beta in enumerate(self.decay):
             start = [beta * self.first[asset]]
             variances[1:, asset], _ = lfilter([1.0], [1.0, -beta], push[:-1, asset], zi=start)
         scales = np.sqrt(variances * (df - 2) / df)
@@ -152,12 +152,12 @@ class Margins:
 def _of_parameters(
     parameters: Float[np.ndarray, "asset 6"], values: Float[np.ndarray, "date asset"]
 ) -> Garch:
-    mean, constant, reaction, leverage, persistence, df = parameters.T
+    mean, constant, reaction, leverage, decay, df = parameters.T
     weights = BACKCAST_DECAY ** np.arange(min(BACKCAST_DATES, len(values)))
     start = (values - values.mean(axis=0))[: len(weights)]
     before = weights @ start**2 / weights.sum()
-    first = constant + (reaction + leverage / 2 + persistence) * before
-    return Garch(mean, constant, reaction, leverage, persistence, df, first)
+    first = constant + (reaction + leverage / 2 + decay) * before
+    return Garch(mean, constant, reaction, leverage, decay, df, first)
 
 
 def _maximise(

@@ -32,14 +32,14 @@ class GarchCopula(NamedTuple):
         margins: GARCH of each asset.
         target: Q̄, and Q of the first date.
         reaction: a.
-        persistence: b; a + b < 1.
+        decay: b; a + b < 1.
         df: ν of the copula.
     """
 
     margins: Garch
     target: Float[np.ndarray, "asset asset"]
     reaction: float
-    persistence: float
+    decay: float
     df: float
 
     @property
@@ -84,8 +84,8 @@ class GarchCopula(NamedTuple):
         Args:
             values: As in `log_copula`.
         """
-        share = self.reaction / (1 - self.persistence)
-        for average in averages_before(values, self.persistence, self.target):
+        share = self.reaction / (1 - self.decay)
+        for average in averages_before(values, self.decay, self.target):
             moments = share * average + (1 - share) * self.target
             deviations = np.sqrt(np.diagonal(moments, axis1=1, axis2=2))
             yield moments / (deviations[:, :, None] * deviations[:, None, :])
@@ -150,9 +150,9 @@ def fit_copula(
     found, places = margins.innovations(values), np.array(start)
 
     def at(point: np.ndarray) -> tuple[GarchCopula, Float[np.ndarray, "date asset"]]:
-        reaction, persistence, df = _parameters(point)
+        reaction, decay, df = _parameters(point)
         q = scores(found, df)
-        return GarchCopula(margins, q.T @ q / len(q), reaction, persistence, df), q
+        return GarchCopula(margins, q.T @ q / len(q), reaction, decay, df), q
 
     def loss(point: np.ndarray) -> float:
         law, q = at(point)

@@ -16,7 +16,7 @@ from jaxvae.analysis.incomplete import (
     log_density,
 )
 
-TOLERANCE, ROUNDS = 1e-8, 500  # nats a date; rounds
+_TOLERANCE, _ROUNDS = 1e-8, 500  # nats a date; rounds
 INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much
 # Below 1 the likelihood may have no maximum; at 1e6 the density is a Gaussian's.
 DF_RANGE = (1.0, 1e6)
@@ -67,11 +67,11 @@ def fit_t_from(
     of the number of dates: the same maximum in fewer rounds.
     """
     complete = np.isfinite(values).all()
-    tolerance = TOLERANCE if complete else INCOMPLETE_TOLERANCE
+    tolerance = _TOLERANCE if complete else INCOMPLETE_TOLERANCE
     df, last = START_DF if np.isinf(start.df) else start.df, -np.inf
     mean, scatter = start.mean, start.scatter
     given = see(values, mean, scatter)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         weights = (df + given.counts) / (df + given.distances)
         mean, scatter = _weighted_moments(given.values, weights)
         scatter = restrict(scatter + given.spread / weights.sum())

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical
-from jaxvae.analysis.baselines.ewma_t import Judged, best_of_one_speed, fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t import ScoredLaw, best_of_one_speed, fit_ewma_t
 from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis,
@@ -73,7 +73,7 @@ class Development:
     best_factors: int | None = None
 
     @cached_property
-    def one_speed(self) -> Judged:
+    def one_speed(self) -> ScoredLaw:
         """Of `best_of_one_speed`."""
         return best_of_one_speed(self.values, self.n_train)
 

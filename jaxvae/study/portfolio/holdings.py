@@ -38,7 +38,7 @@ class HeldStudy(NamedTuple):
     residual: Float[np.ndarray, "date asset"]
 
     @property
-    def moving(self) -> Float[np.ndarray, "asset factor"]:
+    def return_loadings(self) -> Float[np.ndarray, "asset factor"]:
         """The loadings of factors that move returns, zeros for others."""
         found = self.loadings.to_numpy(np.float64).copy()
         found[:, self.volatility] = 0.0
@@ -114,7 +114,7 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
 
 
 def _parts(held: HeldStudy, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
-    return variance_parts(weights, held.moving, held.noise, held.covariance.to_numpy())
+    return variance_parts(weights, held.return_loadings, held.noise, held.covariance.to_numpy())
 
 
 def _shares(parts: VarianceParts, factors: list[str], index: pd.Index) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def _portfolio_r2(held: HeldStudy) -> float:
 def portfolios_table(held: HeldStudy) -> pd.DataFrame:
     """Assets × factors: weights of the portfolio that moves with one factor and with no other
     (`analysis.portfolios.mimicking_weights`), long and short together 1."""
-    weights = to_gross_one(mimicking_weights(held.moving, held.noise))
+    weights = to_gross_one(mimicking_weights(held.return_loadings, held.noise))
     return pd.DataFrame(weights, index=held.loadings.index, columns=held.loadings.columns)
 
 
@@ -150,7 +150,7 @@ def portfolio_arrays(
     if known.any():
         found = np.diag(correlation(returns[known], factors[test][known]))
     return {
-        "portfolio_exposure": (weights * held.moving).sum(axis=0),
+        "portfolio_exposure": (weights * held.return_loadings).sum(axis=0),
         "portfolio_volatility": np.sqrt(parts.total),
         "portfolio_specific": parts.specific / np.where(parts.total > 0, parts.total, 1.0),
         "portfolio_correlation": found,

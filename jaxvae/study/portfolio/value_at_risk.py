@@ -110,7 +110,7 @@ def forecast_fan(
 ) -> Float[np.ndarray, "order date"] | None:
     """Quantiles (`FAN_ORDERS`) of the equal-weighted portfolio's summed return over the next 1 …
     20 dates after the panel's last, as fractions; None for a model without a memory of its own, or
-    told of covariates, which nobody knows ahead.
+    given covariates, which nobody knows ahead.
 
     Paths go on from where the panel's returns leave the memory.
     """

@@ -53,7 +53,7 @@ class FittedStudy:
 
     @property
     def covariates(self) -> list[str]:
-        """What the study was told of each date, by name."""
+        """Names of the covariates that the study was given."""
         return list(self.config["covariates"])
 
     @cached_property
@@ -114,7 +114,7 @@ class FittedStudy:
     def rows(
         self, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0
     ) -> Batch:
-        """A panel's dates, with what the model is told of each: covariates, and of earlier dates.
+        """A panel's dates, with what the model is given of each: covariates, and earlier dates.
 
         Args:
             panel: holds the covariates.
@@ -142,7 +142,7 @@ class FittedStudy:
     @property
     def end_of_fit(self) -> tuple[Any, Any] | None:
         """The state of the model's recurrence after the last date of `fit`, and its returns; None
-        of a model that is not told of the past."""
+        of a model without one."""
         return self._remembered[1]
 
     @property

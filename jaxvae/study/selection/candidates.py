@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
     extra: int
 
 
-class Scores(NamedTuple):
+class CandidateScores(NamedTuple):
     """Log-likelihood of the validation dates, nats in standard units, by number of factors and
     seed; NaN where a seed diverged."""
 
@@ -48,7 +48,7 @@ def train_candidate(
     config: StudyConfig,
     sizes: Sequence[int],
     report: Callable[[Progress], None],
-) -> Scores:
+) -> CandidateScores:
     """Train a candidate's seeds with each number of factors, and score them on `validation`.
 
     As a study trains its members and then refits them: first on the first four fifths of `train`,
@@ -63,7 +63,7 @@ def train_candidate(
     fitted = fitted_members(ensemble)
     likelihood = estimate_members(key, model, fitted, rows, n_samples, tile_width=width)
     scores = np.where(ok[:, None], np.asarray(likelihood.value, np.float64), np.nan)
-    return Scores(scores.reshape(len(sizes), SEEDS, -1))
+    return CandidateScores(scores.reshape(len(sizes), SEEDS, -1))
 
 
 def train_seeds(
@@ -118,7 +118,7 @@ def _data_of(prepared: Prepared, n_first: int, n_used: int, batch_size: int) -> 
     return Data(rows, last, jnp.int32(-(-n_used // batch_size)))
 
 
-def mixture_of_seeds(scores: Scores) -> Float[np.ndarray, "size date"]:
+def mixture_of_seeds(scores: CandidateScores) -> Float[np.ndarray, "size date"]:
     """Log-likelihood of the equal mixture of the seeds that did not diverge, as a study reports
     its ensemble; NaN where all did."""
     sound = np.isfinite(scores.log_likelihood)

@@ -19,7 +19,7 @@ from jaxvae.study.fit import Choice, Prepared, Trained, train_members, training_
 from jaxvae.training.ensemble import Members, Progress
 from jaxvae.training.store import Store
 
-MOST_SEEDS = 4
+MOST_SWEPT_SEEDS = 4
 MOST_SIZES = 6
 
 
@@ -51,7 +51,7 @@ def sweep_factors(
     its noise is known.
     """
     sound = np.flatnonzero(grid.ensemble.ok[chosen.seeds])
-    seeds = chosen.seeds.start + sound[:MOST_SEEDS]
+    seeds = chosen.seeds.start + sound[:MOST_SWEPT_SEEDS]
     largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
     sizes, parts, n_known = sizes_tried(prepared.model.n_factors), [largest], 0
     noise = prepared.model.facts.noise

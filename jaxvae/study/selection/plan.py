@@ -20,7 +20,7 @@ from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.presets import model_name
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.candidates import SEEDS, Candidate
-from jaxvae.study.selection.count_factors import MOST_SEEDS, sizes_tried
+from jaxvae.study.selection.count_factors import MOST_SWEPT_SEEDS, sizes_tried
 from jaxvae.study.selection.select import REACH, Field, field_of, without_choice
 from jaxvae.training.ensemble import CHUNK_EPOCHS, member_grid, train_ensemble
 from jaxvae.training.tiles import resolve_width
@@ -28,7 +28,7 @@ from jaxvae.training.tiles import resolve_width
 TIMED_BATCHES = 16  # of an epoch, the rest in proportion
 # Scores and report beside the rest of a study: a third in benchmarks/results/time_to_report.json.
 AFTERWARDS = 1 / 3
-ALIKE = 1.1  # times that are said as one
+_ALIKE = 1.1  # times that are said as one
 UNITS = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 COUNTS = ["factors", "candidates", "members", "refits", "counting", "epochs"]
 
@@ -58,7 +58,7 @@ class Plan:
         table, parts = self.models.set_index("model"), self.parts.itertuples()
         table["factors"] = [", ".join(map(str, numbers)) for numbers in table.factors]
         low, high = self.seconds
-        takes = _duration(high) if high < ALIKE * low else f"{_duration(low)} to {_duration(high)}"
+        takes = _duration(high) if high < _ALIKE * low else f"{_duration(low)} to {_duration(high)}"
         several = "one of these models is chosen; " if len(table) > 1 else ""
         return "\n".join(
             [
@@ -147,7 +147,7 @@ def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, 
     model, informed = family.prepared.model, family.prepared.conditions.shape[1] > 0
     # Of all factors there are members already; of none where a constant needs no training.
     tried = len(sizes_tried(model.n_factors)) - 1 - (model.facts.noise is not None and not informed)
-    counting = min(preset.seeds, MOST_SEEDS) * tried
+    counting = min(preset.seeds, MOST_SWEPT_SEEDS) * tried
     compiling, training = _seconds(family, config)
     n_trained = members + preset.seeds + counting
     return {

@@ -31,7 +31,7 @@ from jaxvae.study.selection.candidates import (
     SEEDS,
     TRAINED_SHARE,
     Candidate,
-    Scores,
+    CandidateScores,
     mixture_of_seeds,
     train_candidate,
 )
@@ -85,7 +85,7 @@ class Field(NamedTuple):
 
 
 class _Race(NamedTuple):
-    """What candidates share. store: of the stage, where each leaves its `Scores`."""
+    """What candidates share. store: of the stage, where each leaves its `CandidateScores`."""
 
     config: StudyConfig
     split: Split
@@ -127,7 +127,7 @@ def select(
     split = split_dates(panel.n_dates) if split is None else split
     is_open = config.n_factors == AUTO
     families, sizes, most, notes = field_of(panel, config, split, report)
-    race = _Race(config, split, report, stage(STAGE, Scores) or InMemory())
+    race = _Race(config, split, report, stage(STAGE, CandidateScores) or InMemory())
     classical = sizes[-1] if is_open else None
     if len(families) == 1 and not is_open:
         chosen = replace(config, model=families[0].name)

@@ -31,7 +31,7 @@ def test_variances_and_likelihoods_are_archs():
             model = arch.arch_model(
                 VALUES[:, asset], p=1, o=n_leverage, q=1, dist="t", rescale=False
             )
-            names = ("mean", "constant", "reaction", "leverage", "persistence", "df")
+            names = ("mean", "constant", "reaction", "leverage", "decay", "df")
             point = [
                 getattr(law, name)[asset] for name in names if n_leverage or name != "leverage"
             ]

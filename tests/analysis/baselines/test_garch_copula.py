@@ -11,7 +11,7 @@ from jaxvae.analysis.baselines.garch_copula import GarchCopula, fit_copula, fit_
 N = 3
 TARGET = 0.5 * np.eye(N) + 0.5
 MARGINS = Garch(*(np.full(N, value) for value in (0.02, 0.05, 0.08, 0.04, 0.85, 7.0, 1.0)))
-TRUTH = GarchCopula(MARGINS, TARGET, reaction=0.05, persistence=0.9, df=8.0)
+TRUTH = GarchCopula(MARGINS, TARGET, reaction=0.05, decay=0.9, df=8.0)
 
 
 def simulated(law, n_dates, seed=0):
@@ -27,8 +27,8 @@ def simulated(law, n_dates, seed=0):
         error = np.sqrt(variance * (margins.df - 2) / margins.df) * stats.t.ppf(level, margins.df)
         row[:] = margins.mean + error
         push = (margins.reaction + margins.leverage * (error < 0)) * error**2
-        variance = margins.constant + push + margins.persistence * variance
-        a, b = law.reaction, law.persistence
+        variance = margins.constant + push + margins.decay * variance
+        a, b = law.reaction, law.decay
         moments = (1 - a - b) * law.target + a * np.outer(q, q) + b * moments
     return rows
 
@@ -47,7 +47,7 @@ def by_definition(law, values):
         root = np.sqrt(np.diag(moments))
         joint = stats.multivariate_t(shape=moments / np.outer(root, root), df=law.df).logpdf(q)
         total[date] = margin.logpdf(row).sum() + joint - stats.t.logpdf(q, law.df).sum()
-        a, b = law.reaction, law.persistence
+        a, b = law.reaction, law.decay
         moments = (1 - a - b) * law.target + a * np.outer(q, q) + b * moments
     return total
 
@@ -72,7 +72,7 @@ def test_the_truth_is_found_again():
     than the truth by no more than chance gives: half a χ² of the parameters, on 2,000 dates."""
     law, _ = fit_copula(MARGINS, VALUES)
     np.testing.assert_allclose(law.reaction, 0.05, atol=0.02)
-    np.testing.assert_allclose(law.persistence, 0.9, atol=0.05)
+    np.testing.assert_allclose(law.decay, 0.9, atol=0.05)
     np.testing.assert_allclose(law.df, 8.0, atol=3.0)
     correlations = law.target / np.sqrt(np.outer(*[np.diag(law.target)] * 2))
     np.testing.assert_allclose(correlations, TARGET, atol=0.1)
@@ -81,17 +81,17 @@ def test_the_truth_is_found_again():
 
 
 def test_constant_correlation_is_its_special_case():
-    still = TRUTH._replace(reaction=0.0, persistence=0.0)
+    still = TRUTH._replace(reaction=0.0, decay=0.0)
     found = MARGINS.innovations(VALUES)
     q = scores(found, still.df)
     joint = stats.multivariate_t(shape=TARGET, df=still.df).logpdf(q)
     expected = found.log_density.sum(axis=1) + joint - stats.t.logpdf(q, still.df).sum(axis=1)
     np.testing.assert_allclose(still.log_likelihood(VALUES), expected, rtol=1e-11)
     np.testing.assert_allclose(
-        TRUTH._replace(reaction=1e-14, persistence=0.0).log_likelihood(VALUES), expected, rtol=1e-9
+        TRUTH._replace(reaction=1e-14, decay=0.0).log_likelihood(VALUES), expected, rtol=1e-9
     )
     law, start = fit_copula(MARGINS, VALUES, [2.0])
-    assert (law.reaction, law.persistence, len(start)) == (0.0, 0.0, 1)
+    assert (law.reaction, law.decay, len(start)) == (0.0, 0.0, 1)
     moving, _ = fit_copula(MARGINS, VALUES)
     assert moving.log_likelihood(VALUES).sum() > law.log_likelihood(VALUES).sum() + 10.0
 
@@ -108,7 +108,7 @@ def test_the_kind_of_margin_is_chosen_on_validation():
     """Returns with strong leverage have GJR margins; a fit sees no row but those given."""
     pytest.importorskip("arch")
     steep = TRUTH._replace(
-        margins=MARGINS._replace(leverage=np.full(N, 0.25), persistence=np.full(N, 0.75))
+        margins=MARGINS._replace(leverage=np.full(N, 0.25), decay=np.full(N, 0.75))
     )
     values = simulated(steep, 3000)
     for fit in (fit_garch_copula, fit_ccc_t):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from told import HELD_OUT, N_FIT, OTHERS, TOLD, TRUTH, WHOLE
+from context import HELD_OUT, N_FIT, OTHERS, TRUTH, WHOLE, WITH_CONTEXT
 
 from jaxvae.errors import DataError, OptionError
 from jaxvae.study.questions.new_assets import designs, sector_prior
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def study(told_folder):
-    return load_study(told_folder)
+def study(context_folder):
+    return load_study(context_folder)
 
 
 @pytest.fixture(scope="module")
 def design(study):
-    return designs(study.fitted, TOLD)
+    return designs(study.fitted, WITH_CONTEXT)
 
 
 def history(asset, n_dates):
@@ -42,7 +42,7 @@ def test_a_history_helps_and_never_loses_to_the_sector_or_to_regression(study, d
     errors = np.zeros((3, len(HELD_OUT)))
     for place, asset in enumerate(HELD_OUT):
         sector, past = WHOLE.sectors[asset], history(asset, n_dates)
-        found = study.new_asset(TOLD, past, sector)
+        found = study.new_asset(WITH_CONTEXT, past, sector)
         assert found.n_dates == n_dates
         rows = design.mean[N_FIT - n_dates : N_FIT]
         alone = np.linalg.lstsq(rows, past.to_numpy(), rcond=None)[0]
@@ -57,11 +57,12 @@ def test_uncertainty_falls_with_the_history_and_noise_is_the_planted(study):
     asset = HELD_OUT[0]
     spreads = []
     for n_dates in (0, 10, 200):
-        found = study.new_asset(TOLD, history(asset, n_dates), WHOLE.sectors[asset])
+        found = study.new_asset(WITH_CONTEXT, history(asset, n_dates), WHOLE.sectors[asset])
         spreads.append(np.asarray(found.loadings.sd))
     assert (np.diff(spreads, axis=0) < 0).all()
     assert found.noise == pytest.approx(TRUTH.noise_scale[asset], rel=0.2)
-    assert list(found.loadings.index) == ["factor 1", "factor 2", *TOLD.covariates, "constant"]
+    names = ["factor 1", "factor 2", *WITH_CONTEXT.covariates, "constant"]
+    assert list(found.loadings.index) == names
 
 
 def test_a_sectors_prior_is_its_assets_mean(study):
@@ -78,20 +79,20 @@ def test_dates_with_a_gap_or_unknown_to_the_panel_do_not_count(study):
     gap = past.copy()
     gap.iloc[3] = np.nan
     gap[pd.Timestamp("1999-01-04")] = 0.5
-    found = study.new_asset(TOLD, gap, "sector 0")
-    same = study.new_asset(TOLD, past.drop(past.index[3]), "sector 0")
+    found = study.new_asset(WITH_CONTEXT, gap, "sector 0")
+    same = study.new_asset(WITH_CONTEXT, past.drop(past.index[3]), "sector 0")
     assert found.n_dates == 9
     np.testing.assert_allclose(found.mean, same.mean, rtol=1e-9)
     with pytest.raises(DataError, match="1999-01-04 00:00:00 twice"):
-        study.new_asset(TOLD, pd.concat([gap, gap.iloc[-1:]]), "sector 0")
+        study.new_asset(WITH_CONTEXT, pd.concat([gap, gap.iloc[-1:]]), "sector 0")
     with pytest.raises(DataError, match="no date of the new asset's history"):
-        study.new_asset(TOLD, pd.Series([0.1], [pd.Timestamp("1999-01-04")]), "sector 0")
+        study.new_asset(WITH_CONTEXT, pd.Series([0.1], [pd.Timestamp("1999-01-04")]), "sector 0")
 
 
 def test_what_a_study_does_not_know_is_refused(study):
     with pytest.raises(OptionError, match=r"'sector 9' is not one of sector 0, .* did you mean"):
-        study.new_asset(TOLD, history(3, 5), "sector 9")
+        study.new_asset(WITH_CONTEXT, history(3, 5), "sector 9")
     without = {**study.config["model_config"], "sectors": []}
     plain = replace(study, config={**study.config, "model_config": without})
     with pytest.raises(OptionError, match="fit one with model='conditional'"):
-        plain.new_asset(TOLD, history(3, 5), "sector 0")
+        plain.new_asset(WITH_CONTEXT, history(3, 5), "sector 0")

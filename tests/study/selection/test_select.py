@@ -19,7 +19,7 @@ from jaxvae.study.fit import prepare
 from jaxvae.study.presets import PRESETS
 from jaxvae.study.run import run_study
 from jaxvae.study.selection import candidates, select
-from jaxvae.study.selection.candidates import Scores, mixture_of_seeds
+from jaxvae.study.selection.candidates import CandidateScores, mixture_of_seeds
 from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.selection.select import first_sizes, near_sizes
 from jaxvae.study.study import load_study
@@ -193,7 +193,7 @@ def test_every_process_chooses_and_one_keeps_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
         select,
         "train_candidate",
-        lambda family, config, sizes, report: Scores(np.zeros((len(sizes), 2, 28))),
+        lambda family, config, sizes, report: CandidateScores(np.zeros((len(sizes), 2, 28))),
     )
     found = [
         select.select(
@@ -228,7 +228,7 @@ def test_a_family_that_is_far_behind_is_tried_with_the_most_factors_alone(
 
     def scored(family, config, sizes, report):
         scores = 0.1 * rng.normal(size=(len(sizes), 2, 28))
-        return Scores(scores - behind * (family.name == "student"))
+        return CandidateScores(scores - behind * (family.name == "student"))
 
     monkeypatch.setattr(select, "train_candidate", scored)
     table = select.select(PANEL, CONFIG).candidates.set_index("family")
@@ -240,14 +240,14 @@ def test_a_family_that_is_far_behind_is_tried_with_the_most_factors_alone(
 def test_seeds_that_diverged_do_not_count(monkeypatch):
     scores = np.zeros((2, 2, 3))
     scores[0, 1], scores[1] = np.nan, np.nan
-    both = mixture_of_seeds(Scores(np.array([[[0.0], [np.log(3.0)]]])))
+    both = mixture_of_seeds(CandidateScores(np.array([[[0.0], [np.log(3.0)]]])))
     np.testing.assert_allclose(both, [[np.log(2.0)]])
-    means = mixture_of_seeds(Scores(scores))
+    means = mixture_of_seeds(CandidateScores(scores))
     np.testing.assert_array_equal(means, [[0, 0, 0], [np.nan] * 3])
     monkeypatch.setattr(
         select,
         "train_candidate",
-        lambda family, config, sizes, report: Scores(np.full((len(sizes), 2, 28), np.nan)),
+        lambda family, config, sizes, report: CandidateScores(np.full((len(sizes), 2, 28), np.nan)),
     )
     with pytest.raises(DataError, match="every candidate diverged"):
         select.select(PANEL, CONFIG)

@@ -1,4 +1,4 @@
-"""A planted panel that is told of its dates and assets, with stocks held out, as files."""
+"""A planted panel with the context of its dates and assets, with stocks held out, as files."""
 
 from dataclasses import replace
 
@@ -18,8 +18,8 @@ OTHERS = replace(
     sectors=tuple(WHOLE.sectors[asset] for asset in KEPT),
     reference=None,
 )
-# What the study is told: the index and the calendar.
-TOLD = with_covariates(OTHERS, ["calendar"])
+# What the study is given of each date: the index and the calendar.
+WITH_CONTEXT = with_covariates(OTHERS, ["calendar"])
 
 
 def write_files(folder):
