@@ -6,14 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from jaxvae.data import as_panel
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
-from jaxvae.errors import settings_of
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, check_covariates
+from jaxvae.study.config import StudyConfig, read_input
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
@@ -71,19 +69,18 @@ def run_study(
         OptionError: a bad setting.
         TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
-    config = settings_of(StudyConfig, config, settings)
-    if covariates is not None:
-        check_covariates(config.preset or config.model)
-    panel = as_panel(
+    asked = read_input(
+        StudyConfig,
         panel,
-        for_fitting=True,
+        config,
+        settings,
         kind=kind,
         missing=missing,
         sectors=sectors,
         covariates=covariates,
     )
     with reported(progress, on_progress) as report:
-        study: Study = execute(study_procedure(panel, config), report, out, resume=resume)[0]
+        study: Study = execute(study_procedure(*asked), report, out, resume=resume)[0]
     return study
 
 
