@@ -15,7 +15,7 @@ from jaxvae.study.config import StudyConfig, read_input
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.folder import STUDY_LAYOUT, study_files
+from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
 from jaxvae.study.selection.select import STAGE, select
@@ -96,7 +96,7 @@ def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
         identity=lambda: study_identity(panel, config),
         compute=compute,
         layout=STUDY_LAYOUT,
-        files=study_files,
+        files=STUDY_FORMAT.files,
         read=lambda folder: load_study(folder, model=own),
     )
 

@@ -12,7 +12,7 @@ from jaxvae.study.config import read_input
 from jaxvae.study.progress import Report, reported
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import WALK_LAYOUT, walk_files
+from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
 from jaxvae.walk.results import Walk, load_walk
 from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
 
@@ -68,7 +68,7 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
         identity=lambda: walk_identity(panel, config),
         compute=compute,
         layout=WALK_LAYOUT,
-        files=walk_files,
+        files=WALK_FORMAT.files,
         read=load_walk,
     )
 
