@@ -188,10 +188,6 @@ def _with_charges(
     without warm-up unless that is asked for."""
     if warmup is not None and warmup > train.epochs:
         raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
-    if capacity is not None and free_bits is not None:
-        raise OptionError(
-            "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
-        )
     if capacity is not None:
         rise = train.epochs // 2
         train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
