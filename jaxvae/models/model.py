@@ -241,6 +241,12 @@ def inform(model: Model, variables: Variables, batch: Batch) -> Batch:
     return batch if model.informed is None else model.informed(variables, batch)
 
 
+def prior_of_rows(model: Model, variables: Variables, batch: Batch) -> Distribution:
+    """p(z) of each row by itself, whatever the others are."""
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    return (model.marginal or model.prior)(variables, zeros, batch)
+
+
 def remember(
     model: Model, values: Any, after: tuple[Any, Any] | None = None
 ) -> tuple[Any, tuple[Any, Any] | None]:
