@@ -165,7 +165,7 @@ def runs_of(labels: Any) -> list[tuple[int, int]]:
     return list(pairwise([0, *changes, len(values)]))
 
 
-def band(axes: Axes, groups: Any, colour: Any, words: str, style: str = "-", **line: Any) -> None:
+def band(axes: Axes, groups: Any, colour: Any, words: str) -> None:
     """The median of each group as a line, and min to max as a band.
 
     groups: a grouped column, such as `members.groupby("beta").kl`; the groups are places on x.
@@ -173,7 +173,7 @@ def band(axes: Axes, groups: Any, colour: Any, words: str, style: str = "-", **l
     middle = groups.median()
     shade: dict[str, Any] = {"color": colour, "alpha": 0.16, "linewidth": 0}
     axes.fill_between(middle.index, groups.min(), groups.max(), **shade)
-    axes.plot(middle.index, middle, style, color=colour, label=words, **line)
+    axes.plot(middle.index, middle, "-", color=colour, label=words)
 
 
 def dots(
