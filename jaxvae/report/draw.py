@@ -58,12 +58,16 @@ def small_multiples(
     n: int, columns: int, height: float, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """A figure of n panels in columns, each so many inches high."""
-    lines = -(-n // columns)
-    figure = new_figure(height * lines + 1.2)
-    panels = figure.subplots(lines, columns, squeeze=False, **shared).ravel().tolist()
+    figure = new_figure(height * -(-n // columns) + 1.2)
+    return figure, panels_of(figure, n, columns, **shared)
+
+
+def panels_of(part: Any, n: int, columns: int, **shared: Any) -> list[Axes]:
+    """n panels in columns of a figure, or of a part of one; what is left of a row stays empty."""
+    panels = part.subplots(-(-n // columns), columns, squeeze=False, **shared).ravel().tolist()
     for axes in panels[n:]:
         axes.set_visible(False)
-    return figure, panels[:n]
+    return panels[:n]
 
 
 def stacked(*heights: float) -> tuple[Figure, Any]:
