@@ -10,7 +10,7 @@ import importlib
 import math
 import os
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -126,6 +126,12 @@ def either(words: Iterable[str]) -> str:
     """a; a or b; a, b or c."""
     *before, last = words
     return f"{', '.join(before)} or {last}" if before else last
+
+
+def first_of(words: Sequence[str], most: int = 5) -> str:
+    """a, b; of more, the first so many and how many are left: a, b, c, d, e and 2 more."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
 
 
 def counted(number: Any, noun: str) -> str:

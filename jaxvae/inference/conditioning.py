@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxvae.inference.importance import posterior_draws
 from jaxvae.inference.joint import Joint
 from jaxvae.models.distributions import Distribution, Gaussian
-from jaxvae.models.model import Batch, Model, Variables
+from jaxvae.models.model import Batch, Model, Variables, prior_of_rows
 
 
 class Given(NamedTuple):
@@ -123,8 +123,7 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
     def encode(
         variables: Variables, seen: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
-        zeros = jnp.zeros((len(seen.values), model.n_factors), seen.values.dtype)
-        mean = model.prior(variables, zeros, seen).mean
+        mean = prior_of_rows(model, variables, seen).mean
         return Gaussian(mean, jnp.zeros_like(mean)), variables
 
     def decode(
@@ -137,5 +136,5 @@ def _of_portfolios(model: Model, batch: Batch, weights: Float[Array, "portfolio 
         observation, _ = model.decode(variables, factors, batch, False)
         return observation.portfolios(weights), variables
 
-    alone = model.prior if model.marginal is None else model.marginal
+    alone = model.marginal or model.prior
     return Model(model.n_factors, model.initialise, encode, decode, alone)

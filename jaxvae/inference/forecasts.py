@@ -22,6 +22,7 @@ from jaxvae.models.model import (
     Variables,
     inform,
     make_batch,
+    prior_of_rows,
     take_rows,
 )
 
@@ -116,8 +117,7 @@ def _beforehand(model: Model, variables: Variables, batch: Batch) -> Distributio
     """What is known of each row's factors before its returns are."""
     if model.ahead is not None:
         return model.ahead(variables, batch)
-    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    return model.prior(variables, zeros, batch)
+    return prior_of_rows(model, variables, batch)
 
 
 def forecast_moments(

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.models.distributions import Distribution
-from jaxvae.models.model import Batch, Model, Variables, take_rows
+from jaxvae.models.model import Batch, Model, Variables, prior_of_rows, take_rows
 
 
 def sample_scenarios(
@@ -19,7 +19,7 @@ def sample_scenarios(
     """One draw of returns a row from the generative model, observation noise included: z from the
     prior, x from p(x | z), under the row's conditions (values are not looked at)."""
     key_factors, key_noise = jax.random.split(key)
-    factors = _prior_of_rows(model, variables, batch).sample(key_factors)
+    factors = prior_of_rows(model, variables, batch).sample(key_factors)
     return model.decode(variables, factors, batch, False)[0].sample(key_noise)
 
 
@@ -52,7 +52,7 @@ def implied_covariance(
     """
     if model.moments is not None:
         return model.moments(variables, batch)
-    factors = _prior_of_rows(model, variables, batch).sample(key)
+    factors = prior_of_rows(model, variables, batch).sample(key)
     return moments_over_draws(model.decode(variables, factors, batch, False)[0])
 
 
@@ -90,9 +90,3 @@ def even_rows(batch: Batch, number: int) -> Batch:
     # On the host, in 64 bits: in 32 the product would overflow.
     rows = np.arange(number, dtype=np.int64) * len(batch.values) // number
     return take_rows(batch, jnp.asarray(rows, jnp.int32))
-
-
-def _prior_of_rows(model: Model, variables: Variables, batch: Batch) -> Distribution:
-    """p(z) of each row by itself, whatever the others are."""
-    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
-    return (model.marginal or model.prior)(variables, zeros, batch)

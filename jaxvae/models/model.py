@@ -115,6 +115,11 @@ class Facts(NamedTuple):
     n_sectors: int = 0
     noise: Noise | None = None
 
+    @property
+    def n_extra(self) -> int:
+        """How many factors move no returns."""
+        return 0 if self.volatility_factor is None else 1
+
 
 class Model(NamedTuple):
     """A variational autoencoder as pure functions, and the facts of it.
@@ -255,6 +260,12 @@ def inform(model: Model, variables: Variables, batch: Batch) -> Batch:
     Whatever asks a model more than once for the same rows does this first.
     """
     return batch if model.informed is None else model.informed(variables, batch)
+
+
+def prior_of_rows(model: Model, variables: Variables, batch: Batch) -> Distribution:
+    """p(z) of each row by itself, whatever the others are."""
+    zeros = jnp.zeros((batch.values.shape[0], model.n_factors), batch.values.dtype)
+    return (model.marginal or model.prior)(variables, zeros, batch)
 
 
 def remember(

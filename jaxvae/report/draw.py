@@ -59,12 +59,16 @@ def small_multiples(
     n: int, columns: int, height: float, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """A figure of n panels in columns, each so many inches high."""
-    lines = -(-n // columns)
-    figure = new_figure(height * lines + 1.2)
-    panels = figure.subplots(lines, columns, squeeze=False, **shared).ravel().tolist()
+    figure = new_figure(height * -(-n // columns) + 1.2)
+    return figure, panels_of(figure, n, columns, **shared)
+
+
+def panels_of(part: Any, n: int, columns: int, **shared: Any) -> list[Axes]:
+    """n panels in columns of a figure, or of a part of one; what is left of a row stays empty."""
+    panels = part.subplots(-(-n // columns), columns, squeeze=False, **shared).ravel().tolist()
     for axes in panels[n:]:
         axes.set_visible(False)
-    return figure, panels[:n]
+    return panels[:n]
 
 
 def stacked(*heights: float) -> tuple[Figure, Any]:
@@ -166,7 +170,7 @@ def runs_of(labels: Any) -> list[tuple[int, int]]:
     return list(pairwise([0, *changes, len(values)]))
 
 
-def band(axes: Axes, groups: Any, colour: Any, words: str, style: str = "-", **line: Any) -> None:
+def band(axes: Axes, groups: Any, colour: Any, words: str) -> None:
     """The median of each group as a line, and min to max as a band.
 
     groups: a grouped column, such as `members.groupby("beta").kl`; the groups are places on x.
@@ -174,7 +178,7 @@ def band(axes: Axes, groups: Any, colour: Any, words: str, style: str = "-", **l
     middle = groups.median()
     shade: dict[str, Any] = {"color": colour, "alpha": 0.16, "linewidth": 0}
     axes.fill_between(middle.index, groups.min(), groups.max(), **shade)
-    axes.plot(middle.index, middle, style, color=colour, label=words, **line)
+    axes.plot(middle.index, middle, "-", color=colour, label=words)
 
 
 def dots(

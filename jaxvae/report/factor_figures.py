@@ -77,14 +77,11 @@ def match_figure(study: StudyResults) -> Figure:
     heights = (0.9 + 0.34 * rows, 1.0 * (len(match) if len(match) <= 6 else -(-len(match) // 2)))
     figure, (upper, lower) = draw.stacked(*heights)
     _draw_correlation(upper.subplots(), study)
-    across = 1 if len(match) <= 6 else 2
-    panels = lower.subplots(-(-len(match) // across), across, squeeze=False, **_ALIKE).ravel()
-    for axes in panels[len(match) :]:
-        axes.set_visible(False)
+    panels = draw.panels_of(lower, len(match), 1 if len(match) <= 6 else 2, **_ALIKE)
     start = len(study.factors) - study.config["panel"]["n_test"]
     dates = study.factors.index[start : start + SHOWN_DATES]
     names = [as_label(name) for name in reference_names(study)]
-    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=False)):
+    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=True)):
         curves: list[Any] = [(known[:, place], f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
         title = f"{names[place]}: no consensus factor matches"
         if learned >= 0:
@@ -95,7 +92,7 @@ def match_figure(study: StudyResults) -> Figure:
         shown = [(_in_units(values[start:])[: len(dates)], *style) for values, *style in curves]
         draw.series(axes, dates, *shown)
     lower.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
-    draw.add_legend(figure, max(panels[: len(match)], key=lambda axes: len(axes.lines)))
+    draw.add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
     found = judge(study)
     rotation = f", a random rotation {number(found.rotation)}" if found.rotation > 0 else ""
     return draw.set_message(

@@ -217,12 +217,10 @@ def reconstruction_figure(study: StudyResults) -> Figure:
     data, pca, vae = (study.arrays[f"reconstruction_{name}"] for name in ("data", "pca", "vae"))
     first = len(study.factors) - study.config["panel"]["n_test"]
     dates = study.factors.index[first : first + len(data)]
-    lines = -(-data.shape[1] // 2)
-    figure, (upper, lower) = draw.stacked(1.8 * lines, 2.2)
-    panels = upper.subplots(lines, min(2, data.shape[1]), sharex=True, squeeze=False).ravel()
-    for axes in panels[data.shape[1] :]:
-        axes.set_visible(False)
-    for column, axes in enumerate(panels[: data.shape[1]]):
+    n_shown = data.shape[1]
+    figure, (upper, lower) = draw.stacked(1.8 * -(-n_shown // 2), 2.2)
+    panels = draw.panels_of(upper, n_shown, min(2, n_shown), sharex=True)
+    for column, axes in enumerate(panels):
         draw.tidy(axes, "", "", as_label(study.config["shown_assets"][column], 40))
         draw.series(
             axes,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxvae.errors import first_of
 from jaxvae.report import holdings, tables, words
 from jaxvae.report.answers import answers
 from jaxvae.report.candidates import (
@@ -146,10 +147,10 @@ def _font_note(study: StudyResults) -> list[str]:
     names = undrawable([*study.config["assets"], *map(str, study.config["sectors"] or [])])
     if not names:
         return []
-    several = "" if len(names) == 1 else f" and {len(names) - 1} more"
+    named = first_of([f"“{name}”" for name in names], 1)
     return [
-        f"No font on this machine draws “{names[0]}”{several}: figures show □ for such characters, "
-        "tables the names as they are."
+        f"No font on this machine draws {named}: figures show □ for such characters, tables the "
+        "names as they are."
     ]
 
 

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.checkpoint import pack_tree, unpack_tree
 from jaxvae.runs.documents import as_json, checksum, read_sealed, seal
-from jaxvae.runs.files import is_plain, read_file, write_files
+from jaxvae.runs.files import is_plain, make_folder, read_file, write_files, write_new
 
 CONFIG = "config.json"
 
@@ -51,6 +51,73 @@ class Results(NamedTuple):
     config: dict[str, Any]
     tables: Mapping[str, pd.DataFrame]
     trees: Mapping[str, dict[str, Any]]
+
+
+class Format(NamedTuple):
+    """How the results of a command are kept in a folder.
+
+    words: what a row of each table's file is, and its units. take: a result's settings, tables and
+    arrays. restore: the fields of a result again; KeyError where one is missing. draw: figures and
+    pages by file; linked: whether these link to the tables' files. page: that which stands alone.
+    """
+
+    layout: Layout
+    words: Mapping[str, tuple[str, str]]
+    take: Callable[[Any], Results]
+    restore: Callable[[Results], dict[str, Any]]
+    draw: Callable[..., dict[str, bytes]]
+    page: str
+
+    def files(self, result: Any) -> dict[str, bytes]:
+        """What the folder of a result holds, by file, `config.json` last.
+
+        The report is drawn from what reading gives back, so that drawing it again gives the same
+        bytes.
+        """
+        data = pack(self.layout, self.take(result))
+        again = type(result)(**self.restore(unpack(self.layout, result.config, data)))
+        return vouched(self.layout, result.config, {**data, **self.draw(again)})
+
+    def read(self, folder: Path, drawings: bool = True) -> dict[str, Any]:
+        """The fields of the result in a folder; arguments and errors as `read_results` has them."""
+        results = read_results(folder, self.layout, drawings)
+        try:
+            return self.restore(results)
+        except KeyError as error:
+            raise FolderError(f"{folder} is not whole: it has no {error}") from error
+
+
+class Kept:
+    """The base of results that a folder keeps, dataclasses with a field for each table."""
+
+    format: ClassVar[Format]
+
+    def __post_init__(self) -> None:
+        for file, (_, units) in self.format.words.items():
+            if (table := getattr(self, file.removesuffix(".csv"))) is not None:
+                table.attrs.setdefault("units", units)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the results and their report into a new folder, which appears whole or not at all.
+
+        Args:
+            folder: that does not exist yet.
+
+        Raises:
+            FolderError: something is in the way, or the disk refuses.
+        """
+        make_folder(Path(folder), self.format.files(self))
+
+    def report(self, path: str | Path) -> None:
+        """Write the report as one page, which needs no other file.
+
+        Args:
+            path: of the page, where no file is yet.
+
+        Raises:
+            FolderError: something is in the way, or the disk refuses.
+        """
+        write_new(Path(path), self.format.draw(self, linked=False)[self.format.page])
 
 
 def pack(layout: Layout, results: Results) -> dict[str, bytes]:

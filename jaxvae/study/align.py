@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
+from jaxvae.models import Model
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
@@ -139,6 +140,23 @@ def loadings_table(prepared: Prepared, grid: Trained, aligned: Aligned) -> pd.Da
     loadings = consensus.consensus_loadings(aligned.map, jacobians)
     assets = pd.Index(prepared.panel.assets, name="asset")
     return tabulate_factors(loadings * prepared.scaler.scale[:, None], assets)
+
+
+def persistence_arrays(
+    model: Model, grid: Trained, aligned: Aligned, chosen: Choice
+) -> dict[str, np.ndarray]:
+    """φ of each consensus factor, under the name "persistence": its members' mean at the chosen β.
+    Nothing where factors have none.
+
+    chosen: the member that validation chose.
+    """
+    if model.persistence is None:
+        return {}
+    seeds = chosen.seeds.start + np.flatnonzero(aligned.used[chosen.seeds])
+    places = np.cumsum(aligned.used)[seeds] - 1
+    phi = np.asarray(model.persistence(grid.ensemble.variables), np.float64)[seeds]
+    of_consensus = np.take_along_axis(phi, aligned.map.alignment.assignment[places], axis=1)
+    return {"persistence": of_consensus.mean(axis=0)}
 
 
 class Reported(NamedTuple):

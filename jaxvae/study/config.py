@@ -1,19 +1,25 @@
 """The settings of a study: a frozen, validated set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
+import pandas as pd
 
+from jaxvae.data import as_panel
+from jaxvae.data.panel import Panel
 from jaxvae.errors import (
     LARGEST_SEED,
     Option,
     OptionError,
+    Settings,
     as_html,
     check_option,
     check_options,
     either,
     option,
+    settings_of,
     show_settings,
 )
 from jaxvae.models import describe_family
@@ -182,16 +188,35 @@ def _with_charges(
     without warm-up unless that is asked for."""
     if warmup is not None and warmup > train.epochs:
         raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
-    if capacity is not None and free_bits is not None:
-        raise OptionError(
-            "capacity", "leave it or ", Option("free_bits"), " out: both say what the KL costs"
-        )
     if capacity is not None:
         rise = train.epochs // 2
         train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
     if warmup is not None:
         train = replace(train, warmup_epochs=warmup)
     return train if free_bits is None else replace(train, free_bits=free_bits)
+
+
+def read_input(
+    of: type[Settings],
+    panel: Panel | pd.DataFrame,
+    config: Settings | None,
+    settings: Mapping[str, Any],
+    **known: Any,
+) -> tuple[Panel, Settings]:
+    """The panel and the settings that a study or a walk is asked for, checked.
+
+    Args:
+        of: the class of the settings.
+        panel, known: as `as_panel` takes them; covariates only beside a `StudyConfig`.
+        config, settings: as `settings_of` takes them.
+
+    Raises:
+        DataError, OptionError, TypeError: as these do, and `check_covariates`.
+    """
+    made: Any = settings_of(of, config, settings)
+    if known.get("covariates") is not None:
+        check_covariates(made.preset or made.model)
+    return as_panel(panel, for_fitting=True, **known), made
 
 
 def check_covariates(model: str | object) -> None:

@@ -9,13 +9,12 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
+from jaxvae.errors import first_of
 from jaxvae.inference.evaluation import evaluate_members
 from jaxvae.study.config import StudyConfig, tile_width_of
 from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
 from jaxvae.training.streams import Stream
-
-MOST_NAMED = 5
 
 
 def doubt_likelihoods(
@@ -70,12 +69,8 @@ def cause_notes(
     causes = find_causes(values)
     if not causes:
         return []
-    named = [f"{assets[cause.asset]} ({_words(cause, assets)})" for cause in causes[:MOST_NAMED]]
-    more = f" and {len(causes) - MOST_NAMED} more" if len(causes) > MOST_NAMED else ""
-    return [
-        f"On {dates} likelihoods may grow without a bound by {', '.join(named)}{more}: correct or "
-        "drop them."
-    ]
+    named = first_of([f"{assets[cause.asset]} ({_words(cause, assets)})" for cause in causes])
+    return [f"On {dates} likelihoods may grow without a bound by {named}: correct or drop them."]
 
 
 def jittered_values(prepared: Prepared, config: StudyConfig) -> Float[np.ndarray, "date asset"]:

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines import Elliptical
 from jaxvae.analysis.incomplete import draw_missing
 from jaxvae.data.panel import Panel, Split
+from jaxvae.errors import first_of
 from jaxvae.training.streams import Stream
 
 # Chosen on validation dates of draws of the synthetic panels that are not reported; see
 # experiments/missing.py.
 HIDDEN_CELLS = 0.25
-MOST_NAMED = 5
 LEAST_ABSENCE = 5  # dates at either end of the panel; an asset that lacks fewer has a gap there
 
 
@@ -66,9 +66,8 @@ def missing_notes(panel: Panel) -> list[str]:
         if len(lengths):
             beyond = days[lengths.index].sort_values(ascending=soonest, kind="stable")
             shown = zip(beyond.index, pd.DatetimeIndex(beyond), strict=True)
-            named = [f"{asset} ({day.date()})" for asset, day in list(shown)[:MOST_NAMED]]
-            more = f" and {len(beyond) - MOST_NAMED} more" if len(beyond) > MOST_NAMED else ""
-            notes.append(f"{words}: {', '.join(named)}{more}.")
+            named = first_of([f"{asset} ({day.date()})" for asset, day in shown])
+            notes.append(f"{words}: {named}.")
     if missing:
         notes.append(f"{missing:,} missing cells are gaps in the histories of assets.")
     return notes

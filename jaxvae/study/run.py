@@ -6,18 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from jaxvae.data import as_panel
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
-from jaxvae.errors import settings_of
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.study import fit
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, check_covariates
+from jaxvae.study.config import StudyConfig, read_input
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import Trained
 from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.folder import STUDY_LAYOUT, study_files
+from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.count_factors import sweep_factors
 from jaxvae.study.selection.select import STAGE, select
@@ -74,19 +72,18 @@ def run_study(
         OptionError: a bad setting.
         TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
-    config = settings_of(StudyConfig, config, settings)
-    if covariates is not None:
-        check_covariates(config.preset or config.model)
-    panel = as_panel(
+    asked = read_input(
+        StudyConfig,
         panel,
-        for_fitting=True,
+        config,
+        settings,
         kind=kind,
         missing=missing,
         sectors=sectors,
         covariates=covariates,
     )
     with reported(progress, on_progress) as report:
-        study: Study = execute(study_procedure(panel, config), report, out, resume=resume)[0]
+        study: Study = execute(study_procedure(*asked), report, out, resume=resume)[0]
     return study
 
 
@@ -102,7 +99,7 @@ def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
         identity=lambda: study_identity(panel, config),
         compute=compute,
         layout=STUDY_LAYOUT,
-        files=study_files,
+        files=STUDY_FORMAT.files,
         read=lambda folder: load_study(folder, model=own),
     )
 

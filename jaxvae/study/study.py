@@ -4,17 +4,16 @@ import html
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from jaxvae.errors import as_html
 from jaxvae.models import Family
-from jaxvae.report.content import REPORT
 from jaxvae.report.results import StudyResults
 from jaxvae.report.study_report import study_opening, study_report
-from jaxvae.runs.files import write_new
-from jaxvae.study.folder import read_study, write_report, write_study
+from jaxvae.runs.results import Format, Kept, write_drawings
+from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT, read_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.presets import family_of
 from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
@@ -23,7 +22,7 @@ from jaxvae.study.questions.fitted import FittedStudy
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Study(StudyResults):
+class Study(StudyResults, Kept):
     """The results of a study, with what its report is drawn from (`StudyResults`).
 
     covariance: assets × assets. The units of each table are in its `attrs`.
@@ -36,9 +35,7 @@ class Study(StudyResults):
     parameters: dict[str, Any]
     family: Family | None = None
 
-    def __post_init__(self) -> None:
-        for file, (_, units) in self.files.items():
-            getattr(self, file.removesuffix(".csv")).attrs.setdefault("units", units)
+    format: ClassVar[Format] = STUDY_FORMAT
 
     def __getstate__(self) -> dict[str, Any]:
         # Of a study that was asked something more is known, whose functions cannot be pickled.
@@ -80,18 +77,7 @@ class Study(StudyResults):
     forecast, forecast_covariance = forecasts.forecast, forecasts.forecast_covariance
     paths = forecasts.paths
     new_asset = new_assets.new_asset
-    save, to_xarray = write_study, to_dataset
-
-    def report(self, path: str | Path) -> None:
-        """Write the report as one page, which needs no other file.
-
-        Args:
-            path: of the page, where no file is yet.
-
-        Raises:
-            FolderError: something is in the way, or the disk refuses.
-        """
-        write_new(Path(path), study_report(self, linked=False)[REPORT])
+    to_xarray = to_dataset
 
 
 def load_study(folder: str | Path, drawings: bool = True, model: Any = None) -> Study:
@@ -123,4 +109,5 @@ def draw_report(folder: str | Path) -> None:
     Raises:
         FolderError: as `load_study` does, and where a file that is not the study's is in the way.
     """
-    write_report(load_study(folder, drawings=False), Path(folder))
+    study = load_study(folder, drawings=False)
+    write_drawings(Path(folder), STUDY_LAYOUT, lambda: study_report(study))

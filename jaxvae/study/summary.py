@@ -19,6 +19,7 @@ from jaxvae.study.align import (
     consensus_arrays,
     factors_table,
     loadings_table,
+    persistence_arrays,
     tabulate_stability,
 )
 from jaxvae.study.backtest import study_clusters
@@ -34,7 +35,6 @@ from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
-from jaxvae.study.persistence import persistence_arrays
 from jaxvae.study.portfolio.holdings import HeldStudy, holdings
 from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses

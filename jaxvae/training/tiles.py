@@ -133,15 +133,14 @@ def compile_for(
     shared: Any,
     *static: Hashable,
     tile_width: int | None = None,
-    devices: Devices | None = None,
 ) -> None:
     """Compile what `map_members` runs for members of one's shapes.
 
     Args:
         member: arrays or `jax.ShapeDtypeStruct`s of one member, without a member axis.
-        function, shared, static, tile_width, devices: as `map_members` takes them.
+        function, shared, static, tile_width: as `map_members` takes them.
     """
-    program, width = _program_of(function, devices, static, tile_width)
+    program, width = _program_of(function, None, static, tile_width)
     tile = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), member)
     program.compile(tile, shared)
 

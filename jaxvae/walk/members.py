@@ -23,8 +23,8 @@ from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.study.presets import Preset
-from jaxvae.training.ensemble import Ensemble, Members, Progress, train_ensemble
-from jaxvae.training.state import Data, Hyperparameters, Window, view
+from jaxvae.training.ensemble import Ensemble, Members, Progress, member_grid, train_ensemble
+from jaxvae.training.state import Data, Window, view
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
 from jaxvae.training.tiles import concatenate, map_members
@@ -75,7 +75,6 @@ def walk_members(
     betas: Sequence[float],
     seeds: Sequence[int],
     preset: Preset,
-    n_factors: int,
     expanding: bool = False,
 ) -> Members:
     """Windows × betas × seeds, the seeds fastest.
@@ -87,21 +86,14 @@ def walk_members(
     rows, weights = _rows_of(spans, len(values) if expanding else None)
     scalers = [_scaler(values[span.start : span.stop]) for span in spans]
     location, scale = (np.array(part, np.float32) for part in zip(*scalers, strict=True))
-    views: Any = (rows, location, scale)
-    n_windows, n_betas, n_seeds = len(spans), len(betas), len(seeds)
-    each = np.repeat(np.arange(n_windows), n_betas * n_seeds)
-    n = len(each)
-    columns: dict[str, Any] = {
-        "beta": np.tile(np.repeat(np.array(betas, np.float32), n_seeds), n_windows),
-        "learning_rate": np.full(n, preset.learning_rate, np.float32),
-        "factor_mask": np.ones((n, n_factors), np.float32),
-        "row_weights": weights[each],
-        "validation_weights": np.zeros((n, 0), np.float32),
-        "last_epoch": np.full(n, preset.train.epochs, np.int32),
-        "window": Window(*(part[each] for part in views)),
-    }
-    seed: Any = np.tile(np.array(seeds, np.uint32), n_windows * n_betas)
-    return Members(seed, Hyperparameters(**columns))
+    model, none = preset.model.build(values.shape[1]), make_batch(values[:0])
+    settings = (model, preset.learning_rate, preset.train.epochs)
+    grid = member_grid(seeds, betas, Data(none, none), *settings)
+    table: Any = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(spans)), grid)
+    each = np.repeat(np.arange(len(spans)), len(grid.seed))
+    own: Any = [part[each] for part in (weights, rows, location, scale)]
+    given = table.hyperparameters._replace(row_weights=own[0], window=Window(*own[1:]))
+    return Members(table.seed, given)
 
 
 def train_windows(

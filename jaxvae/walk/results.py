@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.errors import as_html
-from jaxvae.report.content import REPORT
-from jaxvae.report.walk_report import FILES, walk_report
-from jaxvae.runs.files import write_new
-from jaxvae.walk.folder import read_walk, write_walk, write_walk_report
+from jaxvae.report.walk_report import walk_report
+from jaxvae.runs.results import Format, Kept, write_drawings
+from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
 
 
 @dataclass(frozen=True, repr=False)
-class Walk:
+class Walk(Kept):
     """The results of a walk. The units of each table are in its `attrs`.
 
     config: the settings, as `config.json` keeps them.
@@ -42,11 +41,9 @@ class Walk:
     strategies: pd.DataFrame
     covariances: Float[np.ndarray, "window asset asset"]
 
-    _repr_html_ = as_html
+    format: ClassVar[Format] = WALK_FORMAT
 
-    def __post_init__(self) -> None:
-        for file, (_, units) in FILES.items():
-            getattr(self, file.removesuffix(".csv")).attrs.setdefault("units", units)
+    _repr_html_ = as_html
 
     def __repr__(self) -> str:
         first, last = (str(date)[:10] for date in (self.scores.index[0], self.scores.index[-1]))
@@ -60,28 +57,6 @@ class Walk:
             "tables: windows, scores, factors, loadings, portfolio, weights, strategies\n"
             "ask it: save, report"
         )
-
-    def save(self, folder: str | Path) -> None:
-        """Write the walk and its report into a new folder, which appears whole or not at all.
-
-        Args:
-            folder: that does not exist yet.
-
-        Raises:
-            FolderError: something is in the way, or the disk refuses.
-        """
-        write_walk(self, folder)
-
-    def report(self, path: str | Path) -> None:
-        """Write the walk's report as one page, which needs no other file.
-
-        Args:
-            path: of the page, where no file is yet.
-
-        Raises:
-            FolderError: something is in the way, or the disk refuses.
-        """
-        write_new(Path(path), walk_report(self, linked=False)[REPORT])
 
 
 def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
@@ -98,7 +73,7 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
         FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
             another than was written.
     """
-    return Walk(**read_walk(Path(folder), drawings))
+    return Walk(**WALK_FORMAT.read(Path(folder), drawings))
 
 
 def draw_walk_report(folder: str | Path) -> None:
@@ -110,4 +85,5 @@ def draw_walk_report(folder: str | Path) -> None:
     Raises:
         FolderError: as `load_walk` does, and where a file that is not the walk's is in the way.
     """
-    write_walk_report(load_walk(folder, drawings=False), Path(folder))
+    walk = load_walk(folder, drawings=False)
+    write_drawings(Path(folder), WALK_LAYOUT, lambda: walk_report(walk))

@@ -5,15 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import settings_of
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.study.blas import blas_threads
+from jaxvae.study.config import read_input
 from jaxvae.study.progress import Report, reported
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import WALK_LAYOUT, walk_files
+from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
 from jaxvae.walk.results import Walk, load_walk
 from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
 
@@ -55,10 +54,9 @@ def walk_forward(
         OptionError: a bad setting.
         TypeError: a setting that there is not, or settings beside a whole `WalkConfig`.
     """
-    config = settings_of(WalkConfig, config, settings)
-    panel = as_panel(panel, for_fitting=True, kind=kind, missing=missing)
+    asked = read_input(WalkConfig, panel, config, settings, kind=kind, missing=missing)
     with reported(progress, on_progress) as report:
-        walk: Walk = execute(walk_procedure(panel, config), report, out, resume=resume)[0]
+        walk: Walk = execute(walk_procedure(*asked), report, out, resume=resume)[0]
     return walk
 
 
@@ -73,7 +71,7 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
         identity=lambda: walk_identity(panel, config),
         compute=compute,
         layout=WALK_LAYOUT,
-        files=walk_files,
+        files=WALK_FORMAT.files,
         read=load_walk,
     )
 

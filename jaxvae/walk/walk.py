@@ -115,7 +115,6 @@ def train_walk(
         config.betas,
         range(config.seeds),
         preset,
-        config.n_factors,
         config.expanding,
     )
     outputs = train_windows(

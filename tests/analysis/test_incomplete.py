@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gaussian import fit_gaussian
 from scipy import stats
 from scipy.optimize import minimize
 from sklearn.covariance import LedoitWolf
@@ -171,7 +172,7 @@ def test_full_densities_by_em_are_the_likeliest(heavy):
     if heavy:
         mixing = np.sqrt(4 / np.random.default_rng(3).chisquare(4, size=(len(WHOLE), 1)))
         values = with_gaps(MEAN + (WHOLE - MEAN) * mixing)
-    fit = baselines.fit_multivariate_t if heavy else baselines.fit_gaussian
+    fit = baselines.fit_multivariate_t if heavy else fit_gaussian
     model = fit(values)
     root = np.linalg.cholesky(model.scatter)[np.tril_indices(N_ASSETS)]
     tail = [np.log(model.df)] if heavy else []
@@ -223,4 +224,4 @@ def test_a_covariance_without_inverse_is_one_line():
     few = np.where(np.arange(5) == 2, np.nan, WHOLE)[:6]
     few[5] = WHOLE[5]
     with pytest.raises(DataError, match="6 dates are too few for a full covariance"):
-        baselines.fit_gaussian(few)
+        fit_gaussian(few)

@@ -24,9 +24,8 @@ from jaxvae.models import (
     persistence,
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
-from jaxvae.study.align import Aligned
+from jaxvae.study.align import Aligned, persistence_arrays
 from jaxvae.study.fit import Choice, Trained
-from jaxvae.study.persistence import persistence_arrays
 from jaxvae.training import batches
 from jaxvae.training import member as train
 from jaxvae.training.config import TrainConfig

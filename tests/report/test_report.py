@@ -24,7 +24,7 @@ from jaxvae.report.tables import (
     stability_table,
 )
 from jaxvae.report.words import CLASSICAL, FACTOR_SCORES
-from jaxvae.study.folder import study_files
+from jaxvae.study.folder import STUDY_FORMAT
 
 # With so few assets, each is among the extremes that the table of factors names.
 ODD = {
@@ -105,7 +105,7 @@ def test_tickers_stay_text_in_markdown(markdown):
 
 def test_links_resolve_in_the_folder_and_a_page_alone_has_none(odd, markdown):
     study = make_study(**ODD)
-    folder = {name.removesuffix(".json") for name in study_files(study)}
+    folder = {name.removesuffix(".json") for name in STUDY_FORMAT.files(study)}
     assert {*re.findall(r"\]\(([^)]+)\)", markdown)} <= folder
     html = odd["report.html"].decode()
     links = {*re.findall(r'href="([^"]+)"', html)}
@@ -173,7 +173,7 @@ def test_any_study_is_told_in_words(grid, monkeypatch):
 
 def test_a_study_read_back_gives_the_same_bytes(odd):
     """The folder's report is drawn from what reading gives back."""
-    files = study_files(make_study(**ODD))
+    files = STUDY_FORMAT.files(make_study(**ODD))
     assert {name: files[name] for name in odd} == odd
 
 

@@ -42,7 +42,7 @@ GROWING = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, True)
 
 
 def trained(spans=SPANS, seeds=(0, 1), expanding=False, values=PANEL.values):
-    members = walk_members(values, spans, (1.0,), seeds, PRESET, MODEL.n_factors, expanding)
+    members = walk_members(values, spans, (1.0,), seeds, PRESET, expanding)
     return train_windows(ROOT, values, members, MODEL, PRESET, CONFIG.window, CONFIG.step)
 
 
@@ -114,7 +114,7 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
     rows = PANEL.values[span.start : span.stop]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     data = Data(make_batch(units), make_batch(units[:0]))
-    members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET, MODEL.n_factors)
+    members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET)
     plain = members._replace(hyperparameters=members.hyperparameters._replace(window=None))
     ensemble = train_ensemble(ROOT, data, plain, MODEL, PRESET.train)
     variables = member(ensemble.variables, 0)
@@ -180,7 +180,7 @@ def test_what_a_date_is_told_begins_with_the_panel_in_its_windows_units():
     own = PANEL.values[span.start : span.stop]
     known = (PANEL.values - own.mean(axis=0)) / own.std(axis=0)
     told, _ = remember(model, known)
-    table = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET, 2)
+    table = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET)
     window = jax.tree.map(jnp.asarray, member(table, 0).hyperparameters.window)
     seen = view(Data(batch, make_batch(PANEL.values[:0])), window, model)
     for one, other in zip(seen.training.past, told, strict=True):

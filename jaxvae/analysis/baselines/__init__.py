@@ -5,7 +5,6 @@ A new one is a file whose fit gives a `Law`, and a line in `table.BASELINES`.
 
 from jaxvae.analysis.baselines.ccc_t import fit_ccc_t as fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical as Elliptical
-from jaxvae.analysis.baselines.elliptical import fit_gaussian as fit_gaussian
 from jaxvae.analysis.baselines.ewma_t import EwmaT as EwmaT
 from jaxvae.analysis.baselines.ewma_t import fit_ewma_t as fit_ewma_t
 from jaxvae.analysis.baselines.ewma_t_two_speeds import (

@@ -12,7 +12,6 @@ from jaxvae.analysis.incomplete import (
     Conditional,
     Moments,
     conditional,
-    expected_moments,
     factor_conditional,
     log_density,
     maximise,
@@ -127,15 +126,6 @@ def fit_full(
 
     with regularly(values):
         return maximise(values, lambda law: law.given(values), refit)
-
-
-def fit_gaussian(values: Float[np.ndarray, "date asset"]) -> Elliptical:
-    """A Gaussian with the full covariance: of complete rows the sample's, divisor n; no factors.
-
-    Raises:
-        DataError: Dates are too few, or the covariance is singular.
-    """
-    return fit_full(values, lambda given: regular(expected_moments(given), len(values)))
 
 
 def regular(moments: Moments, n_dates: int) -> Elliptical:

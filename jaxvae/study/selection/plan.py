@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import pandas as pd
 
-from jaxvae.data import as_panel
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
-from jaxvae.errors import as_html, settings_of
+from jaxvae.errors import as_html
 from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, tile_width_of
+from jaxvae.study.config import StudyConfig, read_input, tile_width_of
 from jaxvae.study.fit import prepare, training_data
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.presets import model_name
@@ -101,15 +100,17 @@ def plan_study(
     Raises:
         DataError, OptionError, TypeError: as `run_study` does before it trains.
     """
-    config = settings_of(StudyConfig, config, settings)
-    panel = as_panel(
+    asked = read_input(
+        StudyConfig,
         panel,
-        for_fitting=True,
+        config,
+        settings,
         kind=kind,
         missing=missing,
         sectors=sectors,
         covariates=covariates,
     )
+    panel, config = asked
     with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
         field = _field(panel, config, lambda progress: report("plan", progress))
         fit_baselines(field.families[0].prepared)

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from gaussian import fit_gaussian
 from scipy import stats
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -16,7 +17,6 @@ from jaxvae.analysis.baselines import (
     fit_ewma_t,
     fit_factor_analysis,
     fit_factor_analysis_sizes,
-    fit_gaussian,
     fit_independent,
     fit_ledoit_wolf,
     fit_multivariate_t,

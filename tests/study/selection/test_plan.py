@@ -1,6 +1,7 @@
 """What a study would train, and for how long, without training it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxvae.cli.main import main
@@ -56,6 +57,16 @@ def test_a_panel_that_cannot_carry_the_study_is_refused():
     frame.iloc[5, 2] = np.nan
     with pytest.raises(DataError, match="missing='drop-dates'"):
         plan_study(frame)
+
+
+@pytest.mark.usefixtures("timed")
+def test_covariates_of_a_model_that_takes_none_are_refused(returns_csv, capsys):
+    covariates = pd.DataFrame({"level": np.arange(PANEL.n_dates)}, index=PANEL.dates)
+    with pytest.raises(OptionError, match="covariates: they go with model="):
+        plan_study(PANEL, model="linear", covariates=covariates)
+    words = ["--model", "linear", "--covariates", "calendar"]
+    assert main(["study", "--data", str(returns_csv), "--dry-run", *words]) == 2
+    assert "--covariates: they go with --model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
