@@ -85,7 +85,7 @@ def study_document(study: StudyResults, linked: bool = True) -> Document:
             tables.ranking_table(study), Prose(words.RANKING_NOTE),
         ),
         *section(
-            "All tables", "", *(tables.file_table(study.files) if linked else []),
+            "All tables", "", *(tables.study_files(study) if linked else []),
         ),
         *section("To make it again", "", tables.setting_table(study)),
     ]  # fmt: skip

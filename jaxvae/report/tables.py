@@ -217,6 +217,15 @@ def file_table(files: Mapping[str, tuple[str, str]]) -> list[Grid | Prose]:
     return [Grid(["File", "A row is", "Units"], rows, "text links"), Prose(words.FILES_NOTE)]
 
 
+def study_files(study: StudyResults) -> list[Grid | Prose]:
+    """The files of a study's folder; that of a wide panel has its covariance among its arrays."""
+    if len(study.loadings) <= words.MOST_COVARIANCE_ASSETS:
+        return file_table(study.files)
+    left_out = f"{words.COVARIANCE}.csv"
+    files = {name: text for name, text in study.files.items() if name != left_out}
+    return [*file_table(files), Prose(words.WIDE_NOTE)]
+
+
 def ranking_table(study: StudyResults) -> Grid:
     """Ways to rank members without the truth, and how well they did where it is known."""
     header = ["Ranked by", "Members", "First", "Rank correlation with matched |corr.|"]

@@ -105,6 +105,12 @@ BREACH_NOTE = (
     "Filtered historical simulation takes the volatility from the model and the tails from the "
     "portfolio’s own past, of which it needs 250 dates before the test part."
 )
+COVARIANCE = "covariance"
+MOST_COVARIANCE_ASSETS = 1000  # in a file of text
+WIDE_NOTE = (
+    "Of so many assets loadings.csv and the specific risk in assets.csv stand for the covariance; "
+    "whole it is among the arrays of arrays.safetensors, by the name “covariance”."
+)
 FILES_NOTE = "They stand beside this page in its folder. Returns are fractions: 0.01 is 1 %."
 FILES = {
     "factors.csv": ("a date", "standard deviations of the dates before the test part"),

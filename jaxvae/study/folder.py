@@ -7,11 +7,13 @@ Every table is a CSV, every array that a plot or a later command needs is in `ar
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from jaxvae.errors import FolderError
 from jaxvae.models import read_family
+from jaxvae.report import words
 from jaxvae.report.content import REPORT
 from jaxvae.report.study_report import study_report
-from jaxvae.report.words import FILES
 from jaxvae.runs.results import CONFIG, Format, Layout, Results, TableLayout
 
 OPTIONAL = ("spectrum", "candidates", "exposures")
@@ -48,18 +50,27 @@ def _as_results(study: Any) -> Results:
     tables = {name: getattr(study, name) for name in STUDY_LAYOUT.tables}
     trees = {f"parameters of {name}": study.parameters[name] for name in PARAMETERS}
     there = {name: table for name, table in tables.items() if table is not None}
-    return Results(study.config, there, {"arrays": study.arrays, **trees})
+    arrays = study.arrays
+    if len(study.covariance) > words.MOST_COVARIANCE_ASSETS:
+        # Tens of millions of cells: as text they would take longer than the study's scores.
+        arrays = {**arrays, words.COVARIANCE: there.pop(words.COVARIANCE).to_numpy()}
+    return Results(study.config, there, {"arrays": arrays, **trees})
 
 
 def _as_parts(results: Results) -> dict[str, Any]:
     config, tables, trees = results
     parameters = {name: trees[f"parameters of {name}"] for name in PARAMETERS}
+    arrays = dict(trees["arrays"])
+    if words.COVARIANCE in arrays:
+        assets = tables["loadings"].index
+        whole = pd.DataFrame(arrays.pop(words.COVARIANCE), index=assets, columns=list(assets))
+        tables = {**tables, words.COVARIANCE: whole}
     needed = {name: tables[name] for name in STUDY_LAYOUT.tables if name not in OPTIONAL}
     known = {**{name: tables.get(name) for name in OPTIONAL}, **needed}
-    return {"config": config, "arrays": trees["arrays"], "parameters": parameters, **known}
+    return {"config": config, "arrays": arrays, "parameters": parameters, **known}
 
 
-STUDY_FORMAT = Format(STUDY_LAYOUT, FILES, _as_results, _as_parts, study_report, REPORT)
+STUDY_FORMAT = Format(STUDY_LAYOUT, words.FILES, _as_results, _as_parts, study_report, REPORT)
 
 
 def read_study(folder: Path, drawings: bool = True) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
+from jaxvae.report import words
 from jaxvae.study import summary
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, preset_of, tile_width_of
@@ -324,6 +325,20 @@ def test_a_study_comes_back_whole(study, folder):
         )
     assert same_bits(again.arrays, study.arrays)
     assert same_bits(again.parameters["members"], _without_empty(study.parameters["members"]))
+
+
+@pytest.mark.slow
+def test_a_wide_panels_covariance_is_among_the_arrays(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "MOST_COVARIANCE_ASSETS", len(study.covariance) - 1)
+    study.save(tmp_path / "wide")
+    assert not (tmp_path / "wide" / "covariance.csv").exists()
+    again = load_study(tmp_path / "wide")
+    pd.testing.assert_frame_equal(again.covariance, study.covariance, check_exact=True)
+    assert again.covariance.attrs == study.covariance.attrs
+    assert same_bits(again.arrays, study.arrays)
+    page = (tmp_path / "wide" / "report.md").read_text("utf-8")
+    assert "covariance.csv" not in page
+    assert "stand for the covariance" in page
 
 
 def _without_empty(tree):
