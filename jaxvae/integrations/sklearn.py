@@ -439,7 +439,8 @@ def _of_few_rows(config: StudyConfig, X: np.ndarray, split: Split) -> StudyConfi
     if config.n_factors != AUTO or not isinstance(config.model, str):
         return config
     facts = preset_of(config).model.build(X.shape[1]).facts
-    return replace(config, n_factors=facts.n_extra + max(1, count_by_factor_analysis(X, split)))
+    extra = 0 if facts.volatility_factor is None else 1
+    return replace(config, n_factors=extra + max(1, count_by_factor_analysis(X, split)))
 
 
 def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -115,11 +115,6 @@ class Facts(NamedTuple):
     n_sectors: int = 0
     noise: Noise | None = None
 
-    @property
-    def n_extra(self) -> int:
-        """How many factors move no returns."""
-        return 0 if self.volatility_factor is None else 1
-
 
 class Model(NamedTuple):
     """A variational autoencoder as pure functions, and the facts of it.

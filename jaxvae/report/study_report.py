@@ -147,10 +147,9 @@ def _font_note(study: StudyResults) -> list[str]:
     names = undrawable([*study.config["assets"], *map(str, study.config["sectors"] or [])])
     if not names:
         return []
-    named = first_of([f"“{name}”" for name in names], 1)
     return [
-        f"No font on this machine draws {named}: figures show □ for such characters, tables the "
-        "names as they are."
+        f"No font on this machine draws {first_of([f'“{x}”' for x in names], 1)}: figures show □ "
+        "for such characters, tables the names as they are."
     ]
 
 

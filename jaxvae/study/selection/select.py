@@ -212,8 +212,10 @@ def _families(
     for name, preset in known.items():
         if config.model == AUTO and preset.informed and panel.covariates is None:
             continue
-        facts = preset.model.build(panel.n_assets).facts
-        extra = facts.n_extra if config.n_factors == AUTO else 0
+        extra = 0
+        if config.n_factors == AUTO:
+            facts = preset.model.build(panel.n_assets).facts
+            extra = 0 if facts.volatility_factor is None else 1
         asked = replace(config, model=name, n_factors=most + extra)
         try:
             found.append(Candidate(name, prepare(panel, asked, split), extra))
