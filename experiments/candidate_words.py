@@ -20,6 +20,23 @@ AXES = {
 }
 
 
+def candidates_claim() -> str:
+    """How many trials lead by more than an error, and the best of them."""
+    leads = [
+        (row["lead"], row["error"], f"{name} on {panel}")
+        for panel, found in results("candidates")["panels"].items()
+        for name, row in found["rows"].items()
+        if name in TRIALS or ", " in name
+    ]
+    ahead = [one for one in leads if one[0] > one[1]]
+    lead, error, name = max(leads)
+    return (
+        f"**Of {len(leads)} trials of further candidates {len(ahead)} are ahead of what stands by "
+        f"more than a standard error; the largest lead is {number(lead, sign=True)} ± "
+        f"{number(error)} nats a date, {name}.**"
+    )
+
+
 def candidates_table() -> str:
     """A row a panel: leads over the best family that stands, on validation dates."""
     heads = ("panel", "best that stands", *TRIALS.values(), "best shrunk `linear` or `student`")

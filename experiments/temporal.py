@@ -36,6 +36,13 @@ at τ = 1 `french` stops at -13.21 and squares do not cluster), the prior varian
 filter's prediction (regimes -19.12), a convex surprise (.01 on regimes). γ of quantiles that adapt
 has the least pinball loss on those dates.
 
+Wanted and missed, the rest was met: the autocorrelation of squares within .03 of the data's (off by
+.036 on `sp500`, .051 on `french`, .033 on the regimes); a score within .05 of the best static
+model's on `linear` (.09 behind) and on noise (.08); breaches that do not cluster at 1 % on `sp500`
+and at 5 % on the regimes; a minimum variance of 14.5 % a year on `sp500` (15.01, walk_forward.py).
+Constant correlations are a special case of the model, those of DCC are not. No panel of another
+market was at hand.
+
 The figures are in results/temporal.json.
 """
 
