@@ -37,7 +37,7 @@ def answers(study: StudyResults) -> list[Answer]:
     return [
         *kind_answer(study),
         Answer("Which latent factors drive the panel?", which_verdict(found), which),
-        Answer("Are they real?", real_verdict(found), real_words(study, found)),
+        Answer("Are they real?", _real_in_axes(study, found), real_words(study, found)),
         Answer(more, more_verdict(study, beside), more_words(study, beside)),
     ]
 
@@ -83,6 +83,13 @@ def real_verdict(found: FactorVerdict) -> str:
     return f"Yes: {share}" if real == found.kept else f"In part: {share}"
 
 
+def _real_in_axes(study: StudyResults, found: FactorVerdict) -> str:
+    """The verdict, with whether the axes in which factors are real are theirs by convention."""
+    some = found.asked > 1 and found.real is not None and found.real.any()
+    by_convention = some and study.config["axes"]["by_convention"]
+    return f"{real_verdict(found)}{', in axes by convention' if by_convention else ''}"
+
+
 def real_words(study: StudyResults, found: FactorVerdict) -> str:
     """Stability over seeds, and the match with known factors beside what a rotation reaches."""
     words = "With one seed nobody can say whether another would find the same factors."
@@ -94,8 +101,8 @@ def real_words(study: StudyResults, found: FactorVerdict) -> str:
             f"with a stability of at least {number(STABLE, 1)} (a member’s correlation with the "
             "consensus of the others)."
         )
-    if study.config["axes"] and found.asked > 1:
-        words = f"{words} {study.config['axes']}"
+    if found.asked > 1:
+        words = f"{words} {study.config['axes']['words']}".rstrip()
     if found.matched is None:
         return f"{words} No known factors come with this panel to compare them with."
     levels = f"chance reaches {number(found.chance)}"

@@ -318,13 +318,15 @@ def test_words_are_decided_on_the_numbers_that_are_printed(low, high, word):
 
 def test_whether_the_likelihood_identifies_the_axes_is_said():
     """Of a model that knows; of one factor, which has no axes, and of a caller's own nothing."""
-    study = make_study(n_assets=12, n_dates=120, n_factors=2, n_seeds=2, epochs=10)
-    assert "convention" not in answers(study)[1].text
-    study.config["axes"] = PRESETS["student"].axes
-    assert PRESETS["student"].axes in answers(study)[1].text
-    study = make_study(n_assets=12, n_dates=120, n_factors=1, n_seeds=2, epochs=10)
-    study.config["axes"] = PRESETS["student"].axes
-    assert "convention" not in answers(study)[1].text
+    axes = {"by_convention": True, "words": PRESETS["student"].axes}
+    for n_factors, known in ((3, {}), (3, axes), (1, axes)):
+        study = make_study(n_assets=12, n_dates=120, n_factors=n_factors, n_seeds=2, epochs=10)
+        study.config["axes"] |= known
+        said = bool(known) and n_factors > 1
+        real = answers(study)[1]
+        assert ("The likelihood is the same in any other axes" in real.text) == said
+        assert real.verdict.endswith(", in axes by convention") == said
+        assert real.text == real.text.strip()
 
 
 @pytest.mark.parametrize("name", PRESETS)
