@@ -70,7 +70,7 @@ def compared(before: Path, after: Path) -> dict[str, Any]:
         pd.read_csv(folder / "factors.csv", index_col=0).to_numpy() for folder in (before, after)
     ]
     shared = min(part.shape[1] for part in factors)
-    twins = [np.corrcoef(factors[0][:, k], factors[1][:, k])[0, 1] for k in range(shared)]
+    twins = [abs(np.corrcoef(factors[0][:, k], factors[1][:, k])[0, 1]) for k in range(shared)]
     covariances = [
         pd.read_csv(folder / "covariance.csv", index_col=0).to_numpy() for folder in (before, after)
     ]

@@ -107,6 +107,17 @@ def temporal_study_table() -> str:
     )
 
 
+def before_and_after_claim() -> str:
+    """What a study said before and says after the last change of the training step."""
+    rows = results("before_and_after", "benchmarks")["rows"]
+    words = []
+    for panel, row in rows.items():
+        scores = [number(score) for score in row["test"]["log_likelihood"]]
+        least = number(row["least_correlation_of_twins"])
+        words.append(f"`{panel}` {scores[0]} and {scores[1]} (least correlation {least})")
+    return f"**Two seeds' score on test dates, nats a date, before and after: {'; '.join(words)}.**"
+
+
 def _script(name: str) -> Any:
     """A benchmark's module."""
     sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -300,7 +300,7 @@ def _config(size, grid, members, reference, diverged):
         },
         "model_config": {"family": "perceptron", "widths": [64, 32]},
         "model_facts": {"exact_likelihood": False, "ordered": False},
-        "axes": {"by_convention": False, "words": ""},
+        "axes": "",
         "train_config": {"batch_size": 64, "reduction": "mean"},
         "panel": {
             "n_dates": size.dates,

@@ -12,6 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_columns
 
+MOST_COMPARED = 1000  # members whose pairs are compared
+
 
 class Matching(NamedTuple):
     """Which learned factor stands for each reference factor.
@@ -101,6 +103,13 @@ def matched_totals(
         if others is units:
             totals[first:, row] = totals[row, first:]
     return totals
+
+
+def compared_members(n_members: int) -> Int[np.ndarray, " compared"]:
+    """Members whose agreement in pairs is worked out: all, or a thousand at even steps, since pairs
+    grow with the square of members, and a map of more shows nothing else."""
+    compared = min(n_members, MOST_COMPARED)
+    return np.arange(compared) * n_members // max(compared, 1)
 
 
 def agreement(

@@ -26,6 +26,7 @@ from jaxvae.report.verdicts import (
     has_no_factor,
     judge,
 )
+from jaxvae.report.words import AXES, BY_CONVENTION
 
 
 def answers(study: StudyResults) -> list[Answer]:
@@ -86,7 +87,7 @@ def real_verdict(found: FactorVerdict) -> str:
 def _real_in_axes(study: StudyResults, found: FactorVerdict) -> str:
     """The verdict, with whether the axes in which factors are real are theirs by convention."""
     some = found.asked > 1 and found.real is not None and found.real.any()
-    by_convention = some and study.config["axes"]["by_convention"]
+    by_convention = some and study.config["axes"] in BY_CONVENTION
     return f"{real_verdict(found)}{', in axes by convention' if by_convention else ''}"
 
 
@@ -102,7 +103,7 @@ def real_words(study: StudyResults, found: FactorVerdict) -> str:
             "consensus of the others)."
         )
     if found.asked > 1:
-        words = f"{words} {study.config['axes']['words']}".rstrip()
+        words = f"{words} {AXES[study.config['axes']]}".rstrip()
     if found.matched is None:
         return f"{words} No known factors come with this panel to compare them with."
     levels = f"chance reaches {number(found.chance)}"

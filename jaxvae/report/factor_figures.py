@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxvae.analysis.matching import compared_members
 from jaxvae.report import draw
 from jaxvae.report.results import StudyResults
 from jaxvae.report.text import (
@@ -33,7 +34,8 @@ def _labels(study: StudyResults) -> list[str]:
 
 def agreement_figure(study: StudyResults) -> Figure:
     """How far each pair of members agrees on its factors, by beta and then seed."""
-    members = study.members[study.members.ok].reset_index(drop=True)
+    members = study.members[study.members.ok]
+    members = members.iloc[compared_members(len(members))].reset_index(drop=True)
     order = members.sort_values(["beta", "seed"]).index.to_numpy()
     values = study.arrays["agreement"][np.ix_(order, order)]
     pairs = values[np.triu_indices(len(values), 1)]

@@ -1,5 +1,7 @@
 """The fixed words of a study's report: captions, notes and the names of scores and settings."""
 
+from jaxvae.analysis.matching import MOST_COMPARED
+
 CAPTIONS = {
     "candidates": "Below zero: how far a candidate’s mean log-likelihood of a validation date is "
     "behind the best, with one standard error of the difference, paired by date. The full dot was "
@@ -19,7 +21,7 @@ CAPTIONS = {
     "same factors. Strong blocks on the diagonal mean that seeds agree at one β, strong ones off "
     "it that β hardly matters. Strips are seeds that found other factors. The numbers are the "
     "array “agreement” in the folder’s arrays.safetensors, members that did not diverge in the "
-    "order of members.csv.",
+    f"order of members.csv; of more than {MOST_COMPARED:,} so many, at even steps.",
     "matched_factors": "Top: rows are learned factors, columns known ones; frames mark the "
     "one-to-one match, chosen before the test dates. Below: each known factor (thick) and its "
     "match (thin), standardised over the test dates and each with its own sign: where r is "
@@ -105,6 +107,25 @@ BREACH_NOTE = (
     "Filtered historical simulation takes the volatility from the model and the tails from the "
     "portfolio’s own past, of which it needs 250 dates before the test part."
 )
+# Whether a likelihood identifies the factors' axes, by `Preset.axes`; "" of a caller's own model.
+AXES = {
+    "": "",
+    "free": "A perceptron undoes any rotation of the factors, so the likelihood leaves their axes "
+    "free; independent posteriors favour some.",
+    "convention": "The likelihood is the same in any other axes of the factors’ space; these are a "
+    "convention, principal axes.",
+    "volatility": "The likelihood identifies the factor of volatility, and is the same in any "
+    "other axes of the others’ space; theirs are a convention, principal axes.",
+    "curves": "Each curve bends along its own factor, which fixes the axes; where curves are "
+    "nearly straight, little does.",
+    "conditions": "Variances that move differently with what is known of a date fix the axes; "
+    "factors whose variances move alike have none of their own.",
+    "memory": "Factors that remember differently are told apart by it; those that remember alike "
+    "have no axes of their own.",
+    "variances": "Factors whose variances move apart are told apart by it; those whose variances "
+    "move together have no axes of their own.",
+}
+BY_CONVENTION = ("convention", "volatility")
 COVARIANCE = "covariance"
 MOST_COVARIANCE_ASSETS = 1000  # in a file of text
 WIDE_NOTE = (

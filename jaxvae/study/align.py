@@ -58,7 +58,8 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
     active, quality = metrics.active_units(in_fit), vote_weights(prepared, sound)
     jacobians = np.asarray(sound.evaluation.loadings, np.float64)
     joint = consensus.align_members(in_fit, active, quality)
-    units = consensus.member_units(in_fit, active)
+    some = matching.compared_members(len(active))
+    compared = consensus.member_units(in_fit[some], active[some])
     joint = consensus.by_convention(joint, jacobians, prepared.scaler.scale)
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     labels, stability = consensus.stability(joint, in_fit, betas)
@@ -76,7 +77,7 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
         factors=consensus.consensus_factors(few, factors),
         stability=stability[:, kept],
         at_chosen=at_chosen[kept],
-        agreement=matching.agreement(units, units),
+        agreement=matching.agreement(compared, compared),
         presence=verdict.presence[kept],
         verdict=verdict,
     )

@@ -155,7 +155,7 @@ def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
         "likelihood_samples": config.likelihood_samples,
         "model_config": describe_family(preset.model),
         "model_facts": {**model.facts._asdict(), "exact_likelihood": exact},
-        "axes": {"by_convention": model.principal is not None, "words": preset.axes},
+        "axes": preset.axes,
         "train_config": preset.train.record(),
         "panel": _describe_panel(prepared),
         "chosen": {

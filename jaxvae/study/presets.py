@@ -32,7 +32,7 @@ class Preset(NamedTuple):
         given the dates before, and so answer another question, are not.
     informed: whether it takes a panel's covariates and sectors, and needs one of them.
     kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
-    axes: whether its likelihood identifies the axes of the factors, and by what.
+    axes: what its likelihood says of the factors' axes, a key of `report.words.AXES`.
     seeds, betas: of a study's grid; fewer of a model that takes long.
     tile_width: members at once on each device of a CPU; None for the usual number. Fewer of a model
         whose rows are large, so that a cache holds a step.
@@ -53,14 +53,6 @@ class Preset(NamedTuple):
     tile_width: int | None = None
 
 
-CONVENTION = (
-    "The likelihood is the same in any other axes of the factors’ space; these are a convention, "
-    "principal axes."
-)
-FREE_AXES = (
-    "A perceptron undoes any rotation of the factors, so the likelihood leaves their axes free; "
-    "independent posteriors favour some."
-)
 LARGE_MOVES = (
     "Loadings hold for small moves, and no covariance shows the bend: take large moves from "
     "scenarios."
@@ -74,7 +66,7 @@ PRESETS = {
         rank=8,
         meaning="the notebook's own perceptrons",
         races=False,
-        axes=FREE_AXES,
+        axes="free",
     ),
     "static": Preset(
         PerceptronConfig(),
@@ -84,7 +76,7 @@ PRESETS = {
         meaning="perceptrons encode and decode; factors may act together",
         kind="Bent: returns bend with factors that act together",
         use=LARGE_MOVES,
-        axes=FREE_AXES,
+        axes="free",
     ),
     # The posterior's mean is linear, and the likelihood is that of a factor analysis, which no
     # early stopping holds back either.
@@ -96,7 +88,7 @@ PRESETS = {
         meaning="linear in the factors, as a factor analysis",
         kind="Linear: returns are linear in the factors, nothing bends",
         use="Loadings and covariance say all there is to say, as those of factor analysis do.",
-        axes=CONVENTION,
+        axes="convention",
     ),
     # Factors come into use one at a time.
     "additive": Preset(
@@ -107,8 +99,7 @@ PRESETS = {
         meaning="a curve a factor",
         kind="Bent: returns are curves of the factors",
         use=LARGE_MOVES,
-        axes="Each curve bends along its own factor, which fixes the axes; where curves are nearly "
-        "straight, little does.",
+        axes="curves",
     ),
     # The posterior's mean is linear in the row divided by its own scale.
     "student": Preset(
@@ -120,7 +111,7 @@ PRESETS = {
         kind="Heavy-tailed: linear in the factors, and some dates are wild for all assets at once",
         use="The covariance holds on average; losses in the tail exceed a normal's, so take them "
         "from scenarios.",
-        axes=CONVENTION,
+        axes="convention",
     ),
     "volatility": Preset(
         AdditiveConfig(degree=1, likelihood="volatility"),
@@ -131,8 +122,7 @@ PRESETS = {
         kind="Volatile: all assets share a volatility that moves, and each has wild dates of its "
         "own",
         use="The covariance is a mean over calm and wild dates; take tails from scenarios.",
-        axes="The likelihood identifies the factor of volatility, and is the same in any other "
-        "axes of the others’ space; theirs are a convention, principal axes.",
+        axes="volatility",
         seeds=4,
         betas=(0.5, 1.0, 2.0),
     ),
@@ -146,8 +136,7 @@ PRESETS = {
         kind="Told: what is known of a date says how its factors move",
         use="Covariance and scenarios are averages over what was known of the dates; ask for "
         "scenarios under what you assume.",
-        axes="Variances that move differently with what is known of a date fix the axes; factors "
-        "whose variances move alike have none of their own.",
+        axes="conditions",
     ),
     # Full batches and an objective without noise bear a larger learning rate.
     "autoregressive": Preset(
@@ -157,8 +146,7 @@ PRESETS = {
         rank=2,
         meaning="linear, with factors that remember: a Kalman filter",
         races=False,
-        axes="Factors that remember differently are told apart by it; those that remember alike "
-        "have no axes of their own.",
+        axes="memory",
     ),
     "temporal": Preset(
         TemporalConfig(),
@@ -167,8 +155,7 @@ PRESETS = {
         rank=7,
         meaning="forecasts each date from those before it",
         races=False,
-        axes="Factors whose variances move apart are told apart by it; those whose variances move "
-        "together have no axes of their own.",
+        axes="variances",
         seeds=4,
         betas=(0.5, 1.0, 2.0),
         tile_width=2,

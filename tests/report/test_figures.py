@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 
+from jaxvae.analysis import matching
 from jaxvae.report import draw as style
 from jaxvae.report import factor_figures, fonts, holdings, score_figures
 from jaxvae.report.draw import message_of, to_png
@@ -98,6 +99,21 @@ def test_the_map_of_agreement_says_where_its_numbers_are():
     study = make_study(diverged=(0,))
     (name,) = re.findall("“(.+?)”", CAPTIONS["agreement"])
     assert study.arrays[name].shape == 2 * (study.members.ok.sum(),)
+
+
+def test_of_many_members_some_are_compared_at_even_steps(monkeypatch):
+    study = make_study(diverged=(0,))
+    whole = factor_figures.agreement_figure(study).axes[0].images[0].get_array()
+    monkeypatch.setattr(matching, "MOST_COMPARED", 10)
+    some = matching.compared_members(len(whole))
+    assert len(some) == 10
+    assert set(np.diff(some)) <= {len(whole) // 10, len(whole) // 10 + 1}
+    arrays = {**study.arrays, "agreement": study.arrays["agreement"][np.ix_(some, some)]}
+    figure = factor_figures.agreement_figure(replace(study, arrays=arrays))
+    assert figure.axes[0].images[0].get_array().shape == (10, 10)
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    members = study.members[study.members.ok].iloc[some].sort_values(["beta", "seed"])
+    assert names == [str(seed) for seed in members.seed]
 
 
 def test_a_report_has_twelve_figures_at_most():

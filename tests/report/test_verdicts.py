@@ -15,6 +15,7 @@ from jaxvae.report.study_report import study_document
 from jaxvae.report.tables import score_table
 from jaxvae.report.text import NONE, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
+from jaxvae.report.words import AXES, BY_CONVENTION
 from jaxvae.study.presets import PRESETS
 
 
@@ -318,10 +319,10 @@ def test_words_are_decided_on_the_numbers_that_are_printed(low, high, word):
 
 def test_whether_the_likelihood_identifies_the_axes_is_said():
     """Of a model that knows; of one factor, which has no axes, and of a caller's own nothing."""
-    axes = {"by_convention": True, "words": PRESETS["student"].axes}
-    for n_factors, known in ((3, {}), (3, axes), (1, axes)):
+    axes = PRESETS["student"].axes
+    for n_factors, known in ((3, ""), (3, axes), (1, axes)):
         study = make_study(n_assets=12, n_dates=120, n_factors=n_factors, n_seeds=2, epochs=10)
-        study.config["axes"] |= known
+        study.config["axes"] = known
         said = bool(known) and n_factors > 1
         real = answers(study)[1]
         assert ("The likelihood is the same in any other axes" in real.text) == said
@@ -333,5 +334,5 @@ def test_whether_the_likelihood_identifies_the_axes_is_said():
 def test_axes_are_a_convention_of_those_that_have_one(name):
     preset = PRESETS[name]
     model = preset.model.build(8)
-    assert preset.axes
-    assert ("convention" in preset.axes) == (model.principal is not None)
+    assert AXES[preset.axes]
+    assert (preset.axes in BY_CONVENTION) == (model.principal is not None)
