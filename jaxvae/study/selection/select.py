@@ -210,6 +210,7 @@ def _families(
         known = {SIMPLEST: known[SIMPLEST]} if SIMPLEST in known else known
         notes = [f"{panel.n_dates} dates are too few to choose among models: it is `{SIMPLEST}`."]
     for name, preset in known.items():
+        # Of sectors alone such a model is level with `linear`, and takes longer.
         if config.model == AUTO and preset.informed and panel.covariates is None:
             continue
         extra = 0

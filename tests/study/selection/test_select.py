@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jaxvae.data.covariates import with_covariates
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.errors import DataError, OptionError
@@ -218,6 +219,30 @@ def test_settings_that_a_family_does_not_go_with_leave_it_out(two_families):
         replace(CONFIG, warmup=220)
     with pytest.raises(OptionError, match="n_factors: 10 is too large for 10 assets"):
         select.select(PANEL, replace(CONFIG, n_factors=10))
+
+
+def test_the_panel_decides_which_families_stand(two_families):
+    """Covariates let in the one that is given them, sectors alone do not, and gaps make every
+    encoder one that sees which cells are there."""
+    preset = PRESETS["conditional"]
+    config, split = StudyConfig(n_factors=2), split_dates(PANEL.n_dates)
+    sectors = ("x", "y") * (PANEL.n_assets // 2)
+    gaps = np.where(
+        np.random.default_rng(0).random(PANEL.values.shape) < 0.05, np.nan, PANEL.values
+    )
+
+    def standing(panel):
+        field = select.field_of(panel, config, split, lambda progress: None)
+        return {family.name: family.prepared.preset.model for family in field.families}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "conditional", preset._replace(races=True))
+        for panel in (PANEL, replace(PANEL, sectors=sectors)):
+            assert {*standing(panel)} == {"linear", "student"}
+        known = standing(with_covariates(replace(PANEL, sectors=sectors), ["volatility"]))
+        assert {*known} == {"linear", "student", "conditional"}
+        assert not any(model.masked for model in standing(PANEL).values())
+        assert all(model.masked for model in standing(replace(PANEL, values=gaps)).values())
 
 
 @pytest.mark.parametrize(("behind", "n_tried"), [(5.0, 1), (0.5, 2)])
