@@ -74,7 +74,8 @@ def n_cores() -> int:
 
 
 def ran_on() -> dict[str, Any]:
-    """Machine, versions and flags."""
+    """Machine, versions and flags, but for where a cache is: that is the machine's own."""
+    flags = [name for name in sorted(os.environ) if name.startswith(FLAGS) and "_DIR" not in name]
     return {
         "processor": _processor(),
         "cores": n_cores(),
@@ -82,7 +83,7 @@ def ran_on() -> dict[str, Any]:
         "system": host.system(),
         "python": host.python_version(),
         "versions": {name: found for name in PACKAGES if (found := installed(name))},
-        "flags": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(FLAGS)},
+        "flags": {name: os.environ[name] for name in flags},
     }
 
 
