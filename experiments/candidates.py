@@ -30,6 +30,7 @@ import optax
 from auto import interactions
 from flax import linen as nn
 from jaxtyping import Array
+from statsmodels.multivariate.factor_rotation import rotate_factors
 from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis import baselines
@@ -258,20 +259,9 @@ def axes_of(draw):
     return {
         "information": turned(np.linalg.eigh(weighed)[1]),
         "variance": turned(np.linalg.eigh(loadings.T @ loadings)[1]),
-        "varimax": turned(varimax(loadings)),
+        "varimax": turned(rotate_factors(loadings, "varimax")[1]),
         "pca": score(values @ components.T),
     }
-
-
-def varimax(loadings, rounds=500):
-    """The rotation that makes squared loadings vary most (Kaiser 1958)."""
-    rotation = np.eye(loadings.shape[1])
-    for _ in range(rounds):
-        turned = loadings @ rotation
-        slope = loadings.T @ (turned**3 - turned * (turned**2).mean(axis=0))
-        left, _, right = np.linalg.svd(slope)
-        rotation = left @ right
-    return rotation
 
 
 def main() -> None:

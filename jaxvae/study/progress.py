@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
-from jaxvae.training.ensemble import Progress
+from jaxvae.training.ensemble import PROGRAMS, Progress
 from jaxvae.training.tiles import compiling
 
 Report = Callable[[str, Progress | None], None]
@@ -23,8 +23,6 @@ STAGES = {
     "report": "Drawing the report",
 }
 AT_FIRST = "Preparing the panel"
-# Of programs by the names of their functions; all others ask members that are trained.
-TRAINING = ("_start", "_advance")
 WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -180,7 +178,7 @@ class _Lines:
 def compiling_words() -> str:
     """What is being compiled now, and how many programs where they are several."""
     names = compiling()
-    kinds = dict.fromkeys("training" if name in TRAINING else "scoring" for name in names)
+    kinds = dict.fromkeys("training" if name in PROGRAMS else "scoring" for name in names)
     several = f" {len(names)} programs:" if len(names) > 1 else ""
     return f"compiling{several} {', '.join(kinds)}" if names else ""
 

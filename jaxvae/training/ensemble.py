@@ -318,3 +318,7 @@ def _check_table(members: Members) -> None:
 def _require_threefry(root: Array) -> None:
     if not jnp.issubdtype(root.dtype, jax.dtypes.prng_key) or "fry" not in str(root.dtype):
         raise OptionError("root", f"{root.dtype} is no threefry key; use jax.random.key(seed)")
+
+
+# What programs of training are called, beside those that ask trained members.
+PROGRAMS = (_start.__name__, _advance.__name__)

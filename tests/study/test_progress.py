@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from jaxvae.study import progress
-from jaxvae.training import tiles
+from jaxvae.training import ensemble, tiles
 from jaxvae.training.ensemble import Progress
 
 
@@ -77,5 +77,6 @@ def test_what_is_being_compiled_is_said(monkeypatch, capsys):
 
 
 def test_several_programs_are_counted(monkeypatch):
-    monkeypatch.setattr(progress, "compiling", lambda: ["_advance", "_ask_member", "_advance"])
+    names = [ensemble.PROGRAMS[0], "_ask_member", ensemble.PROGRAMS[1]]
+    monkeypatch.setattr(progress, "compiling", lambda: names)
     assert progress.compiling_words() == "compiling 3 programs: training, scoring"
