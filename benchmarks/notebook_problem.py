@@ -39,7 +39,7 @@ class Size(NamedTuple):
     n_fresh: int
 
 
-FULL = Size(1000, 100, 200, members=64, seeds=16, rounds=1, repeats=4, n_fresh=10_000)
+FULL = Size(1000, 100, 200, members=64, seeds=16, rounds=3, repeats=4, n_fresh=10_000)
 QUICK = Size(100, 12, 2, members=2, seeds=2, rounds=1, repeats=1, n_fresh=50)
 
 

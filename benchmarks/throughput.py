@@ -1,6 +1,6 @@
 """How fast are members trained, beside PyTorch's loop, a hand-batched PyTorch, and pythae?
 
-Command: python benchmarks/throughput.py   (ten minutes a round on 2 idle cores; --quick: half
+Command: python benchmarks/throughput.py   (half an hour on 2 idle cores; --quick: half
 a minute)
 
 Every row trains the notebook's network on the notebook's panel and schedule: 200 epochs of 16
