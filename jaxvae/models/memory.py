@@ -22,22 +22,28 @@ from jaxvae.models.student_t import log_student_t
 
 LEAST_SQUARE, LEAST_NOISE = 1e-3, 0.02
 FIRST_COMMUNALITY = 0.25
-BLANK_DATES = 20.0  # that the blank start is worth, in averages of products
-EM_STEPS = 2
 FORGETTING = 0.96  # of scores, a date
 SCORED_DF = 6.0
 REACTION = 0.7  # of variances to their averages, κ
 
 
-class Speeds(NamedTuple):
-    """Dates after which a return weighs half, in each average of the memory.
+class MemorySettings(NamedTuple):
+    """What shapes a memory.
 
-    squares: of squares and means. products: of products of scaled returns, beside an average
-        over all dates.
+    squares, products: half-lives, the dates after which a return weighs half, of the averages of
+        squares and means, and of those of products of scaled returns.
+    recent: ρ, the share of recent products in correlations; the rest is their level.
+    trust: τ, what scores count in the memory's own weights.
+    blank_dates: that the blank start is worth in averages of products.
+    em_steps: of the factor analysis, a date.
     """
 
     squares: tuple[float, ...]
     products: tuple[float, ...]
+    recent: float = 0.5
+    trust: float = 1.0
+    blank_dates: float = 20.0
+    em_steps: int = 2
 
 
 class Memory(NamedTuple):
@@ -77,35 +83,35 @@ class Past(NamedTuple):
     last_seen: Float[Array, "*rows asset"]
 
 
-def blank(speeds: Speeds, n_factors: int, n_assets: int) -> Memory:
+def blank(settings: MemorySettings, n_factors: int, n_assets: int) -> Memory:
     """The memory of a panel without a past: what standard units are on average, mean 0, square 1,
     no correlation. A quarter of each variance stands in loadings on cosines over the assets, the
     first of them level, which is where the factor analysis starts to search."""
     places = (np.arange(n_assets) + 0.5) / n_assets
     waves = np.cos(np.pi * np.arange(n_factors)[:, None] * places)
     waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
-    shape = (len(speeds.squares), n_assets)
+    shape = (len(settings.squares), n_assets)
     return Memory(
         dates=jnp.zeros((), jnp.float32),
-        products=jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (len(speeds.products) + 1, 1, 1)),
-        products_scores=jnp.zeros(len(speeds.products) + 1, jnp.float32),
+        products=jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (len(settings.products) + 1, 1, 1)),
+        products_scores=jnp.zeros(len(settings.products) + 1, jnp.float32),
         loadings=jnp.asarray(waves, jnp.float32),
         noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY, jnp.float32),
         squares=jnp.ones(shape, jnp.float32),
         means=jnp.zeros(shape, jnp.float32),
-        scores=jnp.zeros(len(speeds.squares) + 1, jnp.float32),
-        sizes=jnp.ones(len(speeds.squares), jnp.float32),
+        scores=jnp.zeros(len(settings.squares) + 1, jnp.float32),
+        sizes=jnp.ones(len(settings.squares), jnp.float32),
     )
 
 
-def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> Memory:
+def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySettings) -> Memory:
     """The memory once a date's returns are known.
 
     Averages move by m ← λ m + (1-λ) new, λ = 2^(-1/half-life), or by the number of dates, the
-    blank start worth twenty of them. Variances and correlations have a level that they return to,
+    blank start worth some of them. Variances and correlations have a level that they return to,
     1 and the average over all dates P∞:
 
-        v = 1 - κ + κ Σ_h w_h v_h,    S = Σ_h u_h [½ P_h + ½ P∞],    y = x / √v
+        v = 1 - κ + κ Σ_h w_h v_h,    S = Σ_h u_h [ρ P_h + (1-ρ) P∞],    y = x / √v
 
     where S's diagonal, which is how y² have been, is drawn to 1 as v is. The size of a date as one
     is that of its n uncorrelated returns e_h = P_h^-½ y, times the assets' geometric mean of v:
@@ -115,40 +121,45 @@ def update(memory: Memory, returns: Float[Array, " asset"], speeds: Speeds) -> M
     which is 1 on average where returns are normal: n returns say more of it together than each of
     its own variance, and one far out says little.
 
-    Weights w and u are the softmax of scores c ← δ c + ln p(x), p a Student-t of six degrees of
-    freedom with what the speed alone says: Bayes' rule with a forgetting factor (Raftery, Kárný &
-    Ettler 2010). The factor analysis takes two steps of EM (Rubin & Thayer 1982) from where it
-    stood towards S, and one of orthogonal iteration towards principal axes, so that factors keep
-    their order and signs from date to date, their loadings drift, and their posterior is close to
-    diagonal. A missing return, NaN, leaves its asset's averages as they are, and the products with
-    it, and counts in no score. Where gaps have left products without a density, a date counts in no
-    score of theirs, and where they have no factor analysis, the last one stays.
+    Weights w and u are the softmax of τ c, scores c ← δ c + ln p(x), p a Student-t of six degrees
+    of freedom with what the speed alone says: at τ = 1 Bayes' rule with a forgetting factor
+    (Raftery, Kárný & Ettler 2010). The factor analysis takes steps of EM (Rubin & Thayer 1982)
+    from where it stood towards S, and one of orthogonal iteration towards principal axes, so that
+    factors keep their order and signs from date to date, their loadings drift, and their posterior
+    is close to diagonal. A missing return, NaN, leaves its asset's averages as they are, and the
+    products with it, and counts in no score. Where gaps have left products without a density, a
+    date counts in no score of theirs, and where they have no factor analysis, the last one stays.
     """
     seen = jnp.isfinite(returns)
     known = jnp.where(seen, returns, 0.0)
     variances = with_level(memory.squares) + LEAST_SQUARE
-    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(memory.scores) @ variances
+    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(settings.trust * memory.scores) @ variances
     scaled = known * jax.lax.rsqrt(blend)
-    decay = jnp.asarray(_decay(speeds.squares)[:, None], returns.dtype)
-    slow = jnp.asarray([*_decay(speeds.products), 1.0], returns.dtype)
-    slow = jnp.minimum(slow, 1.0 - 1.0 / (BLANK_DATES + memory.dates + 1.0))[:, None, None]
+    decay = jnp.asarray(_decay(settings.squares)[:, None], returns.dtype)
+    slow = jnp.asarray([*_decay(settings.products), 1.0], returns.dtype)
+    slow = jnp.minimum(slow, 1.0 - 1.0 / (settings.blank_dates + memory.dates + 1.0))[:, None, None]
     both = seen[:, None] & seen[None, :]
     products = _blend(slow, memory.products, (scaled[:, None] * scaled[None, :])[None])
     products = jnp.where(both[None], products, memory.products)
-    residual, log_determinant = _whitened(_with_all_dates(memory.products), scaled, seen)
+    residual, log_determinant = _whitened(
+        _towards_level(memory.products, settings.recent), scaled, seen
+    )
     latest = _joint_score(residual, log_determinant, seen)
     products_scores = _moved(memory.products_scores, latest)
-    weights = jax.nn.softmax(products_scores)
-    correlations = _with_unit_level(jnp.einsum("h,hab->ab", weights, _with_all_dates(products)))
+    weights = jax.nn.softmax(settings.trust * products_scores)
+    correlations = _with_unit_level(
+        jnp.einsum("h,hab->ab", weights, _towards_level(products, settings.recent))
+    )
     loadings, noise = memory.loadings, memory.noise
-    for _ in range(EM_STEPS):
-        loadings, noise = _em_step(correlations, loadings, noise)
+    loadings, noise = jax.lax.fori_loop(
+        0, settings.em_steps, lambda _, at: _em_step(correlations, *at), (loadings, noise), unroll=2
+    )
     loadings = _towards_principal_axes(loadings, noise)
     # Gaps may leave products that are no covariance, of which there is no factor analysis.
     analysed = jnp.all(jnp.isfinite(loadings)) & jnp.all(jnp.isfinite(noise))
     squares = _blend(decay, memory.squares, (known * known)[None])
-    size = _size(residual, jax.nn.softmax(memory.products_scores), blend, seen)
-    early = jnp.minimum(decay[:, 0], 1.0 - 1.0 / (BLANK_DATES + memory.dates + 1.0))
+    size = _size(residual, jax.nn.softmax(settings.trust * memory.products_scores), blend, seen)
+    early = jnp.minimum(decay[:, 0], 1.0 - 1.0 / (settings.blank_dates + memory.dates + 1.0))
     sizes = _blend(early, memory.sizes, size)
     means = _blend(decay, memory.means, known[None])
     return Memory(
@@ -176,9 +187,11 @@ def _with_unit_level(products: Float[Array, "asset asset"]) -> Float[Array, "ass
     return scale[:, None] * products * scale[None, :]
 
 
-def _with_all_dates(products: Float[Array, "score asset asset"]) -> Array:
-    """½ P_h + ½ P∞."""
-    return 0.5 * products + 0.5 * products[-1:]
+def _towards_level(
+    products: Float[Array, "score asset asset"], recent: float
+) -> Float[Array, "score asset asset"]:
+    """ρ P_h + (1-ρ) P∞."""
+    return recent * products + (1.0 - recent) * products[-1:]
 
 
 def _moved(
@@ -235,14 +248,14 @@ def _size(
     return jnp.exp(jnp.mean(jnp.log(variances))) / level * (weights @ absolute**2)
 
 
-def recurrence(speeds: Speeds, n_factors: int, n_assets: int) -> Recurrence:
+def recurrence(settings: MemorySettings, n_factors: int, n_assets: int) -> Recurrence:
     """The memory as what a date is told of those before it, a `Past`."""
 
     def start() -> Memory:
-        return blank(speeds, n_factors, n_assets)
+        return blank(settings, n_factors, n_assets)
 
     def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
-        return update(memory, returns, speeds)
+        return update(memory, returns, settings)
 
     return Recurrence(start, moved, past_of)
 

@@ -116,6 +116,11 @@ class Facts(NamedTuple):
     noise: Noise | None = None
 
 
+def matrices(parameters: Parameters) -> Any:
+    """Whether each leaf of the parameters is a matrix, which weight decay is for by default."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
+
+
 class Model(NamedTuple):
     """A variational autoencoder as pure functions, and the facts of it.
 
@@ -149,6 +154,7 @@ class Model(NamedTuple):
     ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
         say something that is not in its own `past`
     persistence(variables) -> φ of each factor, where each remembers its past
+    decayed(parameters) -> whether weight decay draws each leaf to 0; by default each matrix
     informed(variables, batch) -> the batch with what its `past` means to the member in its place,
         row by row, so that `encode`, `decode` and `prior` need not work that out anew
     recurrence: what a row is told of the ones before it
@@ -169,6 +175,7 @@ class Model(NamedTuple):
     marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
     ahead: Callable[[Variables, Batch], Distribution] | None = None
     persistence: Callable[[Variables], Float[Array, "*members factor"]] | None = None
+    decayed: Callable[[Parameters], Any] = matrices
     informed: Callable[[Variables, Batch], Batch] | None = None
     recurrence: Recurrence | None = None
 

@@ -23,8 +23,8 @@ from jaxvae.models.likelihoods import FIRST_DF, FIRST_VOLATILITY, degrees_of_fre
 from jaxvae.models.memory import (
     LEAST_SQUARE,
     REACTION,
+    MemorySettings,
     Past,
-    Speeds,
     recurrence,
     with_level,
 )
@@ -56,24 +56,17 @@ class Context(NamedTuple):
     expected: Float[Array, "row factor"]
 
 
-class OwnOfAsset(NamedTuple):
-    """What an asset has beside what all share: rows of one matrix, which decay draws to 0."""
-
-    log_noise: Float[Array, " asset"]
-    volatility: Float[Array, " asset"]
-    log_df: Float[Array, " asset"]
-    bias: Float[Array, " asset"]
-
-
 class Start(NamedTuple):
-    """Where a parameter starts, and how far it is expected to go from there.
+    """Where a parameter starts, how far it is expected to go from there, and whether it decays.
 
     The optimiser moves deviations, parameter = start + reach · deviation, and weight decay draws
-    those of matrices to zero: loadings that the data say little of stay at their start.
+    some of them to zero: loadings that the data say little of stay at their start, and so does what
+    an asset has beside what all share.
     """
 
     value: np.ndarray
     reach: float
+    decays: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,9 +93,11 @@ class TemporalConfig(Family):
     variance returns to its level, 1 in standard units, and generated paths stay there: where x² is
     1 on average v is, so that no weight moves the level, but for what scores move. At τ = η = c = 0
     and one speed it is a GARCH(1,1), ω + α x² + β σ² with κ = α/(1-β) and β the decay of that
-    speed. The model starts at κ = .7, τ = .3, η = ½ and the memory's correlations, from which
-    weight decay lets loadings and what is an asset's own go where the data insist; κ = τ = g = r =
-    0 makes it static.
+    speed; at g = r = 1, with one speed of products in a memory whose scores have no weight, and
+    factors and steps enough, correlations are those of Engle's (2002) DCC, with ρ/2 = a/(1-b) and b
+    the decay of that speed. The model starts at κ = .7, τ = .3, η = ½ and the memory's
+    correlations, from which weight decay lets loadings and what is an asset's own go where the data
+    insist; κ = τ = g = r = 0 makes it static.
 
     The first factor is the surprise in volatility, as in the likelihood "volatility". The encoder's
     return factors are the posterior mean under Gaussian noise, by steps of conjugate gradients.
@@ -124,18 +119,13 @@ class TemporalConfig(Family):
     def __post_init__(self) -> None:
         check_options(self)
 
-    @property
-    def speeds(self) -> Speeds:
-        """The half-lives of the memory's averages, in dates."""
-        return Speeds(self.half_lives, self.products)
-
     def build(self, n_assets: int) -> Model:
         return _temporal_vae(self, n_assets)
 
 
 @functools.cache
 def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
-    speeds, n_returns = config.speeds, config.n_factors - 1
+    settings = MemorySettings(config.half_lives, config.products)
     starts = _starts(config, n_assets)
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
@@ -188,7 +178,8 @@ def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
         prior,
         Facts(volatility_factor=0),
         informed=informed,
-        recurrence=recurrence(speeds, n_returns, n_assets),
+        decayed=lambda _: jax.tree.map(lambda start: start.decays, starts, is_leaf=_is_start),
+        recurrence=recurrence(settings, config.n_factors - 1, n_assets),
     )
 
 
@@ -199,7 +190,7 @@ def _context(variables: Variables, past: Past) -> Context:
     kept = decoder["gain"][None, :, None] * past.loadings + decoder["loadings"][None]
     unused = jnp.sum((1.0 - used) * past.loadings**2, axis=1)
     log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
-    noise = jnp.exp(log_noise + OwnOfAsset(*decoder["own"]).log_noise[None, :]) + LEAST_NOISE
+    noise = jnp.exp(log_noise + decoder["own_log_noise"][None, :]) + LEAST_NOISE
     moved = features @ parameters["prior"]["log_variance"]
     loadings, noise = _of_unit_variance(used * kept, noise, jnp.exp(moved))
     persistence = jnp.pad(jnp.tanh(parameters["prior"]["persistence"]), (1, 0))
@@ -279,7 +270,7 @@ def _posterior(
     surprise = inputs @ parameters["skip"] + hidden @ parameters["out"]
     surprise += parameters["out_bias"][None, :]
     decoder = variables.parameters["decoder"]
-    mean_volatility = decoder["volatility"] + jnp.mean(OwnOfAsset(*decoder["own"]).volatility)
+    mean_volatility = decoder["volatility"] + jnp.mean(decoder["own_volatility"])
     moved = mean_volatility * (surprise[:, :1] - 0.5 * mean_volatility)
     shrunk = mean * jnp.exp(-0.5 * moved) * jax.nn.sigmoid(parameters["shrinkage"])[None, :]
     spread = parameters["log_variance"][None, :] - jnp.log(information)
@@ -327,12 +318,11 @@ def _observation(
 ) -> IndependentT:
     parameters = variables.parameters["decoder"]
     factors = factors * variables.factor_mask[None, :]
-    own = OwnOfAsset(*parameters["own"])
-    volatility = (parameters["volatility"] + own.volatility)[None, :]
+    volatility = (parameters["volatility"] + parameters["own_volatility"])[None, :]
     log_scale = context.log_scale + volatility * (factors[:, :1] - 0.5 * volatility)
     mean = jnp.einsum("rk,rka->ra", factors[:, 1:], context.loadings)
-    mean = jnp.exp(0.5 * log_scale) * mean + own.bias[None, :]
-    df = degrees_of_freedom(parameters["log_df"] + own.log_df)[None, :]
+    mean = jnp.exp(0.5 * log_scale) * mean + parameters["bias"][None, :]
+    df = degrees_of_freedom(parameters["log_df"] + parameters["own_log_df"])[None, :]
     log_noise = jnp.log(context.noise) - jnp.log(df / (df - 2.0))
     return IndependentT(mean, log_scale + log_noise, df)
 
@@ -341,13 +331,13 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
     """Where training starts, by the names of the parameters: volatility at the base speed, the
     memory's factor analysis, factors without a memory of their own, and an encoder that is right
     where noise is Gaussian and all assets alike."""
-    speeds, n_returns = config.speeds, config.n_factors - 1
-    n_speeds = len(speeds.squares)
+    n_speeds, n_returns = len(config.half_lives), config.n_factors - 1
     n_features, n_inputs = 2 * n_speeds, 3 + 2 * n_speeds
     # Fisher information of n residuals on the first factor, and what their fit leaves of them.
     information = 0.5 * n_assets * FIRST_VOLATILITY**2
     slope = information / (1.0 + information) / FIRST_VOLATILITY
     left = max(n_assets - n_returns, 1) / n_assets
+    of_asset = Start(np.zeros(n_assets), BY_ASSET, decays=True)
     surprise = np.zeros((n_inputs, 2))
     surprise[0, 0] = slope
     level = np.log(left) - 0.5 * FIRST_VOLATILITY**2
@@ -357,28 +347,31 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
             "reaction": Start(np.full((), np.log(REACTION / (1.0 - REACTION))), RECURSION),
             "trust": Start(np.full((), FIRST_TRUST), SHARED),
             "weight": Start(np.zeros(n_speeds + 1), RECURSION),
-            "own_weight": Start(np.zeros((n_speeds + 1, n_assets)), BY_ASSET),
+            "own_weight": Start(np.zeros((n_speeds + 1, n_assets)), BY_ASSET, decays=True),
             "pooling": Start(np.zeros(n_speeds), RECURSION),
             "leverage": Start(np.zeros(n_speeds), RECURSION),
         },
         "prior": {
             "persistence": Start(np.zeros(n_returns), SHARED),
-            "log_variance": Start(np.zeros((n_features, n_returns)), MATRIX),
+            "log_variance": Start(np.zeros((n_features, n_returns)), MATRIX, decays=True),
         },
         "decoder": {
             "gain": Start(np.ones(n_returns), BY_ASSET),
-            "loadings": Start(np.zeros((n_returns, n_assets)), MATRIX),
+            "loadings": Start(np.zeros((n_returns, n_assets)), MATRIX, decays=True),
             "noise_slope": Start(np.ones(()), SHARED),
             "volatility": Start(np.full((), FIRST_VOLATILITY), SHARED),
             "log_df": Start(np.full((), np.log(FIRST_DF - 2.0)), SHARED),
-            "own": Start(np.zeros((len(OwnOfAsset._fields), n_assets)), BY_ASSET),
+            "own_log_noise": of_asset,
+            "own_volatility": of_asset,
+            "own_log_df": of_asset,
+            "bias": of_asset,
         },
         "encoder": {
-            "hidden": Start(np.zeros((n_inputs, HIDDEN)), SHARED),
+            "hidden": Start(np.zeros((n_inputs, HIDDEN)), SHARED, decays=True),
             "hidden_bias": Start(np.zeros(HIDDEN), SHARED),
-            "out": Start(np.zeros((HIDDEN, 2)), SHARED),
+            "out": Start(np.zeros((HIDDEN, 2)), SHARED, decays=True),
             "out_bias": Start(bias, SHARED),
-            "skip": Start(surprise, SHARED),
+            "skip": Start(surprise, SHARED, decays=True),
             "shrinkage": Start(np.full(n_returns, 3.0), SHARED),
             "log_variance": Start(np.zeros(n_returns), SHARED),
         },
@@ -390,11 +383,15 @@ def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
     parameters = jax.tree.map(
         lambda start: jnp.zeros(start.value.shape, jnp.float32),
         starts,
-        is_leaf=lambda leaf: isinstance(leaf, Start),
+        is_leaf=_is_start,
     )
     encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
     first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[0] ** -0.5
     return {**parameters, "encoder": {**encoder, "hidden": first}}
+
+
+def _is_start(leaf: Any) -> bool:
+    return isinstance(leaf, Start)
 
 
 def values_of(parameters: Any, starts: Any) -> Any:

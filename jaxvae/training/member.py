@@ -55,7 +55,7 @@ def init(
     variables = variables._replace(factor_mask=hyperparameters.factor_mask)
     return TrainState(
         variables=variables,
-        optimiser=make_optimiser(config).init(variables.parameters),
+        optimiser=make_optimiser(config, model.decayed).init(variables.parameters),
         best=variables,
         best_validation=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(0),
@@ -107,7 +107,7 @@ def step(
     (value, (statistics, info)), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
     # Optax mixes integer counts with floats, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
-        updates, optimiser = make_optimiser(config).update(
+        updates, optimiser = make_optimiser(config, model.decayed).update(
             gradients,
             state.optimiser,
             parameters,

@@ -1,6 +1,7 @@
 """The optax chain that moves a member's parameters."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from jaxvae.models.model import matrices
 from jaxvae.training.config import TrainConfig
 
 # Below the rounding of Adam's ε = 1e-8, so that no step is another: without it √ν has no gradient
@@ -16,16 +18,19 @@ B1, B2, EPS, EPS_ROOT = 0.9, 0.999, 1e-8, 1e-32
 
 
 @functools.cache
-def make_optimiser(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
+def make_optimiser(
+    config: TrainConfig, decayed: Callable[[Any], Any] = matrices
+) -> optax.GradientTransformationExtraArgs:
     """The chain of a configuration.
 
-    Clipping by the global norm, Adam's direction (Kingma & Ba 2015), decoupled decay of matrices,
-    and the learning rate, which `update` takes as an argument, so that a schedule and members with
+    Clipping by the global norm, Adam's direction (Kingma & Ba 2015), decoupled weight decay, and
+    the learning rate, which `update` takes as an argument, so that a schedule and members with
     rates of their own share one program. Clipping and Adam see all parameters as one vector: a few
     large operations instead of a few for every layer.
 
     Args:
         config: whose `optimiser` stands in place of all this where there is one.
+        decayed: of the parameters, which leaves decay (`Model.decayed`).
 
     Returns:
         A chain whose `update` takes `learning_rate`, `value` and `used`, whether the batch has any
@@ -38,7 +43,7 @@ def make_optimiser(config: TrainConfig) -> optax.GradientTransformationExtraArgs
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     chain = [optax.flatten(optax.chain(*parts))]
     if config.weight_decay:
-        chain.append(optax.add_decayed_weights(config.weight_decay, mask=_matrices))
+        chain.append(optax.add_decayed_weights(config.weight_decay, mask=decayed))
     return optax.chain(*chain, scale_by_given_rate())
 
 
@@ -94,7 +99,3 @@ def _where_used(inner: optax.GradientTransformation) -> optax.GradientTransforma
         return jax.tree.map(functools.partial(jnp.where, used), (moved, new), (still, state))
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
-
-
-def _matrices(parameters: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)

@@ -8,11 +8,11 @@ from scipy.stats import multivariate_t
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.models import TemporalConfig
-from jaxvae.models.memory import Past, Speeds, _em_step, blank, update
+from jaxvae.models.memory import MemorySettings, Past, _em_step, blank, update
 from jaxvae.models.model import remember
 
-SPEEDS, N_FACTORS, N_ASSETS = Speeds((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
-MODEL = TemporalConfig(N_FACTORS + 1, *SPEEDS).build(N_ASSETS)
+SETTINGS, N_FACTORS, N_ASSETS = MemorySettings((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
+MODEL = TemporalConfig(N_FACTORS + 1, *SETTINGS[:2]).build(N_ASSETS)
 VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
 
 
@@ -60,8 +60,8 @@ def mean_absolutes(products, scaled, seen):
 
 def by_hand(values):
     """What each date is told, and of the one after the last."""
-    fast, slow = (0.5 ** (1 / np.array(half)) for half in SPEEDS)
-    now = blank(SPEEDS, N_FACTORS, N_ASSETS)._asdict()
+    fast, slow = (0.5 ** (1 / np.array(half)) for half in SETTINGS[:2])
+    now = blank(SETTINGS, N_FACTORS, N_ASSETS)._asdict()
     now = {name: np.array(part, np.float64) for name, part in now.items()}
     rows, row, seen = [], np.zeros(N_ASSETS), np.zeros(N_ASSETS)
     for date, returns in enumerate([*values, None]):
@@ -122,7 +122,7 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     still[-2, 2] = 1.0
     found, expected = recall(still), by_hand(still)[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    start = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    start = blank(SETTINGS, N_FACTORS, N_ASSETS)
     products = start.products[0].at[2, 2].set(0.0)
     assert _em_step(products, start.loadings, start.noise)[1][2] == jnp.float32(0.02)
 
@@ -144,7 +144,7 @@ def test_factor_analysis_is_maximum_likelihood_where_the_past_stands_still():
     values = rng.normal(size=(1000, 2)) @ planted + 0.7 * rng.normal(size=(1000, N_ASSETS))
     values = (values - values.mean(axis=0)) / values.std(axis=0)
     products = jnp.asarray(values.T @ values / len(values), jnp.float32)
-    start = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    start = blank(SETTINGS, N_FACTORS, N_ASSETS)
     loadings, noise = jax.lax.fori_loop(
         0, 3000, lambda _, now: _em_step(products, *now), (start.loadings, start.noise)
     )
@@ -194,21 +194,21 @@ def test_scores_favour_what_forecasts():
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(400, N_ASSETS))
     _, (calm, _) = remember(MODEL, noise)
-    assert np.argmax(calm.scores) == len(SPEEDS.squares)
+    assert np.argmax(calm.scores) == len(SETTINGS.squares)
     _, (jumped, _) = remember(MODEL, np.vstack([noise, 6.0 * rng.normal(size=(8, N_ASSETS))]))
-    assert np.argmax(jumped.scores) < len(SPEEDS.squares) - 1
+    assert np.argmax(jumped.scores) < len(SETTINGS.squares) - 1
 
 
 def test_products_that_gaps_leave_without_a_density_count_in_no_score():
     """Nor do they spoil the factor analysis: the last one stays."""
     unit = jnp.eye(N_ASSETS)
     impossible = unit - 3.0 * (1.0 - unit)
-    memory = blank(SPEEDS, N_FACTORS, N_ASSETS)
+    memory = blank(SETTINGS, N_FACTORS, N_ASSETS)
     memory = memory._replace(
         products=jnp.broadcast_to(impossible, memory.products.shape),
         products_scores=jnp.array([1.0, 0.0, -1.0]),
     )
-    moved = update(memory, jnp.ones(N_ASSETS), SPEEDS)
+    moved = update(memory, jnp.ones(N_ASSETS), SETTINGS)
     np.testing.assert_allclose(moved.products_scores, [0.96, 0.0, -0.96], rtol=1e-6)
     assert all(np.isfinite(np.asarray(part)).all() for part in moved)
 
