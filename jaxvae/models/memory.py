@@ -276,10 +276,10 @@ def past_of(memory: Memory, last: Float[Array, " asset"]) -> Past:
 
 
 def _em_step(
-    products: Float[Array, "*rows asset asset"],
-    loadings: Float[Array, "*rows factor asset"],
-    noise: Float[Array, "*rows asset"],
-) -> tuple[Float[Array, "*rows factor asset"], Float[Array, "*rows asset"]]:
+    products: Float[Array, "asset asset"],
+    loadings: Float[Array, "factor asset"],
+    noise: Float[Array, " asset"],
+) -> tuple[Float[Array, "factor asset"], Float[Array, " asset"]]:
     """One step of EM for factor analysis of a second-moment matrix S:
 
         β = (I + Λ Ψ⁻¹ Λᵀ)⁻¹ Λ Ψ⁻¹,    E[z zᵀ] = I - β Λᵀ + β S βᵀ
@@ -287,31 +287,29 @@ def _em_step(
 
     with Λ factor × asset. Noise is floored at .02 of a standard unit.
     """
-    weighted = loadings / noise[..., None, :]
-    information = jnp.einsum("...ka,...la->...kl", weighted, loadings)
-    unit = jnp.eye(loadings.shape[-2], dtype=loadings.dtype)
-    spread = inverse(information + jnp.broadcast_to(unit, information.shape))
-    beta = jnp.einsum("...kl,...la->...ka", spread, weighted)
-    cross = jnp.einsum("...ka,...ab->...kb", beta, products)
-    moment = spread + jnp.einsum("...ka,...la->...kl", cross, beta)
-    loadings = jnp.einsum("...kl,...la->...ka", inverse(moment), cross)
-    explained = jnp.sum(loadings * cross, axis=-2)
-    diagonal = jnp.diagonal(products, axis1=-2, axis2=-1)
-    return loadings, jnp.maximum(diagonal - explained, LEAST_NOISE)
+    spread = inverse(_precision(loadings, noise))
+    beta = spread @ (loadings / noise[None, :])
+    cross = beta @ products
+    loadings = inverse(spread + cross @ beta.T) @ cross
+    explained = jnp.sum(loadings * cross, axis=0)
+    return loadings, jnp.maximum(jnp.diagonal(products) - explained, LEAST_NOISE)
 
 
 def _towards_principal_axes(
-    loadings: Float[Array, "*rows factor asset"], noise: Float[Array, "*rows asset"]
-) -> Float[Array, "*rows factor asset"]:
+    loadings: Float[Array, "factor asset"], noise: Float[Array, " asset"]
+) -> Float[Array, "factor asset"]:
     """Qᵀ Λ with Q R = I + Λ Ψ⁻¹ Λᵀ, by CholeskyQR: a step of orthogonal iteration (Golub & Van Loan
     2013, 8.2.4), which ends where that matrix, the posterior precision of factors, is diagonal."""
-    weighted = loadings / noise[..., None, :]
-    information = jnp.einsum("...ka,...la->...kl", weighted, loadings)
-    unit = jnp.eye(loadings.shape[-2], dtype=loadings.dtype)
-    precision = information + jnp.broadcast_to(unit, information.shape)
-    root = cholesky(jnp.einsum("...kl,...lm->...km", precision, precision))
-    rotation = jnp.einsum("...kl,...ml->...km", precision, inverse_lower(root))
-    return jnp.einsum("...kl,...ka->...la", rotation, loadings)
+    precision = _precision(loadings, noise)
+    rotation = precision @ inverse_lower(cholesky(precision @ precision)).T
+    return rotation.T @ loadings
+
+
+def _precision(
+    loadings: Float[Array, "factor asset"], noise: Float[Array, " asset"]
+) -> Float[Array, "factor factor"]:
+    """I + Λ Ψ⁻¹ Λᵀ."""
+    return jnp.eye(len(loadings), dtype=loadings.dtype) + (loadings / noise[None, :]) @ loadings.T
 
 
 def _decay(half_lives: tuple[float, ...]) -> np.ndarray:
