@@ -1,7 +1,9 @@
 """What is said of temporal.json by the READMEs."""
 
+from collections import Counter
 from typing import Any
 
+from historical_panels import FILES
 from pages import joint, lead_over, number, results, stands, table
 
 GARCH = "garch_copula"
@@ -68,10 +70,17 @@ def temporal_claim() -> str:
         rival = max(scores, key=lambda name: scores[name])
         lead = lead_over(result, rival, "temporal")
         label = IN_TIME.get(rival, rival.replace("_", " "))
-        known[panel] = f"{stands(lead)} the strongest rival ({label}), {joint(lead)}"
+        known[panel] = stands(lead), f"the strongest rival ({label}), {joint(lead)}"
+    told = {panel: " ".join(words) for panel, words in known.items()}
+    elsewhere = Counter(stand for panel, (stand, _) in known.items() if panel in FILES)
+    counts = ", ".join(
+        f"{stand} the strongest in {count}" for stand, count in elsewhere.most_common()
+    )
     return (
-        f"**One step ahead, in nats a date, `temporal` is {known['sp500']}, on `sp500`; "
-        f"{known['french']}, on `french`; {known['regimes']}, where volatility jumps.**"
+        f"**One step ahead, in nats a date, `temporal` is {told['sp500']}, on `sp500`; "
+        f"{told['french']}, on `french`; {told['regimes']}, where volatility jumps. On "
+        f"{elsewhere.total()} panels of other markets and decades, on which nothing was tuned, it "
+        f"is {counts}.**"
     )
 
 
@@ -94,7 +103,7 @@ def risk_table() -> str:
     forecasts, of other panels that move by the model's own quantiles."""
     heads = ("panel", "forecast", "order", "breached", "Kupiec p", "independence p")
     rows = []
-    for panel in ("sp500", "french", "regimes"):
+    for panel in ("sp500", "french", "regimes", *FILES):
         forecasts = results("temporal")["panels"][panel]["value_at_risk"]
         names = list(forecasts) if panel == "sp500" else ["temporal"]
         for name in names:

@@ -184,15 +184,20 @@ def compiling_words() -> str:
 
 
 class _Pace:
-    """Members a second and time left, counted from a stage's first edge on, so that neither what
-    was done before nor compiling is in them."""
+    """Members a second and time left, counted from a stage's first edge on, and anew where it
+    begins another round of members, so that neither what was done before nor compiling is in
+    them."""
 
     def __init__(self) -> None:
-        self.first: dict[str, tuple[float, float]] = {}
+        self.round: tuple[str, int] = "", 0
+        self.finished = 0
+        self.first = 0.0, 0.0
 
     def __call__(self, stage: str, progress: Progress) -> str:
         now, done = time.monotonic(), _members_done(progress)
-        begun, before = self.first.setdefault(stage, (now, done))
+        if self.round != (stage, progress.members) or progress.done < self.finished:
+            self.round, self.first = (stage, progress.members), (now, done)
+        self.finished, (begun, before) = progress.done, self.first
         if done <= before or now <= begun:
             return ""
         rate = (done - before) / (now - begun)

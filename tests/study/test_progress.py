@@ -56,6 +56,18 @@ def test_what_is_said_again_promises_nothing(monkeypatch, capsys):
     assert last.startswith(f"{progress.STAGES['train']}: 3 of 4 members, epoch 20 of 30, ")
 
 
+def test_a_further_round_of_members_has_a_pace_of_its_own(monkeypatch):
+    """Of other members, or of as many again: what the round before took is not in it."""
+    seconds = iter((0, 100, 1000, 1010, 2000, 2010))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    pace = progress._Pace()
+    rounds = [(0, 20), (20, 20), (0, 16), (4, 16), (0, 16), (2, 16)]
+    said = [pace("select", Progress(done, 0, members, 0, 1)) for done, members in rounds]
+    assert said[:2] == ["", "0.2 a second, 0 s left"]
+    assert said[2:4] == ["", "0.4 a second, 30 s left"]
+    assert said[4:] == ["", "0.2 a second, 70 s left"]
+
+
 def test_what_is_being_compiled_is_said(monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
     said = []
