@@ -208,7 +208,7 @@ def _families(
     known, found, errors = presets_of(config), [], []
     if config.model == AUTO and panel.n_dates < LEAST_DATES:
         known = {SIMPLEST: known[SIMPLEST]} if SIMPLEST in known else known
-        notes = [f"{panel.n_dates} dates are too few to choose among models: it is `{SIMPLEST}`."]
+        notes = [f"{panel.n_dates} dates are too few to choose among models: it is {SIMPLEST}."]
     for name, preset in known.items():
         # Of sectors alone such a model is level with `linear`, and takes longer.
         if config.model == AUTO and preset.informed and panel.covariates is None:
@@ -350,6 +350,6 @@ def _of_the_past(race: _Race, won: _Entry) -> list[str]:
         return []
     return [
         "The past would help: on validation dates covariances that forget (EWMA, t innovations) "
-        f"are {lead:.2f} ± {error:.2f} nats per date ahead of `{won.family.name}`; the model "
-        "`temporal` forecasts from the past."
+        f"are {lead:.2f} ± {error:.2f} nats per date ahead of {won.family.name}; the model "
+        "temporal forecasts from the past."
     ]
