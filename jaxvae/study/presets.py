@@ -35,7 +35,8 @@ class Preset(NamedTuple):
     axes: what its likelihood says of the factors' axes, a key of `report.words.AXES`.
     seeds, betas: of a study's grid; fewer of a model that takes long.
     tile_width: members at once on each device of a CPU; None for the usual number. Fewer of a model
-        whose rows are large, so that a cache holds a step.
+        whose rows are large, so that a cache holds a step, or of few seeds, whose refits would
+        leave most places of a tile empty.
     """
 
     model: Family
@@ -125,6 +126,7 @@ PRESETS = {
         axes="volatility",
         seeds=4,
         betas=(0.5, 1.0, 2.0),
+        tile_width=2,
     ),
     "conditional": Preset(
         ConditionalConfig(),
