@@ -69,8 +69,11 @@ class Distribution(struct.PyTreeNode):
 
         Returns:
             ln p(x) of each row, nats.
+
+        Raises:
+            TypeError: this kind has no such method.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no method log_prob(values, used)")
 
     def sample(self, key: RandomKey) -> Values:
         """A draw of every row, through which gradients may pass.
@@ -80,8 +83,11 @@ class Distribution(struct.PyTreeNode):
 
         Returns:
             Values of the shape of `mean`.
+
+        Raises:
+            TypeError: this kind has no such method.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no method sample(key)")
 
     def draw(self, noise: Values, key: RandomKey) -> Values:
         """A draw as a smooth map of standard normal noise where there is one, else by `sample`.

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 from laplace import Laplace
 from scipy import stats
 
-from jaxvae.models.distributions import CorrelatedGaussian, Gaussian
+from jaxvae.models.distributions import CorrelatedGaussian, Distribution, Gaussian
 from jaxvae.models.student_t import CorrelatedT, IndependentT, StudentT
 
 RNG = np.random.default_rng(0)
@@ -219,3 +220,16 @@ def test_correlated_variables_are_scipys(df):
     keys = jax.random.split(jax.random.key(5), 50_000)
     draws = np.asarray(jax.vmap(density.sample)(keys), float)[:, 1]
     np.testing.assert_allclose(np.cov(draws.T), ratio * scatter[1], rtol=0.06, atol=0.06)
+
+
+def test_a_kind_that_leaves_a_method_out_is_named():
+    """Whoever writes a distribution is told which of its methods a study wants."""
+
+    class Bare(Distribution):
+        mean: Array
+
+    bare = Bare(jnp.zeros((1, 2)))
+    with pytest.raises(TypeError, match=r"Bare has no method log_prob\(values, used\)"):
+        bare.log_prob(bare.mean, bare.mean)
+    with pytest.raises(TypeError, match=r"Bare has no method sample\(key\)"):
+        bare.draw(bare.mean, jax.random.key(0))
