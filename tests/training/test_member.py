@@ -244,7 +244,7 @@ def test_an_optimiser_of_the_users_own_is_added_as_it_is():
 @pytest.mark.slow
 def test_the_default_chain_is_optaxs_own_leaf_by_leaf():
     """Clipping, Adam and decay of matrices at the epoch's rate, handed in as a chain of one's own
-    and trained by tiles."""
+    and trained by tiles; a model that lets nothing decay is trained without."""
     config = replace(CONFIG, weight_decay=0.5, patience=None, epochs=6)
     matrices = functools.partial(jax.tree.map, lambda leaf: leaf.ndim > 1)
     chain = optax.chain(
@@ -254,11 +254,18 @@ def test_the_default_chain_is_optaxs_own_leaf_by_leaf():
         scale_by_given_rate(),
     )
     own = replace(config, optimiser=chain, weight_decay=0.0, clip_norm=None)
-    one, other, undecayed = (
-        train_ensemble(ROOT, DATA, grid(seeds=(0,)), MODEL, each).history.total
-        for each in (config, own, replace(config, weight_decay=0.0))
+    still = MODEL._replace(decayed=functools.partial(jax.tree.map, lambda _: False))
+    runs = (
+        (MODEL, config),
+        (MODEL, own),
+        (MODEL, replace(config, weight_decay=0.0)),
+        (still, config),
+    )
+    one, other, undecayed, unmoved = (
+        train_ensemble(ROOT, DATA, grid(seeds=(0,)), *run).history.total for run in runs
     )
     np.testing.assert_allclose(one, other, rtol=1e-5)
+    np.testing.assert_allclose(unmoved, undecayed, rtol=1e-5)
     assert np.abs(one - undecayed).max() > 1e-3
 
 
