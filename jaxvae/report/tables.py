@@ -153,7 +153,9 @@ def size_table(study: StudyResults) -> Grid:
         [
             str(int(row.factors)),
             number(row.log_likelihood),
-            f"{number(row.gain, 2, True)} {interval(row.low, row.high)}" if row.factors else NONE,
+            f"{number(row.gain, 2, True)} {interval(row.low, row.high)}"
+            if row.factors and np.isfinite(row.gain)
+            else NONE,
             number(row.active_units, 1),
         ]
         for _, row in sizes.iterrows()

@@ -237,6 +237,14 @@ def test_counts_are_told_with_the_verdict_first():
     assert size_table(study).rows[0][2] == "–"
 
 
+def test_members_that_use_no_factor_have_no_gain_to_tell():
+    table = make_study().n_factors
+    unused = table.kind.eq("size") & table.factors.isin([0, 3])
+    table.loc[unused, ["gain", "low", "high"]] = np.nan
+    rows = size_table(replace(make_study(), n_factors=table)).rows
+    assert [row[2] == "–" for row in rows] == [True, False, False, True, False, False]
+
+
 def with_counts(study, **found):
     table = study.n_factors.copy()
     for name, number in found.items():
