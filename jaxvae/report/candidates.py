@@ -81,24 +81,25 @@ def choice_words(study: StudyResults) -> str:
     choice = choice_of(study)
     if choice is None:
         return ""
-    won, others, best = choice.won, choice.families, choice.families[0]
+    won, best, *others = choice.won, *choice.families
+    stood = counted(len(choice.sizes), "number") + " of factors"
+    if others:
+        names = ", ".join(sorted(row.family for row in choice.families))
+        stood = f"{len(choice.families)} families ({names})"
     what = f"{won.family} with {counted(won.factors, 'factor')}"
-    stood = f"Of {counted(len(choice.sizes), 'number')} of factors on validation dates"
-    if len(others) > 1:
-        names = ", ".join(sorted(row.family for row in others))
-        stood = f"Of {len(others)} families ({names}) on validation dates"
+    start = f"Of {stood} on validation dates, {what} is the"
     if won != best:
+        behind = _with_error(-won.difference, won.difference_error)
         return (
-            f"{stood}, {what} is the simplest that is level with the best: "
-            f"{number(-won.difference)} ± {number(won.difference_error)} {PER_DATE} behind "
+            f"{start} simplest that is level with the best: {behind} {PER_DATE} behind "
             f"{best.family} with {best.factors}."
         )
-    if len(others) == 1:
-        return f"{stood}, {what} is the likeliest."
-    second = others[1]
+    if not others:
+        return f"{start} likeliest."
+    second = others[0]
+    ahead = _with_error(-second.difference, second.difference_error)
     return (
-        f"{stood}, {what} is the likeliest, {number(-second.difference)} ± "
-        f"{number(second.difference_error)} {PER_DATE} ahead of the next, {second.family} with "
+        f"{start} likeliest, {ahead} {PER_DATE} ahead of the next, {second.family} with "
         f"{second.factors}."
     )
 
@@ -111,16 +112,18 @@ def candidate_table(study: StudyResults) -> Grid | None:
         return None
     by_score = sorted(choice.sizes, key=lambda row: -row.log_likelihood)
     compared = choice.families if len(choice.families) > 1 else by_score
-    rows = [
-        [
-            row.family,
-            str(row.factors),
-            _with_error(row.log_likelihood, row.standard_error),
-            _with_error(row.difference, row.difference_error) if row.difference < 0 else "best",
-        ]
+    cells = [
+        {
+            "Family": row.family,
+            "Factors": str(row.factors),
+            "Validation log-likelihood": _with_error(row.log_likelihood, row.standard_error),
+            "Difference to the best": _with_error(row.difference, row.difference_error)
+            if row.difference < 0
+            else "best",
+        }
         for row in compared
     ]
-    return Grid(["Family", "Factors", "Validation log-likelihood", "Difference to the best"], rows)
+    return Grid.of(cells)
 
 
 def candidates_figure(study: StudyResults) -> Figure:
@@ -128,13 +131,10 @@ def candidates_figure(study: StudyResults) -> Figure:
     each where there is more than one."""
     choice = choice_of(study)
     assert choice is not None
-    parts = [
-        draw_part
-        for rows, draw_part in ((choice.families, _draw_families), (choice.sizes, _draw_sizes))
-        if len(rows) > 1
-    ]
-    figure, panels = draw.small_multiples(len(parts), len(parts), 2.9)
-    for axes, draw_part in zip(panels, parts, strict=True):
+    parts = {_draw_families: choice.families, _draw_sizes: choice.sizes}
+    drawn = [draw_part for draw_part, rows in parts.items() if len(rows) > 1]
+    figure, panels = draw.small_multiples(len(drawn), len(drawn), 2.9)
+    for axes, draw_part in zip(panels, drawn, strict=True):
         draw_part(axes, choice)
     panels[0].set_ylabel(f"difference, {PER_DATE}", fontsize=draw.TEXT, color=draw.MUTED)
     won = choice.won
@@ -165,11 +165,9 @@ def _points(
     """A dot with its standard error for each row, the winner's filled."""
     axes.axhline(0.0, color=draw.ABSENT, linewidth=1.0, zorder=1)
     for place, row in zip(places, rows, strict=True):
-        style: dict[str, Any] = {"mfc": draw.VAE if row == won else "white", "ms": 6.0}
-        colour = draw.VAE if row == won else draw.MUTED
-        axes.errorbar(
-            place, row.difference, row.difference_error, fmt="o", color=colour, capsize=3, **style
-        )
+        colour, fill = (draw.VAE, draw.VAE) if row == won else (draw.MUTED, "white")
+        error: dict[str, Any] = {"fmt": "o", "color": colour, "mfc": fill, "ms": 6.0, "capsize": 3}
+        axes.errorbar(place, row.difference, row.difference_error, **error)
 
 
 def _with_error(value: float, error: float) -> str:

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from jaxvae.report.draw import message_of, to_png
+from jaxvae.report.text import NONE
 
 REPORT = "report.html"
 CSS_PIXELS = 96  # an inch, by definition
 # Every character that Markdown, as GitHub reads it, may take for markup.
 MARKUP = re.compile(r"([\\`*_{}\[\]|~$#])")
+Cells = Mapping[str, Sequence[str]] | Sequence[Mapping[str, str]]
 
 
 class Answer(NamedTuple):
@@ -61,6 +64,16 @@ class Grid:
     style: str = "narrow"
     file: str = ""
     kind: ClassVar[str] = "grid"
+
+    @classmethod
+    def of(cls, cells: Cells, style: str = "narrow", file: str = "", blanks: bool = True) -> "Grid":
+        """A table of columns by their titles, or of rows whose cells stand by these.
+
+        blanks: whether columns in which no row has anything stay.
+        """
+        table = pd.DataFrame(cells)
+        shown = table if blanks else table.loc[:, (table != NONE).any()]
+        return cls([*map(str, shown)], shown.to_numpy().tolist(), style, file)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,8 @@ def render(document: Document, linked: bool = True) -> dict[str, bytes]:
     """
     plots = [part for part in document.parts if isinstance(part, Plot)]
     figures = {plot.name: to_png(plot.figure, titled=False) for plot in plots}
+    inline = {name: base64.b64encode(png).decode() for name, png in figures.items()}
+    values = {**document._asdict(), "images": inline, "linked": linked}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=lambda name: name is not None and name.startswith(REPORT),
@@ -121,17 +136,11 @@ def render(document: Document, linked: bool = True) -> dict[str, bytes]:
         keep_trailing_newline=True,
     )
     environment.filters["plain"] = _markdown
-    inline = {name: base64.b64encode(png).decode() for name, png in figures.items()}
     pages = {
-        name: environment.get_template(f"{name}.j2").render(
-            **document._asdict(), images=inline, linked=linked
-        )
+        name: environment.get_template(f"{name}.j2").render(values).encode()
         for name in (REPORT, "report.md")
     }
-    return {
-        **{name: page.encode() for name, page in pages.items()},
-        **{f"figures/{name}.png": png for name, png in figures.items()},
-    }
+    return pages | {f"figures/{name}.png": png for name, png in figures.items()}
 
 
 def _markdown(text: object) -> str:
@@ -141,14 +150,9 @@ def _markdown(text: object) -> str:
 
 def summary(opening: Opening) -> str:
     """The opening in a few lines, for the terminal."""
-    columns = list(zip(opening.scores.header, *opening.scores.rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (opening.scores.header, *opening.scores.rows)
-    ]
+    names, *others = zip(opening.scores.header, *opening.scores.rows, strict=True)
+    columns = [[name.ljust(max(map(len, names))) for name in names]]
+    columns += [[cell.rjust(max(map(len, column))) for cell in column] for column in others]
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
     answers = [f"{answer.question} {answer.verdict}." for answer in opening.answers]
     return "\n".join([opening.title, opening.facts, *(f"  {line}" for line in lines), *answers])

@@ -1,6 +1,7 @@
 """What a study means for a holder: the figure of value at risk, the tables of assets, pairs,
 sectors and the portfolios that stand for factors."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from matplotlib.figure import Figure
 from jaxvae.report import draw
 from jaxvae.report.content import Grid
 from jaxvae.report.results import StudyResults
-from jaxvae.report.tables import without_blanks
-from jaxvae.report.text import NONE, counted, number, percent
+from jaxvae.report.text import NONE, counted, number, numbers, percent, signed
 
 PERCENTS = (5, 1)  # of the value at risk, in percent
 QUANTILES = {"var": "The model’s own quantile", "filtered_var": "Filtered historical simulation"}
@@ -35,14 +35,13 @@ def risk_figure(study: StudyResults) -> Figure:
         path, ahead = lower.subplots(1, 2, width_ratios=(1.6, 1.0))
         _draw_volatility(path, table)
         _draw_fan(ahead, 100 * fan)
-    rates = [study.metric("vae_ensemble", f"var_{order}_breaches", "test") for order in PERCENTS]
+    rates = {
+        order: study.metric("vae_ensemble", f"var_{order}_breaches", "test") for order in PERCENTS
+    }
     known = counted(int(table.portfolio.notna().sum()), "test date")
     message = f"The portfolio of equal weights is known on {known}: too few to judge its risk"
-    if np.isfinite(rates).all():
-        shares = " and ".join(
-            f"at {order} % on {percent(rate, 1)}"
-            for order, rate in zip(PERCENTS, rates, strict=True)
-        )
+    if np.isfinite([*rates.values()]).all():
+        shares = " and ".join(f"at {n} % on {percent(rate, 1)}" for n, rate in rates.items())
         message = f"The portfolio of equal weights fell below its value at risk {shares} of {known}"
     return draw.set_message(figure, message)
 
@@ -63,14 +62,13 @@ def _draw_breaches(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _draw_volatility(axes: Axes, table: pd.DataFrame) -> None:
+    dates, sizes = table.index, 100 * table.portfolio.abs()
     draw.tidy(axes, "", "% a date", "Volatility forecast for each date")
-    axes.plot(
-        table.index, 100 * table.portfolio.abs(), ".", color=draw.TRUTH, ms=2, label="|return|"
-    )
-    axes.plot(table.index, 100 * table["std"], color=draw.VAE, lw=1.2, label="volatility")
+    axes.plot(dates, sizes, ".", color=draw.TRUTH, ms=2, label="|return|")
+    axes.plot(dates, 100 * table["std"], color=draw.VAE, lw=1.2, label="volatility")
     axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left", ncols=2)
     axes.set_ylim(bottom=0)
-    draw.date_axis(axes, table.index)
+    draw.date_axis(axes, dates)
 
 
 def _draw_fan(axes: Axes, fan: np.ndarray) -> None:
@@ -88,17 +86,15 @@ def _draw_fan(axes: Axes, fan: np.ndarray) -> None:
 
 def breach_table(study: StudyResults) -> Grid | None:
     """How often the value at risk was breached, and whether that could be chance."""
+    names = ("breaches", "unconditional_p", "independence_p", "conditional_p")
     rows = []
-    for kind, words in QUANTILES.items():
-        for order in PERCENTS:
-            names = ("breaches", "unconditional_p", "independence_p", "conditional_p")
-            found = [
-                study.metric("vae_ensemble", f"{kind}_{order}_{name}", "test") for name in names
-            ]
-            if np.isfinite(found[0]):
-                verdict = "no" if found[-1] < REJECTED else "yes"
-                tests = ["< 0.001" if p < SMALLEST_P else number(p, 3) for p in found[1:]]
-                rows.append([words, f"{order} %", percent(found[0], 1), *tests, verdict])
+    for (kind, words), order in product(QUANTILES.items(), PERCENTS):
+        scores = [f"{kind}_{order}_{name}" for name in names]
+        rate, *p_values = (study.metric("vae_ensemble", score, "test") for score in scores)
+        if np.isfinite(rate):
+            tests = ["< 0.001" if p < SMALLEST_P else number(p, 3) for p in p_values]
+            kept = "no" if p_values[-1] < REJECTED else "yes"
+            rows.append([words, f"{order} %", percent(rate, 1), *tests, kept])
     header = ["Value at risk", "Order", "Breached on", "p, rate", "p, clusters", "p, both"]
     return Grid([*header, "Kept"], rows, "text", "risk.csv") if rows else None
 
@@ -106,42 +102,36 @@ def breach_table(study: StudyResults) -> Grid | None:
 def asset_table(study: StudyResults) -> Grid:
     """Statistics and risk of each asset, the best explained first; of many, those at either end."""
     *assets, equal = study.assets.index
-    ordered = study.assets.loc[assets].sort_values("r2", ascending=False, kind="stable")
-    shown = ordered if len(ordered) <= _MOST_ASSETS else pd.concat(
-        [ordered.iloc[:EXTREMES], ordered.iloc[-EXTREMES:]]
-    )  # fmt: skip
-    header = ["Asset", "Dates", "Mean, %", "Std, %", "Min, %", "Median, %", "Max, %"]
-    header += ["R²", "Volatility, %", "Specific, %"]
-    rows = [_asset_row(study.assets, str(name)) for name in [equal, *shown.index]]
-    return Grid(header, rows, "", "assets.csv")
-
-
-def _asset_row(table: pd.DataFrame, name: str) -> list[str]:
-    row: Any = table.loc[name]
-    moments = (100 * row[column] for column in ("mean", "std", "min", "50%", "max"))
-    risks = (100 * row[column] for column in ("volatility", "specific_risk"))
-    return [
-        name,
-        f"{int(row['count']):,}",
-        *(number(value) for value in moments),
-        number(row.r2),
-        *(number(value) for value in risks),
-    ]
+    ordered = study.assets.loc[assets].sort_values("r2", ascending=False, kind="stable").index
+    ends = [*ordered[:EXTREMES], *ordered[-EXTREMES:]]
+    table = study.assets.loc[[equal, *(ordered if len(ordered) <= _MOST_ASSETS else ends)]]
+    percents = 100 * table
+    cells = {
+        "Asset": [str(asset) for asset in table.index],
+        "Dates": [f"{dates:,.0f}" for dates in table["count"]],
+        "Mean, %": numbers(percents["mean"]),
+        "Std, %": numbers(percents["std"]),
+        "Min, %": numbers(percents["min"]),
+        "Median, %": numbers(percents["50%"]),
+        "Max, %": numbers(percents["max"]),
+        "R²": numbers(table.r2),
+        "Volatility, %": numbers(percents.volatility),
+        "Specific, %": numbers(percents.specific_risk),
+    }
+    return Grid.of(cells, "", "assets.csv")
 
 
 def share_table(study: StudyResults) -> Grid:
     """Where the variance of the portfolio of equal weights, and of the assets on average, comes
     from."""
-    parts = [*study.config["factor_names"], "specific", "rest"]
     *assets, equal = study.assets.index
-    shares = study.assets[parts]
-    mean, of_equal = shares.loc[assets].mean(), shares.loc[equal]
-    rows = [
-        [part.capitalize(), percent(float(of_equal[part]), 1), percent(float(mean[part]), 1)]
-        for part in parts
-    ]
-    header = ["Share of variance", "Portfolio of equal weights", "An asset, on average"]
-    return Grid(header, rows, "narrow", "assets.csv")
+    shares = study.assets[[*study.config["factor_names"], "specific", "rest"]]
+    cells = {
+        "Share of variance": [str(part).capitalize() for part in shares],
+        "Portfolio of equal weights": [percent(share, 1) for share in shares.loc[equal]],
+        "An asset, on average": [percent(share, 1) for share in shares.loc[assets].mean()],
+    }
+    return Grid.of(cells, "narrow", "assets.csv")
 
 
 def pair_table(study: StudyResults, by: str) -> Grid | None:
@@ -159,49 +149,33 @@ def pair_table(study: StudyResults, by: str) -> Grid | None:
 
 def exposure_table(study: StudyResults) -> Grid | None:
     """Mean loadings by sector; None where sectors are not known."""
-    if study.exposures is None:
+    table = study.exposures
+    if table is None:
         return None
-    names = study.config["factor_names"]
-    rows = [
-        [
-            str(sector),
-            str(int(row["assets"])),
-            *(number(100 * row[name], 2, True) for name in names),
-        ]
-        for sector, row in study.exposures.iterrows()
-    ]
-    return Grid(["Sector, % per s.d.", "Assets", *names], rows, "", "exposures.csv")
+    cells = {"Sector, % per s.d.": [*map(str, table.index)], "Assets": numbers(table.assets, 0)}
+    cells |= {name: numbers(100 * table[name], 2, True) for name in study.config["factor_names"]}
+    return Grid.of(cells, "", "exposures.csv")
 
 
 def portfolio_table(study: StudyResults) -> Grid:
     """The portfolio that stands for each factor: what it does and its largest positions."""
-    facts = {
-        name: study.arrays[f"portfolio_{name}"]
+    portfolios = [weights for _, weights in study.portfolios.items()]
+    held = [weights.any() for weights in portfolios]
+    exposure, volatility, specific, correlation = (
+        np.where(held, study.arrays[f"portfolio_{name}"], np.nan)
         for name in ("exposure", "volatility", "specific", "correlation")
+    )
+    cells = {
+        "Portfolio of": study.config["factor_names"],
+        "% per s.d.": numbers(100 * exposure),
+        "Volatility, %": numbers(100 * volatility),
+        "Specific": [percent(x) if np.isfinite(x) else NONE for x in specific],
+        "r on test dates": numbers(correlation),
+        "Largest long positions, %": [
+            signed(100 * x[x > 0].nlargest(LARGEST_WEIGHTS), 1) for x in portfolios
+        ],
+        "Largest short positions, %": [
+            signed(100 * x[x < 0].nsmallest(LARGEST_WEIGHTS), 1) for x in portfolios
+        ],
     }
-    rows = []
-    for k, name in enumerate(study.config["factor_names"]):
-        weights = study.portfolios.iloc[:, k]
-        long, short = weights.nlargest(LARGEST_WEIGHTS), weights.nsmallest(LARGEST_WEIGHTS)
-        if not weights.any():
-            rows.append([name, *[NONE] * 6])
-            continue
-        rows.append(
-            [
-                name,
-                number(100 * facts["exposure"][k]),
-                number(100 * facts["volatility"][k]),
-                percent(facts["specific"][k]),
-                number(facts["correlation"][k]),
-                _positions(long[long > 0]),
-                _positions(short[short < 0]),
-            ]
-        )
-    header = ["Portfolio of", "% per s.d.", "Volatility, %", "Specific", "r on test dates"]
-    header += ["Largest long positions, %", "Largest short positions, %"]
-    return without_blanks(header, rows, "text", "portfolios.csv")
-
-
-def _positions(weights: pd.Series) -> str:
-    pairs = [f"{name}\N{NO-BREAK SPACE}{number(100 * x, 1, True)}" for name, x in weights.items()]
-    return ", ".join(pairs) or NONE
+    return Grid.of(cells, "text", "portfolios.csv", blanks=False)

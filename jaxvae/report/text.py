@@ -1,5 +1,7 @@
 """Numbers and names as a person reads them."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -30,6 +32,27 @@ def number(value: Number, digits: int = 2, sign: bool = False) -> str:
 def interval(low: Number, high: Number, digits: int = 2) -> str:
     """An interval in brackets; an en dash where there is none."""
     return f"[{number(low, digits)}, {number(high, digits)}]" if np.isfinite(low) else NONE
+
+
+def with_interval(
+    value: Number, low: Number, high: Number, digits: int = 2, sign: bool = True
+) -> str:
+    """A difference, or without a sign another number, and its interval; an en dash where there is
+    none."""
+    if not np.isfinite(value):
+        return NONE
+    return f"{number(value, digits, sign)} {interval(low, high, digits)}"
+
+
+def numbers(values: Iterable[Number], digits: int = 2, sign: bool = False) -> list[str]:
+    """Each of several numbers for a person."""
+    return [number(value, digits, sign) for value in values]
+
+
+def signed(values: pd.Series, digits: int = 2) -> str:
+    """Names with their numbers in a line; an en dash where there are none."""
+    pairs = [f"{name}\N{NO-BREAK SPACE}{number(x, digits, True)}" for name, x in values.items()]
+    return ", ".join(pairs) or NONE
 
 
 def percent(share: Number, digits: int = 0) -> str:
@@ -71,11 +94,8 @@ def is_repeat(study: StudyResults, model: str) -> bool:
     """Whether a model of the best number of factors has as many as the study asks for: it then is
     the model beside it once more."""
     plain = model.removesuffix("_best")
-    return (
-        plain in BASELINES
-        and plain != model
-        and factors_of(study, model) == factors_of(study, plain)
-    )
+    of_the_best = plain in BASELINES and plain != model
+    return of_the_best and factors_of(study, model) == factors_of(study, plain)
 
 
 def reference_names(study: StudyResults) -> list[str]:

@@ -23,7 +23,7 @@ from jaxvae.report.content import (
 )
 from jaxvae.report.results import WalkResults
 from jaxvae.report.tables import file_table
-from jaxvae.report.text import NONE, counted, interval, number, percent
+from jaxvae.report.text import counted, interval, number, numbers, percent, with_interval
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, printed, standing
 
 STRATEGIES = {
@@ -97,7 +97,8 @@ def walk_opening(walk: WalkResults) -> Opening:
 
 def _portfolio_answer(walk: WalkResults) -> Answer:
     ours, theirs = (percent(walk.strategies.volatility[name], 2) for name in ("vae", BASELINE))
-    gap, low, high = _variance_difference(walk, "vae")
+    difference: Any = _variance_differences(walk).loc["vae"]
+    gap, low, high = difference
     question = "Is its covariance of use?"
     if np.isnan(gap):
         return Answer(question, "Cannot tell", "A single judged date has no volatility.")
@@ -109,10 +110,9 @@ def _portfolio_answer(walk: WalkResults) -> Answer:
     )
 
 
-def _variance_difference(walk: WalkResults, name: str) -> tuple[float, float, float]:
-    row: Any = walk.strategies.loc[name]
-    middle, low, high = (row[end] for end in ("variance_difference", "low", "high"))
-    return SQUARED_PERCENT * middle, SQUARED_PERCENT * low, SQUARED_PERCENT * high
+def _variance_differences(walk: WalkResults) -> pd.DataFrame:
+    """Each portfolio's variance a year less the baseline's, with its interval, in (%)²."""
+    return SQUARED_PERCENT * walk.strategies[["variance_difference", "low", "high"]]
 
 
 def _likelihood_answer(walk: WalkResults) -> Answer:
@@ -132,11 +132,10 @@ def _leads(walk: WalkResults) -> list[tuple[str, str, pd.Series]]:
     """Each model beside the ensemble, its name, and the ensemble's lead over it by window."""
     with_k = f"factor analysis, K = {walk.config['n_factors']}"
     names, windows = {BASELINE: "Ledoit–Wolf", "factor_analysis": with_k}, walk.windows
-    ours, columns = windows["log_likelihood, vae"], {m: f"log_likelihood, {m}" for m in names}
     # A model whose likelihood is degenerate has no column.
-    return [
-        (names[m], m, ours - windows[column]) for m, column in columns.items() if column in windows
-    ]
+    there = {m: words for m, words in names.items() if f"log_likelihood, {m}" in windows}
+    ours = windows["log_likelihood, vae"]
+    return [(words, m, ours - windows[f"log_likelihood, {m}"]) for m, words in there.items()]
 
 
 def _factor_answer(walk: WalkResults) -> Answer:
@@ -159,15 +158,16 @@ def _factor_answer(walk: WalkResults) -> Answer:
 
 def strategy_table(walk: WalkResults) -> Grid:
     """The portfolios, the calmest first."""
-    rows = []
-    for name, row in walk.strategies.sort_values("volatility").iterrows():
-        gap, low, high = _variance_difference(walk, str(name))
-        beside = f"{number(gap, 1, True)} {interval(low, high, 1)}"
-        numbers = (100 * row.volatility, 100 * row["mean"], row.turnover)
-        rows.append([strategy_name(walk, str(name)), *map(number, numbers)])
-        rows[-1].append(NONE if name == BASELINE or np.isnan(gap) else beside)
-    header = ["Portfolio", "Volatility, %", "Mean, %", "Turnover", "Variance − Ledoit–Wolf’s"]
-    return Grid(header, rows, "", "strategies.csv")
+    table = walk.strategies.sort_values("volatility")
+    gaps = _variance_differences(walk).drop(BASELINE).reindex(table.index).to_numpy()
+    cells = {
+        "Portfolio": [strategy_name(walk, str(name)) for name in table.index],
+        "Volatility, %": numbers(100 * table.volatility),
+        "Mean, %": numbers(100 * table["mean"]),
+        "Turnover": numbers(table.turnover),
+        "Variance − Ledoit–Wolf’s": [with_interval(gap, low, high, 1) for gap, low, high in gaps],
+    }
+    return Grid.of(cells, "", "strategies.csv")
 
 
 def strategy_name(walk: WalkResults, strategy: str) -> str:
@@ -220,9 +220,9 @@ def _draw_leads(axes: Axes, walk: WalkResults) -> None:
 
 
 def _draw_each_factor(axes: Axes, windows: pd.DataFrame, dates: pd.DatetimeIndex) -> None:
-    columns = [c for c in map(str, windows) if c.startswith("correlation, ")]
-    names = [column.removeprefix("correlation, ") for column in columns]
-    values = windows[columns].to_numpy(np.float64).T
+    columns = windows.filter(regex="^correlation, ")
+    names = [str(name).removeprefix("correlation, ") for name in columns]
+    values = columns.to_numpy(np.float64).T
     ends = date2num(dates.to_pydatetime())
     extent = (ends[0], max(ends[-1], ends[0] + 1), len(names) - 0.5, -0.5)
     draw.tidy(axes, title="Each factor beside itself one window earlier")

@@ -244,20 +244,3 @@ MOMENT_NAMES = {
     "skewness": "Skewness",
     "excess_kurtosis": "Excess kurtosis",
 }
-SETTING_NAMES = {
-    "preset": "Preset",
-    "model": "Model",
-    "n_factors": "Factors",
-    "covariates": "Covariates",
-    "betas": "Betas",
-    "seeds": "Seeds",
-    "root_seed": "Root seed",
-    "epochs": "Epochs, at most",
-    "likelihood_samples": "Likelihood samples",
-    "tile_width": "Tile width",
-    "model_config": "Network",
-    "train_config": "Training",
-    "device": "Device",
-    "versions": "Versions",
-    "data_hash": "Data, SHA-256",
-}
