@@ -46,100 +46,71 @@ def study_opening(study: StudyResults) -> Opening:
 
 def study_document(study: StudyResults, linked: bool = True) -> Document:
     """The whole report; what the study has not is left out, with its heading."""
-    figures = {name: drawing(study) for name, drawing in drawings(study).items()}
     captions = {**words.CAPTIONS}
     captions["risk"] += words.AHEAD if "fan" in study.arrays else ""
-
-    def section(title: str, terms: str, *parts: str | Prose | Grid | None) -> list[Part]:
-        """Parts in order; a name stands for the figure of that name, terms for words explained."""
-        here = [
-            Plot(part, captions[part], figures[part]) if isinstance(part, str) else part
-            for part in parts
-            if not isinstance(part, str) or part in figures
-        ]
-        kept = [part for part in here if part is not None]
-        if all(part.kind == "prose" for part in kept):
-            return []
-        explained = {term: words.TERMS[term] for term in terms.split(", ") if term}
-        return [Heading(title, explained), *kept]
-
-    opening = study_opening(study)
-    parts = [
-        *section("Scores on the test dates", "nat", opening.scores, *_score_notes(study)),
-        *section(
-            "Which model, and how many factors?", "",
-            "candidates", candidate_table(study), Prose(CANDIDATES_NOTE),
-        ),
-        *section(
-            "The factors, one by one", "consensus, stability",
-            tables.factor_table(study), *_factor_notes(study), holdings.exposure_table(study),
-        ),
-        *_evidence(study, section),
-        *_risk(study, section),
-        *section(
-            "Can the models be trusted?", "",
-            "training_curves", "reconstruction", "generated", tables.moment_table(study),
-        ),
-        *section(
-            "The best members", "", tables.member_table(study), Prose(words.MEMBER_NOTE),
-            tables.ranking_table(study), Prose(words.RANKING_NOTE),
-        ),
-        *section(
-            "All tables", "", *(tables.study_files(study) if linked else []),
-        ),
-        *section("To make it again", "", tables.setting_table(study)),
-    ]  # fmt: skip
+    plots = {
+        name: Plot(name, captions[name], draw(study)) for name, draw in drawings(study).items()
+    }
+    opening, parts = study_opening(study), list[Part]()
+    for title, terms, section in _sections(study, opening.scores, plots.get, linked):
+        there = [part for part in section if part is not None]
+        if any(part.kind != "prose" for part in there):
+            explained = {term: words.TERMS[term] for term in terms.split(", ") if term}
+            parts += [Heading(title, explained), *there]
     return Document(opening, [*study.config["notes"], *_font_note(study)], parts)
 
 
-Section = Callable[..., list[Part]]
-
-
-def with_note(grid: Grid | None, note: str) -> list[Prose | Grid]:
-    """A table with the note that explains it; nothing where there is no table."""
-    return [] if grid is None else [grid, Prose(note)]
-
-
-def _evidence(study: StudyResults, section: Section) -> list[Part]:
-    """Sections on the number of factors, β, and whether the factors are real."""
-    scree = scree_words(study)
+def _sections(
+    study: StudyResults, scores: Grid, plot: Callable[[str], Plot | None], linked: bool
+) -> list[tuple[str, str, list[Part | None]]]:
+    """The title of each section, the terms that it explains, and its parts in order."""
+    scree, of_portfolios = scree_words(study), holdings.portfolio_table(study)
     return [
-        *section(
-            "How many factors are there?", "", _number_words(study), "n_factors",
-            Prose(f"{scree[:1].upper()}{scree[1:]}."), tables.estimate_table(study),
-            tables.size_table(study),
-        ),
-        *section(
-            "Does a VAE find more?", "β, KL, member", "comparison", "score_over_beta",
+        ("Scores on the test dates", "nat", [scores, *_score_notes(study)]),
+        ("Which model, and how many factors?", "", [
+            plot("candidates"), candidate_table(study), Prose(CANDIDATES_NOTE),
+        ]),
+        ("The factors, one by one", "consensus, stability", [
+            tables.factor_table(study), *_factor_notes(study), holdings.exposure_table(study),
+        ]),
+        ("How many factors are there?", "", [
+            _number_words(study), plot("n_factors"), Prose(f"{scree[:1].upper()}{scree[1:]}."),
+            tables.estimate_table(study), tables.size_table(study),
+        ]),
+        ("Does a VAE find more?", "β, KL, member", [
+            plot("comparison"), plot("score_over_beta"),
             *with_note(tables.kl_table(study), words.KL_NOTE),
             *with_note(tables.loss_table(study), words.LOSS_NOTE),
-        ),
-        *section(
-            "Are the factors real?", "chance, rotation null",
-            *with_note(tables.stability_table(study), words.STABILITY_NOTE), "agreement",
-            "matched_factors", *with_note(tables.known_factor_table(study), words.KNOWN_NOTE),
-        ),
-        *section("What are the factors?", "", "factor_series", "loadings"),
-    ]  # fmt: skip
-
-
-def _risk(study: StudyResults, section: Section) -> list[Part]:
-    """Sections for those who hold the assets."""
-    return [
-        *section(
-            "What do they mean for risk?", "value at risk, specific", "risk",
-            *with_note(holdings.breach_table(study), words.BREACH_NOTE),
+        ]),
+        ("Are the factors real?", "chance, rotation null", [
+            *with_note(tables.stability_table(study), words.STABILITY_NOTE), plot("agreement"),
+            plot("matched_factors"),
+            *with_note(tables.known_factor_table(study), words.KNOWN_NOTE),
+        ]),
+        ("What are the factors?", "", [plot("factor_series"), plot("loadings")]),
+        ("What do they mean for risk?", "value at risk, specific", [
+            plot("risk"), *with_note(holdings.breach_table(study), words.BREACH_NOTE),
             *with_note(holdings.share_table(study), words.SHARE_NOTE),
-            holdings.pair_table(study, "correlation"), holdings.pair_table(study, "residual_fit"),
-        ),
-        *section(
-            "How can a factor be held?", "",
-            *with_note(holdings.portfolio_table(study), words.PORTFOLIO_NOTE),
-        ),
-        *section(
-            "The assets, one by one", "", *with_note(holdings.asset_table(study), words.ASSET_NOTE)
-        ),
+            *(holdings.pair_table(study, by) for by in ("correlation", "residual_fit")),
+        ]),
+        ("How can a factor be held?", "", with_note(of_portfolios, words.PORTFOLIO_NOTE)),
+        ("The assets, one by one", "", with_note(holdings.asset_table(study), words.ASSET_NOTE)),
+        ("Can the models be trusted?", "", [
+            plot("training_curves"), plot("reconstruction"), plot("generated"),
+            tables.moment_table(study),
+        ]),
+        ("The best members", "", [
+            tables.member_table(study), Prose(words.MEMBER_NOTE),
+            tables.ranking_table(study), Prose(words.RANKING_NOTE),
+        ]),
+        ("All tables", "", [*tables.study_files(study)] if linked else []),
+        ("To make it again", "", [tables.setting_table(study)]),
     ]  # fmt: skip
+
+
+def with_note(grid: Grid | None, note: str) -> list[Part | None]:
+    """A table with the note that explains it; nothing where there is no table."""
+    return [] if grid is None else [grid, Prose(note)]
 
 
 def _font_note(study: StudyResults) -> list[str]:
