@@ -21,7 +21,7 @@ from matplotlib.ticker import NullLocator
 from PIL import Image
 
 from jaxvae.report.fonts import families, foreign
-from jaxvae.report.text import number
+from jaxvae.report.text import Number, number
 
 VAE, PCA, FACTOR_ANALYSIS, OTHER = "#0f5ea8", "#d95f02", "#1b9e77", "#7a6a9b"
 ALARM = "#b2182b"
@@ -189,10 +189,15 @@ def dots(
     axes.scatter(values, heights, c=list(colours), s=50, zorder=3)
     axes.set_yticks(heights, list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)
-    at_edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
     for height, text in zip(heights, texts, strict=True):
-        axes.annotate(text, (1.01, height), fontsize=TEXT, color=DATA, **at_edge)
+        write(axes, text, 1.01, height, fontsize=TEXT, color=DATA)
     return heights
+
+
+def write(axes: Axes, text: str, x: float, height: Number, **style: Any) -> None:
+    """A text at a share of the panel's width and a height in the panel's own units."""
+    usual: dict[str, Any] = {"va": "center", "fontsize": SMALL}
+    axes.text(x, float(height), text, transform=axes.get_yaxis_transform(), **usual | style)
 
 
 def series(axes: Axes, dates: pd.Index, *curves: tuple[Any, str, str, float]) -> None:
@@ -252,13 +257,11 @@ def to_png(figure: Figure, titled: bool = True) -> bytes:
     """
     title = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
     for part in title:
-        part.set_visible(titled)
-        part.set_in_layout(titled)
+        part.set(visible=titled, in_layout=titled)
     canvas, buffer = FigureCanvasAgg(figure), BytesIO()
     canvas.draw()
     for part in title:
-        part.set_visible(True)
-        part.set_in_layout(True)
+        part.set(visible=True, in_layout=True)
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     picture = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.save(buffer, format="png")

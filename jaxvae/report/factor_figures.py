@@ -25,7 +25,6 @@ SHOWN_DATES = 200
 MOST_NAMED_ASSETS = 40
 MOST_NAMED_MEMBERS = 48
 MOST_SERIES = 10  # whose series are drawn
-_ALIKE: dict[str, Any] = {"sharex": True, "sharey": True}
 
 
 def _labels(study: StudyResults) -> list[str]:
@@ -52,10 +51,8 @@ def agreement_figure(study: StudyResults) -> Figure:
         axes.axvline(first - 0.5, color="white", linewidth=1.6)
     _name_members(axes, [str(seed) for seed in members.seed.to_numpy()[order]])
     for first, end in runs[:: -(-len(runs) // 12)]:
-        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
-        at = (-0.05, (first + end - 1) / 2)
-        words = beta_label(members.beta[order[first]])
-        axes.annotate(words, at, ha="right", annotation_clip=False, fontsize=draw.SMALL, **where)
+        words, height = beta_label(members.beta[order[first]]), (first + end - 1) / 2
+        draw.write(axes, words, -0.05, height, ha="right")
     axes.yaxis.labelpad = 46
     return draw.set_message(
         figure,
@@ -75,23 +72,21 @@ def match_figure(study: StudyResults) -> Figure:
     """Correlation of consensus with reference factors on the test part, the match framed; and each
     pair of a match over the first test dates."""
     known, match = study.arrays["reference_factors"], study.arrays["match_learned"]
-    rows = len(study.arrays["correlation"])
-    heights = (0.9 + 0.34 * rows, 1.0 * (len(match) if len(match) <= 6 else -(-len(match) // 2)))
-    figure, (upper, lower) = draw.stacked(*heights)
+    columns, n_factors = 1 if len(match) <= 6 else 2, len(study.arrays["correlation"])
+    figure, (upper, lower) = draw.stacked(0.9 + 0.34 * n_factors, 1.0 * -(-len(match) // columns))
     _draw_correlation(upper.subplots(), study)
-    panels = draw.panels_of(lower, len(match), 1 if len(match) <= 6 else 2, **_ALIKE)
-    start = len(study.factors) - study.config["panel"]["n_test"]
-    dates = study.factors.index[start : start + SHOWN_DATES]
+    panels = draw.panels_of(lower, len(match), columns, sharex=True, sharey=True)
+    n_test, dates = study.config["panel"]["n_test"], study.risk.index[:SHOWN_DATES]
     names = [as_label(name) for name in reference_names(study)]
-    for place, (axes, learned) in enumerate(zip(panels, match.tolist(), strict=True)):
-        curves: list[Any] = [(known[:, place], f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
-        title = f"{names[place]}: no consensus factor matches"
+    for axes, name, factor, learned in zip(panels, names, known.T, match.tolist(), strict=True):
+        curves: list[Any] = [(factor, f"{reference_kind(study)} factor", draw.TRUTH, 2.4)]
+        title = f"{name}: no consensus factor matches"
         if learned >= 0:
-            title = f"{names[place]} and {_labels(study)[learned]}: r = "
-            title += number(match_of(study, learned)[1])
+            r = number(match_of(study, learned)[1])
+            title = f"{name} and {_labels(study)[learned]}: r = {r}"
             curves.append((study.factors.to_numpy()[:, learned], "consensus factor", draw.VAE, 1.1))
         draw.tidy(axes, "", "", title)
-        shown = [(_in_units(values[start:])[: len(dates)], *style) for values, *style in curves]
+        shown = [(_in_units(values[-n_test:])[: len(dates)], *style) for values, *style in curves]
         draw.series(axes, dates, *shown)
     lower.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
     draw.add_legend(figure, max(panels, key=lambda axes: len(axes.lines)))
@@ -126,8 +121,7 @@ def series_figure(study: StudyResults) -> Figure:
     figure = draw.new_figure(1.05 * len(names) + 1.2)
     panels = figure.subplots(len(names), 2, squeeze=False, sharex=True, sharey="col")
     starts = [0, panel["n_train"], panel["n_train"] + panel["n_validation"], len(dates)]
-    style: dict[str, Any] = {"fontsize": draw.SMALL, "color": draw.MUTED, "ha": "center"}
-    for row, (name, pair) in enumerate(zip(names, panels, strict=True)):
+    for name, pair in zip(names, panels, strict=True):
         values = study.factors[name].to_numpy(np.float64)
         titles = (as_label(name), f"{as_label(name)}, running sum")
         for axes, curve, title in zip(pair, (values, values.cumsum()), titles, strict=True):
@@ -135,15 +129,14 @@ def series_figure(study: StudyResults) -> Figure:
             draw.piecewise(axes, dates, curve, draw.VAE)
             for first in starts[1:-1]:
                 axes.axvline(dates[first], color=draw.DATA, linewidth=1.0, linestyle=":")
-            parts = ("train", "val.", "test") if row == 0 and axes is pair[1] else ()
-            for (first, last), part in zip(pairwise(starts), parts, strict=False):
-                at = (dates[(first + last) // 2], 0.02)
-                axes.annotate(part, at, (0, 0), ("data", "axes fraction"), "offset points", **style)
+    style: dict[str, Any] = {"fontsize": draw.SMALL, "color": draw.MUTED, "ha": "center"}
+    for (first, last), part in zip(pairwise(starts), ("train", "val.", "test"), strict=True):
+        axes, middle = panels[0, 1], dates[(first + last) // 2]
+        axes.text(middle, 0.02, part, transform=axes.get_xaxis_transform(), **style)
     figure.supylabel("standard deviations", fontsize=draw.TEXT, color=draw.MUTED)
-    factors = counted(study.factors.shape[1], "consensus factor")
-    some = (
-        f"The first {len(names)} of {factors}" if len(names) < study.factors.shape[1] else factors
-    )
+    n_factors = study.factors.shape[1]
+    all_of_them = counted(n_factors, "consensus factor")
+    some = f"The first {len(names)} of {all_of_them}" if len(names) < n_factors else all_of_them
     return draw.set_message(
         figure,
         f"{some} over {panel['n_dates']:,} dates, {panel['first_date']} to {panel['last_date']}; "
@@ -160,11 +153,10 @@ def loading_figure(study: StudyResults) -> Figure:
     if known is not None:
         match = arrays["match_learned"]
         order = np.argsort(np.where(match >= 0, match, len(names)), kind="stable")
+        kind = f"{reference_kind(study).capitalize()} factors"
         titles = [as_label(reference_names(study)[place]) for place in order]
         in_percent = 100 * known * arrays["reference_factors"].std(axis=0)
-        blocks.append(
-            (in_percent[:, order], titles, f"{reference_kind(study).capitalize()} factors")
-        )
+        blocks.append((in_percent[:, order], titles, kind))
     decoded = 100 * arrays["unit_loadings"] * arrays["scaler_scale"][:, None]
     likeliest = [as_label(name) for name in study.config["refit_factors"]]
     blocks.append((decoded, likeliest, "Decoded unit vectors"))
@@ -206,9 +198,8 @@ def _name_rows(panels: Any, assets: list[str], sectors: list[tuple[str, int, int
     wide = [(name, (a + b - 1) / 2) for name, a, b in sectors if b - a > len(assets) / 45]
     if len(assets) <= MOST_NAMED_ASSETS:
         panels[0].set_yticks(range(len(assets)), assets)
-        at_edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
         for name, place in wide:
-            panels[-1].annotate(name, (1.03, place), fontsize=draw.SMALL, **at_edge)
+            draw.write(panels[-1], name, 1.03, place)
         return
     panels[0].set_yticks([place for _, place in wide], [name for name, _ in wide])
     if len(sectors) == 1:

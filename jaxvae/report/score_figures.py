@@ -14,7 +14,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from jaxvae.report import draw
 from jaxvae.report.results import StudyResults
 from jaxvae.report.tables import classical
-from jaxvae.report.text import as_label, beta_label, counted, interval, number, percent, row_label
+from jaxvae.report.text import (
+    as_label,
+    beta_label,
+    counted,
+    number,
+    percent,
+    row_label,
+    with_interval,
+)
 from jaxvae.report.verdicts import AHEAD, BEHIND, compare_models
 
 PER_DATE = "nats per date"
@@ -41,26 +49,25 @@ MOST_OF_IT = 0.9  # the line in the notebook's scree plot
 def comparison_figure(study: StudyResults) -> Figure:
     """Paired differences in test log-likelihood with their intervals: the headline."""
     leads = compare_models(study).leads[::-1]
-    names = [row_label(study, lead.baseline, start=True) for lead in leads]
-    texts = [f"{number(x.difference, 2, True)} {interval(x.low, x.high)}" for x in leads]
+    baselines, middles, lows, highs = zip(*leads, strict=True)
+    names = [row_label(study, baseline, start=True) for baseline in baselines]
+    texts = [with_interval(*lead[1:]) for lead in leads]
     figure = draw.new_figure(1.7 + 0.42 * len(leads))
     words = f"←  baseline better     VAE ensemble minus baseline, {PER_DATE}     VAE better  →"
     axes = draw.tidy(figure.subplots(), words, grid="x")
     axes.axvline(0, color=draw.DATA, linewidth=1.2)
-    ours, middles = [draw.VAE] * len(leads), [lead.difference for lead in leads]
-    heights = draw.dots(axes, names, middles, ours, texts)
-    lows, highs = [lead.low for lead in leads], [lead.high for lead in leads]
+    heights = draw.dots(axes, names, middles, [draw.VAE] * len(leads), texts)
     axes.hlines(heights, lows, highs, color=draw.VAE, linewidth=1.3)
     table = study.comparisons.set_index(["model", "baseline"])
     for model, shift, width, size in (("vae_ensemble", 0.0, 4, 0), ("vae_best", 0.25, 1.3, 5)):
-        rows = table.loc[[(model, lead.baseline) for lead in leads]]
+        rows = table.loc[[(model, baseline) for baseline in baselines]]
         axes.hlines(heights - shift, rows.low, rows.high, color=draw.VAE, linewidth=width)
         axes.plot(rows.difference, heights - shift, "o", mfc="white", color=draw.VAE, ms=size)
-    for text, lead in zip(axes.get_yticklabels(), leads, strict=True):
-        text.set(color=draw.model_colour(lead.baseline), fontsize=draw.TEXT + 0.5)
+    for text, baseline in zip(axes.get_yticklabels(), baselines, strict=True):
+        text.set(color=draw.model_colour(baseline), fontsize=draw.TEXT + 0.5)
     axes.margins(x=0.08)
     ahead, behind = (compare_models(study).count(word) for word in (AHEAD, BEHIND))
-    strongest = f"{row_label(study, leads[-1].baseline)} ({texts[-1]} {PER_DATE})"
+    strongest = f"{row_label(study, baselines[-1])} ({texts[-1]} {PER_DATE})"
     return draw.set_message(
         figure,
         f"On test dates the VAE ensemble is ahead of {ahead} of "
@@ -106,10 +113,9 @@ def _draw_refits(study: StudyResults, axes: Axes, metric: str, split: str) -> No
 
 def _draw_levels(study: StudyResults, axes: Axes, metric: str, split: str) -> None:
     """The best classical model, and where a random rotation ends up in 95 % of cases."""
-    likelihood = metric == "log_likelihood"
     # More factors rebuild more: only likelihood is fair to models of another size.
     fair = [model for model in classical(study) if not model.endswith("_best")]
-    if likelihood:
+    if metric == "log_likelihood":
         fair = [lead.baseline for lead in compare_models(study).leads]
     found = {model: study.metric(model, metric, split) for model in fair}
     found = {model: value for model, value in found.items() if np.isfinite(value)}
@@ -123,8 +129,7 @@ def _draw_levels(study: StudyResults, axes: Axes, metric: str, split: str) -> No
         levels.append((rotation, "random rotation, 95 %", draw.MUTED, ":", 0.01, "left"))
     for value, words, colour, style, x, side in levels:
         axes.axhline(value, color=colour, linewidth=1.4, linestyle=style)
-        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": side}
-        axes.annotate(words, (x, value), fontsize=draw.SMALL, color=colour, **where)
+        draw.write(axes, words, x, value, color=colour, va="bottom", ha=side)
 
 
 def training_figure(study: StudyResults) -> Figure:
@@ -214,21 +219,16 @@ def scree_words(study: StudyResults) -> str:
 def reconstruction_figure(study: StudyResults) -> Figure:
     """Test returns of a few assets, what the VAE and PCA make of them, and the correlations of
     pairs of assets before and after the factors are taken out."""
-    data, pca, vae = (study.arrays[f"reconstruction_{name}"] for name in ("data", "pca", "vae"))
-    first = len(study.factors) - study.config["panel"]["n_test"]
-    dates = study.factors.index[first : first + len(data)]
-    n_shown = data.shape[1]
+    styles = {"data": (draw.TRUTH, 2.4), "PCA": (draw.PCA, 1.1), "VAE": (draw.VAE, 1.1)}
+    values = {name: study.arrays[f"reconstruction_{name.lower()}"] for name in styles}
+    n_dates, n_shown = values["data"].shape
+    dates = study.risk.index[:n_dates]
     figure, (upper, lower) = draw.stacked(1.8 * -(-n_shown // 2), 2.2)
     panels = draw.panels_of(upper, n_shown, min(2, n_shown), sharex=True)
     for column, axes in enumerate(panels):
         draw.tidy(axes, "", "", as_label(study.config["shown_assets"][column], 40))
-        draw.series(
-            axes,
-            dates,
-            (data[:, column], "data", draw.TRUTH, 2.4),
-            (pca[:, column], "PCA", draw.PCA, 1.1),
-            (vae[:, column], "VAE", draw.VAE, 1.1),
-        )
+        curves = [(values[name][:, column], name, *style) for name, style in styles.items()]
+        draw.series(axes, dates, *curves)
     upper.supylabel("standardised return", fontsize=draw.TEXT, color=draw.MUTED)
     draw.add_legend(figure, panels[0])
     _draw_pairs(lower.subplots(), study)
@@ -244,10 +244,8 @@ def reconstruction_figure(study: StudyResults) -> Figure:
 
 def _draw_pairs(axes: Axes, study: StudyResults) -> None:
     draw.tidy(axes, "correlation on the test dates", "pairs of assets")
-    for name, words, colour in (
-        ("after", "of what the factors leave", draw.VAE),
-        ("before", "of returns", draw.TRUTH),
-    ):
+    drawn = {"of what the factors leave": ("after", draw.VAE), "of returns": ("before", draw.TRUTH)}
+    for words, (name, colour) in drawn.items():
         counts, edges = study.arrays[f"pairs_{name}"], study.arrays["pairs_edges"]
         axes.stairs(counts, edges, color=colour, alpha=0.55, fill=True, label=words)
     axes.legend(frameon=False, fontsize=draw.SMALL, loc="upper left")
