@@ -112,12 +112,11 @@ def compare_models(study: StudyResults) -> Comparison:
     rows = table[(table.model == "vae_ensemble") & (table.split == "test")]
     columns = rows.sort_values("difference", kind="stable")[LEAD]
     leads = [Lead(*row) for row in columns.itertuples(index=False) if not is_repeat(study, row[0])]
-    names = [lead.baseline for lead in leads]
-    exploded = tuple(name for name in names if study.metric(name, "degenerate", "test") > 0)
-    if study.metric("vae_ensemble", "degenerate", "test") > 0:
-        leads, exploded = [], ("vae_ensemble", *exploded)
+    fitted = ("vae_ensemble", *(lead.baseline for lead in leads))
+    exploded = tuple(name for name in fitted if study.metric(name, "degenerate", "test") > 0)
+    kept = [] if "vae_ensemble" in exploded else leads
     return Comparison(
-        tuple(lead for lead in leads if lead.baseline not in exploded),
+        tuple(lead for lead in kept if lead.baseline not in exploded),
         exploded,
         (study.metric("vae_ensemble", "r2", "test"), study.metric("pca", "r2", "test")),
         (study.metric("consensus", "mcc", "test"), study.metric("pca", "mcc", "test")),
