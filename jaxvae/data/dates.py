@@ -2,7 +2,7 @@
 
 import re
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ EARLIEST, LATEST = pd.Timestamp(1700, 1, 1), pd.Timestamp(2201, 1, 1)
 # Integers: the earliest date; formats, and units since 1970, by number of digits.
 EARLIEST_INTEGER = pd.Timestamp(1900, 1, 1)
 _CALENDARS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-EPOCHS = {9: "s", 10: "s", 12: "ms", 13: "ms"}
+EPOCHS: dict[int, Literal["s", "ms"]] = {9: "s", 10: "s", 12: "ms", 13: "ms"}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 INTEGER = re.compile(r"(-?\d+)(\.0)?")
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
@@ -166,7 +166,8 @@ def _integers(text: pd.Index) -> pd.DatetimeIndex:
     """Integers as dates, by the number of digits of the first."""
     n_digits = len(text[0].lstrip("-"))
     if n_digits in EPOCHS:
-        numbers = pd.to_numeric(text.where(text.str.fullmatch(INTEGER)), errors="coerce")
+        whole = text.where(text.str.fullmatch(INTEGER.pattern)).to_numpy()
+        numbers = pd.to_numeric(whole, errors="coerce")
         dates = pd.to_datetime(numbers, unit=EPOCHS[n_digits], errors="coerce")
     else:
         alike = text.where(text.str.fullmatch(rf"\d{{{n_digits}}}"))

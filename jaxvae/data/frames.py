@@ -1,6 +1,5 @@
 """The door for panels: a file or a DataFrame in, a checked panel of returns out."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,7 @@ from jaxvae.data.knowledge import Covariates, Sectors, with_knowledge
 from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.data.returns import MISSING_POLICIES, settle
-from jaxvae.data.units import (
-    check_units,
-    describe_columns,
-    level_note,
-    outlier_notes,
-    percent_note,
-)
+from jaxvae.data.units import Columns, check_units, outlier_notes, unit_notes
 from jaxvae.errors import OptionError, check_choice, check_option, shown
 
 KINDS = ("returns", "prices")
@@ -159,26 +152,22 @@ def panel_from_frame(
     if prices:
         check_positive(table.values)
     else:
-        check_units(described := describe_columns(table.values))
+        check_units(columns := Columns(table.values))
     returns, notes = settle(table.values, prices, missing, n_factors if for_fitting else None)
     if missing != "keep":
         policies = MISSING_POLICIES if for_fitting else ("drop-dates", "keep")
         check_none_missing(returns, policies)
     for check in FITTING_CHECKS if for_fitting else ():
         check(returns)
-    if prices:
-        described = describe_columns(returns)
-    percent = () if prices else percent_note(described)
-    levels = () if prices else level_note(described)
-    for note in percent:
-        warnings.warn(note, UserWarning, stacklevel=2)
+    units = () if prices else unit_notes(columns)
+    outliers = outlier_notes(Columns(returns) if prices else columns)
     field = (f"The prices are yfinance's {table.field}.",) if table.field else ()
     panel = Panel(
         values=np.array(returns, dtype=float, order="C"),
         dates=pd.DatetimeIndex(returns.index),
         assets=tuple(returns.columns),
         name=name,
-        notes=(*table.notes, *field, *notes, *levels, *percent, *outlier_notes(described)),
+        notes=(*table.notes, *field, *notes, *units, *outliers),
     )
     sectors = table.sectors if sectors is None else sectors
     return with_knowledge(panel, sectors=sectors, covariates=covariates)
