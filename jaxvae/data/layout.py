@@ -282,7 +282,7 @@ def _read_long(frame: pd.DataFrame, roles: Roles) -> WideTable:
     table = pd.DataFrame(matrix, days.rename("date"), list(tickers))
     sectors = None
     if roles.sector is not None:
-        label = frame.iloc[:, roles.sector].to_numpy(dtype=object)
+        label = list(map(text_of, frame.iloc[:, roles.sector]))
         pairs = pd.DataFrame({"ticker": tickers.take(columns), "sector": label}).drop_duplicates()
         sectors = join_labels(pairs.itertuples(index=False, name=None))
     return WideTable(table, sectors, notes=dates.notes + notes)
