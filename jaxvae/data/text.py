@@ -4,10 +4,11 @@ No column is renamed and no label is guessed at; columns of plain numbers become
 """
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from jaxvae.errors import DataError
 SEPARATORS = (",", ";", "\t", "|")
 QUOTED = re.compile(r'"[^"]*"')
 SAMPLE = 2**16
-"""Bytes, at the least, of the first lines, among which the table begins."""
+"""Bytes of the lines after the first, among which the table begins."""
 
 MOST_HEADERS = 5
 MOST_COLUMNS = 100_000
@@ -79,10 +80,12 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
     """
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")
-    lines = _first_lines(content)
+    file = io.BytesIO(content)
+    head = [*islice(file, MOST_HEADERS + 1), *file.readlines(SAMPLE)]
+    lines = b"".join(head).decode(errors="replace").replace("\r\n", "\n").split("\n")
     place = _find_table(lines, source, labels)
     prose = [line.strip() for line in lines[: place.first] if line.strip()]
-    body = memoryview(content)[_start_of_line(content, place.body) :]
+    body = memoryview(content)[sum(map(len, head[: place.body])) :]
     if prose and FRENCH.search(content):
         return _parse_french(
             memoryview(FRENCH_END.split(body, maxsplit=1)[0]), prose, place, source
@@ -145,24 +148,6 @@ def _has_values(row: Sequence[object]) -> bool:
     return any(map(looks_like_date, row[:3])) or any(map(is_number, row[1:]))
 
 
-def _start_of_line(content: bytes, line: int) -> int:
-    """The place of the first letter of a line, counted from 0; the end of a shorter text."""
-    start = 0
-    for _ in range(line):
-        start = content.find(b"\n", start) + 1
-        if not start:
-            return len(content)
-    return start
-
-
-def _first_lines(content: bytes) -> list[str]:
-    """Whole lines from the start of the text: some hundred, or fewer of great length."""
-    end = max(SAMPLE, _start_of_line(content, MOST_HEADERS + 1))
-    lines = content[:end].decode(errors="replace").split("\n")
-    lines = lines if end >= len(content) else lines[:-1]
-    return [line.removesuffix("\r") for line in lines]
-
-
 def _find_table(lines: list[str], source: str, labels: bool) -> Place:
     """The longest run of lines of one width, with the separator that gives most of them."""
     plain = QUOTED.sub("", "\n".join(lines)).split("\n")
@@ -223,12 +208,10 @@ def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
     labels = [_holds_labels(column, place) for column in range(place.width)]
     types = {name: text if labels[int(name)] else pa.float64() for name in columns}
     try:
-        table, bad = _parse_cells(content, place.separator, types, BLOCK)
+        table = _parse_cells(content, types, BLOCK, place, source)
     except pa.ArrowInvalid:
         types = dict.fromkeys(columns, text)
-        table, bad = _parse_cells(content, place.separator, types, len(content) + 1)
-    if bad:
-        raise _ragged_error(bad, table.num_rows, place, source)
+        table = _parse_cells(content, types, len(content) + 1, place, source)
     frame = table.to_pandas(types_mapper={text: pd.ArrowDtype(text)}.get)
     blank = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(table[0]), ""))
     empty = [row for row in blank if all(map(is_blank, frame.iloc[row]))]
@@ -244,23 +227,32 @@ def _holds_labels(column: int, place: Place) -> bool:
 
 
 def _parse_cells(
-    content: memoryview, separator: str, types: dict[str, pa.DataType], block: int
-) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
-    """Rows of one cell a type, and apart from them the other rows."""
-    bad: list[pa.csv.InvalidRow] = []
+    content: memoryview, types: dict[str, pa.DataType], block: int, place: Place, source: str
+) -> pa.Table:
+    """Rows of one cell a type. Raises DataError where another row is among them."""
+    others: list[pa.csv.InvalidRow] = []
 
-    def keep(row: pa.csv.InvalidRow) -> str:
-        bad.append(row)
+    def skip(row: pa.csv.InvalidRow) -> str:
+        others.append(row)
         return "skip"
 
     table = pa.csv.read_csv(
         pa.BufferReader(pa.py_buffer(content)),
         # Arrow numbers rows only where it has one thread.
         pa.csv.ReadOptions(use_threads=False, block_size=block, column_names=list(types)),
-        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=keep),
+        pa.csv.ParseOptions(
+            delimiter=place.separator, newlines_in_values=True, invalid_row_handler=skip
+        ),
         pa.csv.ConvertOptions(column_types=types, null_values=MISSING_CASES),
     )
-    return table, bad
+    if others:
+        row = others[0]
+        if row.number > table.num_rows and row.actual_columns == 1:
+            raise DataError(
+                f"{source} has text below its table, from {quote(row.text.strip())} on: delete it"
+            )
+        raise _width_error(row.number, row.actual_columns, place.width, source)
+    return table
 
 
 def _check_quotes(content: bytes, separator: str, source: str) -> None:
@@ -270,17 +262,6 @@ def _check_quotes(content: bytes, separator: str, source: str) -> None:
             end = reader.line_num
     except csv.Error as error:
         raise DataError(f"{source}, line {end + 1}: {error}: close the quote") from None
-
-
-def _ragged_error(
-    bad: list[pa.csv.InvalidRow], n_rows: int, place: Place, source: str
-) -> DataError:
-    first = bad[0]
-    if first.number > n_rows and first.actual_columns == 1:
-        return DataError(
-            f"{source} has text below its table, from {quote(first.text.strip())} on: delete it"
-        )
-    return _width_error(first.number, first.actual_columns, place.width, source)
 
 
 def _width_error(row: int, width: int, header: int, source: str) -> DataError:
