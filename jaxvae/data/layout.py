@@ -120,7 +120,7 @@ def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> WideTable:
     dates = parse_dates(frame.iloc[:, 0])
     order, order_notes = put_in_order(dates.dates)
     labels = enumerate(frame.columns[1:], start=1)
-    names = [clean_name(label, place, noun) for place, label in labels]
+    names = pd.Index([clean_name(label, place, noun) for place, label in labels])
     check_names_differ(names, noun)
     cells = frame.iloc[:, 1:].set_axis(names, axis=1).set_axis(dates.dates, axis=0)
     values, notes = to_matrix(cells)
@@ -256,7 +256,7 @@ def _read_long(frame: pd.DataFrame) -> WideTable:
     places = np.unique(codes, return_index=True)[1] + 1
     cleaned = [clean_name(label, int(k)) for label, k in zip(labels, places, strict=True)]
     columns, tickers = pd.factorize(pd.Index(cleaned, dtype=object).take(codes))
-    check_names_differ(list(tickers))
+    check_names_differ(tickers)
     repeated = pd.Index(rows * len(tickers) + columns).duplicated()
     if repeated.any():
         row = int(repeated.argmax())
