@@ -13,15 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.data.text import (
-    MOST_HEADERS,
-    Loaded,
-    count_headers,
-    empty_error,
-    is_blank,
-    name_columns,
-    parse_text,
-)
+from jaxvae.data.text import Loaded, empty_error, is_blank, name_rows, parse_text
 from jaxvae.errors import DataError, JaxvaeError, OptionError, check_path, import_extra
 
 MOST_FILE_BYTES = 2**30
@@ -180,9 +172,7 @@ def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
             "before"
         )
     padded = [[*rows[number], *[None] * (width - len(rows[number]))] for number in filled]
-    grid = pd.DataFrame(padded, dtype=object)
-    n_headers = count_headers(padded[: MOST_HEADERS + 1], str(path), labels=labels)
-    frame = name_columns(padded[:n_headers], grid.iloc[n_headers:].reset_index(drop=True))
+    frame = name_rows(padded, str(path), labels=labels)
     notes = (f"Of {len(book.worksheets):,} sheets the first, {sheet.title}, was read.",)
     return Loaded(frame, notes if len(book.worksheets) > 1 else ())
 

@@ -100,17 +100,34 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
     return Loaded(_parse_body(body, place, source))
 
 
-def count_headers(rows: Sequence[Sequence[object]], source: str, *, labels: bool = False) -> int:
-    """How many of a table's first rows name columns: those before the first date or number.
+def name_rows(rows: list[list[object]], source: str, *, labels: bool = False) -> pd.DataFrame:
+    """A table in rows of cells, of one width, under its header.
 
     Args:
-        rows: the table's first.
+        rows: those that name columns, then the others; None where a cell is blank.
         source: what an error calls it.
         labels: the table holds labels alone, under one header.
 
     Raises:
         DataError: the first row is no header.
     """
+    grid = pd.DataFrame(rows, dtype=object)
+    n_headers = _count_headers(rows[: MOST_HEADERS + 1], source, labels)
+    return _name_columns(rows[:n_headers], grid.iloc[n_headers:].reset_index(drop=True))
+
+
+def empty_error(source: str) -> DataError:
+    """The error for a file without a cell."""
+    return DataError(f"{source} is empty: a header and a row a date are needed")
+
+
+def is_blank(cell: object) -> bool:
+    """Whether a cell is empty."""
+    return cell is None or bool(cell != cell) or not text_of(cell)
+
+
+def _count_headers(rows: Sequence[Sequence[object]], source: str, labels: bool) -> int:
+    """How many of a table's first rows name columns: those before the first date or number."""
     if looks_like_date(rows[0][0]):
         raise DataError(
             f"{source} begins with the date {quote(rows[0][0])}: put a header with the tickers "
@@ -120,7 +137,7 @@ def count_headers(rows: Sequence[Sequence[object]], source: str, *, labels: bool
     return 1 if labels else next(values, 1)
 
 
-def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.DataFrame:
+def _name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.DataFrame:
     """A table under its header; two header rows give two levels of columns."""
     # A row of blanks under two levels is where pandas writes the name of the index.
     named = [row for row in headers if not all(map(is_blank, row[1:]))] or headers[:1]
@@ -132,16 +149,6 @@ def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.
     # A label over several columns, as of merged cells, stands above the first.
     levels = [pd.Series(row[1:], dtype=object).replace("", None).ffill() for row in cells]
     return body.set_axis(pd.MultiIndex.from_arrays(levels, names=names), axis=1)
-
-
-def empty_error(source: str) -> DataError:
-    """The error for a file without a cell."""
-    return DataError(f"{source} is empty: a header and a row a date are needed")
-
-
-def is_blank(cell: object) -> bool:
-    """Whether a cell is empty."""
-    return cell is None or bool(cell != cell) or not text_of(cell)
 
 
 def _has_values(row: Sequence[object]) -> bool:
@@ -174,7 +181,7 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
     above = [plain[number].count(separator) + 1 for number in filled if number < first]
     if above and above[-1] > 1 and _has_values(rows[0]):
         raise _width_error(1, width, above[-1], source)
-    n_headers = count_headers(rows, source, labels=labels)
+    n_headers = _count_headers(rows, source, labels)
     return Place(separator, width, first, rows, n_headers, first + ends[n_headers - 1])
 
 
@@ -204,7 +211,7 @@ def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
     headers, text = place.rows[: place.n_headers], pa.string()
     columns = [str(column) for column in range(place.width)]
     if not len(content) or bytes(content[:SAMPLE]).isspace():
-        return name_columns(headers, pd.DataFrame(columns=columns))
+        return _name_columns(headers, pd.DataFrame(columns=columns))
     labels = [_holds_labels(column, place) for column in range(place.width)]
     types = {name: text if labels[int(name)] else pa.float64() for name in columns}
     try:
@@ -215,7 +222,9 @@ def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
     frame = table.to_pandas(types_mapper={text: pd.ArrowDtype(text)}.get)
     blank = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(table[0]), ""))
     empty = [row for row in blank if all(map(is_blank, frame.iloc[row]))]
-    return name_columns(headers, frame.drop(index=empty).reset_index(drop=True) if empty else frame)
+    return _name_columns(
+        headers, frame.drop(index=empty).reset_index(drop=True) if empty else frame
+    )
 
 
 def _holds_labels(column: int, place: Place) -> bool:
