@@ -13,7 +13,7 @@ from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.data.returns import MISSING_POLICIES, settle
 from jaxvae.data.units import Columns, check_units, outlier_notes, unit_notes
-from jaxvae.errors import OptionError, check_choice, check_option, shown
+from jaxvae.errors import OptionError, check_option, shown
 
 KINDS = ("returns", "prices")
 
@@ -141,9 +141,8 @@ def panel_from_frame(
             values that are no simple returns, or not in one unit.
         OptionError: kind, missing or n_factors is at fault.
     """
-    check_choice("kind", kind, KINDS)
-    if missing is not None:
-        check_choice("missing", missing, MISSING_POLICIES)
+    check_option("kind", kind, str, choices=KINDS)
+    check_option("missing", missing, str | None, choices=MISSING_POLICIES)
     n_factors = check_option("n_factors", n_factors, least=1)
     table = read_layout(require_frame(frame))
     prices = kind == "prices" or table.field is not None
