@@ -158,8 +158,13 @@ def _readings(text: pd.Index) -> list[pd.DatetimeIndex]:
         readings = [_integers(text)]
     else:
         forms = ["ISO8601"] if ISO.fullmatch(text[0]) else FORMATS.get(WORD.sub("x", text[0]), [])
-        readings = [_in_range(pd.to_datetime(text, format=x, errors="coerce")) for x in forms]
+        fitting = [form for form in forms if not _parse(text[:1], form).hasnans]
+        readings = [_parse(text, form) for form in fitting]
     return [dates for dates in readings if not pd.isna(dates[0])]
+
+
+def _parse(text: pd.Index, form: str) -> pd.DatetimeIndex:
+    return _in_range(pd.to_datetime(text, format=form, errors="coerce"))
 
 
 def _integers(text: pd.Index) -> pd.DatetimeIndex:

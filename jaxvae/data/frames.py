@@ -145,7 +145,7 @@ def panel_from_frame(
     check_option("missing", missing, str | None, choices=MISSING_POLICIES)
     n_factors = check_option("n_factors", n_factors, least=1)
     table = read_layout(require_frame(frame))
-    prices = kind == "prices" or table.field is not None
+    prices = kind == "prices" or table.prices
     for check in CELL_CHECKS:
         check(table.values)
     if prices:
@@ -160,13 +160,12 @@ def panel_from_frame(
         check(returns)
     units = () if prices else unit_notes(columns)
     outliers = outlier_notes(Columns(returns) if prices else columns)
-    field = (f"The prices are yfinance's {table.field}.",) if table.field else ()
     panel = Panel(
         values=np.array(returns, dtype=float, order="C"),
         dates=pd.DatetimeIndex(returns.index),
         assets=tuple(returns.columns),
         name=name,
-        notes=(*table.notes, *field, *notes, *units, *outliers),
+        notes=(*table.notes, *notes, *units, *outliers),
     )
     sectors = table.sectors if sectors is None else sectors
     return with_knowledge(panel, sectors=sectors, covariates=covariates)

@@ -43,13 +43,13 @@ class WideTable(NamedTuple):
 
     values: dates × tickers, NaN where missing, oldest date first.
     sectors: a label by ticker, from a long table or a header row that has them.
-    field: which of yfinance's fields the values are, from its table: prices for certain.
-    notes: on how dates and numbers were read.
+    prices: whether they are prices for certain, from yfinance's table.
+    notes: on how dates and numbers were read, and from which of yfinance's fields.
     """
 
     values: pd.DataFrame
     sectors: dict[str, str] | None = None
-    field: str | None = None
+    prices: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -183,7 +183,9 @@ def _read_fields(frame: pd.DataFrame, level: int) -> WideTable:
     close, adjusted = frame.loc[:, fields == "Close"], frame.loc[:, fields == "Adj Close"]
     # Where 'Close' is adjusted already, an 'Adj Close' comes with failed tickers alone.
     field, prices = ("Adj Close", adjusted) if adjusted.shape == close.shape else ("Close", close)
-    return read_wide(index_to_columns(prices.droplevel(level, axis=1)))._replace(field=field)
+    table = read_wide(index_to_columns(prices.droplevel(level, axis=1)))
+    note = f"The prices are yfinance's {field}."
+    return table._replace(prices=True, notes=(*table.notes, note))
 
 
 def _ticker_level(names: pd.Index) -> int:

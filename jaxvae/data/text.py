@@ -87,9 +87,7 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
     prose = [line.strip() for line in lines[: place.first] if line.strip()]
     body = memoryview(content)[sum(map(len, head[: place.body])) :]
     if prose and FRENCH.search(content):
-        return _parse_french(
-            memoryview(FRENCH_END.split(body, maxsplit=1)[0]), prose, place, source
-        )
+        return _parse_french(body, prose[-1], place, source)
     if prose:
         raise DataError(
             f"{source} has text above its table, whose header is line {place.first + 1}: delete "
@@ -175,9 +173,10 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
         raise DataError(f"{source} has {width:,} columns: keep at most {MOST_COLUMNS:,}")
     runs = groupby(filled, key=lambda number: plain[number].count(separator) + 1 == width)
     first = max((list(run) for fits, run in runs if fits), key=len)[0]
-    rows, ends = _first_rows(lines[first:], separator, source, first)
-    if not rows:
+    by_end = _first_rows(lines[first:], separator, source, first)
+    if not by_end:
         raise empty_error(source)
+    rows, ends = list(by_end.values()), list(by_end)
     above = [plain[number].count(separator) + 1 for number in filled if number < first]
     if above and above[-1] > 1 and _has_values(rows[0]):
         raise _width_error(1, width, above[-1], source)
@@ -185,17 +184,14 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
     return Place(separator, width, first, rows, n_headers, first + ends[n_headers - 1])
 
 
-def _first_rows(
-    lines: list[str], separator: str, source: str, first: int
-) -> tuple[list[list[str]], list[int]]:
-    """The cells of the first rows, and the number of lines to the end of each."""
+def _first_rows(lines: list[str], separator: str, source: str, first: int) -> dict[int, list[str]]:
+    """The cells of the first rows, by the number of lines to the end of each."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    rows, ends = [], []
+    rows = {}
     try:
         for row in reader:
             if not all(map(is_blank, row)):
-                rows.append(row)
-                ends.append(reader.line_num)
+                rows[reader.line_num] = row
             if len(rows) > MOST_HEADERS:
                 break
     except csv.Error as error:
@@ -203,28 +199,27 @@ def _first_rows(
             f"{source}, line {first + reader.line_num}: {error}: close all quotes, and end all "
             "lines alike"
         ) from None
-    return rows, ends
+    return rows
 
 
 def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
     """The table, without rows of blanks alone: columns of floats where that does, else text."""
     headers, text = place.rows[: place.n_headers], pa.string()
-    columns = [str(column) for column in range(place.width)]
-    if not len(content) or bytes(content[:SAMPLE]).isspace():
-        return _name_columns(headers, pd.DataFrame(columns=columns))
-    labels = [_holds_labels(column, place) for column in range(place.width)]
-    types = {name: text if labels[int(name)] else pa.float64() for name in columns}
+    kinds = [text if _holds_labels(k, place) else pa.float64() for k in range(place.width)]
+    types = {str(column): kind for column, kind in enumerate(kinds)}
+    if not bytes(content[:SAMPLE]).strip():
+        return _name_columns(headers, pd.DataFrame(columns=list(types)))
     try:
         table = _parse_cells(content, types, BLOCK, place, source)
     except pa.ArrowInvalid:
-        types = dict.fromkeys(columns, text)
-        table = _parse_cells(content, types, len(content) + 1, place, source)
+        texts = dict.fromkeys(types, text)
+        table = _parse_cells(content, texts, len(content) + 1, place, source)
     frame = table.to_pandas(types_mapper={text: pd.ArrowDtype(text)}.get)
     blank = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(table[0]), ""))
     empty = [row for row in blank if all(map(is_blank, frame.iloc[row]))]
-    return _name_columns(
-        headers, frame.drop(index=empty).reset_index(drop=True) if empty else frame
-    )
+    if empty:
+        frame = frame.drop(index=empty).reset_index(drop=True)
+    return _name_columns(headers, frame)
 
 
 def _holds_labels(column: int, place: Place) -> bool:
@@ -280,15 +275,15 @@ def _width_error(row: int, width: int, header: int, source: str) -> DataError:
     )
 
 
-def _parse_french(content: memoryview, prose: list[str], place: Place, source: str) -> Loaded:
-    """The first table of a file of Kenneth French's library."""
-    frame = _parse_body(content, place, source)
+def _parse_french(content: memoryview, title: str, place: Place, source: str) -> Loaded:
+    """The first table, under its title, of a file of Kenneth French's library."""
+    frame = _parse_body(memoryview(FRENCH_END.split(content, maxsplit=1)[0]), place, source)
     values, _ = to_matrix(frame.iloc[:, 1:])
     values = np.where(np.isin(values, FRENCH_MISSING), np.nan, values / 100)
     returns = pd.DataFrame(values, columns=frame.columns[1:])
     returns.insert(0, "date", frame.iloc[:, 0])
     note = (
-        f"Of a file of Kenneth French's library the first table ({prose[-1]}) was read: percents "
+        f"Of a file of Kenneth French's library the first table ({title}) was read: percents "
         "became fractions, and -99.99 and -999 missing cells."
     )
     return Loaded(returns, (note,))

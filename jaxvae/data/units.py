@@ -201,8 +201,12 @@ def _farthest(returns: pd.DataFrame, out: Float[np.ndarray, "date asset"], unit:
 
 
 def _column_medians(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " asset"]:
-    """Of the cells observed, NaN without any."""
-    return pd.DataFrame(values).median().to_numpy()
+    """Of the cells observed, NaN without any; quicker than `np.nanmedian`."""
+    n_cells = np.count_nonzero(~np.isnan(values), axis=0)
+    places = np.maximum([(n_cells - 1) // 2, n_cells // 2], 0)
+    ordered = np.partition(values.T, np.unique(places), axis=1)  # NaN come last
+    middle = np.take_along_axis(ordered, places.T, axis=1).mean(axis=1)
+    return np.where(n_cells > 0, middle, np.nan)
 
 
 def _median(values: Float[np.ndarray, " value"]) -> float:
@@ -250,6 +254,8 @@ def _check_same_units(columns: Columns) -> None:
 def _check_falls(columns: Columns) -> None:
     lowest = -100 if columns.percent else -1
     low = columns.values < lowest * (1 + CONSTANT_RANGE)
+    if not (columns.percent or low.any()):
+        return
     remedy = "empty codes for missing such as -99"
     if not columns.coded[low].all():
         remedy += ", divide percents by 100, turn log returns and price differences into returns"
