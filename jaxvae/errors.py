@@ -294,12 +294,6 @@ def check_numbers(name: str, values: Any, what: str) -> dict[str, float]:
     return {str(key): float(value) for key, value in values.items()}
 
 
-def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
-    """The value, where it is one of the choices. Raises OptionError."""
-    checked: str = check_option(name, value, str, choices=choices)
-    return checked
-
-
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     """A path that the system can be asked about. Raises OptionError."""
     try:

@@ -185,7 +185,7 @@ def _assumed_covariates(words: Sequence[str] | None) -> Any:
     if not words:
         return None
     if len(words) == 1 and "=" not in words[0]:
-        return read_covariates(words[0])
+        return read_covariates(words[0]).values
     return named_numbers("covariates", words)
 
 

@@ -62,16 +62,14 @@ def clean_name(label: object, place: int, noun: str = "ticker") -> str:
     raise DataError(f"the {noun} {quote(name)} in place {place} {fault}")
 
 
-def check_names_differ(names: list[str], noun: str = "ticker") -> None:
+def check_names_differ(names: pd.Index, noun: str = "ticker") -> None:
     """Raise where a name comes twice, or was renamed by `read_csv` because it came twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise DataError(f"the {noun} {quote(name)} comes more than once: keep one column")
-        seen.add(name)
+    if names.has_duplicates:
+        twice = names[names.duplicated()][0]
+        raise DataError(f"the {noun} {quote(twice)} comes more than once: keep one column")
     for name in names:
         first, _, number = name.rpartition(".")
-        if number.isdigit() and first in seen and not first.isdigit():
+        if number.isdigit() and first in names and not first.isdigit():
             raise DataError(
                 f"the {noun} {quote(name)} is a second {quote(first)} that read_csv renamed: keep "
                 "one column, or give it a name of its own"
@@ -102,16 +100,15 @@ def to_matrix(cells: pd.DataFrame) -> tuple[Float[np.ndarray, "row column"], tup
     if all(dtype == np.float64 for dtype in cells.dtypes):
         return cells.to_numpy(), ()
     columns = [to_numbers(cells.iloc[:, place]) for place in range(cells.shape[1])]
-    if any(column.comma for column in columns):
-        _check_no_points(cells, columns)
-    counts = {
-        "with decimal commas": sum(column.comma for column in columns),
-        "with percent signs, divided by 100": sum(column.percent for column in columns),
-    }
+    commas = [place for place, column in enumerate(columns) if column.comma]
+    percents = [place for place, column in enumerate(columns) if column.percent]
+    if commas:
+        _check_no_points(cells, commas)
+    how = {"with decimal commas": commas, "with percent signs, divided by 100": percents}
     notes = tuple(
-        f"Numbers of {number:,} of {len(columns):,} columns were read {how}."
-        for how, number in counts.items()
-        if number
+        f"Numbers of {len(places):,} of {len(columns):,} columns were read {words}."
+        for words, places in how.items()
+        if places
     )
     return np.column_stack([column.values for column in columns]), notes
 
@@ -216,16 +213,15 @@ def _has_comma(text: pa.Array) -> bool:
     )
 
 
-def _check_no_points(cells: pd.DataFrame, columns: list[Numbers]) -> None:
-    for place, column in enumerate(columns):
-        if column.comma or types.is_numeric_dtype(cells.iloc[:, place].dtype):
+def _check_no_points(cells: pd.DataFrame, commas: list[int]) -> None:
+    """Raise where text has decimal points, though columns at other places have decimal commas."""
+    for place, dtype in enumerate(cells.dtypes):
+        if place in commas or types.is_numeric_dtype(dtype):
             continue
-        points = pc.match_substring(to_text(cells.iloc[:, place]), ".")
-        if pc.any(points).as_py():
-            other = next(k for k, one in enumerate(columns) if one.comma)
+        if pc.any(pc.match_substring(to_text(cells.iloc[:, place]), ".")).as_py():
             raise DataError(
                 f"column {quote(cells.columns[place])} has decimal points, column "
-                f"{quote(cells.columns[other])} decimal commas: write all numbers alike"
+                f"{quote(cells.columns[commas[0]])} decimal commas: write all numbers alike"
             )
 
 
@@ -234,16 +230,16 @@ def _unfit_error(text: pa.Array, column: pd.Series) -> DataError:
     row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if _is_unfit(cell))
     if looks_like_date(cell):
         return _date_column_error(column.name)
-    if cell.endswith("%") and is_number(cell):
-        return DataError(
-            f"column {quote(column.name)}, row {row_name(column.index[row])}: {quote(cell)} has a "
-            "percent sign, which other cells of the column have not: write all numbers alike"
-        )
-    return DataError(
-        f"column {quote(column.name)}, row {row_name(column.index[row])}: {quote(cell)} is not a "
-        "number: write numbers with a decimal point, without thousands, and leave missing cells "
-        "empty"
+    fault = (
+        "is not a number: write numbers with a decimal point, without thousands, and leave missing "
+        "cells empty"
     )
+    if cell.endswith("%") and is_number(cell):
+        fault = (
+            "has a percent sign, which other cells of the column have not: write all numbers alike"
+        )
+    place = f"column {quote(column.name)}, row {row_name(column.index[row])}"
+    return DataError(f"{place}: {quote(cell)} {fault}")
 
 
 def _is_unfit(cell: str | None) -> bool:

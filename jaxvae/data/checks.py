@@ -131,10 +131,8 @@ def check_spread(returns: pd.DataFrame) -> None:
     """
     split, values = split_dates(len(returns)), returns.to_numpy()
     largest = _largest(values)
-    for part, name in (
-        (split.train, "56 % of dates, the training part"),
-        (split.fit, "70 % of dates"),
-    ):
+    parts = {"56 % of dates, the training part": split.train, "70 % of dates": split.fit}
+    for name, part in parts.items():
         mean, scale = fit_scaler(values[part])
         if (constant := scale == 0).any():
             asset = int(constant.argmax())

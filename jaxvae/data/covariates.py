@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.data.panel import Panel, fit_scaler, split_dates
-from jaxvae.errors import DataError, OptionError
+from jaxvae.errors import DataError, check_option
 
 MONTHS = ("February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
@@ -89,8 +89,7 @@ def with_covariates(panel: Panel, named: Sequence[str], *, for_fitting: bool = T
     """
     tables = [] if panel.covariates is None else [panel.covariates]
     for name in named:
-        if name not in BUILT_IN:
-            raise OptionError("covariates", f"{name!r} is not one of {', '.join(BUILT_IN)}")
+        check_option("covariates", name, str, choices=BUILT_IN)
         table = calendar(panel.dates) if name == "calendar" else trailing_volatility(panel)
         tables.append(_varying(table, panel) if for_fitting else table)
     joined = pd.concat(tables, axis=1) if tables else None

@@ -1,9 +1,8 @@
 """Dates of a table, from datetimes, periods, text or integers."""
 
 import re
-from datetime import datetime
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,10 +22,10 @@ ISO = re.compile(
     r"(1[7-9]|2[0-2])\d\d-(0[1-9]|1[0-2])(-[0-3]\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?)?"
 )
 EARLIEST, LATEST = pd.Timestamp(1700, 1, 1), pd.Timestamp(2201, 1, 1)
-# Integers: the earliest date, and formats by number of digits; milliseconds in units since 1970.
+# Integers: the earliest date; formats, and units since 1970, by number of digits.
 EARLIEST_INTEGER = pd.Timestamp(1900, 1, 1)
 _CALENDARS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-EPOCHS = {range(9, 11): 1000.0, range(12, 14): 1.0}
+EPOCHS: dict[int, Literal["s", "ms"]] = {9: "s", 10: "s", 12: "ms", 13: "ms"}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 INTEGER = re.compile(r"(-?\d+)(\.0)?")
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
@@ -67,9 +66,7 @@ def text_of(cell: object) -> str:
 def looks_like_date(label: object) -> bool:
     """Whether this one label could be read as a date, with or without a time zone."""
     text, _ = _plain(label)
-    if INTEGER.fullmatch(text):
-        return not pd.isna(_integers(text, pd.Index([text], dtype=object))[0])
-    return bool(_formats_of(text))
+    return bool(ISO.fullmatch(text) or _readings(pd.Index([text], dtype=object)))
 
 
 def is_epoch(label: object) -> bool:
@@ -111,7 +108,7 @@ def parse_dates(labels: pd.Series) -> Dates:
         pairs = [_plain(label) for label in unique]
         zoned = any(zone for _, zone in pairs)
         text = pd.Index([label for label, _ in pairs], dtype=object)
-        readings = _readings(text[0], text)
+        readings = _readings(text)
     dates = _one_reading(readings, text, codes)
     note = "Time zones were dropped from the dates, which are those of the place."
     return Dates(dates.take(codes).as_unit("ns").rename("date"), (note,) if zoned else ())
@@ -155,43 +152,32 @@ def _plain(label: object) -> tuple[str, str]:
     return text, place
 
 
-def _readings(first: str, text: pd.Index) -> list[pd.DatetimeIndex]:
+def _readings(text: pd.Index) -> list[pd.DatetimeIndex]:
     """All that the labels could mean, NaT where one does not fit, in formats that fit the first."""
-    if INTEGER.fullmatch(first):
-        readings = [_integers(first, text)]
+    if INTEGER.fullmatch(text[0]):
+        readings = [_integers(text)]
     else:
-        readings = [_parse(text, form) for form in _formats_of(first)]
+        forms = ["ISO8601"] if ISO.fullmatch(text[0]) else FORMATS.get(WORD.sub("x", text[0]), [])
+        fitting = [form for form in forms if not _parse(text[:1], form).hasnans]
+        readings = [_parse(text, form) for form in fitting]
     return [dates for dates in readings if not pd.isna(dates[0])]
 
 
-def _formats_of(text: str) -> list[str]:
-    """The formats that fit a text which is no integer."""
-    if ISO.fullmatch(text):
-        return ["ISO8601"]
-    return [form for form in FORMATS.get(WORD.sub("x", text), ()) if _fits(text, form)]
-
-
-def _fits(text: str, form: str) -> bool:
-    try:
-        return EARLIEST.year <= datetime.strptime(text, form).year < LATEST.year
-    except ValueError:
-        return False
-
-
 def _parse(text: pd.Index, form: str) -> pd.DatetimeIndex:
-    return _in_range(pd.DatetimeIndex(pd.to_datetime(text, format=form, errors="coerce")))
+    return _in_range(pd.to_datetime(text, format=form, errors="coerce"))
 
 
-def _integers(first: str, text: pd.Index) -> pd.DatetimeIndex:
-    n_digits = len(first.lstrip("-"))
-    if n_digits in _CALENDARS:
-        alike = text.where(text.str.fullmatch(rf"\d{{{n_digits}}}"))
-        dates = pd.to_datetime(alike, format=_CALENDARS[n_digits], errors="coerce")
+def _integers(text: pd.Index) -> pd.DatetimeIndex:
+    """Integers as dates, by the number of digits of the first."""
+    n_digits = len(text[0].lstrip("-"))
+    if n_digits in EPOCHS:
+        whole = text.where(text.str.fullmatch(INTEGER.pattern)).to_numpy()
+        numbers = pd.to_numeric(whole, errors="coerce")
+        dates = pd.to_datetime(numbers, unit=EPOCHS[n_digits], errors="coerce")
     else:
-        scale = next((scale for sizes, scale in EPOCHS.items() if n_digits in sizes), np.nan)
-        numbers = [float(label) if INTEGER.fullmatch(label) else np.nan for label in text]
-        dates = pd.to_datetime(scale * np.array(numbers), unit="ms", errors="coerce")
-    return _in_range(pd.DatetimeIndex(dates), EARLIEST_INTEGER)
+        alike = text.where(text.str.fullmatch(rf"\d{{{n_digits}}}"))
+        dates = pd.to_datetime(alike, format=_CALENDARS.get(n_digits, ""), errors="coerce")
+    return _in_range(dates, EARLIEST_INTEGER)
 
 
 def _in_range(dates: pd.DatetimeIndex, earliest: pd.Timestamp = EARLIEST) -> pd.DatetimeIndex:

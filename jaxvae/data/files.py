@@ -13,22 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.data.text import (
-    MOST_HEADERS,
-    Loaded,
-    count_headers,
-    empty_error,
-    is_blank,
-    name_columns,
-    parse_text,
-)
+from jaxvae.data.text import Loaded, empty_error, is_blank, name_rows, parse_text
 from jaxvae.errors import DataError, JaxvaeError, OptionError, check_path, import_extra
 
 MOST_FILE_BYTES = 2**30
 """Of a file, and of what it unpacks to."""
 
-MOST_CELLS = MOST_FILE_BYTES // 8
-
+CELL_BYTES = 8
 _MOST_SHRUNK, _SMALL = 50, 2**26
 """A packed file above so many bytes unpacks to at most so many times its size: tables do."""
 
@@ -88,8 +79,9 @@ def read_table(path: str | Path, *, labels: bool = False) -> Loaded:
         content = unzipped
     elif content.startswith(GZIP) or path.suffix == ".gz":
         with _damage(path, "whole gzip file"), gzip.open(io.BytesIO(content)) as file:
-            packed, content = len(content), file.read(_limit(len(content)) + 1)
-            _check_unpacked(path, len(content), packed)
+            limit = _most_unpacked(content)
+            content = file.read(limit + 1)
+            _check_size(path, "unpacks to", len(content), limit)
     text, notes = _decode(content, path)
     loaded = parse_text(text, str(path), labels=labels)
     return loaded._replace(notes=notes + loaded.notes)
@@ -116,8 +108,7 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
         if not stat.S_ISREG(status.st_mode):
             kind = _PATHS.get(stat.S_IFMT(status.st_mode), "no regular file")
             raise DataError(f"{path} is {kind}: name a CSV, Excel or Parquet file")
-        if status.st_size > MOST_FILE_BYTES:
-            raise _size_error(path, "holds", MOST_FILE_BYTES)
+        _check_size(path, "holds", status.st_size)
         return path, path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the path") from None
@@ -126,30 +117,23 @@ def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
         raise DataError(f"{path} cannot be read ({reason}): check its permissions") from error
 
 
-def _limit(packed: int) -> int:
-    return min(MOST_FILE_BYTES, max(_SMALL, _MOST_SHRUNK * packed))
+def _most_unpacked(packed: bytes) -> int:
+    return min(MOST_FILE_BYTES, max(_SMALL, _MOST_SHRUNK * len(packed)))
 
 
-def _check_unpacked(path: Path, size: int, packed: int) -> None:
-    if size > _limit(packed):
-        raise _size_error(path, "unpacks to", _limit(packed))
-
-
-def _check_cells(path: Path, n_rows: int, n_columns: int) -> None:
-    if n_rows * n_columns > MOST_CELLS:
-        raise _size_error(path, "unpacks to", MOST_FILE_BYTES)
-
-
-def _size_error(path: Path, what: str, limit: int) -> DataError:
-    return DataError(
-        f"{path} {what} more than {limit >> 20:,} MiB: keep the dates and assets that are needed"
-    )
+def _check_size(path: Path, what: str, n_bytes: int, limit: int = MOST_FILE_BYTES) -> None:
+    if n_bytes > limit:
+        raise DataError(
+            f"{path} {what} more than {limit >> 20:,} MiB: keep the dates and assets that are "
+            "needed"
+        )
 
 
 def _unzip(content: bytes, path: Path) -> bytes:
     """The one file in a zip file; nothing where that is an Excel file."""
     with _damage(path, "whole zip file"), zipfile.ZipFile(io.BytesIO(content)) as archive:
-        _check_unpacked(path, sum(one.file_size for one in archive.infolist()), len(content))
+        n_bytes = sum(one.file_size for one in archive.infolist())
+        _check_size(path, "unpacks to", n_bytes, _most_unpacked(content))
         if "xl/workbook.xml" in archive.namelist():
             return b""
         names = [name for name in archive.namelist() if not name.endswith("/")]
@@ -162,7 +146,8 @@ def _unzip(content: bytes, path: Path) -> bytes:
 def _from_parquet(content: bytes, path: Path) -> pd.DataFrame:
     with _damage(path, "readable Parquet file"):
         file = pa.parquet.ParquetFile(io.BytesIO(content))
-        _check_cells(path, file.metadata.num_rows, file.metadata.num_columns)
+        n_cells = file.metadata.num_rows * file.metadata.num_columns
+        _check_size(path, "unpacks to", n_cells * CELL_BYTES)
         # pandas' own reader refuses a repeated column without naming it.
         return file.read().to_pandas()
 
@@ -179,7 +164,7 @@ def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
     if not filled:
         raise empty_error(str(path))
     width = max(map(len, rows))
-    _check_cells(path, len(filled), width)
+    _check_size(path, "unpacks to", len(filled) * width * CELL_BYTES)
     first = next(number for number in filled if len(rows[number]) > 1 or width == 1)
     if first > filled[0]:
         raise DataError(
@@ -187,9 +172,7 @@ def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
             "before"
         )
     padded = [[*rows[number], *[None] * (width - len(rows[number]))] for number in filled]
-    grid = pd.DataFrame(padded, dtype=object)
-    n_headers = count_headers(padded[: MOST_HEADERS + 1], str(path), labels=labels)
-    frame = name_columns(padded[:n_headers], grid.iloc[n_headers:].reset_index(drop=True))
+    frame = name_rows(padded, str(path), labels=labels)
     notes = (f"Of {len(book.worksheets):,} sheets the first, {sheet.title}, was read.",)
     return Loaded(frame, notes if len(book.worksheets) > 1 else ())
 

@@ -1,6 +1,5 @@
 """The door for panels: a file or a DataFrame in, a checked panel of returns out."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +12,8 @@ from jaxvae.data.knowledge import Covariates, Sectors, with_knowledge
 from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.data.returns import MISSING_POLICIES, settle
-from jaxvae.data.units import (
-    check_units,
-    describe_columns,
-    level_note,
-    outlier_notes,
-    percent_note,
-)
-from jaxvae.errors import OptionError, check_choice, check_option, shown
+from jaxvae.data.units import Columns, check_units, outlier_notes, unit_notes
+from jaxvae.errors import OptionError, check_option, shown
 
 KINDS = ("returns", "prices")
 
@@ -148,37 +141,31 @@ def panel_from_frame(
             values that are no simple returns, or not in one unit.
         OptionError: kind, missing or n_factors is at fault.
     """
-    check_choice("kind", kind, KINDS)
-    if missing is not None:
-        check_choice("missing", missing, MISSING_POLICIES)
+    check_option("kind", kind, str, choices=KINDS)
+    check_option("missing", missing, str | None, choices=MISSING_POLICIES)
     n_factors = check_option("n_factors", n_factors, least=1)
     table = read_layout(require_frame(frame))
-    prices = kind == "prices" or table.field is not None
+    prices = kind == "prices" or table.prices
     for check in CELL_CHECKS:
         check(table.values)
     if prices:
         check_positive(table.values)
     else:
-        check_units(described := describe_columns(table.values))
+        check_units(columns := Columns(table.values))
     returns, notes = settle(table.values, prices, missing, n_factors if for_fitting else None)
     if missing != "keep":
         policies = MISSING_POLICIES if for_fitting else ("drop-dates", "keep")
         check_none_missing(returns, policies)
     for check in FITTING_CHECKS if for_fitting else ():
         check(returns)
-    if prices:
-        described = describe_columns(returns)
-    percent = () if prices else percent_note(described)
-    levels = () if prices else level_note(described)
-    for note in percent:
-        warnings.warn(note, UserWarning, stacklevel=2)
-    field = (f"The prices are yfinance's {table.field}.",) if table.field else ()
+    units = () if prices else unit_notes(columns)
+    outliers = outlier_notes(Columns(returns) if prices else columns)
     panel = Panel(
         values=np.array(returns, dtype=float, order="C"),
         dates=pd.DatetimeIndex(returns.index),
         assets=tuple(returns.columns),
         name=name,
-        notes=(*table.notes, *field, *notes, *levels, *percent, *outlier_notes(described)),
+        notes=(*table.notes, *notes, *units, *outliers),
     )
     sectors = table.sectors if sectors is None else sectors
     return with_knowledge(panel, sectors=sectors, covariates=covariates)

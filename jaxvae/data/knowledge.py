@@ -37,24 +37,20 @@ def with_knowledge(
         panel = replace(panel, sectors=_sectors_of(panel.assets, sectors))
     if covariates is None:
         return panel
+    table = read_covariates(covariates)
     with _naming("covariates"):
-        table = _read_covariates(covariates)
         chosen = _at_dates(table.values, panel.dates)
     return replace(panel, covariates=chosen).with_notes(*(f"Covariates: {x}" for x in table.notes))
 
 
-def read_covariates(covariates: Covariates) -> pd.DataFrame:
+def read_covariates(covariates: Covariates) -> WideTable:
     """A wide table of covariates, dates × covariates, from a DataFrame or a file."""
     with _naming("covariates"):
-        return _read_covariates(covariates).values
-
-
-def _read_covariates(covariates: Covariates) -> WideTable:
-    if not isinstance(covariates, str | Path):
-        return read_wide(index_to_columns(require_frame(covariates)), "covariate")
-    frame, notes = read_table(covariates)
-    table = read_wide(index_to_columns(require_frame(frame)), "covariate")
-    return table._replace(notes=notes + table.notes)
+        notes: tuple[str, ...] = ()
+        if isinstance(covariates, str | Path):
+            covariates, notes = read_table(covariates)
+        table = read_wide(index_to_columns(require_frame(covariates)), "covariate")
+        return table._replace(notes=notes + table.notes)
 
 
 def _at_dates(table: pd.DataFrame, dates: pd.DatetimeIndex) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
 
 from jaxvae.data.cells import (
     check_names_differ,
@@ -44,13 +43,13 @@ class WideTable(NamedTuple):
 
     values: dates × tickers, NaN where missing, oldest date first.
     sectors: a label by ticker, from a long table or a header row that has them.
-    field: which of yfinance's fields the values are, from its table: prices for certain.
-    notes: on how dates and numbers were read.
+    prices: whether they are prices for certain, from yfinance's table.
+    notes: on how dates and numbers were read, and from which of yfinance's fields.
     """
 
     values: pd.DataFrame
     sectors: dict[str, str] | None = None
-    field: str | None = None
+    prices: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -89,9 +88,9 @@ def read_layout(frame: pd.DataFrame) -> WideTable:
     if frame.columns.nlevels > 1:
         return _read_levels(frame)
     frame = index_to_columns(frame)
-    roles = _long_roles(frame)
-    if roles is not None:
-        return _read_long(frame, roles)
+    long = _long_columns(frame)
+    if long is not None:
+        return _read_long(long)
     if ONE_STOCK.issubset(str(name).casefold() for name in frame.columns):
         raise DataError(
             "the columns open, high, low and close are one stock's: make one table of closing "
@@ -102,10 +101,9 @@ def read_layout(frame: pd.DataFrame) -> WideTable:
 
 def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table with its index as first columns, unless that only numbers the rows."""
-    numbers = False
-    if pd.api.types.is_integer_dtype(frame.index) and not _is_date(frame.index.name):
-        numbers = any(map(_is_date, frame.columns)) or not looks_like_date(frame.index[0])
-    return frame.reset_index(drop=numbers, allow_duplicates=True)
+    whole = pd.api.types.is_integer_dtype(frame.index) and not _is_date(frame.index.name)
+    numbers = any(map(_is_date, frame.columns)) or not looks_like_date(frame.index[0])
+    return frame.reset_index(drop=whole and numbers, allow_duplicates=True)
 
 
 def _is_date(name: object) -> bool:
@@ -122,7 +120,7 @@ def read_wide(frame: pd.DataFrame, noun: str = "ticker") -> WideTable:
     dates = parse_dates(frame.iloc[:, 0])
     order, order_notes = put_in_order(dates.dates)
     labels = enumerate(frame.columns[1:], start=1)
-    names = [clean_name(label, place, noun) for place, label in labels]
+    names = pd.Index([clean_name(label, place, noun) for place, label in labels])
     check_names_differ(names, noun)
     cells = frame.iloc[:, 1:].set_axis(names, axis=1).set_axis(dates.dates, axis=0)
     values, notes = to_matrix(cells)
@@ -185,7 +183,9 @@ def _read_fields(frame: pd.DataFrame, level: int) -> WideTable:
     close, adjusted = frame.loc[:, fields == "Close"], frame.loc[:, fields == "Adj Close"]
     # Where 'Close' is adjusted already, an 'Adj Close' comes with failed tickers alone.
     field, prices = ("Adj Close", adjusted) if adjusted.shape == close.shape else ("Close", close)
-    return read_wide(index_to_columns(prices.droplevel(level, axis=1)))._replace(field=field)
+    table = read_wide(index_to_columns(prices.droplevel(level, axis=1)))
+    note = f"The prices are yfinance's {field}."
+    return table._replace(prices=True, notes=(*table.notes, note))
 
 
 def _ticker_level(names: pd.Index) -> int:
@@ -207,46 +207,34 @@ def _ticker_level(names: pd.Index) -> int:
 # Long tables
 
 
-class Roles(NamedTuple):
-    """Places of a long table's columns."""
-
-    date: int
-    asset: int
-    value: int
-    sector: int | None
-
-
-def _long_roles(frame: pd.DataFrame) -> Roles | None:
-    """Which column of a long table is what; None where the table is wide.
+def _long_columns(frame: pd.DataFrame) -> pd.DataFrame | None:
+    """A long table's columns of dates, assets, values and perhaps sectors; None where it is wide.
 
     In a long table a column of tickers holds words alone or is called so. One of them is enough
     where dates repeat, else it is both.
     """
     names = [str(label).strip().casefold() for label in frame.columns]
     places = range(len(names))
-    asset = _first(place for place in places if names[place] in ASSET_NAMES)
-    if asset is None and len(names) > WIDEST_LONG:
-        return None
-    date = _date_place(frame)
+    assets = [place for place in places if names[place] in ASSET_NAMES][:1]
+    date = _date_place(frame) if assets or len(names) <= WIDEST_LONG else None
     if date is None:
         return None
     repeated = frame.iloc[:, date].duplicated().any()
-    if not repeated and (asset is None or not _holds_words(frame.iloc[:, asset])):
+    if not repeated and not (assets and _holds_words(frame.iloc[:, assets[0]])):
         return None
-    sector = _first(place for place in places if names[place] in SECTOR_NAMES)
-    others = [place for place in places if place not in (date, asset, sector)]
-    if asset is None:
-        asset = _first(place for place in others if _holds_words(frame.iloc[:, place]))
-    if asset is None:
+    sectors = [place for place in places if names[place] in SECTOR_NAMES][:1]
+    others = [place for place in places if place not in (date, *assets, *sectors)]
+    assets = assets or [place for place in others if _holds_words(frame.iloc[:, place])][:1]
+    if not assets:
         return None
-    values = [place for place in others if place != asset]
+    values = [place for place in others if place not in assets]
     if len(values) != 1:
         found = ", ".join(quote(name) for name in frame.columns[values]) or "none"
         raise DataError(
             "a long table has columns for date, ticker, one value and perhaps one called sector; "
             f"columns of values here: {found}: keep one"
         )
-    return Roles(date, asset, values[0], sector)
+    return frame.iloc[:, [date, *assets, *values, *sectors]]
 
 
 def _date_place(frame: pd.DataFrame) -> int | None:
@@ -254,11 +242,8 @@ def _date_place(frame: pd.DataFrame) -> int | None:
     places = range(frame.shape[1])
     looks = [place for place in places if looks_like_date(frame.iloc[0, place])]
     called = [place for place in places if _is_date(frame.columns[place])]
-    return _first([*called, *sorted(looks, key=lambda place: is_epoch(frame.iloc[0, place]))])
-
-
-def _first(places: Iterable[int]) -> int | None:
-    return next(iter(places), None)
+    looks.sort(key=lambda place: is_epoch(frame.iloc[0, place]))
+    return next(iter([*called, *looks]), None)
 
 
 def _holds_words(column: pd.Series) -> bool:
@@ -266,34 +251,14 @@ def _holds_words(column: pd.Series) -> bool:
     return bool(present) and all(map(is_word, present))
 
 
-def _read_long(frame: pd.DataFrame, roles: Roles) -> WideTable:
-    dates = parse_dates(frame.iloc[:, roles.date])
+def _read_long(frame: pd.DataFrame) -> WideTable:
+    dates = parse_dates(frame.iloc[:, 0])
     rows, days = pd.factorize(dates.dates, sort=True)
-    codes, labels = factorize(frame.iloc[:, roles.asset])
+    codes, labels = factorize(frame.iloc[:, 1])
     places = np.unique(codes, return_index=True)[1] + 1
     cleaned = [clean_name(label, int(k)) for label, k in zip(labels, places, strict=True)]
     columns, tickers = pd.factorize(pd.Index(cleaned, dtype=object).take(codes))
-    check_names_differ(list(tickers))
-    _check_pairs_differ(rows, columns, days, tickers)
-    numbered = frame.iloc[:, [roles.value]].set_axis(range(1, len(frame) + 1), axis=0)
-    values, notes = to_matrix(numbered)
-    matrix = np.full((len(days), len(tickers)), np.nan)
-    matrix[rows, columns] = values[:, 0]
-    table = pd.DataFrame(matrix, days.rename("date"), list(tickers))
-    sectors = None
-    if roles.sector is not None:
-        label = frame.iloc[:, roles.sector].to_numpy(dtype=object)
-        pairs = pd.DataFrame({"ticker": tickers.take(columns), "sector": label}).drop_duplicates()
-        sectors = join_labels(pairs.itertuples(index=False, name=None))
-    return WideTable(table, sectors, notes=dates.notes + notes)
-
-
-def _check_pairs_differ(
-    rows: Int[np.ndarray, " pair"],
-    columns: Int[np.ndarray, " pair"],
-    days: pd.Index,
-    tickers: pd.Index,
-) -> None:
+    check_names_differ(tickers)
     repeated = pd.Index(rows * len(tickers) + columns).duplicated()
     if repeated.any():
         row = int(repeated.argmax())
@@ -301,6 +266,16 @@ def _check_pairs_differ(
             f"row {row + 1}: {quote(tickers[columns[row]])} comes more than once on "
             f"{row_name(days[rows[row]])}: keep one row"
         )
+    values, notes = to_matrix(frame.iloc[:, [2]].set_axis(range(1, len(frame) + 1), axis=0))
+    matrix = np.full((len(days), len(tickers)), np.nan)
+    matrix[rows, columns] = values[:, 0]
+    table = pd.DataFrame(matrix, days.rename("date"), list(tickers))
+    sectors = None
+    if frame.shape[1] > 3:
+        codes, labels = factorize(frame.iloc[:, 3])
+        pairs = pd.DataFrame({"ticker": columns, "sector": codes}).drop_duplicates()
+        sectors = join_labels((tickers[k], labels[code]) for k, code in pairs.to_numpy())
+    return WideTable(table, sectors, notes=dates.notes + notes)
 
 
 def join_labels(pairs: Iterable[tuple[object, object]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from jaxvae.data import panel_from_frame
 from jaxvae.data.panel import Panel, Reference
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.errors import DataError, MissingExtraError, OptionError, did_you_mean, import_extra
+from jaxvae.errors import DataError, MissingExtraError, OptionError, check_option, import_extra
 
 FRENCH_FACTORS = ["MktRF", "SMB", "HML", "Mom"]
 FRENCH_RISKLESS = "RF"
@@ -179,10 +179,7 @@ def load_named(name: str) -> Panel:
 
     Raises OptionError for any other name, and what the source itself raises.
     """
-    if name not in SOURCES:
-        known = f"{', '.join(SOURCES)}{did_you_mean(name, SOURCES)}"
-        raise OptionError("name", f"{name!r} is not one of {known}")
-    return SOURCES[name]()
+    return SOURCES[check_option("name", name, str, choices=SOURCES)]()
 
 
 def _wheel_file(package: str, inside: str) -> Path:

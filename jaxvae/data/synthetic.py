@@ -79,9 +79,7 @@ def linear_panel(
     Raises:
         OptionError: an argument is out of range.
     """
-    _check(seed, n_dates, n_assets, n_factors, n_sectors)
-    random = np.random.RandomState(seed)
-    truth, noise = _draw_linear(random, n_dates, n_assets, n_factors, n_sectors)
+    _, truth, noise = _draw_linear(seed, n_dates, n_assets, n_factors, n_sectors)
     return _panel("linear", truth, noise), truth
 
 
@@ -116,10 +114,9 @@ def nonlinear_panel(
     Raises:
         OptionError: an argument is out of range.
     """
-    _check(seed, n_dates, n_assets, n_factors, n_sectors)
-    random = np.random.RandomState(seed)
-    truth, noise = _draw_linear(random, n_dates, n_assets, n_factors, n_sectors)
-    truth = truth._replace(curvature=_draw_loadings(random, n_sectors, n_factors, truth.sectors))
+    random, truth, noise = _draw_linear(seed, n_dates, n_assets, n_factors, n_sectors)
+    of_sectors = random.randn(n_sectors, n_factors)
+    truth = truth._replace(curvature=_draw_loadings(random, of_sectors, truth.sectors))
     return _panel("nonlinear", truth, noise), truth
 
 
@@ -156,8 +153,7 @@ def volatility_index_panel(
     Raises:
         OptionError: an argument is out of range.
     """
-    _check(seed, n_dates, n_assets, n_factors, n_sectors)
-    random = np.random.RandomState(seed)
+    random = _generator(seed, n_dates, n_assets, n_factors, n_sectors)
     shocks = random.randn(n_dates)
     index = shocks.copy()
     for date in range(1, n_dates):
@@ -167,7 +163,7 @@ def volatility_index_panel(
     log_scale = 0.5 * (index[:, None] * response - response**2 / 2)
     factors = REGIME_VOLATILITY * np.exp(log_scale) * random.randn(n_dates, n_factors)
     sectors = random.choice(n_sectors, n_assets)
-    loadings = _draw_loadings(random, n_sectors, n_factors, sectors)
+    loadings = _draw_loadings(random, random.randn(n_sectors, n_factors), sectors)
     noise_scale = random.uniform(*NOISE_RANGE, n_assets)
     noise = random.randn(n_dates, n_assets) * noise_scale
     volatilities = np.full(n_factors, REGIME_VOLATILITY)
@@ -193,42 +189,48 @@ def conditional_mean(
     return linear + (truth.volatilities * (u**2 - 1) / np.sqrt(2)) @ truth.curvature.T
 
 
-def _check(seed: int, n_dates: int, n_assets: int, n_factors: int, n_sectors: int) -> None:
+def _generator(
+    seed: int, n_dates: int, n_assets: int, n_factors: int, n_sectors: int
+) -> np.random.RandomState:
+    """NumPy's legacy generator for a panel of these sizes. Raises OptionError."""
     check_option("seed", seed, least=0, most=LARGEST_SEED)
-    sizes = {"n_dates": n_dates, "n_assets": n_assets}
-    sizes |= {"n_factors": n_factors, "n_sectors": n_sectors}
-    for option, value in sizes.items():
-        check_option(option, value, least=2 if option == "n_dates" else 1)
+    check_option("n_dates", n_dates, least=2)
+    check_option("n_assets", n_assets, least=1)
+    check_option("n_factors", n_factors, least=1)
+    check_option("n_sectors", n_sectors, least=1)
     if n_factors > n_assets:
         raise OptionError(
             "n_factors", f"{n_factors} is too large; at most {n_assets}, as many as assets"
         )
+    return np.random.RandomState(seed)
 
 
 def _draw_linear(
-    random: np.random.RandomState, n_dates: int, n_assets: int, n_factors: int, n_sectors: int
-) -> tuple[Truth, Float[np.ndarray, "date asset"]]:
-    """The linear model's truth and noise; the order of the draws is part of the contract."""
+    seed: int, n_dates: int, n_assets: int, n_factors: int, n_sectors: int
+) -> tuple[np.random.RandomState, Truth, Float[np.ndarray, "date asset"]]:
+    """The linear model's truth and noise, and the generator that goes on from there.
+
+    The order of the draws is part of the contract.
+    """
+    random = _generator(seed, n_dates, n_assets, n_factors, n_sectors)
     volatilities = _volatilities(n_factors)
     factors = random.randn(n_dates, n_factors) * volatilities
     for date in range(1, n_dates):
         factors[date] = PERSISTENCE * factors[date - 1] + INNOVATION * factors[date]
-    sector_loadings = random.randn(n_sectors, n_factors)
+    of_sectors = random.randn(n_sectors, n_factors)
     sectors = random.choice(n_sectors, n_assets)
-    loadings = sector_loadings[sectors] + random.randn(n_assets, n_factors) * ASSET_SPREAD
+    loadings = _draw_loadings(random, of_sectors, sectors)
     noise_scale = random.uniform(*NOISE_RANGE, n_assets)
     noise = random.randn(n_dates, n_assets) * noise_scale
-    return Truth(factors, loadings, None, volatilities, noise_scale, sectors), noise
+    return random, Truth(factors, loadings, None, volatilities, noise_scale, sectors), noise
 
 
 def _draw_loadings(
     random: np.random.RandomState,
-    n_sectors: int,
-    n_factors: int,
+    of_sectors: Float[np.ndarray, "sector factor"],
     sectors: Int[np.ndarray, " asset"],
 ) -> Float[np.ndarray, "asset factor"]:
-    of_sectors = random.randn(n_sectors, n_factors)
-    return of_sectors[sectors] + ASSET_SPREAD * random.randn(len(sectors), n_factors)
+    return of_sectors[sectors] + ASSET_SPREAD * random.randn(len(sectors), of_sectors.shape[1])
 
 
 def _volatilities(n_factors: int) -> Float[np.ndarray, " factor"]:

@@ -4,10 +4,11 @@ No column is renamed and no label is guessed at; columns of plain numbers become
 """
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from jaxvae.errors import DataError
 SEPARATORS = (",", ";", "\t", "|")
 QUOTED = re.compile(r'"[^"]*"')
 SAMPLE = 2**16
-"""Bytes, at the least, of the first lines, among which the table begins."""
+"""Bytes of the lines after the first, among which the table begins."""
 
 MOST_HEADERS = 5
 MOST_COLUMNS = 100_000
@@ -79,14 +80,14 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
     """
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")
-    lines = _first_lines(content)
+    file = io.BytesIO(content)
+    head = [*islice(file, MOST_HEADERS + 1), *file.readlines(SAMPLE)]
+    lines = b"".join(head).decode(errors="replace").replace("\r\n", "\n").split("\n")
     place = _find_table(lines, source, labels)
     prose = [line.strip() for line in lines[: place.first] if line.strip()]
-    body = memoryview(content)[_start_of_line(content, place.body) :]
+    body = memoryview(content)[sum(map(len, head[: place.body])) :]
     if prose and FRENCH.search(content):
-        return _parse_french(
-            memoryview(FRENCH_END.split(body, maxsplit=1)[0]), prose, place, source
-        )
+        return _parse_french(body, prose[-1], place, source)
     if prose:
         raise DataError(
             f"{source} has text above its table, whose header is line {place.first + 1}: delete "
@@ -97,17 +98,34 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
     return Loaded(_parse_body(body, place, source))
 
 
-def count_headers(rows: Sequence[Sequence[object]], source: str, *, labels: bool = False) -> int:
-    """How many of a table's first rows name columns: those before the first date or number.
+def name_rows(rows: list[list[object]], source: str, *, labels: bool = False) -> pd.DataFrame:
+    """A table in rows of cells, of one width, under its header.
 
     Args:
-        rows: the table's first.
+        rows: those that name columns, then the others; None where a cell is blank.
         source: what an error calls it.
         labels: the table holds labels alone, under one header.
 
     Raises:
         DataError: the first row is no header.
     """
+    grid = pd.DataFrame(rows, dtype=object)
+    n_headers = _count_headers(rows[: MOST_HEADERS + 1], source, labels)
+    return _name_columns(rows[:n_headers], grid.iloc[n_headers:].reset_index(drop=True))
+
+
+def empty_error(source: str) -> DataError:
+    """The error for a file without a cell."""
+    return DataError(f"{source} is empty: a header and a row a date are needed")
+
+
+def is_blank(cell: object) -> bool:
+    """Whether a cell is empty."""
+    return cell is None or bool(cell != cell) or not text_of(cell)
+
+
+def _count_headers(rows: Sequence[Sequence[object]], source: str, labels: bool) -> int:
+    """How many of a table's first rows name columns: those before the first date or number."""
     if looks_like_date(rows[0][0]):
         raise DataError(
             f"{source} begins with the date {quote(rows[0][0])}: put a header with the tickers "
@@ -117,7 +135,7 @@ def count_headers(rows: Sequence[Sequence[object]], source: str, *, labels: bool
     return 1 if labels else next(values, 1)
 
 
-def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.DataFrame:
+def _name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.DataFrame:
     """A table under its header; two header rows give two levels of columns."""
     # A row of blanks under two levels is where pandas writes the name of the index.
     named = [row for row in headers if not all(map(is_blank, row[1:]))] or headers[:1]
@@ -131,36 +149,8 @@ def name_columns(headers: Sequence[Sequence[object]], body: pd.DataFrame) -> pd.
     return body.set_axis(pd.MultiIndex.from_arrays(levels, names=names), axis=1)
 
 
-def empty_error(source: str) -> DataError:
-    """The error for a file without a cell."""
-    return DataError(f"{source} is empty: a header and a row a date are needed")
-
-
-def is_blank(cell: object) -> bool:
-    """Whether a cell is empty."""
-    return cell is None or bool(cell != cell) or not text_of(cell)
-
-
 def _has_values(row: Sequence[object]) -> bool:
     return any(map(looks_like_date, row[:3])) or any(map(is_number, row[1:]))
-
-
-def _start_of_line(content: bytes, line: int) -> int:
-    """The place of the first letter of a line, counted from 0; the end of a shorter text."""
-    start = 0
-    for _ in range(line):
-        start = content.find(b"\n", start) + 1
-        if not start:
-            return len(content)
-    return start
-
-
-def _first_lines(content: bytes) -> list[str]:
-    """Whole lines from the start of the text: some hundred, or fewer of great length."""
-    end = max(SAMPLE, _start_of_line(content, MOST_HEADERS + 1))
-    lines = content[:end].decode(errors="replace").split("\n")
-    lines = lines if end >= len(content) else lines[:-1]
-    return [line.removesuffix("\r") for line in lines]
 
 
 def _find_table(lines: list[str], source: str, labels: bool) -> Place:
@@ -183,27 +173,25 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
         raise DataError(f"{source} has {width:,} columns: keep at most {MOST_COLUMNS:,}")
     runs = groupby(filled, key=lambda number: plain[number].count(separator) + 1 == width)
     first = max((list(run) for fits, run in runs if fits), key=len)[0]
-    rows, ends = _first_rows(lines[first:], separator, source, first)
-    if not rows:
+    by_end = _first_rows(lines[first:], separator, source, first)
+    if not by_end:
         raise empty_error(source)
+    rows, ends = list(by_end.values()), list(by_end)
     above = [plain[number].count(separator) + 1 for number in filled if number < first]
     if above and above[-1] > 1 and _has_values(rows[0]):
         raise _width_error(1, width, above[-1], source)
-    n_headers = count_headers(rows, source, labels=labels)
+    n_headers = _count_headers(rows, source, labels)
     return Place(separator, width, first, rows, n_headers, first + ends[n_headers - 1])
 
 
-def _first_rows(
-    lines: list[str], separator: str, source: str, first: int
-) -> tuple[list[list[str]], list[int]]:
-    """The cells of the first rows, and the number of lines to the end of each."""
+def _first_rows(lines: list[str], separator: str, source: str, first: int) -> dict[int, list[str]]:
+    """The cells of the first rows, by the number of lines to the end of each."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    rows, ends = [], []
+    rows = {}
     try:
         for row in reader:
             if not all(map(is_blank, row)):
-                rows.append(row)
-                ends.append(reader.line_num)
+                rows[reader.line_num] = row
             if len(rows) > MOST_HEADERS:
                 break
     except csv.Error as error:
@@ -211,28 +199,27 @@ def _first_rows(
             f"{source}, line {first + reader.line_num}: {error}: close all quotes, and end all "
             "lines alike"
         ) from None
-    return rows, ends
+    return rows
 
 
 def _parse_body(content: memoryview, place: Place, source: str) -> pd.DataFrame:
     """The table, without rows of blanks alone: columns of floats where that does, else text."""
     headers, text = place.rows[: place.n_headers], pa.string()
-    columns = [str(column) for column in range(place.width)]
-    if not len(content) or bytes(content[:SAMPLE]).isspace():
-        return name_columns(headers, pd.DataFrame(columns=columns))
-    labels = [_holds_labels(column, place) for column in range(place.width)]
-    types = {name: text if labels[int(name)] else pa.float64() for name in columns}
+    kinds = [text if _holds_labels(k, place) else pa.float64() for k in range(place.width)]
+    types = {str(column): kind for column, kind in enumerate(kinds)}
+    if not bytes(content[:SAMPLE]).strip():
+        return _name_columns(headers, pd.DataFrame(columns=list(types)))
     try:
-        table, bad = _parse_cells(content, place.separator, types, BLOCK)
+        table = _parse_cells(content, types, BLOCK, place, source)
     except pa.ArrowInvalid:
-        types = dict.fromkeys(columns, text)
-        table, bad = _parse_cells(content, place.separator, types, len(content) + 1)
-    if bad:
-        raise _ragged_error(bad, table.num_rows, place, source)
+        texts = dict.fromkeys(types, text)
+        table = _parse_cells(content, texts, len(content) + 1, place, source)
     frame = table.to_pandas(types_mapper={text: pd.ArrowDtype(text)}.get)
     blank = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(table[0]), ""))
     empty = [row for row in blank if all(map(is_blank, frame.iloc[row]))]
-    return name_columns(headers, frame.drop(index=empty).reset_index(drop=True) if empty else frame)
+    if empty:
+        frame = frame.drop(index=empty).reset_index(drop=True)
+    return _name_columns(headers, frame)
 
 
 def _holds_labels(column: int, place: Place) -> bool:
@@ -244,23 +231,32 @@ def _holds_labels(column: int, place: Place) -> bool:
 
 
 def _parse_cells(
-    content: memoryview, separator: str, types: dict[str, pa.DataType], block: int
-) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
-    """Rows of one cell a type, and apart from them the other rows."""
-    bad: list[pa.csv.InvalidRow] = []
+    content: memoryview, types: dict[str, pa.DataType], block: int, place: Place, source: str
+) -> pa.Table:
+    """Rows of one cell a type. Raises DataError where another row is among them."""
+    others: list[pa.csv.InvalidRow] = []
 
-    def keep(row: pa.csv.InvalidRow) -> str:
-        bad.append(row)
+    def skip(row: pa.csv.InvalidRow) -> str:
+        others.append(row)
         return "skip"
 
     table = pa.csv.read_csv(
         pa.BufferReader(pa.py_buffer(content)),
         # Arrow numbers rows only where it has one thread.
         pa.csv.ReadOptions(use_threads=False, block_size=block, column_names=list(types)),
-        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=keep),
+        pa.csv.ParseOptions(
+            delimiter=place.separator, newlines_in_values=True, invalid_row_handler=skip
+        ),
         pa.csv.ConvertOptions(column_types=types, null_values=MISSING_CASES),
     )
-    return table, bad
+    if others:
+        row = others[0]
+        if row.number > table.num_rows and row.actual_columns == 1:
+            raise DataError(
+                f"{source} has text below its table, from {quote(row.text.strip())} on: delete it"
+            )
+        raise _width_error(row.number, row.actual_columns, place.width, source)
+    return table
 
 
 def _check_quotes(content: bytes, separator: str, source: str) -> None:
@@ -272,17 +268,6 @@ def _check_quotes(content: bytes, separator: str, source: str) -> None:
         raise DataError(f"{source}, line {end + 1}: {error}: close the quote") from None
 
 
-def _ragged_error(
-    bad: list[pa.csv.InvalidRow], n_rows: int, place: Place, source: str
-) -> DataError:
-    first = bad[0]
-    if first.number > n_rows and first.actual_columns == 1:
-        return DataError(
-            f"{source} has text below its table, from {quote(first.text.strip())} on: delete it"
-        )
-    return _width_error(first.number, first.actual_columns, place.width, source)
-
-
 def _width_error(row: int, width: int, header: int, source: str) -> DataError:
     return DataError(
         f"{source}, row {row}: {width} cells under a header of {header}: give every row a cell a "
@@ -290,15 +275,15 @@ def _width_error(row: int, width: int, header: int, source: str) -> DataError:
     )
 
 
-def _parse_french(content: memoryview, prose: list[str], place: Place, source: str) -> Loaded:
-    """The first table of a file of Kenneth French's library."""
-    frame = _parse_body(content, place, source)
+def _parse_french(content: memoryview, title: str, place: Place, source: str) -> Loaded:
+    """The first table, under its title, of a file of Kenneth French's library."""
+    frame = _parse_body(memoryview(FRENCH_END.split(content, maxsplit=1)[0]), place, source)
     values, _ = to_matrix(frame.iloc[:, 1:])
     values = np.where(np.isin(values, FRENCH_MISSING), np.nan, values / 100)
     returns = pd.DataFrame(values, columns=frame.columns[1:])
     returns.insert(0, "date", frame.iloc[:, 0])
     note = (
-        f"Of a file of Kenneth French's library the first table ({prose[-1]}) was read: percents "
+        f"Of a file of Kenneth French's library the first table ({title}) was read: percents "
         "became fractions, and -99.99 and -999 missing cells."
     )
     return Loaded(returns, (note,))

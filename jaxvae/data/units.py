@@ -5,8 +5,6 @@ that are not zero.
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,12 +50,15 @@ half of those so far out."""
 ROBUST = 1.4826  # standard deviations of a Gaussian in its median size
 
 
-class Columns(NamedTuple):
-    """A table, dates × assets, and what its columns are like.
+class Columns:
+    """A table of returns, dates × assets, and what its columns are like.
 
-    names: the tickers.
-    dates: of the rows.
-    values: NaN where missing.
+    Codes for missing tell nothing of what they are like.
+
+    Args:
+        frame: the table, its tickers text.
+
+    values: the table's, NaN where missing.
     coded: whether a cell is a usual code for missing.
     low, high: the extremes.
     size: median of |x| over cells that are not zero or a code.
@@ -67,46 +68,25 @@ class Columns(NamedTuple):
     percent: whether the returns are likely in percent.
     """
 
-    names: list[str]
-    dates: pd.Index
-    values: Float[np.ndarray, "date asset"]
-    coded: Bool[np.ndarray, "date asset"]
-    low: Float[np.ndarray, " asset"]
-    high: Float[np.ndarray, " asset"]
-    size: Float[np.ndarray, " asset"]
-    enough: Bool[np.ndarray, " asset"]
-    signed: Bool[np.ndarray, " asset"]
-    typical: float
-    percent: bool
-
-
-def describe_columns(returns: pd.DataFrame) -> Columns:
-    """What the columns of a table of returns are like; codes for missing tell nothing of it."""
-    values = returns.to_numpy()
-    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
-    coded = np.isin(values, CODES) if low.min() <= max(CODES) else np.zeros_like(values, bool)
-    moved = np.where((values == 0) | coded, np.nan, np.abs(values))
-    size, n_moved = _column_medians(moved), np.count_nonzero(~np.isnan(moved), axis=0)
-    n_cells, n_negative = (np.count_nonzero(x, axis=0) for x in (~np.isnan(values), values < 0))
-    enough = (n_moved >= _ENOUGH) | ((n_moved >= _FEW) & (low > PRICE_LIKE))
-    signed = n_negative > np.maximum(1, SELDOM * n_cells)
-    typical = _median(size[signed] if signed.any() else size)
-    n_falls, n_rises = np.count_nonzero((values < -1) & ~coded), np.count_nonzero(values > 1)
-    wild = bool(high.max() > WILD) and n_falls < BALANCE * n_rises
-    percent = not wild and typical > (FALLING if n_falls else PERCENT_LIKE)
-    return Columns(
-        names=[str(name) for name in returns.columns],
-        dates=returns.index,
-        values=values,
-        coded=coded,
-        low=low,
-        high=high,
-        size=size,
-        enough=enough & (high > low),
-        signed=signed,
-        typical=typical,
-        percent=percent,
-    )
+    def __init__(self, frame: pd.DataFrame) -> None:
+        values: Float[np.ndarray, "date asset"] = frame.to_numpy()
+        low: Float[np.ndarray, " asset"] = np.fmin.reduce(values, axis=0)
+        high: Float[np.ndarray, " asset"] = np.fmax.reduce(values, axis=0)
+        coded: Bool[np.ndarray, "date asset"] = np.zeros_like(values, bool)
+        if low.min() <= max(CODES):
+            coded = np.isin(values, CODES)
+        moved = np.where((values == 0) | coded, np.nan, np.abs(values))
+        n_moved, n_cells = (np.count_nonzero(~np.isnan(x), axis=0) for x in (moved, values))
+        enough = (n_moved >= _ENOUGH) | ((n_moved >= _FEW) & (low > PRICE_LIKE))
+        n_negative = np.count_nonzero(values < 0, axis=0)
+        self.frame, self.values, self.coded, self.low, self.high = frame, values, coded, low, high
+        self.size: Float[np.ndarray, " asset"] = _column_medians(moved)
+        self.enough: Bool[np.ndarray, " asset"] = enough & (high > low)
+        self.signed: Bool[np.ndarray, " asset"] = n_negative > np.maximum(1, SELDOM * n_cells)
+        self.typical = _median(self.size[self.signed] if self.signed.any() else self.size)
+        n_falls, n_rises = np.count_nonzero((values < -1) & ~coded), np.count_nonzero(values > 1)
+        wild = bool(high.max() > WILD) and n_falls < BALANCE * n_rises
+        self.percent = not wild and self.typical > (FALLING if n_falls else PERCENT_LIKE)
 
 
 def check_units(columns: Columns) -> None:
@@ -138,14 +118,14 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
 
     Cells more than OUTLYING standard deviations out are warned of (UserWarning).
     """
-    values, names = returns.to_numpy(), [str(name) for name in returns.columns]
+    values = returns.to_numpy()
     moved = np.where(values == 0, np.nan, np.abs(values)) / scaler.scale
     enough = np.count_nonzero(~np.isnan(moved), axis=0) >= _FEW
     sizes = np.where(enough, _column_medians(moved), np.nan)
     remedy = "write them as in the panel that the study was fitted on"
     if (large := sizes > MIXED).any():
         raise DataError(
-            f"{_these(large, names)} in other units than the study's: "
+            f"{_these(returns.columns[large])} in other units than the study's: "
             f"{np.nanmax(sizes):.3g} of its standard deviations in size: {remedy}"
         )
     if enough.any() and _median(sizes) < 1 / MIXED:
@@ -154,59 +134,50 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
             f"standard deviations in size: {remedy}"
         )
     out = np.abs(scaler.standardise(values))
-    if n_far := np.count_nonzero(out > OUTLYING):
-        row, place = divmod(int(np.nanargmax(out)), out.shape[1])
-        warnings.warn(
-            f"{counted(n_far, 'return')} more than {OUTLYING:.0f} standard deviations of the "
-            f"study's out, the farthest {values[row, place]:.4g} of {names[place]} on "
-            f"{row_name(returns.index[row])}: is the data right there, and in the study's units?",
-            UserWarning,
-            stacklevel=2,
-        )
+    if far := _farthest(returns, out, "standard deviations of the study's"):
+        warnings.warn(f"{far}, and in the study's units?", UserWarning, stacklevel=2)
 
 
-def level_note(columns: Columns) -> tuple[str, ...]:
-    """A sentence on columns that are never negative and small enough to pass, else none."""
+def unit_notes(columns: Columns) -> tuple[str, ...]:
+    """Sentences of doubt about the units of returns that pass.
+
+    Args:
+        columns: of the table as it was read.
+
+    Returns:
+        One on columns that are never negative and small, one that suspects percent where the
+        typical return is large, which is warned of too (UserWarning), or neither.
+    """
+    notes = []
     levels = columns.enough & ~columns.signed
-    if not levels.any():
-        return ()
-    subject = _these(levels, columns.names)
-    return (
-        f"{subject[0].upper()}{subject[1:]} never or hardly ever negative, "
-        f"{columns.size[levels].max():.4g} in the median: prices, rates and volatilities are no "
-        "returns; turn them into returns, or delete them.",
-    )
-
-
-def percent_note(columns: Columns) -> tuple[str, ...]:
-    """A sentence that suspects percent where the typical return is large, else none."""
-    if not columns.percent:
-        return ()
-    return (
-        f"The typical return is {columns.typical:.2g} in size, where 0.01 is one percent: if the "
-        "panel is in percent, divide it by 100.",
-    )
+    if levels.any():
+        subject = _these(columns.frame.columns[levels])
+        notes.append(
+            f"{subject[0].upper()}{subject[1:]} never or hardly ever negative, "
+            f"{columns.size[levels].max():.4g} in the median: prices, rates and volatilities are "
+            "no returns; turn them into returns, or delete them."
+        )
+    if columns.percent:
+        notes.append(
+            f"The typical return is {columns.typical:.2g} in size, where 0.01 is one percent: if "
+            "the panel is in percent, divide it by 100."
+        )
+        warnings.warn(notes[-1], UserWarning, stacklevel=3)
+    return tuple(notes)
 
 
 def outlier_notes(columns: Columns) -> tuple[str, ...]:
     """Sentences on cells far out, and on values far out that repeat."""
     unit = np.where(columns.enough, ROBUST * columns.size, np.inf)
     suspects = np.flatnonzero(np.maximum(-columns.low, columns.high) / unit > REPEATING)
-    values = columns.values[:, suspects]
+    frame, values = columns.frame.iloc[:, suspects], columns.values[:, suspects]
     out = np.abs(values - _column_medians(values)) / unit[suspects]
-    notes, repeats = [], []
-    if n_far := np.count_nonzero(out > OUTLYING):
-        row, place = divmod(int(np.nanargmax(out)), out.shape[1])
-        notes.append(
-            f"{counted(n_far, 'return')} more than {OUTLYING:.0f} robust standard deviations out, "
-            f"the farthest {values[row, place]:.4g} of {columns.names[suspects[place]]} on "
-            f"{row_name(columns.dates[row])}: is the data right there?"
-        )
-    for place in np.flatnonzero(np.count_nonzero(out > REPEATING, axis=0) >= REPEATS):
-        far, times = np.unique(values[out[:, place] > REPEATING, place], return_counts=True)
+    far = _farthest(frame, out, "robust standard deviations")
+    notes, repeats = [f"{far}?"] if far else [], []
+    for place in np.flatnonzero((out > REPEATING).sum(axis=0) >= REPEATS).tolist():
+        found, times = np.unique(values[out[:, place] > REPEATING, place], return_counts=True)
         if times.max() >= max(REPEATS, times.sum() / 2):
-            name = columns.names[suspects[place]]
-            repeats.append((int(times.max()), float(far[times.argmax()]), name))
+            repeats.append((int(times.max()), float(found[times.argmax()]), frame.columns[place]))
     if repeats:
         n_times, value, name = max(repeats)
         notes.append(
@@ -214,6 +185,19 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
             f"({counted(len(repeats), 'asset')} like this): is it a code or a limit?"
         )
     return tuple(notes)
+
+
+def _farthest(returns: pd.DataFrame, out: Float[np.ndarray, "date asset"], unit: str) -> str:
+    """How many returns are more than OUTLYING units out, and which is farthest; nothing if none."""
+    n_far = np.count_nonzero(out > OUTLYING)
+    if not n_far:
+        return ""
+    row, place = divmod(int(np.nanargmax(out)), out.shape[1])
+    return (
+        f"{counted(n_far, 'return')} more than {OUTLYING:.0f} {unit} out, the farthest "
+        f"{returns.iloc[row, place]:.4g} of {returns.columns[place]} on "
+        f"{row_name(returns.index[row])}: is the data right there"
+    )
 
 
 def _column_medians(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " asset"]:
@@ -246,7 +230,7 @@ def _check_no_levels(columns: Columns) -> None:
     levels = columns.enough & ~columns.signed & (columns.size > _LEVEL * columns.typical)
     if levels.any():
         raise DataError(
-            f"{_these(levels, columns.names)} never or hardly ever negative, "
+            f"{_these(columns.frame.columns[levels])} never or hardly ever negative, "
             f"{columns.size[levels].max():.4g} in the median where returns are "
             f"{columns.typical:.2g} in size: prices, levels, years and volumes are no returns; "
             "turn them into returns, or delete them"
@@ -261,7 +245,7 @@ def _check_same_units(columns: Columns) -> None:
     small = judged & (MIXED * size < typical) & (typical > PERCENT_LIKE)
     if (large | small).any():
         raise DataError(
-            f"{_these(large | small, columns.names)} in other units than the rest: "
+            f"{_these(columns.frame.columns[large | small])} in other units than the rest: "
             f"{size[large | small].max():.2g} in size where the typical column has {typical:.2g}: "
             "write all as fractions (0.01 is one percent)"
         )
@@ -276,15 +260,13 @@ def _check_falls(columns: Columns) -> None:
     if not columns.coded[low].all():
         remedy += ", divide percents by 100, turn log returns and price differences into returns"
     what = f"below {lowest}{', or a code for missing' if columns.percent else ''}"
-    returns = pd.DataFrame(columns.values, columns.dates, columns.names)
-    refuse_cells(
-        returns, low | (columns.coded & columns.percent), f"{what}: no simple return is", remedy
-    )
+    unfit = low | (columns.coded & columns.percent)
+    refuse_cells(columns.frame, unfit, f"{what}: no simple return is", remedy)
 
 
-def _these(mask: Bool[np.ndarray, " asset"], names: Sequence[str]) -> str:
-    """The columns of a mask as the subject of a sentence, with its verb."""
-    found = [quote(name) for name, there in zip(names, mask, strict=True) if there]
-    if len(found) == 1:
-        return f"column {found[0]} is"
-    return f"{len(found):,} columns, {found[0]} the first, are"
+def _these(names: pd.Index) -> str:
+    """Some columns, by their names, as the subject of a sentence, with its verb."""
+    first = quote(names[0])
+    if len(names) == 1:
+        return f"column {first} is"
+    return f"{len(names):,} columns, {first} the first, are"

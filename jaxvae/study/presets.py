@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import OptionError, check_choice, shown
+from jaxvae.errors import OptionError, check_option, shown
 from jaxvae.models import Family, Model, OwnModel
 from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
@@ -206,7 +206,7 @@ def make_preset(
 def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:
     """A preset by its name with a number of factors, or `static` with a model of one's own."""
     if isinstance(model, str):
-        preset = presets[check_choice("model", model, presets)]
+        preset = presets[check_option("model", model, str, choices=presets)]
         family: Any = preset.model
         if n_factors is None:
             return preset

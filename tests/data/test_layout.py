@@ -123,6 +123,11 @@ def test_sectors_that_all_differ_need_a_name():
     assert panel_from_frame(frame.rename_axis(columns=["industry", None])).sectors[1] == "Software"
 
 
+def test_a_sector_of_a_long_table_may_be_a_list():
+    long = make_long(make_returns()).assign(sector=lambda x: [["Tech", 1]] * len(x))
+    assert panel_from_frame(long).sectors == ("['Tech', 1]",) * 4
+
+
 def test_a_path_is_met_with_what_reads_it(tmp_path):
     for path in ("returns.csv", tmp_path / "returns.csv"):
         with pytest.raises(DataError, match="is not a panel: read a file with read_panel, or make"):

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from jaxvae.analysis.new_assets import Design, Prior, prior_of_group, regress
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError, Option, OptionError, check_choice
+from jaxvae.errors import DataError, Option, OptionError, check_option
 from jaxvae.inference.new_assets import asset_coefficients, regressors
 from jaxvae.study.conditions import sector_labels
 from jaxvae.study.questions.fitted import Asked, FittedStudy
@@ -95,7 +95,7 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
             " and sectors",
         )
     labels = sector_labels(fitted.config["sectors"])
-    check_choice("sector", sector, labels)
+    check_option("sector", sector, str, choices=labels)
     of_asset = np.array(fitted.config["sectors"])
     coefficients, variances, noises = asset_coefficients(fitted.best_refit, *fitted.scaler)
     order, signs = _as_reported(fitted, coefficients.shape[1])
