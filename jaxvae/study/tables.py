@@ -23,11 +23,7 @@ from jaxvae.analysis.factor_scores import (
     matched_scores,
 )
 from jaxvae.analysis.matching import compare_on
-from jaxvae.analysis.metrics import (
-    active_units,
-    describe,
-    r2_of_residual,
-)
+from jaxvae.analysis.metrics import active_units, describe, r2
 from jaxvae.analysis.nulls import (
     Null,
     null_of,
@@ -266,7 +262,7 @@ def _reconstruction_scores(
     values = context.values[rows]
     mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
     residual = float(scored.squared_error[rows].sum())
-    yield "r2", r2_of_residual(residual, values, mean)
+    yield "r2", r2(residual, values, mean)
     yield "mse", residual / np.isfinite(values).sum()
 
 
