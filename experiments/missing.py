@@ -173,13 +173,13 @@ def projected(standard, mean, directions):
 
 def classical_figures(standard, whole, split):
     fit = standard[split.fit]
-    parts, tried = (standard[split.train], standard[split.validation]), range(1, MOST_FACTORS + 1)
+    parts = standard[split.train], standard[split.validation]
     figures = {}
     for name, fit_sizes in (
         ("factor_analysis_em", baselines.fit_factor_analysis_sizes),
         ("pca_em", baselines.fit_pca_sizes),
     ):
-        best, _ = baselines.choose_n_factors(fit_sizes, *parts, tried)
+        best = baselines.best_factors(fit_sizes, *parts, MOST_FACTORS)
         model = next(fit_sizes(fit, [best]))
         figures[name] = {"factors": best, **baseline_figures(model, standard, whole, split)}
     best = figures["factor_analysis_em"]["factors"]

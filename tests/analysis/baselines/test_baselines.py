@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from jaxvae.analysis import second_moments
 from jaxvae.analysis.baselines import (
     Elliptical,
-    choose_n_factors,
+    best_factors,
     explained_variance_ratio,
     fit_ewma_t,
     fit_factor_analysis,
@@ -330,11 +330,13 @@ def test_number_of_factors_is_the_likeliest_on_validation(small):
         (fit_factor_analysis_sizes, fit_factor_analysis),
         (fit_pca_sizes, fit_pca),
     ):
-        chosen, scores = choose_n_factors(fit_sizes, fit, test, (1, 2, 3, 5))
         expected = [score(fit_one(fit, k), test) for k in (1, 2, 3, 5)]
+        scores = [score(law, test) for law in fit_sizes(fit, (1, 2, 3, 5))]
         np.testing.assert_allclose(scores, expected)
-        assert chosen == (1, 2, 3, 5)[int(np.argmax(expected))]
-    assert choose_n_factors(fit_factor_analysis_sizes, fit, test, (1, 2, 3, 5))[0] == 2
+        for most in (1, 2, 3):
+            chosen = best_factors(fit_sizes, fit, test, most)
+            assert chosen == 1 + int(np.argmax(expected[:most]))
+    assert best_factors(fit_factor_analysis_sizes, fit, test) == 2
 
 
 def test_notebook_explained_variance():
