@@ -278,7 +278,7 @@ def generation(walk):
     """Generated returns"""
     names = ("data", "decoder alone", "with noise of variance ½", "with the residual’s noise")
     made = dict(zip(names, (walk.values, *made_by(walk.look, walk.values)), strict=True))
-    table = {name: describe(values)._asdict() for name, values in made.items()}
+    table = {name: describe(values) for name, values in made.items()}
     print(pd.DataFrame(table).T.to_string(float_format="{:.4f}".format))
     figure = style.new_figure(4.6)
     density, pairs = figure.subplots(1, 2, width_ratios=(1.4, 1))

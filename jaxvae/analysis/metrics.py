@@ -1,7 +1,5 @@
 """Scores of reconstructions and factors, whatever model they come from."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -11,17 +9,6 @@ ACTIVE_VARIANCE = 0.01
 LEAST_SHARED = 10  # dates that a correlation of two assets rests on
 CONSTANT_SHARE = 1e-9  # a column that moves less than this share of its size counts as constant
 ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
-
-
-class PooledMoments(NamedTuple):
-    """Moments pooled over all observed cells; `excess_kurtosis` is 0 for a Gaussian."""
-
-    mean: float
-    std: float
-    min: float
-    max: float
-    skew: float
-    excess_kurtosis: float
 
 
 def r2(
@@ -133,14 +120,15 @@ def active_units(
     return means.var(axis=-2) > ACTIVE_VARIANCE
 
 
-def describe(values: Float[np.ndarray, "date asset"]) -> PooledMoments:
-    """Mean, standard deviation (divisor n), extremes, skew and excess kurtosis of all cells."""
+def describe(values: Float[np.ndarray, "date asset"]) -> dict[str, float]:
+    """Mean, standard deviation (divisor n), extremes, skewness and excess kurtosis (0 for a
+    Gaussian) of all observed cells pooled, by name."""
     cells = values[~np.isnan(values)]
-    return PooledMoments(
-        mean=float(cells.mean()),
-        std=float(cells.std()),
-        min=float(cells.min()),
-        max=float(cells.max()),
-        skew=float(stats.skew(cells)),
-        excess_kurtosis=float(stats.kurtosis(cells)),
-    )
+    return {
+        "mean": float(cells.mean()),
+        "std": float(cells.std()),
+        "min": float(cells.min()),
+        "max": float(cells.max()),
+        "skewness": float(stats.skew(cells)),
+        "excess_kurtosis": float(stats.kurtosis(cells)),
+    }

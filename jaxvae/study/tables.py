@@ -178,10 +178,7 @@ def metric_rows(
 
 def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
     """Moments of pooled returns, in standard units, as rows of the metrics table."""
-    moments = describe(values)._asdict()
-    names = {"skew": "skewness"}
-    renamed = {names.get(name, name): value for name, value in moments.items()}
-    return metric_rows(model, split, renamed)
+    return metric_rows(model, split, describe(values))
 
 
 def comparisons_table(
