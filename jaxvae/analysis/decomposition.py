@@ -14,7 +14,7 @@ estimate q(z) from minibatches; here every date of the panel is in it.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxvae.analysis.nulls import random_shifts
 
@@ -91,18 +91,12 @@ def chance_correlation(rng: np.random.Generator, codes: Codes, n_points: int = N
     Raises:
         DataError: There are fewer than 9 dates.
     """
-    shifts = random_shifts(rng, *codes.mean.shape)
-    shifted = Codes(*(_shifted(part, shifts) for part in codes))
+    n_dates, n_factors = codes.mean.shape
+    rows = (np.arange(n_dates)[:, None] - random_shifts(rng, n_dates, n_factors)) % n_dates
+    shifted = Codes(*(np.take_along_axis(part, rows, axis=0) for part in codes))
     points = _draw(rng, shifted, n_points)
     gaps = _log_joint(shifted, points) - _log_marginals(shifted, points).sum(axis=1)
     return float(gaps.mean())
-
-
-def _shifted(
-    columns: Float[np.ndarray, "date factor"], shifts: Int[np.ndarray, " factor"]
-) -> Float[np.ndarray, "date factor"]:
-    pairs = zip(columns.T, shifts, strict=True)
-    return np.stack([np.roll(column, shift) for column, shift in pairs], axis=1)
 
 
 def _draw(
