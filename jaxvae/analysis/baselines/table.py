@@ -135,12 +135,14 @@ BASELINES = {
     ),
     "ccc_t": Baseline(
         "GARCH with constant correlations and a t copula",
-        lambda known: fit_garch_copula(known.values, known.n_train, False, known.margins),
+        lambda known: fit_garch_copula(
+            known.values, known.n_train, dynamic=False, margins=known.margins
+        ),
         **ONE_AHEAD,
     ),
     "garch_copula": Baseline(
         "GARCH with DCC and a t copula",
-        lambda known: fit_garch_copula(known.values, known.n_train, True, known.margins),
+        lambda known: fit_garch_copula(known.values, known.n_train, margins=known.margins),
         **ONE_AHEAD,
     ),
 }
