@@ -52,7 +52,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from beta_figure import draw
-from rate_distortion import linear_rate_distortion
+from rate_distortion import linear_optimum, linear_rate_distortion
 from support import parse, use_all_cores, write_json
 
 from jaxvae.analysis.bootstrap import student_interval
@@ -61,7 +61,6 @@ from jaxvae.analysis.factor_scores import AxisScores, MatchedScores, axis_scores
 from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
-from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel

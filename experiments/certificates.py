@@ -31,6 +31,7 @@ from linear_members import (
     squared_error,
 )
 from planted import planted_model
+from rate_distortion import linear_optimum
 from support import parse, write_json
 
 from jaxvae.analysis.baselines import (
@@ -42,7 +43,6 @@ from jaxvae.analysis.baselines import (
 )
 from jaxvae.analysis.matching import match
 from jaxvae.analysis.n_factors import parallel_analysis
-from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.importance import log_likelihood

@@ -135,7 +135,7 @@ def vae_figures(panel, values, config, standard, whole, split):
 
 def baseline_figures(model, standard, whole, split, filled=None):
     """A classical density; `filled` where cells are not filled by its conditional means."""
-    filled = model.fill(standard) if filled is None else filled
+    filled = model.given(standard).values if filled is None else filled
     scores = [model.log_likelihood(part[split.test]) for part in (standard, whole)]
     return figures_of(filled, *scores, standard, whole, split)
 
@@ -173,13 +173,13 @@ def projected(standard, mean, directions):
 
 def classical_figures(standard, whole, split):
     fit = standard[split.fit]
-    parts, tried = (standard[split.train], standard[split.validation]), range(1, MOST_FACTORS + 1)
+    parts = standard[split.train], standard[split.validation]
     figures = {}
     for name, fit_sizes in (
         ("factor_analysis_em", baselines.fit_factor_analysis_sizes),
         ("pca_em", baselines.fit_pca_sizes),
     ):
-        best, _ = baselines.choose_n_factors(fit_sizes, *parts, tried)
+        best = baselines.best_factors(fit_sizes, *parts, MOST_FACTORS)
         model = next(fit_sizes(fit, [best]))
         figures[name] = {"factors": best, **baseline_figures(model, standard, whole, split)}
     best = figures["factor_analysis_em"]["factors"]
@@ -212,7 +212,7 @@ def exactness(prepared, fitted, batch, standard, whole):
     noise = np.exp(noise)
     truth = baselines.Elliptical.of_factors(bias, loadings, noise)
     cells = np.where(np.asarray(batch.observed) > 0, np.asarray(batch.values, float), np.nan)
-    exact = truth.fill(cells)
+    exact = truth.given(cells).values
     model, gaps = prepared.model, np.isnan(cells)
     filled, likelihood = jax.jit(complete_rows, static_argnums=(1, 4))(
         jax.random.key(0), model, one, batch, 8

@@ -110,8 +110,8 @@ def score(values, truth, losses, look, seed):
     alone, objective, residual = (float(made.std()) for made in made_by(look, values))
     return {
         "final_total": float(losses.total[seed, -1]),
-        "r2_mean": r2(values, look.rebuilt, mean),
-        "r2_sampled": r2(values, look.rebuilt_sampled, mean),
+        "r2_mean": r2(((values - look.rebuilt) ** 2).sum(), values, mean),
+        "r2_sampled": r2(((values - look.rebuilt_sampled) ** 2).sum(), values, mean),
         "argmax_correlation": float(strength.max(axis=1).mean()),
         "argmax_distinct": len(set(strength.argmax(axis=1))),
         "one_to_one_correlation": float(match(*both).correlations.mean()),
@@ -255,8 +255,9 @@ def reconstruction(walk):
     by_pca, shares = fit_pca(walk.values, K).reconstruct(walk.values), []
     rebuilt = (walk.look.rebuilt, walk.look.rebuilt_sampled, by_pca)
     for name, made in zip(("VAE, mean of z", "VAE, sampled z", "PCA"), rebuilt, strict=True):
-        shares.append(r2(walk.values, made, walk.values.mean(axis=0)))
-        print(f"  {name:14s} MSE {np.mean((walk.values - made) ** 2):.6f}, R² {shares[-1]:.4f}")
+        errors = (walk.values - made) ** 2
+        shares.append(r2(errors.sum(), walk.values, walk.values.mean(axis=0)))
+        print(f"  {name:14s} MSE {errors.mean():.6f}, R² {shares[-1]:.4f}")
     print(f"  notebook: VAE {THEIRS['r2_sampled']}, PCA {THEIRS['explained_by_five']}")
     figure = style.new_figure(5.8)
     for asset, axes in zip(ASSETS, figure.subplots(2, 2, sharex=True).ravel(), strict=True):
@@ -277,7 +278,7 @@ def generation(walk):
     """Generated returns"""
     names = ("data", "decoder alone", "with noise of variance ½", "with the residual’s noise")
     made = dict(zip(names, (walk.values, *made_by(walk.look, walk.values)), strict=True))
-    table = {name: describe(values)._asdict() for name, values in made.items()}
+    table = {name: describe(values) for name, values in made.items()}
     print(pd.DataFrame(table).T.to_string(float_format="{:.4f}".format))
     figure = style.new_figure(4.6)
     density, pairs = figure.subplots(1, 2, width_ratios=(1.4, 1))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.analysis.spectrum import LinearOptimum
+from jaxvae.analysis.spectrum import LinearOptimum, linear_optima
 
 
 class RateDistortion(NamedTuple):
@@ -23,6 +23,11 @@ class RateDistortion(NamedTuple):
 
     rate: float
     distortion: float
+
+
+def linear_optimum(values, n_factors, beta, noise, noise_variance) -> LinearOptimum:
+    """`linear_optima` at one β."""
+    return next(linear_optima(values, n_factors, [beta], noise, noise_variance))
 
 
 def linear_rate_distortion(optimum: LinearOptimum, beta: float) -> RateDistortion:

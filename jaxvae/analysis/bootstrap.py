@@ -25,15 +25,6 @@ class Interval(NamedTuple):
     high: float
 
 
-def default_block(n_dates: int) -> int:
-    """√n dates a block, rounded up.
-
-    Longer than the n^⅓ that minimises the error of the bootstrap's variance (Künsch 1989): leads
-    over Gaussian models, and squared returns, cluster with volatility.
-    """
-    return ceil(n_dates**0.5)
-
-
 def block_means(
     rng: np.random.Generator,
     series: Float[np.ndarray, "date series"],
@@ -49,7 +40,9 @@ def block_means(
     Args:
         rng: Source of the blocks' starts.
         series: Resampled by the same dates in each draw.
-        block_length: Dates a block, 1 to n; by default `default_block`.
+        block_length: Dates a block, 1 to n; by default √n, rounded up. That is longer than the n^⅓
+            that minimises the error of the bootstrap's variance (Künsch 1989): leads over Gaussian
+            models, and squared returns, cluster with volatility.
         n_draws: Number of resamples.
 
     Returns:
@@ -61,7 +54,7 @@ def block_means(
     Source: Politis and Romano (1992), "A circular block-resampling procedure for stationary data".
     """
     n_dates = len(series)
-    length = default_block(n_dates) if block_length is None else block_length
+    length = ceil(n_dates**0.5) if block_length is None else block_length
     if not 1 <= length <= n_dates:
         raise OptionError("block_length", f"{length} must lie between 1 and {n_dates}")
     n_blocks = ceil(n_dates / length)

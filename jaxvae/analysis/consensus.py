@@ -119,7 +119,8 @@ def align_units(
     alignment = _align(units, units[medoid], quality)
     for _ in range(_ROUNDS):
         last = alignment
-        alignment = _align(units, _weighted_mean(units, alignment), quality)
+        mean = np.einsum("mrf,mf->rf", _arranged(units, alignment), alignment.weights)
+        alignment = _align(units, mean, quality)
         if all(map(np.array_equal, last[:2], alignment[:2])):
             break
     flips = np.where(alignment.signs[medoid] < 0, -1.0, 1.0)
@@ -353,9 +354,3 @@ def _in_own_order(
     own = alignment.assignment[member, factor]
     placed[member, own] = alignment.signs[member, factor] * values[factor]
     return placed
-
-
-def _weighted_mean(
-    columns: Float[np.ndarray, "member row factor"], alignment: Alignment
-) -> Float[np.ndarray, "row consensus"]:
-    return np.einsum("mrf,mf->rf", _arranged(columns, alignment), alignment.weights)

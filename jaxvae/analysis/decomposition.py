@@ -14,7 +14,7 @@ estimate q(z) from minibatches; here every date of the panel is in it.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxvae.analysis.nulls import random_shifts
 
@@ -91,18 +91,12 @@ def chance_correlation(rng: np.random.Generator, codes: Codes, n_points: int = N
     Raises:
         DataError: There are fewer than 9 dates.
     """
-    shifts = random_shifts(rng, *codes.mean.shape)
-    shifted = Codes(*(_shifted(part, shifts) for part in codes))
+    n_dates, n_factors = codes.mean.shape
+    rows = (np.arange(n_dates)[:, None] - random_shifts(rng, n_dates, n_factors)) % n_dates
+    shifted = Codes(*(np.take_along_axis(part, rows, axis=0) for part in codes))
     points = _draw(rng, shifted, n_points)
     gaps = _log_joint(shifted, points) - _log_marginals(shifted, points).sum(axis=1)
     return float(gaps.mean())
-
-
-def _shifted(
-    columns: Float[np.ndarray, "date factor"], shifts: Int[np.ndarray, " factor"]
-) -> Float[np.ndarray, "date factor"]:
-    pairs = zip(columns.T, shifts, strict=True)
-    return np.stack([np.roll(column, shift) for column, shift in pairs], axis=1)
 
 
 def _draw(
@@ -123,25 +117,18 @@ def _log_joint(
     constant = -0.5 * (_LOG_2PI + log_variance + mean**2 * precision).sum(axis=1)
     terms = np.concatenate([(mean * precision).T, -0.5 * precision.T, constant[None]])
     powers = np.concatenate([points, points**2, np.ones_like(points[:, :1])], axis=1)
-    return np.concatenate([_log_mean_exp(block @ terms) for block in _blocks(powers, len(mean))])
+    size = max(1, BLOCK_CELLS // len(mean))
+    blocks = (powers[start : start + size] for start in range(0, len(powers), size))
+    return np.concatenate([_log_mean_exp(block @ terms) for block in blocks])
 
 
 def _log_marginals(
     codes: Codes, points: Float[np.ndarray, "point factor"]
 ) -> Float[np.ndarray, "point factor"]:
     """ln q(z_k) of each factor at each point."""
-    singles = (
-        Codes(codes.mean[:, [k]], codes.log_variance[:, [k]]) for k in range(points.shape[1])
-    )
-    columns = [_log_joint(one, points[:, [k]]) for k, one in enumerate(singles)]
+    factors = np.arange(points.shape[1])[:, None]
+    columns = [_log_joint(Codes(*(part[:, k] for part in codes)), points[:, k]) for k in factors]
     return np.stack(columns, axis=1)
-
-
-def _blocks(
-    points: Float[np.ndarray, "point power"], n_dates: int
-) -> list[Float[np.ndarray, "some power"]]:
-    size = max(1, BLOCK_CELLS // n_dates)
-    return [points[start : start + size] for start in range(0, len(points), size)]
 
 
 def _log_mean_exp(logs: Float[np.ndarray, "point date"]) -> Float[np.ndarray, " point"]:

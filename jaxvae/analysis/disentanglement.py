@@ -16,8 +16,8 @@ from scipy.special import entr
 from jaxvae.analysis.matching import Compared
 from jaxvae.analysis.metrics import (
     ROUNDING,
+    column_r2,
     correlation,
-    mean_column_r2,
     standardise_columns,
     whitening,
 )
@@ -54,7 +54,8 @@ def dci(compared: Compared) -> Dci:
     coefficients = ridge(code_units, factor_units)
     predicted = location + (codes - code_location) / code_scale @ coefficients * scale
     disentanglement, completeness = dci_scores(np.abs(coefficients))
-    return Dci(disentanglement, completeness, mean_column_r2(factors, predicted, location))
+    informativeness = float(column_r2(factors, factors - predicted, location).mean())
+    return Dci(disentanglement, completeness, informativeness)
 
 
 def ridge(

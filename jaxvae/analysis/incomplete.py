@@ -5,19 +5,16 @@ may depend on the cells observed, not on its own value. Where every cell is obse
 below are the plain ones: nothing is filled, nothing spreads.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
 from jaxvae.analysis.linear_gaussian import posterior_precision
 
-_TOLERANCE, _ROUNDS = 1e-5, 500  # nats a date; rounds
 PATTERNS = 256  # so many at once, to bound memory
-_Estimate = TypeVar("_Estimate")
 
 
 class Conditional(NamedTuple):
@@ -55,7 +52,8 @@ def conditional(
         E[x_m | x_o] = m_m + S_mo S_oo⁻¹ (x_o - m_o),    Cov = S_mm - S_mo S_oo⁻¹ S_om
 
     Complete rows by one Cholesky factor; the others by their patterns of observed cells, many at
-    once. Raises LinAlgError where S is not positive definite.
+    once: S_oo⁻¹ stands, with zeros around it, in the inverse of the matrix that has S_oo for what
+    is observed and the identity for the rest. Raises LinAlgError where S is not positive definite.
     """
     observed = np.isfinite(values)
     given = Conditional(
@@ -72,44 +70,28 @@ def conditional(
         given.distances[whole] = (white**2).sum(axis=0)
         given.log_determinants[whole] = 2 * np.log(np.diag(factor)).sum()
     partial = np.flatnonzero(~whole)
-    patterns, of_row = np.unique(observed[partial], axis=0, return_inverse=True)
-    of_row = of_row.ravel()
-    for first in range(0, len(patterns), PATTERNS):
-        some = (of_row >= first) & (of_row < first + PATTERNS)
-        part = patterns[first : first + PATTERNS], of_row[some] - first
-        _fill_rows(given, partial[some], *part, mean, scatter)
+    all_patterns, of_partial = np.unique(observed[partial], axis=0, return_inverse=True)
+    for first in range(0, len(all_patterns), PATTERNS):
+        patterns = all_patterns[first : first + PATTERNS]
+        place = of_partial.ravel() - first
+        some = (place >= 0) & (place < PATTERNS)
+        rows, of_row, seen = partial[some], place[some], patterns.astype(float)
+        both = seen[:, :, None] * seen[:, None, :]
+        embedded = both * scatter + (1 - seen)[:, :, None] * np.eye(len(mean))
+        factors = np.linalg.cholesky(embedded)
+        inverse = both * np.linalg.inv(embedded)
+        gain = inverse @ scatter
+        centred = np.where(observed[rows], values[rows] - mean, 0.0)
+        expected = mean + np.einsum("ra,rab->rb", centred, gain[of_row])
+        given.values[rows] = np.where(observed[rows], values[rows], expected)
+        scaled = np.einsum("ra,rab->rb", centred, inverse[of_row])
+        given.distances[rows] = (scaled * centred).sum(axis=1)
+        roots = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        given.log_determinants[rows] = 2 * roots[of_row]
+        unseen = (1 - seen) * np.sqrt(np.bincount(of_row, minlength=len(seen)))[:, None]
+        left = scatter - scatter @ gain
+        given.spread[...] += (unseen[:, :, None] * unseen[:, None, :] * left).sum(axis=0)
     return given
-
-
-def _fill_rows(
-    given: Conditional,
-    rows: Int[np.ndarray, " row"],
-    patterns: Bool[np.ndarray, "pattern asset"],
-    of_row: Int[np.ndarray, " row"],
-    mean: Float[np.ndarray, " asset"],
-    scatter: Float[np.ndarray, "asset asset"],
-) -> None:
-    """Write the fields of rows with missing cells into `given`.
-
-    S_oo⁻¹ stands, with zeros around it, in the inverse of the matrix that has S_oo for what is
-    observed and the identity for the rest.
-    """
-    seen = patterns.astype(float)
-    both, identity = seen[:, :, None] * seen[:, None, :], np.eye(len(mean))
-    embedded = both * scatter + (1 - seen)[:, :, None] * identity
-    factors = np.linalg.cholesky(embedded)
-    inverse = both * np.linalg.inv(embedded)
-    gain = inverse @ scatter
-    centred = np.where(patterns[of_row], given.values[rows] - mean, 0.0)
-    expected = mean + np.einsum("ra,rab->rb", centred, gain[of_row])
-    given.values[rows] = np.where(patterns[of_row], given.values[rows], expected)
-    scaled = np.einsum("ra,rab->rb", centred, inverse[of_row])
-    given.distances[rows] = (scaled * centred).sum(axis=1)
-    roots = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-    given.log_determinants[rows] = 2 * roots[of_row]
-    unseen = (1 - seen) * np.sqrt(np.bincount(of_row, minlength=len(patterns)))[:, None]
-    left = scatter - scatter @ gain
-    given.spread[...] += (unseen[:, :, None] * unseen[:, None, :] * left).sum(axis=0)
 
 
 def factor_conditional(
@@ -158,7 +140,7 @@ def log_density(given: Conditional, df: float = np.inf) -> Float[np.ndarray, " d
 def elliptical_log_density(
     distances: Float[np.ndarray, " date"],
     log_determinants: Float[np.ndarray, " date"],
-    counts: Int[np.ndarray, " date"],
+    counts: Int[np.ndarray, " date"] | int,
     df: float = np.inf,
 ) -> Float[np.ndarray, " date"]:
     """Log density of rows under elliptical laws, nats.
@@ -169,7 +151,7 @@ def elliptical_log_density(
     Args:
         distances: δ, squared Mahalanobis distances under the scatter matrices S.
         log_determinants: ln det S.
-        counts: n, the cells of each row.
+        counts: n, the cells of each row, or of every one.
         df: ν; infinite for a Gaussian.
     """
     if np.isinf(df):
@@ -186,31 +168,6 @@ def expected_moments(given: Conditional) -> Moments:
     return Moments(mean, (centred.T @ centred + given.spread) / len(centred))
 
 
-def maximise(
-    values: Float[np.ndarray, "date asset"],
-    expect: Callable[[_Estimate], Conditional],
-    refit: Callable[[Conditional], _Estimate],
-) -> _Estimate:
-    """A model by EM over the missing cells (Dempster, Laird and Rubin 1977).
-
-    A round fills the cells by their expectation under the model (`expect`) and fits the model to
-    that (`refit`), until it gains less than 1e-5 nats a date, 500 rounds at most; it starts from
-    independent assets. Rows without a missing cell need no expectation: there the first fit is the
-    answer.
-    """
-    model = refit(independent(values))
-    if np.isfinite(values).all():
-        return model
-    last = -np.inf
-    for _ in range(_ROUNDS):
-        given = expect(model)
-        score = log_density(given).mean()
-        if score - last < _TOLERANCE:
-            break
-        last, model = score, refit(given)
-    return model
-
-
 def draw_missing(
     rng: np.random.Generator,
     values: Float[np.ndarray, "date asset"],
@@ -223,12 +180,16 @@ def draw_missing(
     than returns do. Draws keep variances and correlations, which is what spectra are made of.
     """
     filled = conditional(values, mean, scatter).values
-    for rows, seen in _patterns(np.isfinite(values)):
-        if seen.all():
-            continue
-        within, across, beyond = _blocks(scatter, seen)
-        reach = _solve(np.linalg.cholesky(within), across)
-        root = np.linalg.cholesky(beyond - reach.T @ reach)
+    partial = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    patterns, of_row = np.unique(np.isfinite(values[partial]), axis=0, return_inverse=True)
+    for place, seen in enumerate(patterns):
+        rows = partial[of_row.ravel() == place]
+        left = scatter[np.ix_(~seen, ~seen)]
+        if seen.any():
+            factor = np.linalg.cholesky(scatter[np.ix_(seen, seen)])
+            reach = solve_triangular(factor, scatter[np.ix_(seen, ~seen)], lower=True)
+            left = left - reach.T @ reach
+        root = np.linalg.cholesky(left)
         filled[np.ix_(rows, ~seen)] += rng.normal(size=(len(rows), len(root))) @ root.T
     return filled
 
@@ -238,25 +199,3 @@ def independent(values: Float[np.ndarray, "date asset"]) -> Conditional:
     mean = np.nanmean(values, axis=0)
     variance = np.maximum(np.nanvar(values, axis=0), np.finfo(float).tiny)
     return factor_conditional(values, mean, np.zeros((len(mean), 0)), variance)
-
-
-def _patterns(
-    observed: Bool[np.ndarray, "date asset"],
-) -> Iterator[tuple[Int[np.ndarray, " row"], Bool[np.ndarray, " asset"]]]:
-    """Each pattern of observed cells with its rows."""
-    patterns, of_row = np.unique(observed, axis=0, return_inverse=True)
-    order = np.argsort(of_row.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(of_row.ravel(), minlength=len(patterns)))
-    yield from zip(np.split(order, ends[:-1]), patterns, strict=True)
-
-
-def _blocks(
-    scatter: Float[np.ndarray, "asset asset"], seen: Bool[np.ndarray, " asset"]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """S_oo, S_om, S_mm."""
-    return scatter[np.ix_(seen, seen)], scatter[np.ix_(seen, ~seen)], scatter[np.ix_(~seen, ~seen)]
-
-
-def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """factor⁻¹ right for a lower triangle, which may be empty."""
-    return solve_triangular(factor, right, lower=True) if right.size else right

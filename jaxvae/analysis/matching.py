@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from jaxvae.analysis.metrics import correlation, mean_column_r2, standardise_columns
+from jaxvae.analysis.metrics import column_r2, correlation, standardise_columns
 
 MOST_COMPARED = 1000  # members whose pairs are compared
 
@@ -142,20 +142,6 @@ def match(
     return Matching(chosen[0], np.sign(matched), np.abs(matched))
 
 
-def matched_correlations(
-    matching: Matching,
-    learned: Float[np.ndarray, "date factor"],
-    reference: Float[np.ndarray, "date reference"],
-) -> Float[np.ndarray, " reference"]:
-    """Signed correlation of each reference factor with its match, on any rows.
-
-    Signs are the matching's, so that a correlation that turns over out of sample is negative. An
-    unmatched reference factor scores 0.
-    """
-    correlations = correlation(learned, reference)[None]
-    return matching.signs * pick(correlations, matching.learned[None])[0]
-
-
 def mcc(
     matching: Matching,
     learned: Float[np.ndarray, "date factor"],
@@ -163,10 +149,14 @@ def mcc(
 ) -> float:
     """Mean matched correlation over the reference factors, −1 to 1, on any rows.
 
-    1 is identification up to order, sign and scale; what luck and rotation score is in `nulls`.
+    Signs are the matching's, so that a correlation that turns over out of sample is negative. An
+    unmatched reference factor scores 0. 1 is identification up to order, sign and scale; what luck
+    and rotation score is in `nulls`.
+
     Source: Hyvärinen and Morioka (2016), here with the assignment fixed beforehand.
     """
-    return float(matched_correlations(matching, learned, reference).mean())
+    matched = pick(correlation(learned, reference)[None], matching.learned[None])[0]
+    return float((matching.signs * matched).mean())
 
 
 def subspace_r2(compared: Compared) -> float:
@@ -180,4 +170,4 @@ def subspace_r2(compared: Compared) -> float:
     mean = fit_factors.mean(axis=0)
     coefficients = np.linalg.lstsq(units, fit_factors - mean, rcond=None)[0]
     predicted = mean + (codes - location) / scale @ coefficients
-    return mean_column_r2(factors, predicted, mean)
+    return float(column_r2(factors, factors - predicted, mean).mean())

@@ -1,7 +1,5 @@
 """Scores of reconstructions and factors, whatever model they come from."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -13,64 +11,38 @@ CONSTANT_SHARE = 1e-9  # a column that moves less than this share of its size co
 ROUNDING = 1e-9  # variances (standardised) and correlations below it are rounding
 
 
-class PooledMoments(NamedTuple):
-    """Moments pooled over all observed cells; `excess_kurtosis` is 0 for a Gaussian."""
-
-    mean: float
-    std: float
-    min: float
-    max: float
-    skew: float
-    excess_kurtosis: float
-
-
 def r2(
-    values: Float[np.ndarray, "date asset"],
-    reconstruction: Float[np.ndarray, "date asset"],
-    mean: Float[np.ndarray, " asset"],
+    residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
 ) -> float:
     """Share of variance explained, pooled over the observed cells.
 
         R² = 1 − Σ (x − x̂)² / Σ (x − mean)²
 
     Args:
+        residual: The summed squared error Σ (x − x̂)².
+        values: x; NaN where a cell is missing.
         mean: Of the *training* rows, so that out of sample it is what was known then. R² may be
             negative there.
 
     Returns:
         0 where no cell differs from the mean.
     """
-    return r2_of_residual(float(np.nansum((values - reconstruction) ** 2)), values, mean)
-
-
-def mean_column_r2(
-    values: Float[np.ndarray, "date column"],
-    predicted: Float[np.ndarray, "date column"],
-    mean: Float[np.ndarray, " column"],
-) -> float:
-    """Mean over columns of each one's own `r2`, so that every column counts alike."""
-    residual = np.nansum((values - predicted) ** 2, axis=0)
-    return float(_explained(residual, np.nansum((values - mean) ** 2, axis=0)).mean())
+    return float(_explained(np.array(residual), np.nansum((values - mean) ** 2)))
 
 
 def column_r2(
-    values: Float[np.ndarray, "date column"], residual: Float[np.ndarray, "date column"]
+    values: Float[np.ndarray, "date column"],
+    residual: Float[np.ndarray, "date column"],
+    mean: Float[np.ndarray, " column"] | float = 0.0,
 ) -> Float[np.ndarray, " column"]:
-    """Each column's own R² about 0, where the training mean of standardised returns lies, over
-    observed cells: 1 − Σ residual² / Σ x².
+    """Each column's own `r2`, over observed cells: in their mean every column counts alike.
 
     Args:
-        values: In standard units; NaN where a cell is missing.
+        values: NaN where a cell is missing.
         residual: The values less what was rebuilt of them.
+        mean: Of the training rows; by default 0, as it is of standardised returns.
     """
-    return _explained(np.nansum(residual**2, axis=0), np.nansum(values**2, axis=0))
-
-
-def r2_of_residual(
-    residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
-) -> float:
-    """`r2` where only the summed squared error Σ (x − x̂)² is at hand."""
-    return float(_explained(np.array(residual), np.nansum((values - mean) ** 2)))
+    return _explained(np.nansum(residual**2, axis=0), np.nansum((values - mean) ** 2, axis=0))
 
 
 def _explained(
@@ -148,14 +120,15 @@ def active_units(
     return means.var(axis=-2) > ACTIVE_VARIANCE
 
 
-def describe(values: Float[np.ndarray, "date asset"]) -> PooledMoments:
-    """Mean, standard deviation (divisor n), extremes, skew and excess kurtosis of all cells."""
+def describe(values: Float[np.ndarray, "date asset"]) -> dict[str, float]:
+    """Mean, standard deviation (divisor n), extremes, skewness and excess kurtosis (0 for a
+    Gaussian) of all observed cells pooled, by name."""
     cells = values[~np.isnan(values)]
-    return PooledMoments(
-        mean=float(cells.mean()),
-        std=float(cells.std()),
-        min=float(cells.min()),
-        max=float(cells.max()),
-        skew=float(stats.skew(cells)),
-        excess_kurtosis=float(stats.kurtosis(cells)),
-    )
+    return {
+        "mean": float(cells.mean()),
+        "std": float(cells.std()),
+        "min": float(cells.min()),
+        "max": float(cells.max()),
+        "skewness": float(stats.skew(cells)),
+        "excess_kurtosis": float(stats.kurtosis(cells)),
+    }

@@ -1,8 +1,8 @@
 """How many factors drive a panel: seven classical estimators, held-out likelihood and a verdict.
 
-Values are returns on the rows of `fit`, complete (no missing cells) and not constant by asset; each
-function standardises them by asset, so that μ_1 ≥ … ≥ μ_m, m = min(date, asset), are the
-eigenvalues of the sample correlation matrix. `most` is the largest number of factors considered.
+Values are returns on the rows of `fit`, complete (no missing cells) and not constant by asset; they
+are standardised by asset, so that μ_1 ≥ … ≥ μ_m, m = min(date, asset), are the eigenvalues of the
+sample correlation matrix. `most` is the largest number of factors considered.
 """
 
 from statistics import median_low
@@ -22,78 +22,61 @@ PARALLEL = "parallel_analysis"
 MOST = 15
 
 
-def bai_ng_ic1(values: Float[np.ndarray, "date asset"], most: int) -> int:
-    """Bai and Ng (2002), "Determining the number of factors in approximate factor models", IC1.
+def bai_ng(
+    eigenvalues: Float[np.ndarray, " component"], most: int, shape: tuple[int, int]
+) -> dict[str, int]:
+    """IC1, IC2 and IC3 of Bai and Ng (2002), "Determining the number of factors in approximate
+    factor models", by name.
 
         argmin over k = 0..most of  ln V(k) + k g,    V(k) = Σ_{j>k} μ_j
-        g = (N + T) / (N T) · ln(N T / (N + T))
+        g = (N + T) / (N T) · ln(N T / (N + T)),    (N + T) / (N T) · ln min(N, T)
+            or ln(min(N, T)) / min(N, T)
 
-    with T dates and N assets. V(k) is the residual variance of k principal components, up to a
-    constant factor that moves no minimum.
+    with T dates and N assets: the second is the heaviest penalty, the third the lightest. V(k) is
+    the residual variance of k principal components, up to a constant factor that moves no minimum.
 
-    Raises:
-        OptionError: `most` is out of range.
+    Args:
+        eigenvalues: From `sample_eigenvalues`.
+        most: The largest k.
+        shape: T and N.
     """
-    n_dates, n_assets = values.shape
+    (n_dates, n_assets), smaller = shape, min(shape)
     cells, ends = n_dates * n_assets, n_dates + n_assets
-    return _information_criterion(values, most, ends / cells * np.log(cells / ends))
+    penalties = {
+        "bai_ng_ic1": ends / cells * np.log(cells / ends),
+        "bai_ng_ic2": ends / cells * np.log(smaller),
+        "bai_ng_ic3": np.log(smaller) / smaller,
+    }
+    left, sizes = np.log(_remaining(eigenvalues)[: most + 1]), np.arange(most + 1)
+    return {name: int(np.argmin(left + g * sizes)) for name, g in penalties.items()}
 
 
-def bai_ng_ic2(values: Float[np.ndarray, "date asset"], most: int) -> int:
-    """As `bai_ng_ic1`, with g = (N + T) / (N T) · ln min(N, T): the heaviest penalty of the three.
-
-    Raises:
-        OptionError: `most` is out of range.
-
-    Source: Bai and Ng (2002).
-    """
-    n_dates, n_assets = values.shape
-    share = (n_dates + n_assets) / (n_dates * n_assets)
-    return _information_criterion(values, most, share * np.log(min(values.shape)))
-
-
-def bai_ng_ic3(values: Float[np.ndarray, "date asset"], most: int) -> int:
-    """As `bai_ng_ic1`, with g = ln(min(N, T)) / min(N, T): the lightest penalty of the three.
-
-    Raises:
-        OptionError: `most` is out of range.
-
-    Source: Bai and Ng (2002).
-    """
-    smaller = min(values.shape)
-    return _information_criterion(values, most, np.log(smaller) / smaller)
-
-
-def eigenvalue_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
+def eigenvalue_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) -> int:
     """ER of Ahn and Horenstein (2013), "Eigenvalue ratio test for the number of factors".
 
         argmax over k = 0..most of  μ_k / μ_{k+1},    mock μ_0 = Σ_j μ_j / ln m
 
     One factor that dwarfs the others, such as a market, makes it answer 1.
 
-    Raises:
-        OptionError: `most` is out of range.
+    Args as `bai_ng`.
     """
-    eigenvalues = _checked_eigenvalues(values, most)
     return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
 
 
-def growth_ratio(values: Float[np.ndarray, "date asset"], most: int) -> int:
+def growth_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) -> int:
     """GR of Ahn and Horenstein (2013): as `eigenvalue_ratio`, of the growth of what remains.
 
         argmax over k = 0..most of  G_k / G_{k+1},    G_k = ln[1 + μ_k / V(k)],  V(k) = Σ_{j>k} μ_j
 
     Dividing by what remains makes it less of a captive of one dominant factor than ER.
 
-    Raises:
-        OptionError: `most` is out of range.
+    Args as `bai_ng`.
     """
-    eigenvalues = _checked_eigenvalues(values, most)
     growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
     return _largest_ratio(growth)
 
 
-def edge_distribution(values: Float[np.ndarray, "date asset"], most: int) -> int:
+def edge_distribution(eigenvalues: Float[np.ndarray, " component"], most: int) -> int:
     """ED of Onatski (2010), whose δ comes from the empirical distribution of the eigenvalues.
 
     The largest k ≤ most with μ_k − μ_{k+1} ≥ δ, else 0. The eigenvalues of noise crowd at their
@@ -101,10 +84,8 @@ def edge_distribution(values: Float[np.ndarray, "date asset"], most: int) -> int
     squares line through five of them, μ_j..μ_{j+4} on (j−1)^⅔..(j+3)^⅔, first with j = most + 1,
     then with j = the last answer + 1, four rounds in all.
 
-    Raises:
-        OptionError: `most` is out of range.
+    Args as `bai_ng`.
     """
-    eigenvalues = _checked_eigenvalues(values, most)
     gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
     found = most
     for _ in range(EDGE_ROUNDS):
@@ -133,21 +114,11 @@ def parallel_analysis(
     Horn drew Gaussian noise and took the mean; permutation and percentile follow Buja and Eyuboglu
     (1992).
     """
-    eigenvalues = _checked_eigenvalues(values, most)[:most]
+    eigenvalues = sample_eigenvalues(values, most)[:most]
     units, _, _ = standardise_columns(values)
     draws = [_eigenvalues(rng.permuted(units, axis=0), most)[:most] for _ in range(NULL_DRAWS)]
     beaten = eigenvalues > np.quantile(draws, NULL_LEVEL, axis=0)
     return int(np.logical_and.accumulate(beaten).sum())
-
-
-ESTIMATORS = {
-    "bai_ng_ic1": bai_ng_ic1,
-    "bai_ng_ic2": bai_ng_ic2,
-    "bai_ng_ic3": bai_ng_ic3,
-    "eigenvalue_ratio": eigenvalue_ratio,
-    "growth_ratio": growth_ratio,
-    "edge_distribution": edge_distribution,
-}
 
 
 def n_factors_table(
@@ -161,8 +132,14 @@ def n_factors_table(
     Raises:
         OptionError: `most` is out of range: 1 to min(date − 1, asset) − 5.
     """
-    table = {name: estimate(values, most) for name, estimate in ESTIMATORS.items()}
-    return table | {PARALLEL: parallel_analysis(values, most, rng)}
+    eigenvalues = sample_eigenvalues(values, most)
+    return {
+        **bai_ng(eigenvalues, most, values.shape),
+        "eigenvalue_ratio": eigenvalue_ratio(eigenvalues, most),
+        "growth_ratio": growth_ratio(eigenvalues, most),
+        "edge_distribution": edge_distribution(eigenvalues, most),
+        PARALLEL: parallel_analysis(values, most, rng),
+    }
 
 
 def most_considered(n_dates: int, n_assets: int) -> int:
@@ -233,16 +210,15 @@ def verdict(table: dict[str, int], held_out: int | None = None) -> int:
     return median_low(table.values())
 
 
-def _information_criterion(
-    values: Float[np.ndarray, "date asset"], most: int, penalty: float
-) -> int:
-    remaining = _remaining(_checked_eigenvalues(values, most))[: most + 1]
-    return int(np.argmin(np.log(remaining) + penalty * np.arange(most + 1)))
-
-
-def _checked_eigenvalues(
+def sample_eigenvalues(
     values: Float[np.ndarray, "date asset"], most: int
 ) -> Float[np.ndarray, " component"]:
+    """μ_1 ≥ μ_2 ≥ …, those that can differ from 0, for estimators that consider up to `most`
+    factors.
+
+    Raises:
+        OptionError: `most` is out of range.
+    """
     n_dates, n_assets = values.shape
     largest = min(n_dates - 1, n_assets) - EDGE_POINTS
     if not 1 <= most <= largest:

@@ -4,7 +4,7 @@ A score is any function of what is `Compared`: it learns what it learns on the f
 says one or several numbers of the last two. Codes are what a model learned, factors the reference.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import isqrt
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def shifted_scores(
     """
     shifts = random_shifts(rng, len(reference), n_draws)
     shifted = (np.roll(reference, shift, axis=0) for shift in shifts)
-    return _scores(score, ((learned, other) for other in shifted), fit, rows)
+    return np.array([score(compare_on(learned, other, fit, rows)) for other in shifted])
 
 
 def rotated_scores(
@@ -71,8 +71,8 @@ def rotated_scores(
     _, location, scale = standardise_columns(reference[fit])
     units = (reference - location) / scale
     white = units @ whitening(units[fit])
-    rotations = random_rotations(rng, white.shape[1], n_draws)
-    return _scores(score, ((white @ rotation, reference) for rotation in rotations), fit, rows)
+    rotated = (white @ rotation for rotation in random_rotations(rng, white.shape[1], n_draws))
+    return np.array([score(compare_on(other, reference, fit, rows)) for other in rotated])
 
 
 def rotation_null(
@@ -107,12 +107,3 @@ def random_rotations(
     """Uniform over the orthogonal matrices, by QR with the signs of R put right (Mezzadri 2007)."""
     q, r = np.linalg.qr(rng.standard_normal((n_draws, size, size)))
     return q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-
-
-def _scores(
-    score: Score,
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
-    fit: slice,
-    rows: slice,
-) -> Float[np.ndarray, "draw *score"]:
-    return np.array([score(compare_on(*pair, fit, rows)) for pair in pairs])

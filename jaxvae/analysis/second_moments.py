@@ -15,26 +15,24 @@ class SecondMoments(NamedTuple):
     """Second moments S of rows about their mean (divisor n).
 
     Attributes:
-        covariance: S itself; None where dates are fewer than assets.
-        rows: Then rows R with RᵀR = S, whose products with each other are the smaller matrix.
+        matrix: S itself; where dates are fewer than assets, rows R with RᵀR = S, whose products
+            with each other are the smaller matrix.
+        of_rows: Whether it is R.
     """
 
-    covariance: Float[np.ndarray, "asset asset"] | None
-    rows: Float[np.ndarray, "date asset"] | None = None
+    matrix: Float[np.ndarray, "row asset"]
+    of_rows: bool = False
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "date asset"]) -> "SecondMoments":
         """Of complete rows."""
         n_dates, n_assets = values.shape
         rows = (values - values.mean(axis=0)) / np.sqrt(n_dates)
-        return cls(None, rows) if n_dates < n_assets else cls(rows.T @ rows)
+        return cls(rows, of_rows=True) if n_dates < n_assets else cls(rows.T @ rows)
 
     @property
     def variances(self) -> Float[np.ndarray, " asset"]:
-        if self.rows is not None:
-            return (self.rows**2).sum(axis=0)
-        assert self.covariance is not None
-        return np.diag(self.covariance)
+        return (self.matrix**2).sum(axis=0) if self.of_rows else np.diag(self.matrix)
 
     def eigenvalues(
         self, noise: Float[np.ndarray, " asset"], most: int | None = None
@@ -71,19 +69,18 @@ class SecondMoments(NamedTuple):
             values, vectors = eigh(matrix, subset_by_index=[size - most, size - 1])
         order = np.argsort(values)[::-1]
         values, vectors = np.maximum(values[order], 0.0), vectors[:, order]
-        if self.rows is not None:
-            vectors = (self.rows / np.sqrt(noise)).T @ vectors
+        if self.of_rows:
+            vectors = (self.matrix / np.sqrt(noise)).T @ vectors
             vectors /= np.sqrt(np.maximum(values, np.finfo(float).tiny))
         return values, vectors
 
     def _smaller(self, noise: Float[np.ndarray, " asset"]) -> Float[np.ndarray, "size size"]:
         """Ψ^(−½) S Ψ^(−½), or the products of rows that share its eigenvalues but for zeros."""
         root = 1 / np.sqrt(noise)
-        if self.rows is not None:
-            rows = self.rows * root
+        if self.of_rows:
+            rows = self.matrix * root
             return rows @ rows.T
-        assert self.covariance is not None
-        return self.covariance * np.outer(root, root)
+        return self.matrix * np.outer(root, root)
 
 
 def _are_few(most: int, matrix: Float[np.ndarray, "size size"]) -> bool:

@@ -43,24 +43,6 @@ class LinearOptimum(NamedTuple):
     noise: Float[np.ndarray, " asset"]
 
 
-def linear_optimum(
-    values: Float[np.ndarray, "date asset"],
-    n_factors: int,
-    beta: float,
-    noise: str,
-    noise_variance: float,
-) -> LinearOptimum:
-    """The optimum on the rows that members train on, for one of the models' kinds of noise.
-
-    Args:
-        n_factors: K, at most the number of assets.
-        beta: Weight of the KL term, not negative.
-        noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
-            (learned, one an asset).
-    """
-    return next(linear_optima(values, n_factors, [beta], noise, noise_variance))
-
-
 def linear_optima(
     values: Float[np.ndarray, "date asset"],
     n_factors: int,
@@ -68,7 +50,15 @@ def linear_optima(
     noise: str,
     noise_variance: float,
 ) -> Iterator[LinearOptimum]:
-    """`linear_optimum` at several β, one after another."""
+    """The optima on the rows that members train on, one after another, for one of the models' kinds
+    of noise.
+
+    Args:
+        n_factors: K, at most the number of assets.
+        betas: Weights of the KL term, not negative.
+        noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
+            (learned, one an asset).
+    """
     sample, n_assets = SecondMoments.of(values), values.shape[1]
     start = np.full(n_assets, noise_variance)
     if noise == "asset":
@@ -135,7 +125,11 @@ def asset_noise(
     floor = LEAST_NOISE_SHARE * sample.variances
     noise = np.maximum(start, floor)
     for _ in range(NOISE_ROUNDS):
-        left = _unexplained(sample, n_factors, max(beta, 1.0), noise)
+        strength, vectors = sample.leading(noise, n_factors)
+        excess = np.maximum(strength - max(beta, 1.0), 0.0)
+        # E‖x − W z − b‖² by asset at the optimum of W and the encoder, in units of Ψ the diagonal
+        # of U diag(β, …, β, λ_{k+1}, …) Uᵀ: S less the excess of the factors in use.
+        left = sample.variances - (vectors**2 @ excess) * noise
         last, noise = noise, np.maximum(left, floor)
         if np.abs(noise / last - 1).max() < NOISE_TOLERANCE:
             break
@@ -160,18 +154,3 @@ def carried(
     units = standardise_columns(factors)[0] * active_units(factors)
     fitted = units @ np.linalg.lstsq(units, scores, rcond=None)[0]
     return fitted.var(axis=0)
-
-
-def _unexplained(
-    sample: SecondMoments,
-    n_factors: int,
-    beta: float,
-    noise: Float[np.ndarray, " asset"],
-) -> Float[np.ndarray, " asset"]:
-    """E‖x − W z − b‖² by asset at the optimum of W and the encoder given Ψ.
-
-    In units of Ψ it is U diag(β, …, β, λ_{k+1}, …) Uᵀ: S less the excess of the factors in use.
-    """
-    strength, vectors = sample.leading(noise, n_factors)
-    excess = np.maximum(strength - beta, 0.0)
-    return sample.variances - (vectors**2 @ excess) * noise

@@ -59,8 +59,16 @@ def track_factors(
     for w in range(1, n_windows):
         before = factors[w - 1][step:, order[w - 1]] * signs[w - 1]
         now = factors[w][: n_dates - step]
-        order[w], signs[w], correlations[w] = _follow(before, now)
-        agreed[w], chance[w] = _agreement_and_chance(rng, before, now)
+        found = match(now, before)
+        order[w], correlations[w] = found.learned, found.correlations
+        # What matches nothing fills the free places in its own order.
+        order[w, found.learned < 0] = np.setdiff1d(np.arange(n_factors), found.learned)
+        signs[w] = np.where(found.signs < 0, -1.0, 1.0)
+        (units, _, _), (own, _, _) = standardise_columns(before), standardise_columns(now)
+        shifts = np.concatenate([[0], random_shifts(rng, len(now), CHANCE_DRAWS)])
+        rows = (np.arange(len(now)) - shifts[:, None]) % len(now)
+        by_shift = agreement(units[rows], own[None])[:, 0]
+        agreed[w], chance[w] = by_shift[0], null_of(by_shift[1:]).percentile_95
     return Tracking(order, signs, correlations, agreed, chance)
 
 
@@ -95,27 +103,3 @@ def congruence(
     size = np.linalg.norm(now, axis=1) * np.linalg.norm(before, axis=1)
     cosines[lag:] = np.einsum("waf,waf->wf", now, before) / np.where(size > 0, size, 1.0)
     return cosines
-
-
-def _follow(
-    before: Float[np.ndarray, "date factor"], now: Float[np.ndarray, "date factor"]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Order, signs and |correlations| that line `now` up with `before`; what matches nothing fills
-    the free places in its own order."""
-    found = match(now, before)
-    order = found.learned.copy()
-    left = np.setdiff1d(np.arange(now.shape[1]), order)
-    order[order < 0] = left
-    return order, np.where(found.signs < 0, -1.0, 1.0), found.correlations
-
-
-def _agreement_and_chance(
-    rng: np.random.Generator,
-    before: Float[np.ndarray, "date factor"],
-    now: Float[np.ndarray, "date factor"],
-) -> tuple[float, float]:
-    (units, _, _), (own, _, _) = standardise_columns(before), standardise_columns(now)
-    shifts = np.concatenate([[0], random_shifts(rng, len(now), CHANCE_DRAWS)])
-    rows = (np.arange(len(now)) - shifts[:, None]) % len(now)
-    found = agreement(units[rows], own[None])[:, 0]
-    return float(found[0]), null_of(found[1:]).percentile_95

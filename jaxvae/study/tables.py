@@ -23,11 +23,7 @@ from jaxvae.analysis.factor_scores import (
     matched_scores,
 )
 from jaxvae.analysis.matching import compare_on
-from jaxvae.analysis.metrics import (
-    active_units,
-    describe,
-    r2_of_residual,
-)
+from jaxvae.analysis.metrics import active_units, describe, r2
 from jaxvae.analysis.nulls import (
     Null,
     null_of,
@@ -182,10 +178,7 @@ def metric_rows(
 
 def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
     """Moments of pooled returns, in standard units, as rows of the metrics table."""
-    moments = describe(values)._asdict()
-    names = {"skew": "skewness"}
-    renamed = {names.get(name, name): value for name, value in moments.items()}
-    return metric_rows(model, split, renamed)
+    return metric_rows(model, split, describe(values))
 
 
 def comparisons_table(
@@ -266,7 +259,7 @@ def _reconstruction_scores(
     values = context.values[rows]
     mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
     residual = float(scored.squared_error[rows].sum())
-    yield "r2", r2_of_residual(residual, values, mean)
+    yield "r2", r2(residual, values, mean)
     yield "mse", residual / np.isfinite(values).sum()
 
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from rate_distortion import linear_optimum
 from scipy.optimize import minimize
 
 from jaxvae.analysis import baselines
@@ -11,7 +12,6 @@ from jaxvae.analysis.spectrum import (
     asset_noise,
     carried,
     fixed_noise,
-    linear_optimum,
     scalar_noise,
 )
 from jaxvae.models import PerceptronConfig, make_batch

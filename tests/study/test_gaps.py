@@ -358,7 +358,7 @@ def test_filling_is_the_mixture_of_the_refits(panel, study):
         noise = np.exp(np.logaddexp(decoder["log_variance"], np.log(1e-6)))
         scatter = loadings @ loadings.T + np.diag(noise)
         model = baselines.Elliptical.without_factors(bias, scatter)
-        parts.append(model.fill(cells))
+        parts.append(model.given(cells).values)
         weights.append(model.log_likelihood(cells))
     shares = np.exp(weights - np.max(weights, axis=0))
     shares = shares / shares.sum(axis=0)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear import FULL_BATCH, elbo, linear_model, solution, train
-from rate_distortion import beta_at_rate, linear_rate_distortion
+from rate_distortion import beta_at_rate, linear_optimum, linear_rate_distortion
 from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 
-from jaxvae.analysis.spectrum import linear_optimum
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch

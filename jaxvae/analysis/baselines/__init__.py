@@ -3,13 +3,10 @@
 A new one is a file whose fit gives a `Law`, and a line in `table.BASELINES`.
 """
 
-from jaxvae.analysis.baselines.ccc_t import fit_ccc_t as fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical as Elliptical
 from jaxvae.analysis.baselines.ewma_t import EwmaT as EwmaT
 from jaxvae.analysis.baselines.ewma_t import fit_ewma_t as fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t_two_speeds import (
-    fit_ewma_t_two_speeds as fit_ewma_t_two_speeds,
-)
+from jaxvae.analysis.baselines.ewma_t import fit_ewma_t_two_speeds as fit_ewma_t_two_speeds
 from jaxvae.analysis.baselines.factor_analysis import fit_factor_analysis as fit_factor_analysis
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis_sizes as fit_factor_analysis_sizes,
@@ -17,6 +14,7 @@ from jaxvae.analysis.baselines.factor_analysis import (
 from jaxvae.analysis.baselines.garch_copula import GarchCopula as GarchCopula
 from jaxvae.analysis.baselines.garch_copula import fit_garch_copula as fit_garch_copula
 from jaxvae.analysis.baselines.independent import fit_independent as fit_independent
+from jaxvae.analysis.baselines.law import Law as Law
 from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf as fit_ledoit_wolf
 from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t as fit_multivariate_t
 from jaxvae.analysis.baselines.multivariate_t_shrunk import (
@@ -28,6 +26,4 @@ from jaxvae.analysis.baselines.pca import fit_pca_sizes as fit_pca_sizes
 from jaxvae.analysis.baselines.table import BASELINES as BASELINES
 from jaxvae.analysis.baselines.table import Baseline as Baseline
 from jaxvae.analysis.baselines.table import Development as Development
-from jaxvae.analysis.baselines.table import Law as Law
 from jaxvae.analysis.baselines.table import best_factors as best_factors
-from jaxvae.analysis.baselines.table import choose_n_factors as choose_n_factors

@@ -49,30 +49,28 @@ def distances_of_dates(
     matrices: Iterable[Float[np.ndarray, "part asset asset"]],
     rows: Float[np.ndarray, "date asset"],
 ) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
-    """`distances` of all dates, whose matrices come in chunks of consecutive ones."""
-    found, begun = [], 0
-    for part in matrices:
-        found.append(distances(part, rows[begun : begun + len(part)]))
-        begun += len(part)
-    of_rows, log_determinants = zip(*found, strict=True)
-    return np.concatenate(of_rows), np.concatenate(log_determinants)
-
-
-def distances(
-    matrices: Float[np.ndarray, "date asset asset"], rows: Float[np.ndarray, "date asset"]
-) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
     """x_tᵀ Σ_t⁻¹ x_t and ln det Σ_t of each date.
+
+    Args:
+        matrices: Σ, in chunks of consecutive dates.
+        rows: x, of all these dates.
 
     Raises:
         LinAlgError: A matrix is not positive definite.
     """
-    n_dates, n_assets = rows.shape
-    bordered = np.empty((n_dates, n_assets + 1, n_assets + 1))
-    bordered[:, :-1, :-1] = matrices
-    bordered[:, -1, :-1] = bordered[:, :-1, -1] = rows
-    # The last row of this matrix's Cholesky factor holds L⁻¹x, whatever stands in the corner, as
-    # long as it is large: one factorisation serves for both.
-    bordered[:, -1, -1] = np.finfo(float).max
-    roots = np.linalg.cholesky(bordered)
-    pivots = np.diagonal(roots, axis1=1, axis2=2)[:, :-1]
-    return (roots[:, -1, :-1] ** 2).sum(axis=1), 2 * np.log(pivots).sum(axis=1)
+    (n_dates, n_assets), begun = rows.shape, 0
+    distances, log_determinants = np.empty(n_dates), np.empty(n_dates)
+    for part in matrices:
+        here = slice(begun, begun + len(part))
+        bordered = np.empty((len(part), n_assets + 1, n_assets + 1))
+        bordered[:, :-1, :-1] = part
+        bordered[:, -1, :-1] = bordered[:, :-1, -1] = rows[here]
+        # The last row of this matrix's Cholesky factor holds L⁻¹x, whatever stands in the corner,
+        # as long as it is large: one factorisation serves for both.
+        bordered[:, -1, -1] = np.finfo(float).max
+        roots = np.linalg.cholesky(bordered)
+        pivots = np.diagonal(roots, axis1=1, axis2=2)[:, :-1]
+        distances[here] = (roots[:, -1, :-1] ** 2).sum(axis=1)
+        log_determinants[here] = 2 * np.log(pivots).sum(axis=1)
+        begun += len(part)
+    return distances, log_determinants

@@ -1,6 +1,6 @@
 """A Gaussian or Student-t law of a date's returns, with a linear map to factors and back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -13,11 +13,12 @@ from jaxvae.analysis.incomplete import (
     Moments,
     conditional,
     factor_conditional,
+    independent,
     log_density,
-    maximise,
 )
 from jaxvae.errors import DataError, OptionError
 
+_TOLERANCE, _ROUNDS = 1e-5, 500  # nats a date; rounds
 # Noise variance never falls below this share of the returns': noiseless data keeps a density.
 LEAST_NOISE_SHARE = 1e-6
 SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
@@ -95,18 +96,14 @@ class Elliptical(NamedTuple):
         return log_density(self.given(values), self.df)
 
     def given(self, values: Float[np.ndarray, "date asset"]) -> Conditional:
-        """The returns given what is observed of them."""
+        """The returns given what is observed of them, by which missing cells are filled."""
         if isinstance(self.form, FactorForm):
             return factor_conditional(values, self.mean, *self.form)
         return conditional(values, self.mean, self.form)
 
-    def fill(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date asset"]:
-        """The returns, missing cells filled by their conditional mean given the date's others."""
-        return self.given(values).values
-
     def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
         """Factors of each date, missing cells filled: for a posterior mean that is exact."""
-        return (self.fill(values) - self.mean) @ self.projection
+        return (self.given(values).values - self.mean) @ self.projection
 
     def reconstruct(
         self, values: Float[np.ndarray, "date asset"]
@@ -115,17 +112,28 @@ class Elliptical(NamedTuple):
         return self.mean + self.factors(values) @ self.loadings.T
 
 
-def fit_full(
+def maximise(
     values: Float[np.ndarray, "date asset"], refit: Callable[[Conditional], Elliptical]
 ) -> Elliptical:
-    """A law with a full scatter matrix, by EM over missing cells (`incomplete.maximise`).
+    """A law by EM over the missing cells (Dempster, Laird and Rubin 1977).
+
+    A round fills the cells by their expectation under the law and fits the law to that (`refit`),
+    until it gains less than 1e-5 nats a date, 500 rounds at most; it starts from independent
+    assets. Rows without a missing cell need no expectation: there the first fit is the answer.
 
     Raises:
-        DataError: A matrix met on the way has no Cholesky factor.
+        LinAlgError: A matrix met on the way has no Cholesky factor.
     """
-
-    with regularly(values):
-        return maximise(values, lambda law: law.given(values), refit)
+    law, last = refit(independent(values)), -np.inf
+    if np.isfinite(values).all():
+        return law
+    for _ in range(_ROUNDS):
+        given = law.given(values)
+        score = log_density(given).mean()
+        if score - last < _TOLERANCE:
+            break
+        last, law = score, refit(given)
+    return law
 
 
 def regular(moments: Moments, n_dates: int) -> Elliptical:
@@ -169,10 +177,11 @@ def noise_floor(values: Float[np.ndarray, "date asset"]) -> float:
     return LEAST_NOISE_SHARE * float(np.nanvar(values, axis=0).mean())
 
 
-def check_n_factors(n_factors: int, values: Float[np.ndarray, "date asset"]) -> None:
-    """OptionError unless 0 ≤ K < assets."""
+def check_sizes(sizes: Sequence[int], values: Float[np.ndarray, "date asset"]) -> None:
+    """OptionError unless 0 ≤ K < assets, for each K."""
     n_assets = values.shape[1]
-    if not 0 <= n_factors < n_assets:
-        raise OptionError(
-            "n_factors", f"{n_factors} of {n_assets} assets must lie between 0 and {n_assets - 1}"
-        )
+    for size in sizes:
+        if not 0 <= size < n_assets:
+            raise OptionError(
+                "n_factors", f"{size} of {n_assets} assets must lie between 0 and {n_assets - 1}"
+            )

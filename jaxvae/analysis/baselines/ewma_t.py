@@ -1,14 +1,17 @@
-"""Exponentially weighted covariances with Student-t innovations: one step ahead."""
+"""Exponentially weighted covariances with Student-t innovations, of one half-life and of two: one
+step ahead."""
 
-from collections.abc import Iterable, Iterator
-from itertools import product
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
+from jaxvae.analysis.baselines.law import Law
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.errors import DataError, OptionError
 
@@ -18,9 +21,12 @@ HALF_LIVES = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 250.0, 500.0)
 SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 DFS = (4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
 SCALE_GRID = np.geomspace(0.5, 2.0, 21).tolist()
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_ROUNDS = 3
 
 
-class EwmaT(NamedTuple):
+@dataclass(frozen=True)
+class EwmaT(Law):
     """Each date's law given the dates before it: a Student-t of mean zero and covariance c Σ_t.
 
         S_h ← λ_h S_h + (1 − λ_h) x xᵀ,    λ_h = 2^(−1/h),    at two half-lives h = f, s
@@ -46,18 +52,6 @@ class EwmaT(NamedTuple):
     shrinkage: float = 0.1
     scale: float = 1.0
     df: float = np.inf
-
-    @property
-    def n_factors(self) -> int:
-        return 0
-
-    def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date 0"]:
-        return np.zeros((len(values), 0))
-
-    def reconstruct(
-        self, values: Float[np.ndarray, "date asset"]
-    ) -> Float[np.ndarray, "date asset"]:
-        return np.zeros_like(values)
 
     def covariances(
         self, values: Float[np.ndarray, "date asset"]
@@ -88,17 +82,8 @@ class EwmaT(NamedTuple):
         Args:
             values: As in `covariances`.
         """
-        return _log_density(values.shape[1], *self.distances(values), self.df)
-
-    def distances(
-        self, values: Float[np.ndarray, "date asset"]
-    ) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
-        """x_tᵀ Σ_t⁻¹ x_t and ln det Σ_t of each date, with c Σ_t for Σ_t.
-
-        Args:
-            values: As in `covariances`.
-        """
-        return distances_of_dates(self.covariances(values), values)
+        distances = distances_of_dates(self.covariances(values), values)
+        return _log_density(values.shape[1], *distances, self.df)
 
 
 class ScoredLaw(NamedTuple):
@@ -129,7 +114,47 @@ def fit_ewma_t(
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
     """
-    return ending((found or best_of_one_speed(values, n_train)).law, values)
+    law = (found or best_of_one_speed(values, n_train)).law
+    return replace(law, target=np.cov(values.T, ddof=0))
+
+
+def fit_ewma_t_two_speeds(
+    values: Float[np.ndarray, "date asset"], n_train: int, found: ScoredLaw | None = None
+) -> EwmaT:
+    """EWMA covariances of two half-lives, in shares of their own in variances and in correlations,
+    with t innovations; everything chosen on the validation rows.
+
+    The search starts at the best law of one half-life, and takes the half-lives and equal shares of
+    the two; the shares; the shrinkage; each the likeliest while the others stay, until a round
+    changes nothing, at most 3.
+
+    Args:
+        values: Complete returns of training and validation, in this order.
+        n_train: How many of the rows are for training.
+        found: As `fit_ewma_t` takes it.
+
+    Raises:
+        DataError: A covariance is singular.
+
+    Source: Zumbach (2007), "The RiskMetrics 2006 methodology", for averages of several speeds;
+    Menchero, Orr and Wang (2011), "The Barra US equity model (USE4)", for correlations that forget
+    more slowly than variances.
+    """
+    best = found or best_of_one_speed(values, n_train)
+    for _ in range(_ROUNDS):
+        before, (fast, slow) = best, best.law.half_lives
+        # After one speed variances fast and correlations slow, or an equal mixture.
+        shares = [(1.0, 0.0), (0.5, 0.5)] if fast == slow else [best.law.weights]
+        for choices in (
+            {"half_lives": list(combinations(HALF_LIVES, 2)), "weights": shares},
+            {"weights": list(product(SHARES, SHARES))},
+            {"shrinkage": SHRINKAGES},
+        ):
+            tried = most_likely(best.law, choices, values, n_train)
+            best = max(best, tried, key=lambda one: one.score)
+        if best is before:
+            break
+    return replace(best.law, target=np.cov(values.T, ddof=0))
 
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:
@@ -140,27 +165,26 @@ def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> 
             f"{MOST_A_DATE}"
         )
     train = values[:n_train]
-    start = EwmaT(_first(train), np.cov(train.T, ddof=0), (1.0, 1.0))
-    grid = (
-        start._replace(half_lives=(half_life, half_life), shrinkage=shrinkage)
-        for half_life, shrinkage in product(HALF_LIVES, SHRINKAGES)
-    )
-    return most_likely(grid, values, n_train)
-
-
-def ending(law: EwmaT, values: Float[np.ndarray, "date asset"]) -> EwmaT:
-    """A law that was chosen, with the C of all rows."""
-    return law._replace(target=np.cov(values.T, ddof=0))
+    start = train[:FIRST_DATES]
+    moment = start.T @ start / len(start)
+    law = EwmaT((moment, moment), np.cov(train.T, ddof=0), (1.0, 1.0))
+    one_speed = [(half_life, half_life) for half_life in HALF_LIVES]
+    choices = {"half_lives": one_speed, "shrinkage": SHRINKAGES}
+    return most_likely(law, choices, values, n_train)
 
 
 def most_likely(
-    laws: Iterable[EwmaT], values: Float[np.ndarray, "date asset"], n_train: int
+    law: EwmaT,
+    choices: Mapping[str, Sequence[Any]],
+    values: Float[np.ndarray, "date asset"],
+    n_train: int,
 ) -> ScoredLaw:
-    """The law, with the ν and the scale of the grids, that makes the validation rows likeliest; the
-    first of equals.
+    """The law with those of the choices, and the ν and the scale of the grids, that make the
+    validation rows likeliest; the first of equals.
 
     Args:
-        laws: Without scale and ν.
+        law: What stays.
+        choices: What is tried of its fields, in every combination.
         values: As in `fit_ewma_t`.
         n_train: As in `fit_ewma_t`.
 
@@ -168,7 +192,10 @@ def most_likely(
         DataError: A covariance is singular.
     """
     with regularly(values):
-        found = [_with_tails(law, values, n_train) for law in laws]
+        found = [
+            _with_tails(replace(law, **dict(zip(choices, one, strict=True))), values, n_train)
+            for one in product(*choices.values())
+        ]
     return max(found, key=lambda one: one.score)
 
 
@@ -178,7 +205,8 @@ def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: in
     starts = zip(decays, law.first, strict=True)
     fast, slow = (average_after(values[:n_train], decay, first) for decay, first in starts)
     later = values[n_train:]
-    gaps, log_determinants = law._replace(first=(fast, slow), scale=1.0).distances(later)
+    covariances = replace(law, first=(fast, slow), scale=1.0).covariances(later)
+    gaps, log_determinants = distances_of_dates(covariances, later)
     n_assets = values.shape[1]
 
     # All scales at once, as rows one after the other.
@@ -188,13 +216,7 @@ def _with_tails(law: EwmaT, values: Float[np.ndarray, "date asset"], n_train: in
     densities = [_log_density(n_assets, scaled, spreads, df) for df in DFS]
     scores = np.reshape(densities, (len(DFS), len(SCALE_GRID), -1)).mean(axis=2)
     df, scale = np.unravel_index(scores.argmax(), scores.shape)
-    return ScoredLaw(law._replace(scale=SCALE_GRID[scale], df=DFS[df]), float(scores.max()))
-
-
-def _first(values: Float[np.ndarray, "date asset"]) -> tuple[np.ndarray, np.ndarray]:
-    start = values[:FIRST_DATES]
-    moment = start.T @ start / len(start)
-    return moment, moment
+    return ScoredLaw(replace(law, scale=SCALE_GRID[scale], df=DFS[df]), float(scores.max()))
 
 
 def _diagonals(
@@ -223,7 +245,5 @@ def _log_density(
     if not df > 2:
         raise OptionError("df", f"{df} must be above 2")
     scale = 1.0 if np.isinf(df) else (df - 2) / df
-    counts = np.full(len(gaps), n_assets)
-    return elliptical_log_density(
-        gaps / scale, log_determinants + n_assets * np.log(scale), counts, df
-    )
+    spreads = log_determinants + n_assets * np.log(scale)
+    return elliptical_log_density(gaps / scale, spreads, n_assets, df)

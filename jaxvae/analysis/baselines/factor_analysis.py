@@ -9,12 +9,13 @@ from scipy.optimize import minimize
 from jaxvae.analysis.baselines.elliptical import (
     Elliptical,
     FactorForm,
-    check_n_factors,
+    check_sizes,
+    maximise,
     noise_floor,
 )
 from jaxvae.analysis.baselines.independent import fit_independent
 from jaxvae.analysis.baselines.pca import upright
-from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments
 from jaxvae.analysis.second_moments import SecondMoments
 
 # L-BFGS: gains (nats a date and asset), slopes in ln Ψ (nats a date) and rounds at which it ends.
@@ -55,8 +56,7 @@ def fit_factor_analysis_sizes(
     values: Float[np.ndarray, "date asset"], sizes: Sequence[int]
 ) -> Iterator[Elliptical]:
     """`fit_factor_analysis` at several K, one after another, each from the last one's noise."""
-    for n_factors in sizes:
-        check_n_factors(n_factors, values)
+    check_sizes(sizes, values)
     floor, complete = noise_floor(values), np.isfinite(values).all()
     sample = SecondMoments.of(values) if complete else None
     start = None
@@ -75,16 +75,16 @@ def _fit_incomplete(
     values: Float[np.ndarray, "date asset"], n_factors: int, floor: float
 ) -> Elliptical:
     """By EM over the missing cells."""
-    last: list[np.ndarray] = []
+    start: np.ndarray | None = None
 
     def refit(given: Conditional) -> Elliptical:
+        nonlocal start
         mean, covariance = expected_moments(given)
-        start = last.pop() if last else None
         law = _maximum(mean, SecondMoments(covariance), n_factors, floor, start)
-        last.append(own_noise(law))
+        start = own_noise(law)
         return law
 
-    return maximise(values, lambda law: law.given(values), refit)
+    return maximise(values, refit)
 
 
 def own_noise(law: Elliptical) -> Float[np.ndarray, " asset"]:

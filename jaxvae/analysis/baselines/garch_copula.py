@@ -1,7 +1,7 @@
 """GARCH an asset, dynamic conditional correlations of a Student-t copula: one step ahead."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from scipy.special import expit, stdtrit
 from jaxvae.analysis.baselines.averages import averages_before, distances_of_dates
 from jaxvae.analysis.baselines.elliptical import regularly
 from jaxvae.analysis.baselines.garch import Garch, Innovations, Margins
+from jaxvae.analysis.baselines.law import Law
 from jaxvae.analysis.incomplete import elliptical_log_density
 
 # Of the search: where it starts (a = .018, b = .964, ν = 12), how wide, how far parameters may go.
@@ -19,7 +20,8 @@ START, STEP, FURTHEST = (4.0, -4.0, 2.3), 0.4, 12.0
 TOLERANCES = {"xatol": 0.05, "fatol": 5e-4}
 
 
-class GarchCopula(NamedTuple):
+@dataclass(frozen=True)
+class GarchCopula(Law):
     """Each date's law given the dates before it: GARCH margins F joined by a Student-t copula,
 
         p(x_t) = Π_a f_a(x_ta) · t_ν(q_t; 0, R_t) / Π_a t_ν(q_ta),    q_ta = T_ν⁻¹(F_a(x_ta))
@@ -42,13 +44,6 @@ class GarchCopula(NamedTuple):
     decay: float
     df: float
 
-    @property
-    def n_factors(self) -> int:
-        return 0
-
-    def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date 0"]:
-        return np.zeros((len(values), 0))
-
     def reconstruct(
         self, values: Float[np.ndarray, "date asset"]
     ) -> Float[np.ndarray, "date asset"]:
@@ -70,8 +65,7 @@ class GarchCopula(NamedTuple):
             values: q, the first date's first.
         """
         gaps, log_determinants = distances_of_dates(self.correlations(values), values)
-        counts = np.full(len(values), values.shape[1])
-        joint = elliptical_log_density(gaps, log_determinants, counts, self.df)
+        joint = elliptical_log_density(gaps, log_determinants, values.shape[1], self.df)
         return joint - stats.t.logpdf(values, self.df).sum(axis=1)
 
     def correlations(
@@ -110,7 +104,8 @@ def fit_garch_copula(
     Args:
         values: Complete returns of training and validation, in this order.
         n_train: How many of the rows are for training.
-        dynamic: Whether a and b are free, else 0.
+        dynamic: Whether a and b are free, else 0: constant correlations (Bollerslev 1990,
+            "Modelling the coherence in short-run nominal exchange rates").
         margins: Of the same rows, by default fitted here.
 
     Raises:

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.elliptical import Elliptical
+from jaxvae.analysis.baselines.elliptical import Elliptical, maximise
 from jaxvae.analysis.baselines.multivariate_t import fit_t_from
-from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments
 
 
 def fit_independent(
@@ -31,5 +31,5 @@ def fit_independent(
         mean, covariance = expected_moments(given)
         return Elliptical.of_factors(mean, np.zeros((len(mean), 0)), np.diag(diagonal(covariance)))
 
-    gaussian = maximise(values, lambda law: law.given(values), refit)
+    gaussian = maximise(values, refit)
     return fit_t_from(gaussian, values, diagonal) if student else gaussian

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.covariance import LedoitWolf
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, fit_full
+from jaxvae.analysis.baselines.elliptical import Elliptical, maximise, regularly
 from jaxvae.analysis.incomplete import Conditional
 
 
@@ -31,4 +31,5 @@ def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:
         shrunk = (1 - model.shrinkage_) * spread + level * np.eye(n_assets)
         return Elliptical.without_factors(model.location_, model.covariance_ + shrunk)
 
-    return fit_full(values, refit)
+    with regularly(values):
+        return maximise(values, refit)

@@ -73,8 +73,9 @@ def fit_t_from(
     given = see(values, mean, scatter)
     for _ in range(_ROUNDS):
         weights = (df + given.counts) / (df + given.distances)
-        mean, scatter = _weighted_moments(given.values, weights)
-        scatter = restrict(scatter + given.spread / weights.sum())
+        mean = np.average(given.values, axis=0, weights=weights)
+        scaled = (given.values - mean) * np.sqrt(weights / weights.sum())[:, None]
+        scatter = restrict(scaled.T @ scaled + given.spread / weights.sum())
         given = see(values, mean, scatter)
         df = _solve_df(given)
         score = float(log_density(given, df).mean())
@@ -82,15 +83,6 @@ def fit_t_from(
             break
         last = score
     return Elliptical.without_factors(mean, scatter, df)
-
-
-def _weighted_moments(
-    values: Float[np.ndarray, "date asset"], weights: Float[np.ndarray, " date"]
-) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
-    """Weighted mean and scatter, both divided by the sum of the weights."""
-    mean = np.average(values, axis=0, weights=weights)
-    scaled = (values - mean) * np.sqrt(weights / weights.sum())[:, None]
-    return mean, scaled.T @ scaled
 
 
 def _solve_df(given: Conditional) -> float:

@@ -1,6 +1,7 @@
 """Probabilistic principal components."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -8,10 +9,11 @@ from jaxtyping import Float
 from jaxvae.analysis.baselines.elliptical import (
     Elliptical,
     FactorForm,
-    check_n_factors,
+    check_sizes,
+    maximise,
     noise_floor,
 )
-from jaxvae.analysis.incomplete import Conditional, expected_moments, maximise
+from jaxvae.analysis.incomplete import Conditional, expected_moments
 
 
 def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptical:
@@ -39,14 +41,13 @@ def fit_pca_sizes(
     values: Float[np.ndarray, "date asset"], sizes: Sequence[int]
 ) -> Iterator[Elliptical]:
     """`fit_pca` at several K, one after another; of complete rows from one decomposition."""
-    for n_factors in sizes:
-        check_n_factors(n_factors, values)
+    check_sizes(sizes, values)
     floor = noise_floor(values)
     if np.isfinite(values).all():
         mean, axes = values.mean(axis=0), principal_axes(values, max(sizes))
         yield from (_law(mean, *axes, n_factors, floor) for n_factors in sizes)
     else:
-        yield from (_fit_incomplete(values, n_factors, floor) for n_factors in sizes)
+        yield from (maximise(values, partial(_refit, n_factors, floor)) for n_factors in sizes)
 
 
 def explained_variance_ratio(
@@ -103,13 +104,6 @@ def _law(
     return Elliptical(mean, form, directions * scale, directions / scale)
 
 
-def _fit_incomplete(
-    values: Float[np.ndarray, "date asset"], n_factors: int, floor: float
-) -> Elliptical:
-    """By EM over the missing cells."""
-
-    def refit(given: Conditional) -> Elliptical:
-        mean, covariance = expected_moments(given)
-        return _law(mean, *_axes_of(covariance), n_factors, floor)
-
-    return maximise(values, lambda law: law.given(values), refit)
+def _refit(n_factors: int, floor: float, given: Conditional) -> Elliptical:
+    mean, covariance = expected_moments(given)
+    return _law(mean, *_axes_of(covariance), n_factors, floor)

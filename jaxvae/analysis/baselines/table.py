@@ -3,21 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
 from jaxvae.analysis.baselines.elliptical import Elliptical
-from jaxvae.analysis.baselines.ewma_t import ScoredLaw, best_of_one_speed, fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
+from jaxvae.analysis.baselines.ewma_t import (
+    ScoredLaw,
+    best_of_one_speed,
+    fit_ewma_t,
+    fit_ewma_t_two_speeds,
+)
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis,
     fit_factor_analysis_sizes,
 )
 from jaxvae.analysis.baselines.garch import Margins
 from jaxvae.analysis.baselines.garch_copula import fit_garch_copula
+from jaxvae.analysis.baselines.law import Law
 from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf
 from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t
 from jaxvae.analysis.baselines.multivariate_t_shrunk import fit_multivariate_t_shrunk
@@ -25,33 +29,6 @@ from jaxvae.analysis.baselines.pca import fit_pca, fit_pca_sizes
 
 MOST_FACTORS = 15
 SizesFitter = Callable[[np.ndarray, Sequence[int]], Iterator[Elliptical]]
-
-
-@runtime_checkable
-class Law(Protocol):
-    """What a fitted baseline is: a law of returns, in standard units.
-
-    `n_factors` is 0 where it has none; then `factors` have no columns, and `reconstruct` gives the
-    mean.
-    """
-
-    @property
-    def n_factors(self) -> int: ...
-
-    def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
-        """Factors of each date."""
-        ...
-
-    def reconstruct(
-        self, values: Float[np.ndarray, "date asset"]
-    ) -> Float[np.ndarray, "date asset"]:
-        """Returns rebuilt from their factors."""
-        ...
-
-    def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
-        """ln p(x) of each date, nats; given the dates before it, where the baseline is temporal:
-        `values` then begin with the first date fitted."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,38 +77,25 @@ class Baseline(NamedTuple):
     complete: bool = False
 
 
-def choose_n_factors(
+def best_factors(
     fit_sizes: SizesFitter,
     train: Float[np.ndarray, "date asset"],
     validation: Float[np.ndarray, "later asset"],
-    candidates: Sequence[int],
-) -> tuple[int, Float[np.ndarray, " candidate"]]:
-    """The number of factors whose fit on `train` makes `validation` likeliest.
+    most: int = MOST_FACTORS,
+) -> int:
+    """The number of factors whose fit on `train` makes `validation` likeliest; the first of equals.
 
     Args:
         fit_sizes: `fit_pca_sizes` or `fit_factor_analysis_sizes`.
         train: Returns to fit on.
         validation: Later returns.
-        candidates: Numbers of factors to try, at least one; the first of equals wins.
-
-    Returns:
-        The number chosen, and each candidate's mean validation log-likelihood (nats a date).
+        most: The largest number tried, where half of the assets and a third of the training dates
+            are no fewer; the smallest is 1.
     """
-    laws = fit_sizes(train, candidates)
-    scores = np.array([law.log_likelihood(validation).mean() for law in laws])
-    return candidates[int(scores.argmax())], scores
-
-
-def best_factors(
-    fit_sizes: SizesFitter,
-    train: Float[np.ndarray, "date asset"],
-    validation: Float[np.ndarray, "later asset"],
-) -> int:
-    """K of up to 15, and no more than half of the assets and a third of the training dates, that
-    makes the validation dates likeliest; arguments as in `choose_n_factors`."""
     n_dates, n_assets = train.shape
-    most = max(1, min(MOST_FACTORS, n_assets // 2, n_dates // 3))
-    return choose_n_factors(fit_sizes, train, validation, range(1, most + 1))[0]
+    sizes = range(1, max(1, min(most, n_assets // 2, n_dates // 3)) + 1)
+    scores = [law.log_likelihood(validation).mean() for law in fit_sizes(train, sizes)]
+    return sizes[int(np.argmax(scores))]
 
 
 def _at_best(fit_sizes: SizesFitter, known: Development, n_factors: int | None = None) -> Law:
@@ -171,7 +135,9 @@ BASELINES = {
     ),
     "ccc_t": Baseline(
         "GARCH with constant correlations and a t copula",
-        lambda known: fit_ccc_t(known.values, known.n_train, known.margins),
+        lambda known: fit_garch_copula(
+            known.values, known.n_train, dynamic=False, margins=known.margins
+        ),
         **ONE_AHEAD,
     ),
     "garch_copula": Baseline(

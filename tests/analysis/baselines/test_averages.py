@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines.averages import CHUNK, average_after, averages_before, distances
+from jaxvae.analysis.baselines.averages import (
+    CHUNK,
+    average_after,
+    averages_before,
+    distances_of_dates,
+)
 
 ROWS = np.random.default_rng(0).normal(size=(2 * CHUNK + 5, 3))
 FIRST = np.diag([1.0, 2.0, 3.0])
@@ -20,10 +25,11 @@ def test_averages_are_the_recursion(decay):
 
 
 def test_distances_are_those_of_dense_algebra():
-    matrices = np.concatenate(list(averages_before(ROWS, 0.97, FIRST)))
-    gaps, log_determinants = distances(matrices, ROWS)
+    chunks = list(averages_before(ROWS, 0.97, FIRST))
+    gaps, log_determinants = distances_of_dates(chunks, ROWS)
+    matrices = np.concatenate(chunks)
     expected = np.einsum("ta,tab,tb->t", ROWS, np.linalg.inv(matrices), ROWS)
     np.testing.assert_allclose(gaps, expected)
     np.testing.assert_allclose(log_determinants, np.linalg.slogdet(matrices)[1])
     with pytest.raises(np.linalg.LinAlgError):
-        distances(np.ones((1, 3, 3)), ROWS[:1])
+        distances_of_dates([np.ones((1, 3, 3))], ROWS[:1])

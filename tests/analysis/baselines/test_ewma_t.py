@@ -1,13 +1,18 @@
 """EWMA with t innovations: scipy's densities, known figures, the truth, its own past."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.analysis.baselines.ewma_t import HALF_LIVES, EwmaT, fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
+from jaxvae.analysis.baselines.ewma_t import (
+    HALF_LIVES,
+    EwmaT,
+    fit_ewma_t,
+    fit_ewma_t_two_speeds,
+)
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import OptionError
@@ -28,7 +33,7 @@ def every(law, values):
 
 def test_log_likelihood_is_scipys():
     for df in (5.0, np.inf):
-        law, covariances = LAW._replace(df=df), every(LAW, VALUES[:20])
+        law, covariances = replace(LAW, df=df), every(LAW, VALUES[:20])
         if np.isinf(df):
             laws = [stats.multivariate_normal(np.zeros(3), c) for c in covariances]
         else:
@@ -36,7 +41,7 @@ def test_log_likelihood_is_scipys():
         expected = [law.logpdf(row) for law, row in zip(laws, VALUES[:20], strict=True)]
         np.testing.assert_allclose(law.log_likelihood(VALUES[:20]), expected)
     with pytest.raises(OptionError, match="above 2"):
-        LAW._replace(df=2.0).log_likelihood(VALUES)
+        replace(LAW, df=2.0).log_likelihood(VALUES)
 
 
 def test_recursion_by_hand():
@@ -57,7 +62,8 @@ def test_recursion_by_hand():
 
 def test_equal_half_lives_are_one_speed():
     one, other = (
-        LAW._replace(half_lives=(20.0, 20.0), weights=weights) for weights in ((1.0, 1.0), (0.5, 0))
+        replace(LAW, half_lives=(20.0, 20.0), weights=weights)
+        for weights in ((1.0, 1.0), (0.5, 0.0))
     )
     np.testing.assert_allclose(every(one, VALUES), every(other, VALUES))
 
@@ -75,7 +81,7 @@ def test_a_forecast_does_not_see_its_date_or_later_ones(fit):
 def test_choices_are_the_likeliest_of_validation_and_see_no_more():
     """Where the target is the training rows' and the averages know what came before."""
     chosen, rows = fit_ewma_t(FIT, N_TRAIN), SPLIT.validation
-    trained = chosen._replace(target=np.cov(FIT[:N_TRAIN].T, ddof=0))
+    trained = replace(chosen, target=np.cov(FIT[:N_TRAIN].T, ddof=0))
     best = trained.log_likelihood(FIT)[rows].mean()
     for other in (
         {"half_lives": (HALF_LIVES[0],) * 2},
@@ -83,7 +89,7 @@ def test_choices_are_the_likeliest_of_validation_and_see_no_more():
         {"df": 50.0},
         {"scale": 0.5},
     ):
-        assert trained._replace(**other).log_likelihood(FIT)[rows].mean() <= best + 1e-12
+        assert replace(trained, **other).log_likelihood(FIT)[rows].mean() <= best + 1e-12
 
 
 def test_two_speeds_are_never_less_likely_on_validation_and_are_found_where_they_are_true():
@@ -96,7 +102,7 @@ def test_two_speeds_are_never_less_likely_on_validation_and_are_found_where_they
         row[:] = np.exp(0.5 * log_variance) * (mixing @ rng.normal(size=3))
     n_train, scores = 600, []
     for fit in FITS:
-        law = fit(rows[:1000], n_train)._replace(target=np.cov(rows[:n_train].T, ddof=0))
+        law = replace(fit(rows[:1000], n_train), target=np.cov(rows[:n_train].T, ddof=0))
         scores.append(law.log_likelihood(rows)[n_train:].mean())
     assert scores[1] > scores[0] + 0.02
     assert law.half_lives[0] < law.half_lives[1]
@@ -123,7 +129,7 @@ def test_known_figures(name, gaussian, student):
     moment = values[:252].T @ values[:252] / 252
     half_life = np.log(0.5) / np.log(0.99)
     law = EwmaT((moment, moment), np.cov(values[split.fit].T, ddof=0), (half_life, half_life))
-    scores = [law._replace(df=df).log_likelihood(values)[split.test].mean() for df in (np.inf, 6.0)]
+    scores = [replace(law, df=df).log_likelihood(values)[split.test].mean() for df in (np.inf, 6.0)]
     np.testing.assert_allclose(scores, [gaussian, student], atol=0.01)
 
 

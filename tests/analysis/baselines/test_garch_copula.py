@@ -1,10 +1,11 @@
 """DCC with a t copula: against scipy's densities, a simulated truth, and its own past."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.analysis.baselines.ccc_t import fit_ccc_t
 from jaxvae.analysis.baselines.garch import Garch
 from jaxvae.analysis.baselines.garch_copula import GarchCopula, fit_copula, fit_garch_copula, scores
 
@@ -81,14 +82,14 @@ def test_the_truth_is_found_again():
 
 
 def test_constant_correlation_is_its_special_case():
-    still = TRUTH._replace(reaction=0.0, decay=0.0)
+    still = replace(TRUTH, reaction=0.0, decay=0.0)
     found = MARGINS.innovations(VALUES)
     q = scores(found, still.df)
     joint = stats.multivariate_t(shape=TARGET, df=still.df).logpdf(q)
     expected = found.log_density.sum(axis=1) + joint - stats.t.logpdf(q, still.df).sum(axis=1)
     np.testing.assert_allclose(still.log_likelihood(VALUES), expected, rtol=1e-11)
     np.testing.assert_allclose(
-        TRUTH._replace(reaction=1e-14, decay=0.0).log_likelihood(VALUES), expected, rtol=1e-9
+        replace(TRUTH, reaction=1e-14, decay=0.0).log_likelihood(VALUES), expected, rtol=1e-9
     )
     law, start = fit_copula(MARGINS, VALUES, [2.0])
     assert (law.reaction, law.decay, len(start)) == (0.0, 0.0, 1)
@@ -107,14 +108,15 @@ def test_an_earlier_density_does_not_see_later_rows():
 def test_the_kind_of_margin_is_chosen_on_validation():
     """Returns with strong leverage have GJR margins; a fit sees no row but those given."""
     pytest.importorskip("arch")
-    steep = TRUTH._replace(
-        margins=MARGINS._replace(leverage=np.full(N, 0.25), decay=np.full(N, 0.75))
+    steep = replace(
+        TRUTH, margins=MARGINS._replace(leverage=np.full(N, 0.25), decay=np.full(N, 0.75))
     )
     values = simulated(steep, 3000)
-    for fit in (fit_garch_copula, fit_ccc_t):
-        law = fit(values[:2400], 1400)
+    for dynamic in (True, False):
+        law = fit_garch_copula(values[:2400], 1400, dynamic)
         assert law.margins.leverage.any()
         gap = (steep.log_likelihood(values) - law.log_likelihood(values))[2400:].mean()
-        assert gap < (0.05 if fit is fit_garch_copula else 0.25)
+        assert gap < (0.05 if dynamic else 0.25)
+        assert bool(law.reaction and law.decay) == dynamic
     assert law.factors(values).shape == (3000, law.n_factors)
     np.testing.assert_allclose(law.reconstruct(values)[7], law.margins.mean)
