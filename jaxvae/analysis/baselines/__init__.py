@@ -6,7 +6,9 @@ A new one is a file whose fit gives a `Law`, and a line in `table.BASELINES`.
 from jaxvae.analysis.baselines.elliptical import Elliptical as Elliptical
 from jaxvae.analysis.baselines.ewma_t import EwmaT as EwmaT
 from jaxvae.analysis.baselines.ewma_t import fit_ewma_t as fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t import fit_ewma_t_two_speeds as fit_ewma_t_two_speeds
+from jaxvae.analysis.baselines.ewma_t_two_speeds import (
+    fit_ewma_t_two_speeds as fit_ewma_t_two_speeds,
+)
 from jaxvae.analysis.baselines.factor_analysis import fit_factor_analysis as fit_factor_analysis
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis_sizes as fit_factor_analysis_sizes,

@@ -1,9 +1,8 @@
-"""Exponentially weighted covariances with Student-t innovations, of one half-life and of two: one
-step ahead."""
+"""Exponentially weighted covariances with Student-t innovations: one step ahead."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +20,6 @@ HALF_LIVES = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 250.0, 500.0)
 SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 DFS = (4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
 SCALE_GRID = np.geomspace(0.5, 2.0, 21).tolist()
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -116,45 +113,6 @@ def fit_ewma_t(
     """
     law = (found or best_of_one_speed(values, n_train)).law
     return replace(law, target=np.cov(values.T, ddof=0))
-
-
-def fit_ewma_t_two_speeds(
-    values: Float[np.ndarray, "date asset"], n_train: int, found: ScoredLaw | None = None
-) -> EwmaT:
-    """EWMA covariances of two half-lives, in shares of their own in variances and in correlations,
-    with t innovations; everything chosen on the validation rows.
-
-    The search starts at the best law of one half-life, and takes the half-lives and equal shares of
-    the two; the shares; the shrinkage; each the likeliest while the others stay, until a round
-    changes nothing, at most 3.
-
-    Args:
-        values: Complete returns of training and validation, in this order.
-        n_train: How many of the rows are for training.
-        found: As `fit_ewma_t` takes it.
-
-    Raises:
-        DataError: A covariance is singular.
-
-    Source: Zumbach (2007), "The RiskMetrics 2006 methodology", for averages of several speeds;
-    Menchero, Orr and Wang (2011), "The Barra US equity model (USE4)", for correlations that forget
-    more slowly than variances.
-    """
-    best = found or best_of_one_speed(values, n_train)
-    for _ in range(_ROUNDS):
-        before, (fast, slow) = best, best.law.half_lives
-        # After one speed variances fast and correlations slow, or an equal mixture.
-        shares = [(1.0, 0.0), (0.5, 0.5)] if fast == slow else [best.law.weights]
-        for choices in (
-            {"half_lives": list(combinations(HALF_LIVES, 2)), "weights": shares},
-            {"weights": list(product(SHARES, SHARES))},
-            {"shrinkage": SHRINKAGES},
-        ):
-            tried = most_likely(best.law, choices, values, n_train)
-            best = max(best, tried, key=lambda one: one.score)
-        if best is before:
-            break
-    return replace(best.law, target=np.cov(values.T, ddof=0))
 
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:

@@ -9,12 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines.elliptical import Elliptical
-from jaxvae.analysis.baselines.ewma_t import (
-    ScoredLaw,
-    best_of_one_speed,
-    fit_ewma_t,
-    fit_ewma_t_two_speeds,
-)
+from jaxvae.analysis.baselines.ewma_t import ScoredLaw, best_of_one_speed, fit_ewma_t
+from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.analysis.baselines.factor_analysis import (
     fit_factor_analysis,
     fit_factor_analysis_sizes,

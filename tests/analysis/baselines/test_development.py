@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from jaxvae.analysis.baselines import BASELINES, Development, ewma_t, garch, table
+from jaxvae.analysis.baselines import (
+    BASELINES,
+    Development,
+    ewma_t,
+    ewma_t_two_speeds,
+    garch,
+    table,
+)
 
 VALUES = np.random.default_rng(0).standard_normal((300, 2))
 
@@ -39,7 +46,7 @@ def test_margins_are_fitted_once_for_constant_and_moving_correlations(monkeypatc
 
 def test_averages_of_two_speeds_start_from_those_of_one(monkeypatch):
     counting, asked = counted(ewma_t.best_of_one_speed)
-    for asks in (ewma_t, table):
+    for asks in (ewma_t, ewma_t_two_speeds, table):
         monkeypatch.setattr(asks, "best_of_one_speed", counting)
     fit("ewma_t", "ewma_t_two_speeds")
     assert len(asked) == 1
