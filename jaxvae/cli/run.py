@@ -18,6 +18,7 @@ from jaxvae.cli.panel import Source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
 from jaxvae.report.content import REPORT, Opening, summary
+from jaxvae.runs.disk import Share
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import Processes, ShareDone
@@ -115,7 +116,8 @@ def _run(
         if is_finished(out):
             raise ShareDone
 
-    share, done = (processes.process, processes.processes), output.resume and is_finished(out)
+    share = Share(processes.process, processes.processes, wait)
+    done = output.resume and is_finished(out)
     with progress.shown(quiet=output.quiet) as show:
 
         def on_progress(stage: str, where: Any) -> None:
@@ -124,9 +126,7 @@ def _run(
             if stage == "score" and processes.process > 0:
                 wait(lambda: False)
 
-        result, beside = execute(
-            procedure, on_progress, out, resume=output.resume, share=share, wait=wait
-        )
+        result, beside = execute(procedure, on_progress, out, resume=output.resume, share=share)
         interrupts.over = processes.coordinator is None
     if done:
         say(f"jaxvae: {out} is finished already")
