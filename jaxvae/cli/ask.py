@@ -167,10 +167,9 @@ def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
 
 def draw_again(_: Interrupts, asked: ReportOptions) -> None:
     """Draw the figures and the report of a study or a walk again."""
-    if read_config(asked.folder)["command"] == "walk":
-        draw_walk_report(asked.folder)
-    else:
-        draw_report(asked.folder)
+    is_walk = read_config(asked.folder)["command"] == "walk"
+    draw = draw_walk_report if is_walk else draw_report
+    draw(asked.folder)
     print(asked.folder / REPORT)
 
 

@@ -32,10 +32,9 @@ def keep_programs() -> Path | None:
     try:
         folder = user_cache_path("jaxvae") / f"programs-{kind}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trusted = _is_the_users_own(folder)
+        if not _is_the_users_own(folder):
+            return None
     except (OSError, RuntimeError):  # no home, a full disk, a file in the way
-        return None
-    if not trusted:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MOST_KEPT)

@@ -13,7 +13,7 @@ from jaxvae.report.study_report import study_opening
 from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
-from jaxvae.runs.run import drop_work, is_finished, require_shared_tiles, saved_options
+from jaxvae.runs.run import drop_work, is_finished, read_record, require_shared_tiles
 from jaxvae.study.config import AUTO, StudyConfig, presets_of, tile_width_of
 from jaxvae.study.presets import MODELS
 from jaxvae.study.progress import reported, shown
@@ -131,7 +131,7 @@ def _finished(folder: Path) -> Study:
 
 def _shared_task(folder: Path) -> Task:
     """What began the run in a folder, once all processes have done their shares of it."""
-    saved = saved_options(folder)
+    saved = read_record(folder)["options"]
     if not saved:
         raise FolderError(
             f"{folder} was begun in Python, by one process; go on with the same call and ",

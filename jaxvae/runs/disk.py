@@ -132,11 +132,9 @@ class OnDisk:
         """The states kept of a tile, oldest first."""
         if not is_plain(self.folder, stat.S_IFDIR):
             return []
-        named = ((TILE_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
-        states = {
-            int(name[2]): path for name, path in named if name and name[2] and int(name[1]) == tile
-        }
-        return [states[epoch] for epoch in sorted(states)]
+        paths = self.folder.glob(f"tile-{tile:05d}.epoch-*.safetensors")
+        ours = [path for path in paths if TILE_NAME.fullmatch(path.name)]
+        return sorted(ours, key=lambda path: (len(path.name), path.name))
 
     def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:
         content = pack_tree(tree, notes)

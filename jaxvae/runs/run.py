@@ -67,9 +67,9 @@ class Run:
 
         Raises FolderError, before anything is written, where something is in the way.
         """
-        record = _read_record(self.folder)
+        record, own = read_record(self.folder), {name.split("/")[0] for name in files}
         _remove_own(self.folder, record.get("results", {}))
-        for name in sorted({name.split("/")[0] for name in files}):
+        for name in sorted(own):
             if os.path.lexists(self.folder / name):
                 raise FolderError(
                     f"{self.folder / name} is in the way and not of this run; move it elsewhere "
@@ -80,8 +80,7 @@ class Run:
         write_file(self.folder / RECORD, seal({**record, "results": results}))
         write_files(self.folder, files)
         drop_work(self.folder)
-        own = {name.split("/")[0] for name in files}
-        return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
+        return sorted({path.name for path in self.folder.iterdir()} - own)
 
 
 @contextmanager
@@ -106,8 +105,13 @@ def open_run(
     shared, made = share.processes > 1, missing_parents(folder)
     new = _require_place(folder, resume, shared)
     if new:
-        _begin(folder, {"identity": identity, "options": options}, shared)
-    require_same(folder, _read_record(folder)["identity"], identity)
+        try:
+            make_folder(folder, {RECORD: seal({"identity": identity, "options": options})})
+        except FolderError:
+            # Of processes that begin together one makes it.
+            if not (shared and has_record(folder)):
+                raise
+    require_same(folder, read_record(folder)["identity"], identity)
     own = f"lock-{share.process}"
     try:
         with _lock(folder, "lock", shared), _lock(folder, own) if shared else nullcontext():
@@ -137,7 +141,7 @@ def drop_work(folder: Path) -> None:
     """Remove from a folder what its run has left of its work; the record goes last, and says so.
     What others put there stays."""
     try:
-        _read_record(folder)
+        read_record(folder)
     except FolderError:
         return
     with writing(folder):
@@ -145,12 +149,6 @@ def drop_work(folder: Path) -> None:
             path.unlink()
         remove_empty([*_stages(folder), folder / WORK])
         (folder / RECORD).unlink()
-
-
-def saved_options(folder: Path) -> dict[str, Any]:
-    """The options that began a run. Raises FolderError where the folder has none."""
-    options: dict[str, Any] = _read_record(folder)["options"]
-    return options
 
 
 def is_at_work(folder: Path, process: int) -> bool:
@@ -195,15 +193,6 @@ def _require_place(folder: Path, resume: bool, shared: bool) -> bool:
     return False
 
 
-def _begin(folder: Path, record: dict[str, Any], shared: bool) -> None:
-    """The folder with its record, at once; of processes that begin together one does."""
-    try:
-        make_folder(folder, {RECORD: seal(record)})
-    except FolderError:
-        if not (shared and has_record(folder)):
-            raise
-
-
 @contextmanager
 def _lock(folder: Path, name: str, shared: bool = False) -> Iterator[None]:
     """A lock on all of the run or on a share, which the system lifts however the process ends."""
@@ -228,7 +217,11 @@ def _lock(folder: Path, name: str, shared: bool = False) -> Iterator[None]:
         yield
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The `identity` of a run in work, and the `options` that began it.
+
+    Raises FolderError where the folder holds none, or it is damaged.
+    """
     path = folder / RECORD
     if not is_plain(path):
         raise FolderError(f"{folder} is no run in work: it has no {RECORD}")

@@ -20,8 +20,8 @@ from jaxvae.runs.run import (
     is_at_work,
     is_finished,
     open_run,
+    read_record,
     require_shared_tiles,
-    saved_options,
 )
 from jaxvae.training.store import TileState
 
@@ -93,7 +93,7 @@ def test_a_run_goes_on_with_what_it_kept(folder):
         stage = run.stage("train", Tile)
         assert [int(stage.get(tile).values[0]) for tile in (0, 1)] == [0, 1]
         assert not run.stage("refit", Tile).has(0)
-    assert saved_options(folder) == OPTIONS
+    assert read_record(folder)["options"] == OPTIONS
 
 
 def test_a_record_says_what_the_run_depends_on(folder):
@@ -111,7 +111,7 @@ def test_a_run_killed_as_it_begins_is_there_or_not(call, times, tmp_path):
         process = launch(begin_and_die, folder, call, number)
         assert ended(process) == -signal.SIGKILL
         work(folder, resume=folder.exists())
-        assert saved_options(folder) == OPTIONS
+        assert read_record(folder)["options"] == OPTIONS
 
 
 # What stands in the way
@@ -182,7 +182,7 @@ def test_the_root_is_no_place_for_a_run():
     for resume, shared in ((True, False), (False, True)):
         assert not runs._require_place(Path("/"), resume, shared)
     with pytest.raises(FolderError, match=r"is no run in work: it has no run\.json"):
-        runs._read_record(Path("/"))
+        read_record(Path("/"))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_damaged_record_is_named(content, words, folder):
     (folder / "run.json").write_text(content, encoding="latin-1")
     assert_refused(f"run.json.* {words}", folder, resume=True)
     with pytest.raises(FolderError, match=words):
-        saved_options(folder)
+        read_record(folder)
 
 
 @pytest.mark.parametrize("name", ["", "work", "run.json", "work/train", "work/lock"])
@@ -307,7 +307,7 @@ def test_a_folder_that_was_there_stays(options, folder):
     work(folder, [])
     with pytest.raises(DataError):
         work(folder, [], DataError, **options)
-    assert saved_options(folder) == OPTIONS
+    assert read_record(folder)["options"] == OPTIONS
 
 
 # In use
