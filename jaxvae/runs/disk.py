@@ -57,7 +57,7 @@ class Share(NamedTuple):
     wait: Callable[[Callable[[], bool]], None] = _nobody
 
 
-WHOLE = Share()
+UNSHARED = Share()
 
 
 @dataclass
@@ -72,7 +72,7 @@ class OnDisk:
     folder: Path
     kind: type
     run: str
-    share: Share = WHOLE
+    share: Share = UNSHARED
     gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:

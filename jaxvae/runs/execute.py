@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError, check_option, check_path
-from jaxvae.runs.disk import WHOLE, Share
+from jaxvae.runs.disk import UNSHARED, Share
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.results import Layout, read_config
 from jaxvae.runs.run import drop_work, is_finished, open_run
@@ -35,7 +35,7 @@ def execute(
     out: str | Path | None = None,
     *,
     resume: bool = False,
-    share: Share = WHOLE,
+    share: Share = UNSHARED,
 ) -> tuple[Any, list[str]]:
     """Run a procedure, or go on with it.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE_NAME, WHOLE, Gate, OnDisk, Share
+from jaxvae.runs.disk import TILE_NAME, UNSHARED, Gate, OnDisk, Share
 from jaxvae.runs.documents import checksum, hash_document, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
@@ -52,7 +52,7 @@ class Run:
 
     folder: Path
     identity: str
-    share: Share = WHOLE
+    share: Share = UNSHARED
     gate: Gate = field(default_factory=Gate)
 
     def stage(self, name: str, kind: type) -> OnDisk:
@@ -90,7 +90,7 @@ def open_run(
     options: dict[str, Any],
     *,
     resume: bool = False,
-    share: Share = WHOLE,
+    share: Share = UNSHARED,
 ) -> Iterator[Run]:
     """Begin a run, or go on with one where `resume` is true or several processes share it.
 

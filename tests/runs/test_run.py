@@ -12,7 +12,7 @@ from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.runs import run as runs
-from jaxvae.runs.disk import WHOLE, Share
+from jaxvae.runs.disk import UNSHARED, Share
 from jaxvae.runs.documents import SCHEMA, hash_document, read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.run import (
@@ -325,7 +325,7 @@ def holder(compilation_cache):
     """What opens runs in processes of their own, and the processes."""
     held = []
 
-    def start(folder, share=WHOLE):
+    def start(folder, share=UNSHARED):
         ours, theirs = FORKS.Pipe()
         held.append((launch(hold, folder, share, theirs), ours))
         return held[-1][0], ours.recv()
@@ -339,7 +339,7 @@ def holder(compilation_cache):
 def test_a_folder_in_use_is_refused_until_its_user_is_gone(holder, folder):
     work(folder)
     process, pid = holder(folder)
-    for share in (WHOLE, Share(0, 2), Share(1, 2)):
+    for share in (UNSHARED, Share(0, 2), Share(1, 2)):
         assert_refused(f"in use by process {pid}; wait for it or stop it", folder, share=share,
                        resume=True)  # fmt: skip
     process.kill()
