@@ -8,12 +8,18 @@ from small import CONFIG, DATA, MODEL, ROOT
 
 from jaxvae.errors import FolderError
 from jaxvae.runs import disk
-from jaxvae.runs.checkpoint import save_tree
+from jaxvae.runs.checkpoint import pack_tree
 from jaxvae.runs.disk import OnDisk
+from jaxvae.runs.files import write_file
 from jaxvae.training.ensemble import Ensemble, member_grid, train_ensemble
 
 LONG = replace(CONFIG, epochs=100, patience=None)
 N_CHUNKS = 5
+
+
+def save_tree(tree, path, notes=None):
+    """A pytree of arrays in a file, whole or not at all."""
+    write_file(path, pack_tree(tree, notes))
 
 
 def train(n_members, **options):

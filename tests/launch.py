@@ -77,9 +77,8 @@ def train_small(n_devices, path, programs):
     jax.config.update("jax_num_cpu_devices", n_devices)
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    from kept import save_tree
     from small import grid, trained
-
-    from jaxvae.runs.checkpoint import save_tree
 
     save_tree(trained(grid()), path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.cli.options import Command, Debug, InFolder, named_numbers
-from jaxvae.cli.panel import NewDates, load_new_dates
+from jaxvae.cli.panel import NewDates
 from jaxvae.data.knowledge import read_covariates
 from jaxvae.data.panel import Panel
 from jaxvae.errors import LARGEST_SEED, Option, OptionError, like, option
@@ -28,6 +28,9 @@ class OutFile(Debug):
     """Where a table goes."""
 
     out: Path | None = option(None, "new CSV file for the table", otherwise="standard output")
+
+    def __post_init__(self) -> None:
+        require_new_file(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +109,10 @@ class ForecastOptions(Seeded, NewDates, InFolder):
 
 
 def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
-    """Draws from a study's chosen models."""
-    require_new_file(asked.out)
-    given = named_numbers("given", asked.given) or None
+    """Draw returns of all assets, as fractions, from the mixture of a study's refitted seeds,
+    observation noise included; under returns and covariates that are assumed, where some are
+    given."""
+    given = named_numbers("given", asked.given)
     study, known = load_study(asked.folder), _assumed_covariates(asked.covariates)
     drawn = study.scenarios(asked.number, given=given, covariates=known, seed=asked.seed)
     if given:
@@ -118,28 +122,28 @@ def write_scenarios(_: Interrupts, asked: ScenarioOptions) -> None:
 
 
 def write_factors(_: Interrupts, asked: EncodeOptions) -> None:
-    """Factors of new dates under a saved study."""
-    require_new_file(asked.out)
+    """The study's factors on new dates, in standard deviations of the dates that it was fitted on;
+    nothing is refitted."""
     study = load_study(asked.folder)
     _write_table(study.encode(_new_dates(study, asked, asked.missing)), asked.out)
 
 
 def write_imputed(_: Interrupts, asked: ImputeOptions) -> None:
-    """New dates with their missing cells filled under a saved study."""
-    require_new_file(asked.out)
+    """The returns as they are, as fractions, and the expectation of each missing one given those
+    observed on its date."""
     study = load_study(asked.folder)
     _write_table(study.impute(_new_dates(study, asked, "keep"), asked.seed), asked.out)
 
 
 def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
-    """Risk of a portfolio, one date ahead, under a saved study."""
-    require_new_file(asked.out)
+    """Mean, volatility (std) and value at risk at 1 and 5 % of a portfolio's return, as fractions:
+    a row a date of the data, forecast from the dates before it, and one, next, for the date after
+    the last. The data should start well before the dates of interest."""
     require_new_file(asked.covariance)
-    named = [path.resolve() for path in (asked.out, asked.covariance) if path is not None]
-    if len({*named}) < len(named):
+    if asked.out and asked.covariance and asked.out.resolve() == asked.covariance.resolve():
         raise OptionError("covariance", f"{asked.out} is that of ", Option("out"), "; name another")
     study, draws = load_study(asked.folder), {"number": asked.number, "seed": asked.seed}
-    weights = named_numbers("weights", asked.weights) or None
+    weights = named_numbers("weights", asked.weights)
     panel = _new_dates(study, asked, asked.missing)
     table = study.forecast(panel, weights, **draws)
     for note in table.attrs["notes"]:
@@ -150,8 +154,8 @@ def write_forecast(_: Interrupts, asked: ForecastOptions) -> None:
 
 
 def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
-    """Validation scores of several studies."""
-    require_new_file(asked.out)
+    """Studies of one panel side by side, by their validation dates: log-likelihood and its
+    deviation over seeds in nats per date, r2 as a share of variance."""
     table = compare(asked.folders)
     if asked.out is not None:
         _write_table(table.set_index("study"), asked.out)
@@ -162,11 +166,10 @@ def write_comparison(_: Interrupts, asked: CompareOptions) -> None:
 
 
 def draw_again(_: Interrupts, asked: ReportOptions) -> None:
-    """The figures and the report of a study or a walk again."""
-    if read_config(asked.folder)["command"] == "walk":
-        draw_walk_report(asked.folder)
-    else:
-        draw_report(asked.folder)
+    """Draw the figures and the report of a study or a walk again."""
+    is_walk = read_config(asked.folder)["command"] == "walk"
+    draw = draw_walk_report if is_walk else draw_report
+    draw(asked.folder)
     print(asked.folder / REPORT)
 
 
@@ -174,7 +177,7 @@ def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:
     """The panel that the options name, for a study that knows what they say of it."""
     if dates.covariates and not study.config["covariates"]:
         raise OptionError("covariates", "the study was told of none; leave them out")
-    panel = load_new_dates(dates, missing)
+    panel = dates.load(missing)
     for note in panel.notes:
         say(f"note: {note}")
     return panel
@@ -182,9 +185,7 @@ def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:
 
 def _assumed_covariates(words: Sequence[str] | None) -> Any:
     """NAME=VALUE words as a dict, or the table in a file; None where there are none."""
-    if not words:
-        return None
-    if len(words) == 1 and "=" not in words[0]:
+    if words and len(words) == 1 and "=" not in words[0]:
         return read_covariates(words[0]).values
     return named_numbers("covariates", words)
 
@@ -204,10 +205,6 @@ def _write_table(table: Any, out: Path | None) -> None:
 COMMANDS = {
     "scenarios": Command(
         write_scenarios,
-        {"": ScenarioOptions},
-        "Draw returns of all assets, as fractions, from the mixture of a study's refitted seeds, "
-        "observation noise included; under returns and covariates that are assumed, where some are "
-        "given.",
         {
             "scenarios runs/mine --number 5000 --out scenarios.csv": "5,000 draws",
             "scenarios runs/mine --given XOM=-0.10": "what the others do where XOM loses 10 %",
@@ -215,37 +212,18 @@ COMMANDS = {
     ),
     "encode": Command(
         write_factors,
-        {"": EncodeOptions},
-        "The study's factors on new dates, in standard deviations of the dates that it was fitted "
-        "on; nothing is refitted.",
         {"encode runs/mine --data new.csv --out factors.csv": "factors of the dates of new.csv"},
     ),
     "impute": Command(
         write_imputed,
-        {"": ImputeOptions},
-        "The returns as they are, as fractions, and the expectation of each missing one given "
-        "those observed on its date.",
         {"impute runs/mine --data gaps.csv --out whole.csv": "gaps.csv without gaps"},
     ),
     "forecast": Command(
         write_forecast,
-        {"": ForecastOptions},
-        "Mean, volatility (std) and value at risk at 1 and 5 % of a portfolio's return, as "
-        "fractions: a row a date of the data, forecast from the dates before it, and one, next, "
-        "for the date after the last. The data should start well before the dates of interest.",
         {"forecast runs/mine --data recent.csv": "mean, volatility, value at risk"},
     ),
     "compare": Command(
-        write_comparison,
-        {"": CompareOptions},
-        "Studies of one panel side by side, by their validation dates: log-likelihood and its "
-        "deviation over seeds in nats per date, r2 as a share of variance.",
-        {"compare runs/linear runs/student": "which of the two is likelier"},
+        write_comparison, {"compare runs/linear runs/student": "which of the two is likelier"}
     ),
-    "report": Command(
-        draw_again,
-        {"": ReportOptions},
-        "Draw the figures and the report of a study or a walk again.",
-        {"report runs/mine": "from the tables in runs/mine"},
-    ),
+    "report": Command(draw_again, {"report runs/mine": "from the tables in runs/mine"}),
 }

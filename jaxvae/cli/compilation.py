@@ -1,7 +1,5 @@
 """Compiled programs kept from one command to the next, in the user's own cache folder."""
 
-import hashlib
-import json
 import os
 import stat
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import jax
 from platformdirs import user_cache_path
 
+from jaxvae.runs.documents import hash_document
 from jaxvae.runs.identity import cpu_features
 
 SWITCH = "JAXVAE_COMPILATION_CACHE"
@@ -29,14 +28,13 @@ def keep_programs() -> Path | None:
     if os.environ.get(SWITCH) == "off" or getattr(jax.config, "jax_compilation_cache_dir", None):
         return None
     # Processors differ in their instructions, and share a home: each kind has its own programs.
-    kind = hashlib.sha256(json.dumps(sorted(cpu_features())).encode()).hexdigest()[:12]
+    kind = hash_document(sorted(cpu_features()))[:12]
     try:
         folder = user_cache_path("jaxvae") / f"programs-{kind}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trusted = _is_the_users_own(folder)
+        if not _is_the_users_own(folder):
+            return None
     except (OSError, RuntimeError):  # no home, a full disk, a file in the way
-        return None
-    if not trusted:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MOST_KEPT)

@@ -1,11 +1,12 @@
 """Commands whose options are the fields of dataclasses, and the dataclasses that several share."""
 
 import argparse
+import functools
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
@@ -15,7 +16,6 @@ from jaxvae.errors import (
     Option,
     OptionError,
     check_option,
-    check_options,
     did_you_mean,
     either,
     option,
@@ -55,24 +55,28 @@ class Parser(argparse.ArgumentParser):
         return [*flags, *(name for named in commands for name in named)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Options of a command that no configuration of the package has."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-
 class Command(NamedTuple):
-    """A function of dataclasses; groups: they, each under the title of its options in `--help`, or
-    under none. examples: command lines without the program's name, and what each does. notes: what
-    stands below the options."""
+    """A function of dataclasses, whose docstring is what `--help` says of it.
+
+    run: called with the interrupts and the dataclasses. examples: command lines without the
+    program's name, and what each does. titles: what the options of each dataclass stand under, none
+    where it is empty. notes: what stands below the options."""
 
     run: Callable[..., None]
-    groups: Mapping[str, Any]
-    description: str
     examples: Mapping[str, str]
+    titles: Sequence[str] = ("",)
     notes: str = ""
+
+    @property
+    def description(self) -> str:
+        """What the command does."""
+        return " ".join((self.run.__doc__ or "").split())
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The dataclasses of options, by their titles."""
+        kinds = [kind for kind in get_type_hints(self.run).values() if is_dataclass(kind)]
+        return dict(zip(self.titles, kinds, strict=True))
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """An option for each field that has a few words of help."""
@@ -88,7 +92,11 @@ class Command(NamedTuple):
 
     def read(self, options: argparse.Namespace) -> list[Any]:
         """The dataclasses, made of the words given. Raises OptionError."""
-        return [_read(group, vars(options)) for group in self.groups.values()]
+        words = vars(options)
+        return [
+            make_group(group, {x.name: words[x.name] for x in fields(group) if x.name in words})
+            for group in self.groups.values()
+        ]
 
     def name_option(self, named: Option) -> str:
         """An option in an error as this command has it, with those of its values that it takes."""
@@ -106,7 +114,7 @@ class Command(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Debug(Group):
+class Debug:
     """For those who look for a fault of ours."""
 
     debug: bool = option(False, "traceback of an error, in place of its one line")
@@ -144,8 +152,8 @@ def make_group(group: Any, values: Mapping[str, Any]) -> Any:
     )
 
 
-def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float]:
-    """NAME=NUMBER, each name once. Raises OptionError."""
+def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float] | None:
+    """NAME=NUMBER, each name once; None where there are none. Raises OptionError."""
     found: dict[str, float] = {}
     for word in words or ():
         key, _, number = word.rpartition("=")
@@ -158,12 +166,14 @@ def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float]:
         if key in found:
             raise OptionError(name, f"{key} is given twice; keep one")
         found[key] = value
-    return found
+    return found or None
 
 
 def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
-    words, kinds = one.metadata, _kinds(kind)
-    choices, item = words["limits"].get("choices", ()), _item(kinds)
+    words, choices = one.metadata, one.metadata["limits"].get("choices", ())
+    kinds: Sequence[Any] = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    # Of what a sequence is one, where the option takes several words.
+    items = [get_args(inner)[0] for inner in kinds if get_origin(inner) is tuple]
     what = f"{words['help']}: {', '.join(choices)}" if choices else words["help"]
     if one.default is not MISSING:
         what += f" (default: {words['otherwise'] or _shown_default(one.default)})"
@@ -171,8 +181,10 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     if kind is bool:
         target.add_argument(_flag(one), dest=one.name, action="store_true", **more)
         return
-    more["metavar"] = words["metavar"] or METAVARS.get(item or kinds[0], "NAME")
-    more |= {"nargs": "+"} if item else {}
+    kinds = items or kinds
+    more["metavar"] = words["metavar"] or METAVARS.get(kinds[0], "NAME")
+    more["type"] = functools.partial(_value, kinds)
+    more |= {"nargs": "+"} if items else {}
     if words["flag"] == "":
         target.add_argument(one.name, **more)
         return
@@ -186,29 +198,12 @@ def _shown_default(default: Any) -> str:
     return " ".join(f"{x:g}" for x in default) if isinstance(default, tuple) else str(default)
 
 
-def _read(group: Any, words: Mapping[str, Any]) -> Any:
-    kinds = get_type_hints(group)
-    known = [one.name for one in fields(group) if one.name in words]
-    return make_group(group, {name: _value(_kinds(kinds[name]), words[name]) for name in known})
-
-
-def _value(kinds: Sequence[Any], words: Any) -> Any:
-    """Words as numbers where numbers are wanted; what is none stays, for the check to refuse."""
-    if item := _item(kinds):
-        return tuple(_value((item,), word) for word in words)
+def _value(kinds: Sequence[Any], word: str) -> Any:
+    """A word as a number where one is wanted; what is none stays, for the check to refuse."""
     for number in {int, float}.intersection(kinds):
         with suppress(ValueError):
-            return number(words)
-    return words
-
-
-def _kinds(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
-
-
-def _item(kinds: Sequence[Any]) -> Any:
-    """Of what a sequence is one, where the option takes several words."""
-    return next((get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple), None)
+            return number(word)
+    return word
 
 
 def _flag(one: Field[Any]) -> str:

@@ -5,21 +5,12 @@ from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxvae.cli.options import Group
 from jaxvae.data import KINDS, MISSING_POLICIES, read_panel
 from jaxvae.data.covariates import BUILT_IN, with_covariates
 from jaxvae.data.knowledge import with_knowledge
 from jaxvae.data.named import SOURCES, load_named, load_tickers
 from jaxvae.data.panel import Panel
-from jaxvae.errors import (
-    DataError,
-    Option,
-    OptionError,
-    check_path,
-    did_you_mean,
-    like,
-    option,
-)
+from jaxvae.errors import DataError, Option, OptionError, check_path, did_you_mean, like, option
 from jaxvae.study.config import check_covariates
 
 _DEFAULT_DATA, _DAY = "linear", "YYYY-MM-DD"
@@ -31,7 +22,7 @@ COVARIATES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Group):
+class Source:
     """Which panel, without missing cells."""
 
     data: str | None = option(
@@ -62,6 +53,44 @@ class Source(Group):
         name = Path(self.data or _DEFAULT_DATA).name.split(".")[0]
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "panel"
 
+    def load(self, config: Any) -> Panel:
+        """The panel, for a study or a walk with these settings."""
+        asked = {name: getattr(self, name) for name in ("kind", "missing")}
+        choices: dict[str, Any] = {name: x for name, x in asked.items() if x is not None}
+        if self.tickers is not None:
+            self._refuse_with(Option("tickers"), ("data", "kind"))
+            return load_tickers(self.tickers, self.start, self.end, **choices)
+        for name in ("start", "end"):
+            if getattr(self, name) is not None:
+                raise OptionError(
+                    name, "it goes with ", Option("tickers"), "; leave it out, or add it"
+                )
+        data = _DEFAULT_DATA if self.data is None else self.data
+        if data in SOURCES:
+            self._refuse_with(Option("data", data), ("kind", "missing"))
+            return load_named(data)
+        if not check_path("data", data).exists():
+            raise DataError(
+                f"{data} does not exist: check the path, or name one of {', '.join(SOURCES)}"
+                f"{did_you_mean(data, SOURCES)}"
+            )
+        least = 1 if isinstance(config.n_factors, str) else config.n_factors
+        return read_panel(data, n_factors=least, **choices)
+
+    def described(self) -> dict[str, Any]:
+        """Where the data came from, as the options say; a file by its name, without its folder."""
+        known = {"sectors": None, "covariates": None, **asdict(self)}
+        known["data"] = self.data or _DEFAULT_DATA
+        for name in ("data", "sectors"):
+            known[name] = known[name] and Path(known[name]).name
+        known["covariates"] = [Path(word).name for word in known["covariates"] or ()]
+        return known
+
+    def _refuse_with(self, other: Option, names: Sequence[str]) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise OptionError(name, "it does not go with ", other, "; leave one of them out")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSource(Source):
@@ -75,9 +104,17 @@ class ContextSource(Source):
         None, COVARIATES, otherwise="none", metavar="FILE|NAME"
     )
 
+    def load(self, config: Any) -> Panel:
+        """The panel with what is known of it, for a study with these settings."""
+        if self.covariates:
+            check_covariates(config.preset or config.model)
+        built_in, file = _split_covariates(self.covariates)
+        panel = with_knowledge(super().load(config), sectors=self.sectors, covariates=file)
+        return with_covariates(panel, built_in)
+
 
 @dataclass(frozen=True, kw_only=True)
-class NewDates(Group):
+class NewDates:
     """The dates that a study is asked about."""
 
     data: str = option(
@@ -86,55 +123,12 @@ class NewDates(Group):
     kind: str | None = like(Source, "kind", None)
     covariates: tuple[str, ...] | None = like(ContextSource, "covariates", None)
 
-
-def load_panel(source: Source, n_factors: int | str) -> Panel:
-    """The panel that the options name; n_factors: that it is to carry, or "auto"."""
-    asked = {name: getattr(source, name) for name in ("kind", "missing")}
-    choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    if source.tickers is not None:
-        _refuse_with(source, Option("tickers"), ("data", "kind"))
-        return load_tickers(source.tickers, source.start, source.end, **choices)
-    for name in ("start", "end"):
-        if getattr(source, name) is not None:
-            raise OptionError(name, "it goes with ", Option("tickers"), "; leave it out, or add it")
-    data = _DEFAULT_DATA if source.data is None else source.data
-    if data in SOURCES:
-        _refuse_with(source, Option("data", data), ("kind", "missing"))
-        return load_named(data)
-    if not check_path("data", data).exists():
-        raise DataError(
-            f"{data} does not exist: check the path, or name one of {', '.join(SOURCES)}"
-            f"{did_you_mean(data, SOURCES)}"
-        )
-    least = 1 if isinstance(n_factors, str) else n_factors
-    return read_panel(data, n_factors=least, **choices)
-
-
-def load_panel_with_context(source: ContextSource, n_factors: int | str, model: str) -> Panel:
-    """The panel that the options name, with what they know of it."""
-    if source.covariates:
-        check_covariates(model)
-    built_in, file = _split_covariates(source.covariates)
-    panel = with_knowledge(load_panel(source, n_factors), sectors=source.sectors, covariates=file)
-    return with_covariates(panel, built_in)
-
-
-def load_new_dates(dates: NewDates, missing: str | None) -> Panel:
-    """The panel of the dates that a study is asked about."""
-    built_in, file = _split_covariates(dates.covariates)
-    kind: dict[str, Any] = {} if dates.kind is None else {"kind": dates.kind}
-    panel = read_panel(dates.data, **kind, missing=missing, covariates=file, for_fitting=False)
-    return with_covariates(panel, built_in, for_fitting=False)
-
-
-def describe_source(source: Source) -> dict[str, Any]:
-    """Where the data came from, as the options say; a file by its name, without its folder."""
-    known = {"sectors": None, "covariates": None, **asdict(source)}
-    known["data"] = source.data or _DEFAULT_DATA
-    for name in ("data", "sectors"):
-        known[name] = known[name] and Path(known[name]).name
-    known["covariates"] = [Path(word).name for word in known["covariates"] or ()]
-    return known
+    def load(self, missing: str | None) -> Panel:
+        """The panel of these dates."""
+        built_in, file = _split_covariates(self.covariates)
+        kind: dict[str, Any] = {} if self.kind is None else {"kind": self.kind}
+        panel = read_panel(self.data, **kind, missing=missing, covariates=file, for_fitting=False)
+        return with_covariates(panel, built_in, for_fitting=False)
 
 
 def _split_covariates(words: Sequence[str] | None) -> tuple[list[str], Path | None]:
@@ -148,9 +142,3 @@ def _split_covariates(words: Sequence[str] | None) -> tuple[list[str], Path | No
         hint = did_you_mean(str(paths[0]), BUILT_IN)
         raise OptionError("covariates", f"'{paths[0]}' is no file, and not one of {known}{hint}")
     return [word for word in words if word in BUILT_IN], paths[0] if paths else None
-
-
-def _refuse_with(source: Source, other: Option, names: Sequence[str]) -> None:
-    for name in names:
-        if getattr(source, name) is not None:
-            raise OptionError(name, "it does not go with ", other, "; leave one of them out")

@@ -14,20 +14,14 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvae.cli.options import Output
-from jaxvae.cli.panel import Source, describe_source
+from jaxvae.cli.panel import Source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
 from jaxvae.report.content import REPORT, Opening, summary
+from jaxvae.runs.disk import Share
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
-from jaxvae.runs.processes import (
-    Processes,
-    ShareDone,
-    await_others,
-    connect,
-    disconnect,
-    leave_last,
-)
+from jaxvae.runs.processes import Processes, ShareDone
 from jaxvae.runs.run import has_record, is_at_work, is_finished
 from jaxvae.study import progress
 from jaxvae.study.config import AUTO
@@ -47,7 +41,6 @@ class Task(NamedTuple):
     source: Source
     config: Any
     label: str
-    load: Callable[[], Panel]
     make_procedure: Callable[[Panel, Any], Procedure]
     opening: Callable[[Any], Opening]
     follow_up: str | None = None
@@ -56,7 +49,7 @@ class Task(NamedTuple):
         """What is run on the panel, and what the command's options say of it."""
         return self.make_procedure(panel, self.config)._replace(
             options={"source": asdict(self.source), "config": asdict(self.config)},
-            described={"source": describe_source(self.source)},
+            described={"source": self.source.described()},
         )
 
 
@@ -68,9 +61,9 @@ def carry_out(
         raise OptionError("out", "name the folder of the run to go on with, or to share")
     out = output.out or Path("runs") / f"{task.label}-{time.strftime('%Y%m%d-%H%M%S')}"
     interrupts.how_to_go_on = functools.partial(how_to_go_on, out)
-    panel = task.load()
+    panel = task.source.load(task.config)
     use_all_cores()
-    processes = connect(processes)
+    processes = processes.connect()
     try:
         _run(interrupts, task, task.procedure(panel), out, output, processes)
     except ShareDone:
@@ -78,9 +71,9 @@ def carry_out(
             print(f"{out}: share {processes.process + 1} of {processes.processes} is done;")
             print(f"once all are: jaxvae gather {shlex.quote(str(out))}")
     except KeyboardInterrupt:
-        leave_last(processes, functools.partial(is_at_work, out))
+        processes.leave_last(functools.partial(is_at_work, out))
         raise
-    disconnect(processes)
+    processes.disconnect()
 
 
 def model_notes(names: Iterable[str]) -> str:
@@ -119,11 +112,12 @@ def _run(
     """The task in its folder, or this process's share of it."""
 
     def wait(done: Callable[[], bool]) -> None:
-        await_others(processes, lambda: done() or is_finished(out), interrupts.check)
+        processes.await_others(lambda: done() or is_finished(out), interrupts.check)
         if is_finished(out):
             raise ShareDone
 
-    share, done = (processes.process, processes.processes), output.resume and is_finished(out)
+    share = Share(processes.process, processes.processes, wait)
+    done = output.resume and is_finished(out)
     with progress.shown(quiet=output.quiet) as show:
 
         def on_progress(stage: str, where: Any) -> None:
@@ -132,9 +126,7 @@ def _run(
             if stage == "score" and processes.process > 0:
                 wait(lambda: False)
 
-        result, beside = execute(
-            procedure, on_progress, out, resume=output.resume, share=share, wait=wait
-        )
+        result, beside = execute(procedure, on_progress, out, resume=output.resume, share=share)
         interrupts.over = processes.coordinator is None
     if done:
         say(f"jaxvae: {out} is finished already")

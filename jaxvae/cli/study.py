@@ -1,20 +1,19 @@
 """The commands that train a study: `study`, and `gather` for what a job array has trained."""
 
-import functools
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 import jax
 
-from jaxvae.cli.options import Command, Group, InFolder, Output, make_group
-from jaxvae.cli.panel import ContextSource, load_panel_with_context
+from jaxvae.cli.options import Command, InFolder, Output, make_group
+from jaxvae.cli.panel import ContextSource
 from jaxvae.cli.run import Task, carry_out, model_notes, use_all_cores
 from jaxvae.errors import FolderError, Option, OptionError, check_path, like, option
 from jaxvae.report.study_report import study_opening
 from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
-from jaxvae.runs.run import drop_work, is_finished, require_shared_tiles, saved_options
+from jaxvae.runs.run import drop_work, is_finished, read_record, require_shared_tiles
 from jaxvae.study.config import AUTO, StudyConfig, presets_of, tile_width_of
 from jaxvae.study.presets import MODELS
 from jaxvae.study.progress import reported, shown
@@ -25,7 +24,7 @@ from jaxvae.training.tiles import resolve_width
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sharing(Group):
+class Sharing:
     """Which of several processes this is."""
 
     coordinator: str | None = option(
@@ -67,7 +66,8 @@ def study(
     sharing: Sharing,
     output: StudyOutput,
 ) -> None:
-    """Run a study, go on with one, or do a process's share of one; or say what it would do."""
+    """Choose a model and a number of factors on validation dates, train seeds × betas of it, and
+    write a folder of tables, figures and report. Without options: the synthetic linear panel."""
     if output.dry_run:
         _say_what_would_be_done(interrupts, _task(source, config), output)
         return
@@ -76,7 +76,7 @@ def study(
 
 
 def _say_what_would_be_done(interrupts: Interrupts, task: Task, output: StudyOutput) -> None:
-    panel = task.load()
+    panel = task.source.load(task.config)
     use_all_cores()
     with shown(quiet=output.quiet) as report:
         plan = plan_study(panel, task.config, on_progress=report)
@@ -88,7 +88,7 @@ def _say_what_would_be_done(interrupts: Interrupts, task: Task, output: StudyOut
 
 
 def finish_shared(interrupts: Interrupts, gathered: Gathered) -> None:
-    """Finish a study whose grid a job array has trained."""
+    """Finish a study whose members the processes of a job array have trained."""
     folder = gathered.folder
     if is_finished(folder):
         _finished(folder)
@@ -117,7 +117,8 @@ def gather(folder: str | Path, *, progress: bool = True) -> Study:
         return _finished(folder)
     task = _shared_task(folder)
     with reported(progress) as report:
-        study: Study = execute(task.procedure(task.load()), report, folder, resume=True)[0]
+        procedure = task.procedure(task.source.load(task.config))
+        study: Study = execute(procedure, report, folder, resume=True)[0]
     return study
 
 
@@ -130,7 +131,7 @@ def _finished(folder: Path) -> Study:
 
 def _shared_task(folder: Path) -> Task:
     """What began the run in a folder, once all processes have done their shares of it."""
-    saved = saved_options(folder)
+    saved = read_record(folder)["options"]
     if not saved:
         raise FolderError(
             f"{folder} was begun in Python, by one process; go on with the same call and ",
@@ -155,12 +156,6 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
         source,
         config,
         label=source.label,
-        load=functools.partial(
-            load_panel_with_context,
-            source,
-            config.n_factors,
-            config.preset or str(config.model),
-        ),
         make_procedure=study_procedure,
         opening=study_opening,
         follow_up="scenarios {} --number 1000 --out scenarios.csv",
@@ -170,10 +165,6 @@ def _task(source: ContextSource, config: StudyConfig) -> Task:
 COMMANDS = {
     "study": Command(
         study,
-        {"data": ContextSource, "ensemble": StudyConfig, "engine": Sharing, "output": StudyOutput},
-        "Choose a model and a number of factors on validation dates, train seeds × betas of it, "
-        "and write a folder of tables, figures and report. Without options: the synthetic linear "
-        "panel.",
         {
             "study --data returns.csv": "a CSV of dates × assets",
             "study --data prices.csv --kind prices --missing keep": "prices with gaps",
@@ -181,12 +172,8 @@ COMMANDS = {
             "study --data returns.csv --dry-run": "what would be trained, and for how long",
             "study --data returns.csv --out runs/mine --resume": "go on after Ctrl-C",
         },
-        model_notes((AUTO, *MODELS)),
+        titles=("data", "ensemble", "engine", "output"),
+        notes=model_notes((AUTO, *MODELS)),
     ),
-    "gather": Command(
-        finish_shared,
-        {"": Gathered},
-        "Finish a study whose members the processes of a job array have trained.",
-        {"gather runs/shared": "once all shares are done"},
-    ),
+    "gather": Command(finish_shared, {"gather runs/shared": "once all shares are done"}),
 }

@@ -1,9 +1,7 @@
 """The command `walk`."""
 
-import functools
-
 from jaxvae.cli.options import Command, Output
-from jaxvae.cli.panel import Source, load_panel
+from jaxvae.cli.panel import Source
 from jaxvae.cli.run import Task, carry_out, model_notes
 from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
@@ -13,12 +11,13 @@ from jaxvae.walk.run import walk_procedure
 
 
 def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Output) -> None:
-    """Walk over a panel, or go on."""
+    """Train the ensemble on rolling or expanding windows; score each on the dates that follow it,
+    chain its factors over time, and hold the minimum-variance portfolio of its covariance beside
+    1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis."""
     task = Task(
         source,
         config,
         label=f"walk-{source.label}",
-        load=functools.partial(load_panel, source, config.n_factors),
         make_procedure=walk_procedure,
         opening=walk_opening,
     )
@@ -28,14 +27,11 @@ def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Out
 COMMANDS = {
     "walk": Command(
         walk,
-        {"data": Source, "windows and ensemble": WalkConfig, "output": Output},
-        "Train the ensemble on rolling or expanding windows; score each on the dates that follow "
-        "it, chain its factors over time, and hold the minimum-variance portfolio of its "
-        "covariance beside 1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis.",
         {
             "walk --data sp500": "windows of 252 dates, each judged on the 21 that follow",
             "walk --data returns.csv --window 504 --expanding": "windows that grow",
         },
-        model_notes(WINDOWS),
+        titles=("data", "windows and ensemble", "output"),
+        notes=model_notes(WINDOWS),
     )
 }

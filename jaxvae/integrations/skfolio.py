@@ -6,6 +6,7 @@ Both are the equal mixture of one VAE or several, each trained as `VAEFactors` t
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -17,14 +18,7 @@ from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from jaxvae.analysis.resampling import normalised_weights, systematic_resample
-from jaxvae.errors import (
-    LARGEST_SEED,
-    MissingExtraError,
-    OptionError,
-    check_option,
-    did_you_mean,
-    shown,
-)
+from jaxvae.errors import LARGEST_SEED, OptionError, check_option, did_you_mean, import_extra, shown
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
@@ -33,14 +27,10 @@ from jaxvae.models.model import make_batch
 from jaxvae.study.presets import model_name
 from jaxvae.training.streams import Stream
 
-try:
-    from skfolio.distribution import BaseMultivariateDist
-    from skfolio.moments import BaseCovariance
-except ImportError as error:
-    raise MissingExtraError(
-        "the package skfolio, which this module plugs into, is not installed: "
-        "pip install 'jaxvae[skfolio]'"
-    ) from error
+import_extra("skfolio", "skfolio", "this module plugs into")
+
+from skfolio.distribution import BaseMultivariateDist  # noqa: E402
+from skfolio.moments import BaseCovariance  # noqa: E402
 
 SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each `VAEFactors`
 # For each row of given values so many weighted draws, of which some are picked where all samples
@@ -48,6 +38,7 @@ SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each
 _WEIGHTED_DRAWS, _DRAWS_A_ROW, _CANDIDATES = 64, 8, 16
 TAIL = 4  # degrees of freedom of the t that these values come from: its tails outlast a model's
 FEWEST_EFFECTIVE = 4
+_fault = partial(OptionError, "conditioning")
 
 
 @dataclass(eq=False, repr=False)
@@ -130,23 +121,16 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
     def n_params(self) -> int:
         """Numbers that the density depends on: of all VAEs, those of the encoders left out."""
         check_is_fitted(self)
-        generative = [
-            part
-            for member in self.members_
-            for name, part in member.variables_.parameters.items()
-            if name != "encoder"
-        ]
+        parts = [part for member in self.members_ for part in member.variables_.parameters.items()]
+        generative = [values for name, values in parts if name != "encoder"]
         return sum(leaf.size for leaf in jax.tree.leaves(generative))
 
     @property
     def fitted_repr(self) -> str:
         """What was fitted, in a line."""
         check_is_fitted(self)
-        first = self.members_[0]
-        return (
-            f"{len(self.members_)} × {model_name(first.config_.model)}, "
-            f"{first.n_components_} factors"
-        )
+        name, n_factors = model_name(self.members_[0].config_.model), self.members_[0].n_components_
+        return f"{len(self.members_)} × {name}, {n_factors} factors"
 
     def fit(self, X: Any, y: Any = None) -> "VAEDistribution":
         """Train on returns.
@@ -207,7 +191,7 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         n_samples = check_option("n_samples", n_samples, least=1)
         seed = seed_of(self.random_state)
         if conditioning is not None and not isinstance(conditioning, Mapping):
-            raise OptionError("conditioning", f"{shown(conditioning)} is no dict of returns")
+            raise _fault(f"{shown(conditioning)} is no dict of returns")
         if not conditioning:
             return self._draw(n_samples, seed)
         names = [str(name) for name in getattr(self, "feature_names_in_", ())]
@@ -298,9 +282,9 @@ def _read_conditioning(
     """What is given, in one row or, where an array is, sample by sample."""
     columns = [_column(asset, n_assets, names) for asset in conditioning]
     if len({*columns}) < len(columns):
-        raise OptionError("conditioning", f"{shown([*conditioning])} names an asset twice")
+        raise _fault(f"{shown([*conditioning])} names an asset twice")
     if len(columns) == n_assets:
-        raise OptionError("conditioning", "every asset is given; leave out those to draw")
+        raise _fault("every asset is given; leave out those to draw")
     ends = [_ends(asset, value, number) for asset, value in conditioning.items()]
     low, high = (
         np.stack(np.broadcast_arrays(*map(np.atleast_1d, end)), axis=1)
@@ -317,42 +301,33 @@ def _column(asset: int | str, n_assets: int, names: Sequence[str]) -> int:
         return int(asset)
     known = f"one of {n_assets} columns" if not names else "an asset of X"
     hint = did_you_mean(asset, names) if isinstance(asset, str) else ""
-    raise OptionError("conditioning", f"{shown(asset)} is not {known}{hint}")
+    raise _fault(f"{shown(asset)} is not {known}{hint}")
 
 
 def _ends(asset: int | str, value: Any, number: int) -> tuple[Any, Any]:
     """The two ends that a return lies between, alike where it is known."""
     if isinstance(value, tuple):
         if len(value) != 2:
-            raise OptionError("conditioning", f"{asset}={shown(value)} is no pair of bounds")
-        low, high = (
-            end if one is None else _number(asset, one)
-            for one, end in zip(value, (-np.inf, np.inf), strict=True)
-        )
+            raise _fault(f"{asset}={shown(value)} is no pair of bounds")
+        low = -np.inf if value[0] is None else _number(asset, value[0])
+        high = np.inf if value[1] is None else _number(asset, value[1])
         if not low < high:
-            raise OptionError(
-                "conditioning", f"{asset}={shown(value)}: the first bound must be below the second"
-            )
+            raise _fault(f"{asset}={shown(value)}: the first bound must be below the second")
         return low, high
     if np.shape(value) not in ((), (number,)):
-        raise OptionError(
-            "conditioning",
-            f"{asset} has returns of shape {np.shape(value)}; one for each of the {number} samples",
+        raise _fault(
+            f"{asset} has returns of shape {np.shape(value)}; one for each of the {number} samples"
         )
-    known = np.reshape(
-        [_number(asset, one) for one in np.ravel(np.asarray(value, object))], np.shape(value)
-    )
+    numbers = [_number(asset, one) for one in np.ravel(np.asarray(value, object))]
+    known = np.reshape(numbers, np.shape(value))
     if not np.isfinite(known).all():
-        raise OptionError("conditioning", f"{asset}={shown(value)} is not finite")
+        raise _fault(f"{asset}={shown(value)} is not finite")
     return known, known
 
 
 def _number(asset: int | str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or value != value:
-        raise OptionError(
-            "conditioning",
-            f"{asset}={shown(value)} is no return, pair of bounds or array of returns",
-        )
+        raise _fault(f"{asset}={shown(value)} is no return, pair of bounds or array of returns")
     return float(value)
 
 
@@ -390,12 +365,9 @@ def _draw_given(
         "number": np.arange(len(values), dtype=np.int32),
     }
     shared = {"key": key, "weights": np.eye(n_assets, dtype=np.float32)[box.columns]}
-    static: dict[str, Any] = {
-        "model": member.model_,
-        "n_samples": _WEIGHTED_DRAWS,
-        "n_draws": n_draws,
-    }
-    drawn: DrawsGiven = ask_rows(draw_row_given, member.variables_, rows, shared, **static)
+    sizes: dict[str, Any] = {"n_samples": _WEIGHTED_DRAWS, "n_draws": n_draws}
+    model, variables = member.model_, member.variables_
+    drawn: DrawsGiven = ask_rows(draw_row_given, variables, rows, shared, model=model, **sizes)
     return drawn
 
 

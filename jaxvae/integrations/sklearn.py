@@ -138,7 +138,10 @@ class VAEFactors(  # type: ignore[misc]
         X, weights = X[weights > 0].astype(np.float64), weights[weights > 0]
         if len(X) < FEWEST_ROWS:
             raise DataError(f"{len(X)} rows have a weight above 0; at least {FEWEST_ROWS}")
-        _check_columns(X)
+        if np.isnan(X).all(axis=0).any():
+            raise DataError("X has a column without any value; leave it out")
+        if (fit_scaler(X).scale == 0.0).any():
+            raise DataError("X has a column that does not vary; leave it out")
         self._seed = seed_of(self.random_state)
         try:
             with blas_threads(*X.shape):
@@ -171,8 +174,7 @@ class VAEFactors(  # type: ignore[misc]
         config = replace(preset.train, batch_size=batch_size)
         n_batches = jnp.int32(math.ceil(n_train / config.batch_size))
         data = Data(_unweighted(training), _unweighted(validation), n_batches)
-        rate, epochs = preset.learning_rate, config.epochs
-        members = member_grid((0,), (self.beta,), data, model, rate, epochs)
+        members = member_grid((0,), (self.beta,), data, model, preset.learning_rate, config.epochs)
         members.hyperparameters.row_weights[:] = training.weights
         members.hyperparameters.validation_weights[:] = validation.weights
         root, device = jax.random.key(self._seed), (jax.local_devices()[0],)
@@ -186,8 +188,7 @@ class VAEFactors(  # type: ignore[misc]
 
     def _describe(self, training: Batch) -> None:
         """The attributes that say what the model is, in the units of X."""
-        found = self._ask(_description, Stream.COVARIANCE, batch=training)
-        scale = self.scaler_.scale
+        found, scale = self._described(training), self.scaler_.scale
         loadings = np.asarray(found.loadings, np.float64)
         self._order, self._sign = convention(loadings, scale)
         self.components_ = (loadings * scale[:, None])[:, self._order].T * self._sign[:, None]
@@ -216,13 +217,13 @@ class VAEFactors(  # type: ignore[misc]
                 "n_components", f"{config.n_factors} exceeds the {X.shape[1]} columns of X"
             )
         n_rows, n_train = len(X), int(TRAINED_SHARE * len(X))
-        parts = (slice(0, n_train), slice(n_train, n_rows), slice(0, n_rows), slice(0, 0))
+        split = Split(slice(0, n_train), slice(n_train, n_rows), slice(0, n_rows), slice(0, 0))
         if n_rows < LEAST_TO_RACE:
-            return _of_few_rows(config, X, Split(*parts))
+            return _of_few_rows(config, X, split)
         if self.preset is None and AUTO in (config.model, config.n_factors):
             dates = pd.date_range("2000-01-01", periods=n_rows)
             panel = Panel(X, dates, tuple(f"x{k}" for k in range(X.shape[1])))
-            config = select(panel, config, split=Split(*parts)).config
+            config = select(panel, config, split=split).config
         return config
 
     @property
@@ -294,15 +295,15 @@ class VAEFactors(  # type: ignore[misc]
         """
         check_is_fitted(self)
         X = checked(self, X).astype(np.float64)
-        batch, seen = self._batch(X), np.isfinite(X)
-        stream, n_samples = Stream.EVALUATION, self.n_samples
-        found, modes = self._ask_rows(first_estimate, {"batch": batch}, stream, n_samples=n_samples)
+        batch, shared = self._batch(X), {"key": Stream.EVALUATION.key(self._seed)}
+        n_samples = self.n_samples
+        found, modes = self._ask_rows(first_estimate, {"batch": batch}, shared, n_samples=n_samples)
         values, hard = found.value.astype(np.float64), is_hard(found, n_samples)
         if hard.any():
             rows = {"row": batch, "modes": modes}
             rows = jax.tree.map(lambda leaf: np.asarray(leaf)[hard], rows)
-            values[hard] = self._ask_rows(second_estimate, rows, stream, block=1, number=0).value
-        return values - (seen * np.log(self.scaler_.scale)).sum(axis=1)
+            values[hard] = self._ask_rows(second_estimate, rows, shared, block=1, number=0).value
+        return values - (np.isfinite(X) * np.log(self.scaler_.scale)).sum(axis=1)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`.
@@ -339,9 +340,7 @@ class VAEFactors(  # type: ignore[misc]
         check_is_fitted(self)
         n_samples = check_option("n_samples", n_samples, int, least=1)
         batch = make_batch(np.zeros((padded_size(n_samples), self.n_features_in_)))
-        key = Stream.SCENARIOS.key(seed_of(random_state))
-        shared = {"key": key, "batch": batch}
-        draws = ask_member(sample_scenarios, self.variables_, shared, model=self.model_)
+        draws = self._ask(sample_scenarios, Stream.SCENARIOS.key(seed_of(random_state)), batch)
         return self.scaler_.restore(draws[:n_samples].astype(np.float64))
 
     def get_covariance(self) -> np.ndarray:
@@ -353,9 +352,8 @@ class VAEFactors(  # type: ignore[misc]
         """
         check_is_fitted(self)
         batch = _padded_batch(np.zeros((1, self.n_features_in_)), np.ones(1))
-        found = self._ask(_description, Stream.COVARIANCE, batch=batch)
-        scale = self.scaler_.scale
-        return np.asarray(found.covariance, np.float64) * scale[:, None] * scale
+        covariance, scale = self._described(batch).covariance, self.scaler_.scale
+        return np.asarray(covariance, np.float64) * scale[:, None] * scale
 
     def get_precision(self) -> np.ndarray:
         """The inverse of `get_covariance`.
@@ -377,14 +375,17 @@ class VAEFactors(  # type: ignore[misc]
     def _batch(self, X: np.ndarray) -> Batch:
         return make_batch(self.scaler_.standardise(X.astype(np.float64)))
 
-    def _ask(self, function: Any, stream: Stream, **shared: Any) -> Any:
-        shared = {"key": stream.key(self._seed), **shared}
+    def _described(self, batch: Batch) -> Description:
+        found: Description = self._ask(_description, Stream.COVARIANCE.key(self._seed), batch)
+        return found
+
+    def _ask(self, function: Any, key: jax.Array, batch: Batch) -> Any:
+        shared = {"key": key, "batch": batch}
         return ask_member(function, self.variables_, shared, model=self.model_)
 
     def _ask_rows(
-        self, function: Any, rows: dict[str, Any], stream: Stream | None = None, **static: Any
+        self, function: Any, rows: dict[str, Any], shared: Any = None, **static: Any
     ) -> Any:
-        shared = {} if stream is None else {"key": stream.key(self._seed)}
         return ask_rows(function, self.variables_, rows, shared, model=self.model_, **static)
 
 
@@ -454,13 +455,6 @@ def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     return X[first], np.bincount(place.ravel(), weights)
 
 
-def _check_columns(X: np.ndarray) -> None:
-    if np.isnan(X).all(axis=0).any():
-        raise DataError("X has a column without any value; leave it out")
-    if (fit_scaler(X).scale == 0.0).any():
-        raise DataError("X has a column that does not vary; leave it out")
-
-
 def _weighted_scaler(X: np.ndarray, weights: np.ndarray) -> Scaler:
     """Mean and standard deviation over the observed cells, rows by their weights."""
     share = np.isfinite(X) * weights[:, None]
@@ -482,8 +476,7 @@ def _unweighted(batch: Batch) -> Batch:
 def seed_of(random_state: Any) -> int:
     """A seed of 32 bits: the int itself, or the next draw of what it is."""
     if isinstance(random_state, Integral):
-        checked: int = check_option("random_state", random_state, int, least=0, most=LARGEST_SEED)
-        return checked
+        return int(check_option("random_state", random_state, int, least=0, most=LARGEST_SEED))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(LARGEST_SEED, endpoint=True))
     return int(check_random_state(random_state).randint(LARGEST_SEED, dtype=np.uint32))

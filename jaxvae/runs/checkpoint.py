@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.documents import SCHEMA
-from jaxvae.runs.files import read_file, write_file
+from jaxvae.runs.files import read_file
 
 # One entry of the file's metadata: safetensors writes several in random order.
 MARKS = "jaxvae"
@@ -67,13 +67,9 @@ def unpack_tree(content: bytes, path: Path) -> Checkpoint:
     return Checkpoint(_nest(leaves, path), notes)
 
 
-def save_tree(tree: Any, path: Path, notes: dict[str, str] | None = None) -> None:
-    """Write what `pack_tree` gives, whole or not at all. Raises FolderError where it cannot be."""
-    write_file(path, pack_tree(tree, notes))
-
-
 def load_tree(path: Path) -> Checkpoint:
-    """Read what `save_tree` wrote. Raises FolderError where it is missing, damaged or no file."""
+    """Read a file of what `pack_tree` gives. Raises FolderError where it is missing, damaged or no
+    file."""
     return unpack_tree(read_file(path), path)
 
 

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.checkpoint import Checkpoint, load_tree, pack_tree, restore
@@ -41,35 +42,48 @@ class Gate:
             self._is_shut = True
 
 
+def _nobody(done: Callable[[], bool]) -> None:
+    """Waits for nobody."""
+
+
+class Share(NamedTuple):
+    """What of a run a process does: as number `process` of so many, among whom tiles go round.
+
+    wait: called, once its own tiles are there, with what tells whether all are; comes back then.
+    """
+
+    process: int = 0
+    processes: int = 1
+    wait: Callable[[Callable[[], bool]], None] = _nobody
+
+
+UNSHARED = Share()
+
+
+@dataclass
 class OnDisk:
     """A stage in a folder of its own; a `training.store.Store`.
 
     kind: the NamedTuple that is put. run: what tells this run from any other; a file of another is
-    refused. share: (process, processes); tiles go round. wait: called with what tells whether all
-    tiles are there, once the own ones are. gate: through which files are written, by default one of
+    refused. share: what this process does. gate: through which files are written, by default one of
     its own.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        kind: type,
-        run: str,
-        share: tuple[int, int] = (0, 1),
-        wait: Callable[[Callable[[], bool]], None] = lambda done: None,
-        gate: Gate | None = None,
-    ) -> None:
-        is_plain(folder, stat.S_IFDIR)
-        self.folder, self.kind, self.run = folder, kind, run
-        self.share, self.await_others, self.gate = share, wait, gate or Gate()
+    folder: Path
+    kind: type
+    run: str
+    share: Share = UNSHARED
+    gate: Gate = field(default_factory=Gate)
+
+    def __post_init__(self) -> None:
+        is_plain(self.folder, stat.S_IFDIR)
         self.last_kept = time.monotonic()
 
     def owns(self, tile: int) -> bool:
-        process, processes = self.share
-        return tile % processes == process
+        return tile % self.share.processes == self.share.process
 
     def wait(self, n_tiles: int) -> None:
-        self.await_others(lambda: all(self.has(tile) for tile in range(n_tiles)))
+        self.share.wait(lambda: all(self.has(tile) for tile in range(n_tiles)))
 
     def has(self, tile: int) -> bool:
         """Whether a tile is finished."""
@@ -118,11 +132,9 @@ class OnDisk:
         """The states kept of a tile, oldest first."""
         if not is_plain(self.folder, stat.S_IFDIR):
             return []
-        named = ((TILE_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
-        states = {
-            int(name[2]): path for name, path in named if name and name[2] and int(name[1]) == tile
-        }
-        return [states[epoch] for epoch in sorted(states)]
+        paths = self.folder.glob(f"tile-{tile:05d}.epoch-*.safetensors")
+        ours = [path for path in paths if TILE_NAME.fullmatch(path.name)]
+        return sorted(ours, key=lambda path: (len(path.name), path.name))
 
     def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:
         content = pack_tree(tree, notes)

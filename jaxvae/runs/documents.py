@@ -18,7 +18,7 @@ def seal(document: dict[str, Any]) -> bytes:
     Raises ValueError on a number that is not finite.
     """
     plain = as_json({"schema": SCHEMA, **document})
-    sealed = {**plain, "checksum": _checksum(plain)}
+    sealed = {**plain, "checksum": hash_document(plain)}
     return (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -42,7 +42,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
             f"{path} has schema {shown(schema)}; this version reads {SCHEMA}: run it again, or use "
             "the version of jaxvae that wrote it"
         )
-    if checksum != _checksum(document):
+    if checksum != hash_document(document):
         raise FolderError(f"{path} is damaged or was changed: it does not have its checksum")
     return document
 
@@ -57,7 +57,8 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _checksum(document: dict[str, Any]) -> str:
+def hash_document(document: Any) -> str:
+    """The checksum of a document, in whatever order it names its parts."""
     return checksum(json.dumps(document, sort_keys=True).encode())
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError, check_option, check_path
+from jaxvae.runs.disk import UNSHARED, Share
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.results import Layout, read_config
-from jaxvae.runs.run import Wait, drop_work, is_finished, open_run
+from jaxvae.runs.run import drop_work, is_finished, open_run
 from jaxvae.training.store import Stages, in_memory
 
 
@@ -34,8 +35,7 @@ def execute(
     out: str | Path | None = None,
     *,
     resume: bool = False,
-    share: tuple[int, int] = (0, 1),
-    wait: Wait = lambda done: None,
+    share: Share = UNSHARED,
 ) -> tuple[Any, list[str]]:
     """Run a procedure, or go on with it.
 
@@ -44,7 +44,7 @@ def execute(
         on_progress: called with the stage and where it stands.
         out: the run's folder; None for memory.
         resume: whether to go on with what the folder holds.
-        share, wait: as `open_run` takes them.
+        share: what of it this process does.
 
     Returns:
         The result, once the folder holds it; names of what lies there beside it, which is left
@@ -65,9 +65,7 @@ def execute(
         result = procedure.read(out)
         drop_work(out)
         return result, []
-    with open_run(
-        out, identity, {**procedure.options}, resume=resume, share=share, wait=wait
-    ) as run:
+    with open_run(out, identity, {**procedure.options}, resume=resume, share=share) as run:
         result = procedure.compute(on_progress, run.stage)
         result.config.update(procedure.described)
         on_progress("report", None)

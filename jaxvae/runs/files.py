@@ -112,7 +112,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises FolderError, before the first is written, where a link or the like is in the way.
     """
     for name in files:
-        for parent in _parents(name):
+        for parent in reversed(Path(name).parents[:-1]):
             is_plain(folder / parent, stat.S_IFDIR)
         is_plain(folder / name)
     for name, content in files.items():
@@ -176,12 +176,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _parents(name: str) -> list[str]:
-    """The folders above a file, by its path below some folder, from the top."""
-    parts = name.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _reason(error: Exception) -> str:

@@ -56,7 +56,7 @@ def identify(
 def require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """FolderError, which names the first thing that differs, unless two records are the same."""
     was, asked = _by_name(before), _by_name(now)
-    for name in [*was, *(name for name in asked if name not in was)]:
+    for name in was | asked:
         if was.get(name) != asked.get(name):
             words = name.replace("_", " ")
             raise FolderError(

@@ -62,22 +62,21 @@ class Interrupts:
         Raises what the work raises, and KeyboardInterrupt, with how to go on, where a signal ended
         it.
         """
-        done, errors = threading.Event(), []
+        errors = []
 
         def run() -> None:
             try:
                 work()
             except BaseException as error:
                 errors.append(error)
-            finally:
-                done.set()
 
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(run,), daemon=True).start()
+        thread = threading.Thread(target=context.run, args=(run,), daemon=True)
+        thread.start()
         try:
-            while not done.wait(SECONDS_BETWEEN_LOOKS) and not self._is_late():
-                pass
-            if not done.is_set():
+            while thread.is_alive() and not self._is_late():
+                thread.join(SECONDS_BETWEEN_LOOKS)
+            if thread.is_alive():
                 raise KeyboardInterrupt
             if errors:
                 raise errors[0]

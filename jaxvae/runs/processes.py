@@ -16,6 +16,10 @@ from jaxvae.errors import FolderError, Option, OptionError
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
+class ShareDone(Exception):
+    """This process has done its share; another does the rest."""
+
+
 class Processes(NamedTuple):
     """process: this one, counted from 0. processes: how many. coordinator: its address, "auto" for
     what the cluster says, None in a job array or where there is one process."""
@@ -24,9 +28,56 @@ class Processes(NamedTuple):
     processes: int = 1
     coordinator: str | None = None
 
+    def connect(self) -> "Processes":
+        """Join the distributed runtime, before JAX is used; who this process is.
 
-class ShareDone(Exception):
-    """This process has done its share; another does the rest."""
+        Raises FolderError where JAX finds no runtime to join; it aborts where it cannot be reached.
+        """
+        if self.coordinator is None:
+            return self
+        import jax
+
+        # It would take SIGTERM for itself.
+        jax.config.update("jax_enable_preemption_service", False)
+        auto = self.coordinator == "auto"
+        place = () if auto else (self.coordinator, self.processes, self.process)
+        try:
+            jax.distributed.initialize(*place)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise FolderError(Option("coordinator"), f": {self.coordinator}: {reason}") from error
+        return self._replace(process=jax.process_index(), processes=jax.process_count())
+
+    def disconnect(self) -> None:
+        """Leave the distributed runtime together, once all is done: the coordinator waits for
+        others, which JAX would abort if it went first."""
+        if self.coordinator is not None:
+            import jax
+
+            jax.distributed.shutdown()
+
+    def await_others(self, done: Callable[[], bool], check: Callable[[], None]) -> None:
+        """Come back once what the others do is done; `check` may raise in the meantime.
+
+        Raises ShareDone in a job array, whose processes do not wait for each other.
+        """
+        if self.processes == 1:
+            return
+        if self.coordinator is None:
+            raise ShareDone
+        while not done():
+            check()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def leave_last(self, is_at_work: Callable[[int], bool]) -> None:
+        """Where the coordinator runs, let the others save: JAX ends them with it. Who calls this
+        says how long that may take."""
+        if self.coordinator is None or self.process > 0:
+            return
+        while any(is_at_work(other) for other in range(1, self.processes)):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        # They have saved; a moment more, to say how to go on.
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def parse_processes(
@@ -49,58 +100,3 @@ def parse_processes(
     if not 0 <= process < processes:
         raise OptionError("process", f"{process} must lie between 0 and {processes - 1}")
     return Processes(process, processes, coordinator)
-
-
-def connect(processes: Processes) -> Processes:
-    """Join the distributed runtime, before JAX is used; who this process is.
-
-    Raises FolderError where JAX finds no runtime to join; it aborts where it cannot be reached.
-    """
-    if processes.coordinator is None:
-        return processes
-    import jax
-
-    # It would take SIGTERM for itself.
-    jax.config.update("jax_enable_preemption_service", False)
-    auto = processes.coordinator == "auto"
-    place = () if auto else (processes.coordinator, processes.processes, processes.process)
-    try:
-        jax.distributed.initialize(*place)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FolderError(Option("coordinator"), f": {processes.coordinator}: {reason}") from error
-    return processes._replace(process=jax.process_index(), processes=jax.process_count())
-
-
-def disconnect(processes: Processes) -> None:
-    """Leave the distributed runtime together, once all is done: the coordinator waits for others,
-    which JAX would abort if it went first."""
-    if processes.coordinator is not None:
-        import jax
-
-        jax.distributed.shutdown()
-
-
-def await_others(processes: Processes, done: Callable[[], bool], check: Callable[[], None]) -> None:
-    """Come back once what the others do is done; `check` may raise in the meantime.
-
-    Raises ShareDone in a job array, whose processes do not wait for each other.
-    """
-    if processes.processes == 1:
-        return
-    if processes.coordinator is None:
-        raise ShareDone
-    while not done():
-        check()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def leave_last(processes: Processes, is_at_work: Callable[[int], bool]) -> None:
-    """Where the coordinator runs, let the others save: JAX ends them with it. Who calls this says
-    how long that may take."""
-    if processes.coordinator is None or processes.process > 0:
-        return
-    while any(is_at_work(other) for other in range(1, processes.processes)):
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    # They have saved; a moment more, to say how to go on.
-    time.sleep(SECONDS_BETWEEN_LOOKS)

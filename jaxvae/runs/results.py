@@ -137,17 +137,12 @@ def unpack(
 
     Raises FolderError, which names the file in its folder, where one cannot be read.
     """
-    there = {name: file for name, file in layout.files.items() if file in files}
-    tables = {
-        name: _parse_table(files[there[name]], table, folder / there[name])
-        for name, table in layout.tables.items()
-        if name in there
-    }
-    trees = {
-        name: unpack_tree(files[file], folder / file).tree
-        for name, file in layout.trees.items()
-        if name in there
-    }
+    tables, trees = {}, {}
+    for name, file in layout.files.items():
+        if file in files and name in layout.tables:
+            tables[name] = _parse_table(files[file], layout.tables[name], folder / file)
+        elif file in files:
+            trees[name] = unpack_tree(files[file], folder / file).tree
     return Results(as_json(config), tables, trees)
 
 
@@ -212,10 +207,9 @@ def write_drawings(folder: Path, layout: Layout, draw: Callable[[], Mapping[str,
 
 def _seal_with(config: dict[str, Any], files: Mapping[str, bytes]) -> bytes:
     """The configuration with checksums and sizes of further files."""
-    sums = {name: checksum(content) for name, content in files.items()}
-    sizes = {name: len(content) for name, content in files.items()}
-    both = {"checksums": config["checksums"] | sums, "sizes": config["sizes"] | sizes}
-    return seal({**config, **both})
+    sums = config["checksums"] | {name: checksum(content) for name, content in files.items()}
+    sizes = config["sizes"] | {name: len(content) for name, content in files.items()}
+    return seal({**config, "checksums": sums, "sizes": sizes})
 
 
 def _read_vouched(folder: Path, name: str, config: dict[str, Any], kept: bool) -> bytes:
@@ -248,11 +242,10 @@ def _parse_table(content: bytes, table: TableLayout, path: Path) -> pd.DataFrame
                 na_values=[""],
                 float_precision="round_trip",
             )
-        for name in table.dates:
-            column = frame[header.index(name)]
-            frame[header.index(name)] = pd.to_datetime(column, format="ISO8601")
-        for name in table.integers:
-            frame[header.index(name)] = frame[header.index(name)].astype("Int64")
+        for place in map(header.index, table.dates):
+            frame[place] = pd.to_datetime(frame[place], format="ISO8601")
+        for place in map(header.index, table.integers):
+            frame[place] = frame[place].astype("Int64")
         if index:
             frame = frame.set_index(list(index))
             frame.index.names = header[: len(index)]

@@ -8,19 +8,18 @@ folder that has it is a finished run's, and has neither of the two. What a run d
 it neither replaces nor removes.
 """
 
-import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE_NAME, Gate, OnDisk
-from jaxvae.runs.documents import checksum, read_sealed, seal
+from jaxvae.runs.disk import TILE_NAME, UNSHARED, Gate, OnDisk, Share
+from jaxvae.runs.documents import checksum, hash_document, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
     make_folder,
@@ -35,29 +34,30 @@ from jaxvae.runs.files import (
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.results import CONFIG
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 RECORD, WORK = "run.json", "work"
 SHARED_STAGE = "train"
 LOCK = re.compile(r"lock(-\d+)?")
 WORK_FILE = re.compile(rf"{TILE_NAME.pattern}|\.{TILE_NAME.pattern}\.partial")
-Wait = Callable[[Callable[[], bool]], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, open. identity: a hash of all that its numbers depend on. share: (process,
-    processes). wait: comes back once what it is given says that all tiles are there. gate: of all
-    stages."""
+    """A run's folder, open. identity: a hash of all that its numbers depend on. share: what of it
+    this process does. gate: of all stages."""
 
     folder: Path
     identity: str
-    share: tuple[int, int] = (0, 1)
-    wait: Wait = lambda done: None
+    share: Share = UNSHARED
     gate: Gate = field(default_factory=Gate)
 
     def stage(self, name: str, kind: type) -> OnDisk:
         """The stage of a name, which keeps NamedTuples of a kind."""
-        folder = self.folder / WORK / name
-        return OnDisk(folder, kind, self.identity, self.share, self.wait, self.gate)
+        return OnDisk(self.folder / WORK / name, kind, self.identity, self.share, self.gate)
 
     def finish(self, files: Mapping[str, bytes]) -> list[str]:
         """Write the results, `config.json` last, and drop the work; a run that is stopped in the
@@ -67,9 +67,9 @@ class Run:
 
         Raises FolderError, before anything is written, where something is in the way.
         """
-        record = _read_record(self.folder)
+        record, own = read_record(self.folder), {name.split("/")[0] for name in files}
         _remove_own(self.folder, record.get("results", {}))
-        for name in sorted({name.split("/")[0] for name in files}):
+        for name in sorted(own):
             if os.path.lexists(self.folder / name):
                 raise FolderError(
                     f"{self.folder / name} is in the way and not of this run; move it elsewhere "
@@ -80,8 +80,7 @@ class Run:
         write_file(self.folder / RECORD, seal({**record, "results": results}))
         write_files(self.folder, files)
         drop_work(self.folder)
-        own = {name.split("/")[0] for name in files}
-        return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
+        return sorted({path.name for path in self.folder.iterdir()} - own)
 
 
 @contextmanager
@@ -91,8 +90,7 @@ def open_run(
     options: dict[str, Any],
     *,
     resume: bool = False,
-    share: tuple[int, int] = (0, 1),
-    wait: Wait = lambda done: None,
+    share: Share = UNSHARED,
 ) -> Iterator[Run]:
     """Begin a run, or go on with one where `resume` is true or several processes share it.
 
@@ -104,16 +102,20 @@ def open_run(
     Raises FolderError where the folder is in the way, in use, finished, missing, another run's or
     not a run's at all.
     """
-    process, processes = share
-    shared, made = processes > 1, missing_parents(folder)
+    shared, made = share.processes > 1, missing_parents(folder)
     new = _require_place(folder, resume, shared)
     if new:
-        _begin(folder, {"identity": identity, "options": options}, shared)
-    before = _read_record(folder)
-    require_same(folder, before["identity"], identity)
+        try:
+            make_folder(folder, {RECORD: seal({"identity": identity, "options": options})})
+        except FolderError:
+            # Of processes that begin together one makes it.
+            if not (shared and has_record(folder)):
+                raise
+    require_same(folder, read_record(folder)["identity"], identity)
+    own = f"lock-{share.process}"
     try:
-        with _locked(folder, process, shared):
-            run = Run(folder, _hash(identity), share, wait)
+        with _lock(folder, "lock", shared), _lock(folder, own) if shared else nullcontext():
+            run = Run(folder, hash_document(identity), share)
             try:
                 yield run
             finally:
@@ -139,7 +141,7 @@ def drop_work(folder: Path) -> None:
     """Remove from a folder what its run has left of its work; the record goes last, and says so.
     What others put there stays."""
     try:
-        _read_record(folder)
+        read_record(folder)
     except FolderError:
         return
     with writing(folder):
@@ -149,19 +151,13 @@ def drop_work(folder: Path) -> None:
         (folder / RECORD).unlink()
 
 
-def saved_options(folder: Path) -> dict[str, Any]:
-    """The options that began a run. Raises FolderError where the folder has none."""
-    options: dict[str, Any] = _read_record(folder)["options"]
-    return options
-
-
 def is_at_work(folder: Path, process: int) -> bool:
     """Whether a process that shares the run holds its share."""
     name = f"lock-{process}"
     if not (folder / WORK / name).exists():
         return False
     try:
-        with _lock(folder, name, False):
+        with _lock(folder, name):
             return False
     except FolderError:
         return True
@@ -197,57 +193,35 @@ def _require_place(folder: Path, resume: bool, shared: bool) -> bool:
     return False
 
 
-def _begin(folder: Path, record: dict[str, Any], shared: bool) -> None:
-    """The folder with its record, at once; of processes that begin together one does."""
-    try:
-        make_folder(folder, {RECORD: seal(record)})
-    except FolderError:
-        if not (shared and has_record(folder)):
-            raise
-
-
 @contextmanager
-def _locked(folder: Path, process: int, shared: bool) -> Iterator[None]:
-    """Locks that the system lifts however the process ends: on all of the run, or on a share."""
-    with ExitStack() as locks:
-        locks.enter_context(_lock(folder, "lock", shared))
-        if shared:
-            locks.enter_context(_lock(folder, f"lock-{process}", False))
-        yield
-
-
-@contextmanager
-def _lock(folder: Path, name: str, shared: bool) -> Iterator[None]:
+def _lock(folder: Path, name: str, shared: bool = False) -> Iterator[None]:
+    """A lock on all of the run or on a share, which the system lifts however the process ends."""
     path = folder / WORK / name
-    if not is_plain(folder / WORK, stat.S_IFDIR):
-        with writing(folder):
-            (folder / WORK).mkdir(exist_ok=True)
-    is_plain(path)
     with writing(folder):
+        if not is_plain(folder / WORK, stat.S_IFDIR):
+            (folder / WORK).mkdir(exist_ok=True)
+        is_plain(path)
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     with file:
-        _take_lock(file, folder, shared)
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise FolderError(
+                f"{folder} is in use by process {file.read().strip()}; wait for it or stop it"
+            ) from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
 
 
-def _take_lock(file: TextIO, folder: Path, shared: bool) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        raise FolderError(
-            f"{folder} is in use by process {file.read().strip()}; wait for it or stop it"
-        ) from error
+def read_record(folder: Path) -> dict[str, Any]:
+    """The `identity` of a run in work, and the `options` that began it.
 
-
-def _read_record(folder: Path) -> dict[str, Any]:
+    Raises FolderError where the folder holds none, or it is damaged.
+    """
     path = folder / RECORD
     if not is_plain(path):
         raise FolderError(f"{folder} is no run in work: it has no {RECORD}")
@@ -281,7 +255,3 @@ def _remove_own(folder: Path, results: dict[str, str]) -> None:
             if is_plain(path) and checksum(path.read_bytes()) == written:
                 path.unlink()
     remove_empty(sorted({(folder / name).parent for name in results} - {folder}))
-
-
-def _hash(identity: dict[str, Any]) -> str:
-    return checksum(json.dumps(identity, sort_keys=True).encode())

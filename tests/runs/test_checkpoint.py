@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from kept import full_disk
+from kept import full_disk, save_tree
 from safetensors.numpy import load, save
 from small import same_bits
 
 from jaxvae.errors import FolderError
 from jaxvae.runs import checkpoint
-from jaxvae.runs.checkpoint import load_tree, restore, save_tree
+from jaxvae.runs.checkpoint import load_tree, restore
 from jaxvae.runs.documents import SCHEMA
 from jaxvae.runs.files import write_file
 

@@ -15,15 +15,7 @@ from jaxvae.cli.run import how_to_go_on
 from jaxvae.cli.study import gather
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs import processes
-from jaxvae.runs.processes import (
-    Processes,
-    ShareDone,
-    await_others,
-    connect,
-    disconnect,
-    leave_last,
-    parse_processes,
-)
+from jaxvae.runs.processes import Processes, ShareDone, parse_processes
 
 ADDRESS = "127.0.0.1:4711"
 
@@ -83,8 +75,8 @@ def test_the_command_line_refuses_it_too(words, said, tmp_path, monkeypatch, cap
 
 
 def test_one_process_joins_nothing():
-    assert connect(Processes()) == Processes()
-    assert connect(Processes(1, 3)) == Processes(1, 3)
+    assert Processes().connect() == Processes()
+    assert Processes(1, 3).connect() == Processes(1, 3)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +92,7 @@ def test_a_runtime_that_refuses_is_named(options, expected, monkeypatch):
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
     with pytest.raises(FolderError) as error:
-        connect(options)
+        options.connect()
     assert str(error.value) == f"coordinator: {options.coordinator}: no runtime"
     assert asked == [expected]
 
@@ -109,9 +101,9 @@ def test_only_what_was_joined_is_left(monkeypatch):
     left = []
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: left.append(True))
     for alone in (Processes(), Processes(1, 3)):
-        disconnect(alone)
+        alone.disconnect()
     assert not left
-    disconnect(Processes(1, 2, ADDRESS))
+    Processes(1, 2, ADDRESS).disconnect()
     assert left == [True]
 
 
@@ -126,13 +118,13 @@ def test_waiting_looks_and_listens_until_all_is_done(monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    await_others(Processes(1, 2, ADDRESS), done, lambda: checks.append(1))
+    Processes(1, 2, ADDRESS).await_others(done, lambda: checks.append(1))
     assert (len(looks), len(checks)) == (4, 3)
     with pytest.raises(KeyboardInterrupt):
-        await_others(Processes(1, 2, ADDRESS), lambda: False, interrupted)
-    await_others(Processes(), lambda: False, interrupted)
+        Processes(1, 2, ADDRESS).await_others(lambda: False, interrupted)
+    Processes().await_others(lambda: False, interrupted)
     with pytest.raises(ShareDone):
-        await_others(Processes(1, 2), lambda: True, interrupted)
+        Processes(1, 2).await_others(lambda: True, interrupted)
 
 
 def test_the_coordinator_leaves_last(monkeypatch):
@@ -144,9 +136,9 @@ def test_the_coordinator_leaves_last(monkeypatch):
         return len(asked) < 5
 
     for one in (Processes(), Processes(0, 3), Processes(1, 3, ADDRESS)):
-        leave_last(one, is_at_work)
+        one.leave_last(is_at_work)
     assert asked == []
-    leave_last(Processes(0, 3, ADDRESS), is_at_work)
+    Processes(0, 3, ADDRESS).leave_last(is_at_work)
     assert asked == [1, 1, 1, 1, 1, 2]
 
 

@@ -12,15 +12,16 @@ from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.runs import run as runs
-from jaxvae.runs.documents import SCHEMA, read_sealed, seal
+from jaxvae.runs.disk import UNSHARED, Share
+from jaxvae.runs.documents import SCHEMA, hash_document, read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.run import (
     drop_work,
     is_at_work,
     is_finished,
     open_run,
+    read_record,
     require_shared_tiles,
-    saved_options,
 )
 from jaxvae.training.store import TileState
 
@@ -92,7 +93,7 @@ def test_a_run_goes_on_with_what_it_kept(folder):
         stage = run.stage("train", Tile)
         assert [int(stage.get(tile).values[0]) for tile in (0, 1)] == [0, 1]
         assert not run.stage("refit", Tile).has(0)
-    assert saved_options(folder) == OPTIONS
+    assert read_record(folder)["options"] == OPTIONS
 
 
 def test_a_record_says_what_the_run_depends_on(folder):
@@ -110,7 +111,7 @@ def test_a_run_killed_as_it_begins_is_there_or_not(call, times, tmp_path):
         process = launch(begin_and_die, folder, call, number)
         assert ended(process) == -signal.SIGKILL
         work(folder, resume=folder.exists())
-        assert saved_options(folder) == OPTIONS
+        assert read_record(folder)["options"] == OPTIONS
 
 
 # What stands in the way
@@ -130,7 +131,7 @@ def test_a_run_is_not_begun_over_another(folder):
     make(folder)
     assert_refused("exists; name a new folder", folder)
     assert_refused("holds a finished run; name another folder", folder, resume=True)
-    assert_refused("holds a finished run; name another folder", folder, share=(1, 2))
+    assert_refused("holds a finished run; name another folder", folder, share=Share(1, 2))
 
 
 def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
@@ -138,9 +139,9 @@ def test_what_is_no_run_is_not_gone_on_with(folder, tmp_path):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     assert_refused("is no run in work: it has no run.json", folder, resume=True)
-    assert_refused("is no run in work: it has no run.json", folder, share=(0, 2))
+    assert_refused("is no run in work: it has no run.json", folder, share=Share(0, 2))
     assert_refused("notes.txt is no folder", folder / "notes.txt", resume=True)
-    assert_refused("notes.txt/run.json|no run in work", folder / "notes.txt", share=(0, 2))
+    assert_refused("notes.txt/run.json|no run in work", folder / "notes.txt", share=Share(0, 2))
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -154,7 +155,7 @@ MINE = {
 }
 
 
-@pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}, {}])
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": Share(0, 2)}, {}])
 @pytest.mark.parametrize("mine", MINE)
 def test_a_users_folder_is_never_a_run(mine, options, folder):
     folder.mkdir()
@@ -164,7 +165,7 @@ def test_a_users_folder_is_never_a_run(mine, options, folder):
     assert {name: (folder / name).read_bytes() for name in MINE[mine]} == MINE[mine]
 
 
-@pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}, {}])
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": Share(0, 2)}, {}])
 @pytest.mark.parametrize("name", [".", "..", "a/..", ""])
 def test_where_the_user_is_no_run_is_begun(name, options, tmp_path, monkeypatch):
     (tmp_path / "up" / "here").mkdir(parents=True)
@@ -181,7 +182,7 @@ def test_the_root_is_no_place_for_a_run():
     for resume, shared in ((True, False), (False, True)):
         assert not runs._require_place(Path("/"), resume, shared)
     with pytest.raises(FolderError, match=r"is no run in work: it has no run\.json"):
-        runs._read_record(Path("/"))
+        read_record(Path("/"))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,9 @@ def test_the_root_is_no_place_for_a_run():
         ({"versions": {"jax": "1", "np": "3"}}, "another versions np: 2, now 3;"),
     ],
 )
-@pytest.mark.parametrize("options", [{"resume": True}, {"share": (1, 2)}])
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": Share(1, 2)}])
 def test_a_run_with_other_facts_is_refused(changes, words, options, folder):
-    work(folder, share=(0, 2))
+    work(folder, share=Share(0, 2))
     assert_refused(words, folder, identity={**FACTS, **changes}, **options)
 
 
@@ -223,7 +224,7 @@ def test_a_damaged_record_is_named(content, words, folder):
     (folder / "run.json").write_text(content, encoding="latin-1")
     assert_refused(f"run.json.* {words}", folder, resume=True)
     with pytest.raises(FolderError, match=words):
-        saved_options(folder)
+        read_record(folder)
 
 
 @pytest.mark.parametrize("name", ["", "work", "run.json", "work/train", "work/lock"])
@@ -301,12 +302,12 @@ def test_what_a_user_put_into_a_folder_made_in_vain_stays(folder):
     assert listing(folder) == {"notes.txt": b"mine", "work/notes.txt": b"mine, too"}
 
 
-@pytest.mark.parametrize("options", [{"resume": True}, {"share": (0, 2)}])
+@pytest.mark.parametrize("options", [{"resume": True}, {"share": Share(0, 2)}])
 def test_a_folder_that_was_there_stays(options, folder):
     work(folder, [])
     with pytest.raises(DataError):
         work(folder, [], DataError, **options)
-    assert saved_options(folder) == OPTIONS
+    assert read_record(folder)["options"] == OPTIONS
 
 
 # In use
@@ -324,7 +325,7 @@ def holder(compilation_cache):
     """What opens runs in processes of their own, and the processes."""
     held = []
 
-    def start(folder, share=(0, 1)):
+    def start(folder, share=UNSHARED):
         ours, theirs = FORKS.Pipe()
         held.append((launch(hold, folder, share, theirs), ours))
         return held[-1][0], ours.recv()
@@ -338,7 +339,7 @@ def holder(compilation_cache):
 def test_a_folder_in_use_is_refused_until_its_user_is_gone(holder, folder):
     work(folder)
     process, pid = holder(folder)
-    for share in ((0, 1), (0, 2), (1, 2)):
+    for share in (UNSHARED, Share(0, 2), Share(1, 2)):
         assert_refused(f"in use by process {pid}; wait for it or stop it", folder, share=share,
                        resume=True)  # fmt: skip
     process.kill()
@@ -347,16 +348,16 @@ def test_a_folder_in_use_is_refused_until_its_user_is_gone(holder, folder):
 
 
 def test_processes_share_a_run_but_no_share(holder, folder):
-    work(folder, share=(2, 3))
-    process, pid = holder(folder, (0, 3))
+    work(folder, share=Share(2, 3))
+    process, pid = holder(folder, Share(0, 3))
     assert [is_at_work(folder, i) for i in range(3)] == [True, False, False]
-    work(folder, [1], share=(1, 3))
-    assert_refused(f"in use by process {pid}", folder, share=(0, 3))
+    work(folder, [1], share=Share(1, 3))
+    assert_refused(f"in use by process {pid}", folder, share=Share(0, 3))
     assert_refused("in use by process", folder, resume=True)
     process.kill()
     ended(process)
     assert not is_at_work(folder, 0)
-    work(folder, [0], share=(0, 3))
+    work(folder, [0], share=Share(0, 3))
     work(folder, resume=True)
 
 
@@ -365,7 +366,7 @@ def begin_together(folder, share, connection):
     connection.send("ready")
     connection.recv()
     with opened(folder, share=share) as run:
-        run.stage("train", Tile).put(share[0], Tile(np.full(2, share[0])))
+        run.stage("train", Tile).put(share.process, Tile(np.full(2, share.process)))
     connection.send("done")
 
 
@@ -374,7 +375,7 @@ def test_processes_that_begin_together_do_not_collide(tmp_path):
     pipes = []
     for i in range(4):
         ours, theirs = FORKS.Pipe()
-        launch(begin_together, tmp_path / "run", (i, 4), theirs)
+        launch(begin_together, tmp_path / "run", Share(i, 4), theirs)
         pipes.append(ours)
     assert [pipe.recv() for pipe in pipes] == ["ready"] * 4
     for pipe in pipes:
@@ -546,7 +547,7 @@ def test_missing_tiles_are_counted(folder):
 
 def test_the_hash_of_a_run_is_of_all_its_facts():
     hashes = {
-        runs._hash({**FACTS, **changes})
+        hash_document({**FACTS, **changes})
         for changes in ({}, {"data": "b"}, {"versions": {"jax": "2", "np": "2"}}, {"new": None})
     }
     assert len(hashes) == 4

@@ -15,7 +15,7 @@ from small import same_bits
 
 from jaxvae.errors import FolderError
 from jaxvae.runs import disk
-from jaxvae.runs.disk import SECONDS_BETWEEN, OnDisk
+from jaxvae.runs.disk import SECONDS_BETWEEN, OnDisk, Share
 from jaxvae.training.ensemble import Ensemble
 from jaxvae.training.store import InMemory, TileState
 
@@ -90,7 +90,7 @@ def test_a_finished_tile_needs_no_states(tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_each_tile_is_owned_once(processes, tmp_path):
-    shares = [stage(tmp_path, share=(i, processes)) for i in range(processes)]
+    shares = [stage(tmp_path, share=Share(i, processes)) for i in range(processes)]
     for tile in range(10):
         assert sum(share.owns(tile) for share in shares) == 1
 
@@ -103,7 +103,7 @@ def test_waiting_ends_with_the_last_tile(tmp_path):
             asked.append(len(asked))
             stage(tmp_path).put(len(asked), value(0))
 
-    kept = stage(tmp_path, share=(0, 2), wait=wait)
+    kept = stage(tmp_path, share=Share(0, 2, wait))
     kept.put(0, value(0))
     kept.wait(4)
     assert asked == [0, 1, 2]

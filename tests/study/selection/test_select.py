@@ -13,7 +13,7 @@ from jaxvae.data.covariates import with_covariates
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.errors import DataError, OptionError
-from jaxvae.runs.disk import OnDisk
+from jaxvae.runs.disk import OnDisk, Share
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import prepare
@@ -200,7 +200,7 @@ def test_every_process_chooses_and_one_keeps_it(tmp_path, monkeypatch):
         select.select(
             PANEL,
             CONFIG,
-            stage=lambda name, kind, me=me: OnDisk(tmp_path / f"{me}", kind, "run", (me, 2)),
+            stage=lambda name, kind, me=me: OnDisk(tmp_path / f"{me}", kind, "run", Share(me, 2)),
         )
         for me in range(2)
     ]
