@@ -39,14 +39,11 @@ from jaxvae.study.portfolio.holdings import HeldStudy, holdings
 from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
-from jaxvae.study.score import member_columns, score_study
+from jaxvae.study.score import members_table, score_study
 from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.study.selection.select import Selection
 from jaxvae.study.study import Study
-from jaxvae.study.tables import (
-    members_table,
-    score_baselines,
-)
+from jaxvae.study.tables import score_baselines
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 
@@ -79,8 +76,7 @@ def summarise(
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
     scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0], clusters)
-    columns = member_columns(prepared, grid, scores.kl)
-    members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
+    members = members_table(prepared, grid, scores.metrics)
     rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
     held = _held(found, aligned, rebuilt, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)

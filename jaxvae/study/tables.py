@@ -6,7 +6,7 @@ asks what made it.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,7 @@ from jaxvae.training.streams import Stream
 REFIT_SPLITS = ("fit", "test")
 MEMBER_SPLITS = ("train", "validation", "test")
 COLUMNS = ("model", "member", "factors", "split", "metric", "value")
+Row = tuple[str, int | None, int | None, str, str, float]
 # One seed of the chosen configuration: `ensemble_scores` averages its scores, no table shows them.
 SEED_MODEL = "vae_seed"
 # Their axes are compared with the true ones on the test part, by scores that cost more.
@@ -107,13 +108,16 @@ def score_baselines(
 
     of_jittered: the values jittered, where degenerate likelihoods are to be found.
     """
-    scored = [_score_baseline(name, law, values) for name, law in laws.items()]
-    if of_jittered is None:
-        return scored
-    return [
-        one._replace(of_jittered=law.log_likelihood(of_jittered))
-        for one, law in zip(scored, laws.values(), strict=True)
-    ]
+    scored = []
+    for name, law in laws.items():
+        one = Scored(name, law.n_factors or None, "fit", REFIT_SPLITS, law.log_likelihood(values))
+        if law.n_factors:
+            error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
+            one = one._replace(squared_error=error, factors=law.factors(values))
+        if of_jittered is not None:
+            one = one._replace(of_jittered=law.log_likelihood(of_jittered))
+        scored.append(one)
+    return scored
 
 
 def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) -> bool:
@@ -125,46 +129,10 @@ def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) 
     return is_degenerate(cost, n_assets)
 
 
-def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]) -> Scored:
-    scored = Scored(
-        model=name,
-        n_factors=law.n_factors or None,
-        fitted_on="fit",
-        splits=REFIT_SPLITS,
-        log_likelihood=law.log_likelihood(values),
-    )
-    if not law.n_factors:
-        return scored
-    error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
-    return scored._replace(squared_error=error, factors=law.factors(values))
-
-
-def metrics_table(models: Sequence[Scored], context: ScoringData, root_seed: int) -> pd.DataFrame:
-    """model, member, factors, split, metric, value: a row a number.
-
-    Beside the factor scores of every model that is no single member's stand their nulls, each with
-    mean and 95th percentile: the chance level of a reference shifted in time (`…_chance_mean`,
-    `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
-    `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
-    both percentiles. All models meet the same draws.
-    """
-    tables = []
-    splits = {split for scored in models if scored.member is None for split in scored.splits}
-    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
-    for scored in models:
-        for split in scored.splits:
-            values = score_values(scored, split, context)
-            if scored.member is None:
-                chance = _chance_levels(scored, split, context, root_seed)
-                values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
-            rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
-            tables.append(rows)
-    return pd.concat(tables, ignore_index=True)
-
-
-def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
-    """All scores of a model on a split, by metric, without nulls."""
-    return dict(_scores(scored, split, context))
+def metrics_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """model, member, factors, split, metric, value: a row a number."""
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"member": "Int64", "factors": "Int64", "value": float})
 
 
 def metric_rows(
@@ -173,19 +141,43 @@ def metric_rows(
     values: Mapping[str, float],
     member: int | None = None,
     n_factors: int | None = None,
-) -> pd.DataFrame:
+) -> list[Row]:
     """Values by metric as rows of the metrics table."""
-    rows = [(model, member, n_factors, split, *item) for item in values.items()]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"member": "Int64", "factors": "Int64", "value": float})
+    return [(model, member, n_factors, split, *item) for item in values.items()]
 
 
-def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
+def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -> list[Row]:
+    """All scores of models, on their splits, as rows of the metrics table.
+
+    Beside the factor scores of every model that is no single member's stand their nulls, each with
+    mean and 95th percentile: the chance level of a reference shifted in time (`…_chance_mean`,
+    `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
+    `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
+    both percentiles. All models meet the same draws.
+    """
+    rows: list[Row] = []
+    splits = {split for scored in models if scored.member is None for split in scored.splits}
+    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
+    for scored in models:
+        for split in scored.splits:
+            values = score_values(scored, split, context)
+            if scored.member is None:
+                chance = _chance_levels(scored, split, context, root_seed)
+                values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
+            rows += metric_rows(scored.model, split, values, scored.member, scored.n_factors)
+    return rows
+
+
+def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
+    """All scores of a model on a split, by metric, without nulls."""
+    return dict(_scores(scored, split, context))
+
+
+def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> list[Row]:
     """Moments of pooled returns, in standard units, as rows of the metrics table."""
     moments = describe(values)._asdict()
     names = {"skew": "skewness"}
-    renamed = {names.get(name, name): value for name, value in moments.items()}
-    return metric_rows(model, split, renamed)
+    return metric_rows(model, split, {names.get(name, name): moments[name] for name in moments})
 
 
 def comparisons_table(
@@ -315,24 +307,3 @@ def _with_nulls(
             if name in levels:
                 yield f"{name}_{null}_mean", levels[name].mean
                 yield f"{name}_{null}_95", levels[name].percentile_95
-
-
-def members_table(
-    metrics: pd.DataFrame, columns: dict[str, Any], has_reference: bool
-) -> pd.DataFrame:
-    """A row a member: `columns`, then its scores by split, taken from the metrics table.
-
-    udr: on `fit`, among the seeds of its β; NaN where fewer than two are usable.
-    """
-    rows = metrics[metrics.model == "vae"]
-    names = [(m, s) for m in ("log_likelihood", "r2") for s in MEMBER_SPLITS]
-    if has_reference:
-        names += [("mcc", "test"), ("subspace_r2", "test")]
-    scores = {
-        f"{metric}_{split}": rows[(rows.metric == metric) & (rows.split == split)].value.to_numpy()
-        for metric, split in names
-    }
-    ranked = rows[rows.metric == "udr"].set_index("member").value
-    scores["udr"] = ranked.reindex(columns["member"]).to_numpy(np.float64)
-    first = {name: columns[name] for name in ("member", "seed", "beta", "ok", "best_epoch")}
-    return pd.DataFrame({**first, **scores, **{k: v for k, v in columns.items() if k not in first}})
