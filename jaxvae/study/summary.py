@@ -32,7 +32,7 @@ from jaxvae.study.describe import (
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
+from jaxvae.study.fit import Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.portfolio.holdings import HeldStudy, holdings
@@ -51,22 +51,17 @@ SCENARIOS = 8000
 
 
 def summarise(
-    prepared: Prepared,
+    found: TrainedStudy,
     selection: Selection,
-    grid: Trained,
-    refits: Trained,
     sweep: Sweep,
-    chosen: Choice,
     baselines: tuple[dict[str, Law], list[str]],
 ) -> Study:
     """Score, align and tabulate.
 
-    selection: what the study is of. grid: all members. refits: those of the chosen β that did not
-    diverge. sweep: members of fewer factors. chosen: the member that validation chose, and its β
-    with it. baselines: what `fit_baselines` gave.
+    found: all members, and those of the chosen β refitted. selection: what the study is of. sweep:
+    members of fewer factors. baselines: what `fit_baselines` gave.
     """
-    config = selection.config
-    found = TrainedStudy(prepared, config, grid, refits, chosen)
+    prepared, config, grid, _, chosen = found
     fitted, aligned = found.fitted, align(prepared, grid, chosen, config)
     reported = as_reported(found, aligned)
     clusters, at_risk, rebuilt, scenarios, covariance = _answers(found)
@@ -80,10 +75,12 @@ def summarise(
     rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
     held = _held(found, aligned, rebuilt, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
-    more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
+    notes = [*prepared.panel.notes, *scores.doubts, *unfitted, *study_notes(found, aligned)]
+    notes += [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
         config={
-            **_described(found, aligned, [*scores.doubts, *unfitted], more),
+            **describe_study(found, aligned),
+            "notes": notes,
             "refit_factors": reported.names,
             "identity": study_identity(prepared.panel, selection.asked),
             "selection": describe_selection(selection),
@@ -105,7 +102,7 @@ def summarise(
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
-        spectrum=_spectrum(whole, grid),
+        spectrum=spectrum_table(whole, grid),
         family=prepared.preset.model,
         stability=tabulate_stability(members, aligned),
         rankings=rankings_table(members),
@@ -139,14 +136,6 @@ def _gap_notes(prepared: Prepared, factor_analysis: Any) -> list[str]:
     return [*notes, *completion_note(prepared.values, factor_analysis)]
 
 
-def _spectrum(whole: Prepared, grid: Trained) -> pd.DataFrame | None:
-    """None where a capacity or free bits stand in for β KL, which the closed form is of."""
-    train = whole.preset.train
-    if train.capacity is not None or train.free_bits:
-        return None
-    return spectrum_table(whole, grid)
-
-
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     """member, epoch, total, reconstruction, kl, validation; nats a date, or for sums a batch the
     notebook's mean batch sums."""
@@ -156,26 +145,9 @@ def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
         n_batches = -(-n_rows // prepared.preset.train.batch_size)
         losses = notebook_losses(losses, n_rows, n_batches, prepared.panel.n_assets)
     columns = {name: np.asarray(loss).ravel() for name, loss in losses._asdict().items()}
-    n_members, n_epochs = losses.total.shape
-    member, epoch = np.divmod(np.arange(n_members * n_epochs), n_epochs)
+    member, epoch = np.indices(losses.total.shape).reshape(2, -1)
     table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
-    return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
-
-
-def _described(
-    found: TrainedStudy, aligned: Aligned, unfitted: list[str], more: list[str]
-) -> dict[str, Any]:
-    """The settings and what was chosen, with the notes."""
-    prepared = found.prepared
-    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, prepared.preset.seeds)]
-    notes += [*study_notes(found, aligned), *more]
-    return {**describe_study(found, aligned), "notes": notes}
-
-
-def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
-    """What the report must say where refits diverged and were left out."""
-    lost = n_seeds - len(refits.ensemble.members.seed)
-    return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
+    return table[epoch < grid.ensemble.epochs[member]].reset_index(drop=True)
 
 
 def _answers(found: TrainedStudy) -> list[Any]:

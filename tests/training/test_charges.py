@@ -16,9 +16,10 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study import describe, summary
+from jaxvae.study import describe
 from jaxvae.study.config import StudyConfig, preset_of
 from jaxvae.study.decompose_kl import kl_rows
+from jaxvae.study.evidence import spectrum_table
 from jaxvae.study.fit import Trained, prepare
 from jaxvae.training import member as training
 from jaxvae.training.config import TrainConfig
@@ -199,7 +200,7 @@ def test_a_report_says_what_beta_means(changes, words):
         assert notes == []
         return
     assert words in notes[0]
-    assert summary._spectrum(prepared, Trained(None, None)) is None
+    assert spectrum_table(prepared, Trained(None, None)) is None
 
 
 def test_a_student_prior_has_no_such_parts():
