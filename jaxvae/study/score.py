@@ -148,8 +148,9 @@ def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date 
     prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
     n_factors, residual = prepared.model.n_factors, prepared.values - rebuilt.mean(axis=0)
-    mixed = Scored("vae_ensemble", n_factors, "fit", REFIT_SPLITS, *mix_estimates(bounds))
-    return mixed._replace(squared_error=np.nansum(residual**2, axis=1))
+    mixed: Any = mix_estimates(bounds)
+    scored = Scored("vae_ensemble", n_factors, "fit", REFIT_SPLITS, *mixed)
+    return scored._replace(squared_error=np.nansum(residual**2, axis=1))
 
 
 def members_table(prepared: Prepared, grid: Trained, metrics: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from jaxvae.study.tables import (
     metric_rows,
     score_values,
     test_lead,
+    with_nulls,
 )
 from jaxvae.training.streams import Stream
 
@@ -66,15 +67,12 @@ def udr_rows(
         rows += metric_rows("vae", "fit", {"udr": members[member]}, member, n_factors)
     if len(means) > 1:
         scores, rng = udr(means, kl), Stream.RESAMPLING.generator(root_seed)
-        joint = {"udr": scores.mean()}
-        nulls = {
+        draws = {
             "chance": shifted_udr(rng, means, kl, UDR_DRAWS),
             "rotation": rotated_udr(rng, means[best], kl[best], UDR_DRAWS),
         }
-        for name, draws in nulls.items():
-            if len(draws):
-                mean, percentile_95 = null_of(draws)
-                joint |= {f"udr_{name}_mean": mean, f"udr_{name}_95": percentile_95}
+        nulls = {kind: {"udr": null_of(found)} for kind, found in draws.items() if len(found)}
+        joint = with_nulls({"udr": scores.mean()}, **nulls)
         rows += metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors)
         rows += metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors)
     return rows

@@ -163,14 +163,42 @@ def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -
             values = score_values(scored, split, context)
             if scored.member is None:
                 chance = _chance_levels(scored, split, context, root_seed)
-                values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
+                values = with_nulls(values, chance=chance, rotation=rotated[split])
             rows += metric_rows(scored.model, split, values, scored.member, scored.n_factors)
     return rows
 
 
 def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
     """All scores of a model on a split, by metric, without nulls."""
-    return dict(_scores(scored, split, context))
+    rows, fit = getattr(context.split, split), context.split.fit
+    known, found = context.values[rows], {}
+    if scored.log_likelihood is not None:
+        likelihood = scored.log_likelihood[rows]
+        found["log_likelihood"] = float(likelihood.mean())
+        if np.isnan(context.values).any():
+            n_cells = np.isfinite(known).sum()
+            found["log_likelihood_per_cell"] = float(likelihood.sum() / n_cells)
+        if has_degenerate_likelihood(scored, split, context):
+            found["degenerate"] = 1.0
+    if scored.standard_error is not None:
+        error = scored.standard_error[rows]
+        found["log_likelihood_se"] = float(np.sqrt((error**2).sum()) / len(error))
+        found["unreliable"] = float((error > LARGEST_ERROR).mean() > MOST_DOUBTFUL)
+    if scored.effective_samples is not None:
+        found["effective_samples"] = float(scored.effective_samples[rows].mean())
+        found["effective_samples_min"] = float(scored.effective_samples[rows].min())
+    if scored.squared_error is not None:
+        mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
+        residual = float(scored.squared_error[rows].sum())
+        found["r2"] = r2_of_residual(residual, known, mean)
+        found["mse"] = residual / np.isfinite(known).sum()
+    if scored.factors is not None and scored.model in IN_PRIOR_UNITS:
+        found["active_units"] = float(active_units(scored.factors[rows]).sum())
+    if scored.factors is not None and context.reference is not None:
+        for asked in _factor_scores(scored, split):
+            compared = compare_on(scored.factors, context.reference, fit, rows)
+            found |= asked.score(compared)._asdict()
+    return found
 
 
 def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> list[Row]:
@@ -222,46 +250,6 @@ def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray
     return (model.log_likelihood - baseline.log_likelihood)[split.test]
 
 
-def _scores(scored: Scored, split: str, context: ScoringData) -> Iterator[tuple[str, float]]:
-    rows = getattr(context.split, split)
-    if scored.log_likelihood is not None:
-        yield "log_likelihood", float(scored.log_likelihood[rows].mean())
-        if np.isnan(context.values).any():
-            n_cells = np.isfinite(context.values[rows]).sum()
-            yield "log_likelihood_per_cell", float(scored.log_likelihood[rows].sum() / n_cells)
-        if has_degenerate_likelihood(scored, split, context):
-            yield "degenerate", 1.0
-    if scored.standard_error is not None:
-        error = scored.standard_error[rows]
-        yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))
-        yield "unreliable", float((error > LARGEST_ERROR).mean() > MOST_DOUBTFUL)
-    if scored.effective_samples is not None:
-        yield "effective_samples", float(scored.effective_samples[rows].mean())
-        yield "effective_samples_min", float(scored.effective_samples[rows].min())
-    if scored.squared_error is not None:
-        yield from _reconstruction_scores(scored, rows, context)
-    if scored.factors is None:
-        return
-    if scored.model in IN_PRIOR_UNITS:
-        yield "active_units", float(active_units(scored.factors[rows]).sum())
-    if context.reference is not None:
-        fit, learned, known = context.split.fit, scored.factors, context.reference
-        for asked in _factor_scores(scored, split):
-            found = asked.score(compare_on(learned, known, fit, rows))
-            yield from found._asdict().items()
-
-
-def _reconstruction_scores(
-    scored: Scored, rows: slice, context: ScoringData
-) -> Iterator[tuple[str, float]]:
-    assert scored.squared_error is not None
-    values = context.values[rows]
-    mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
-    residual = float(scored.squared_error[rows].sum())
-    yield "r2", r2_of_residual(residual, values, mean)
-    yield "mse", residual / np.isfinite(values).sum()
-
-
 def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:
     yield BY_MATCHING
     if split == "test" and scored.model in COMPARED_BY_AXES:
@@ -298,12 +286,16 @@ def _rotation_nulls(split: str, context: ScoringData, root_seed: int) -> dict[st
     return {name: level for name, level in levels.items() if name not in ROTATION_INVARIANT}
 
 
-def _with_nulls(
-    values: Mapping[str, float], **nulls: Mapping[str, Null]
-) -> Iterator[tuple[str, float]]:
+def with_nulls(values: Mapping[str, float], **nulls: Mapping[str, Null]) -> dict[str, float]:
+    """Scores by metric, after each the mean and 95th percentile of its nulls.
+
+    nulls: of the scores that have them, by kind ("chance", "rotation").
+    """
+    found: dict[str, float] = {}
     for name, value in values.items():
-        yield name, value
+        found[name] = value
         for null, levels in nulls.items():
             if name in levels:
-                yield f"{name}_{null}_mean", levels[name].mean
-                yield f"{name}_{null}_95", levels[name].percentile_95
+                mean, percentile_95 = levels[name]
+                found |= {f"{name}_{null}_mean": mean, f"{name}_{null}_95": percentile_95}
+    return found
