@@ -58,17 +58,20 @@ def score_study(
     found: TrainedStudy,
     aligned: Aligned,
     baselines: list[Scored],
-    rebuilt: Float[np.ndarray, "member date asset"],
+    residual: Float[np.ndarray, "date asset"],
     scenarios: Float[np.ndarray, "scenario asset"],
     risk: ValueAtRisk,
     clusters: Clusters,
 ) -> Scores:
-    """All models' scores, and the ensemble beside the baselines."""
+    """All models' scores, and the ensemble beside the baselines.
+
+    residual: standardised returns less what the ensemble, the mean of the refits, rebuilds.
+    """
     prepared, config, grid, refits, _ = found
     split, root_seed = prepared.split, config.root_seed
     seeds = _score_each(refits, SEED_MODEL, "fit", ("test",))
     best = seeds[found.best]._replace(model="vae_best", splits=REFIT_SPLITS, member=None)
-    vaes = [_score_mixture(found, rebuilt), best]
+    vaes = [_score_mixture(found, residual), best]
     vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, split.test]
     of_seeds = {"vae_ensemble": jackknife_half_width(on_test)}
@@ -143,11 +146,10 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     )
 
 
-def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
+def _score_mixture(found: TrainedStudy, residual: Float[np.ndarray, "date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
-    prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
+    n_factors, likelihood = found.prepared.model.n_factors, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
-    n_factors, residual = prepared.model.n_factors, prepared.values - rebuilt.mean(axis=0)
     mixed: Any = mix_estimates(bounds)
     scored = Scored("vae_ensemble", n_factors, "fit", REFIT_SPLITS, *mixed)
     return scored._replace(squared_error=np.nansum(residual**2, axis=1))

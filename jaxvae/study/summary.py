@@ -70,10 +70,11 @@ def summarise(
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0], clusters)
+    residual = prepared.values - rebuilt.mean(axis=0)
+    scores = score_study(found, aligned, scored, residual, scenarios, at_risk[0], clusters)
     members = members_table(prepared, grid, scores.metrics)
     rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
-    held = _held(found, aligned, rebuilt, covariance)
+    held = _held(found, aligned, residual, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
     notes = [*prepared.panel.notes, *scores.doubts, *unfitted, *study_notes(found, aligned)]
     notes += [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
@@ -113,10 +114,10 @@ def summarise(
 def _held(
     found: TrainedStudy,
     aligned: Aligned,
-    rebuilt: Float[np.ndarray, "member date asset"],
+    residual: Float[np.ndarray, "date asset"],
     covariance: pd.DataFrame,
 ) -> HeldStudy:
-    """Loadings and covariance, with what else tables of holdings need; rebuilt: by each refit."""
+    """Loadings and covariance, with what else tables of holdings need."""
     prepared, own = found.prepared, found.refits.evaluation.noise_variance
     return HeldStudy(
         prepared=prepared,
@@ -124,7 +125,7 @@ def _held(
         volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
         covariance=covariance,
-        residual=prepared.values - rebuilt.mean(axis=0),
+        residual=residual,
     )
 
 
