@@ -5,21 +5,21 @@ import numpy as np
 from jaxvae.analysis.decomposition import Codes, chance_correlation, decompose
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
-from jaxvae.study.tables import Row, metric_rows
+from jaxvae.study.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
 
 CHANCE = "total_correlation_chance_mean"
 KL_TERMS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
 
 
-def kl_rows(prepared: Prepared, config: StudyConfig, grid: Trained) -> list[Row]:
+def kl_rows(prepared: Prepared, config: StudyConfig, grid: Trained) -> list[MetricRow]:
     """Rows of the metrics table: of each member the fields of `Decomposition`, and the total
     correlation of its factors shifted in time; nats a date, on `fit`.
 
     None where the prior of a date is not N(0, I), whatever the others are. On one BLAS thread: on
     many small matrices several cost far more than they give.
     """
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     if not prepared.model.has_standard_prior:
         return rows
     outputs, fit, n_factors = grid.evaluation, prepared.split.fit, prepared.model.n_factors

@@ -33,7 +33,7 @@ from jaxvae.study.tables import (
 from jaxvae.training.objective import LikelihoodEstimate
 
 # Of a member in its row, by metric and split, where they are known.
-MEMBER_SCORES = (
+SCORES_OF_MEMBER = (
     *itertools.product(("log_likelihood", "r2"), MEMBER_SPLITS),
     *itertools.product(("mcc", "subspace_r2"), ("test",)),
 )
@@ -172,7 +172,7 @@ def members_table(prepared: Prepared, grid: Trained, metrics: pd.DataFrame) -> p
         "beta": betas,
         "ok": ensemble.ok,
         "best_epoch": ensemble.best_epoch,
-        **{f"{metric}_{split}": scores.get((metric, split)) for metric, split in MEMBER_SCORES},
+        **{f"{metric}_{split}": scores.get((metric, split)) for metric, split in SCORES_OF_MEMBER},
         "udr": scores.get(("udr", "fit"), np.nan),
         "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
         **{name: scores.get((name, "fit")) for name in KL_TERMS},

@@ -16,7 +16,7 @@ from jaxvae.data.panel import Split
 from jaxvae.study.tables import (
     BY_AXES,
     BY_MATCHING,
-    Row,
+    MetricRow,
     Scored,
     ScoringData,
     metric_rows,
@@ -30,7 +30,7 @@ OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AX
 UDR_DRAWS = 100
 
 
-def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> list[Row]:
+def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> list[MetricRow]:
     """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
 
     Of one seed's own score, never the mixture's. Mean and 95 % Student interval
@@ -51,7 +51,7 @@ def udr_rows(
     kl: Float[np.ndarray, "seed factor"],
     best: int,
     root_seed: int,
-) -> list[Row]:
+) -> list[MetricRow]:
     """UDR on `fit`: of each member, of the refits (`vae_ensemble`: their mean, beside its nulls),
     and of the one at `best` (`vae_best`).
 
@@ -61,7 +61,7 @@ def udr_rows(
 
     members: by `udr.udr_by_group`. means, kl: of the refits, as `udr.udr` takes them.
     """
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     n_factors = means.shape[2]
     for member in np.flatnonzero(np.isfinite(members)).tolist():
         rows += metric_rows("vae", "fit", {"udr": members[member]}, member, n_factors)
@@ -80,7 +80,7 @@ def udr_rows(
 
 def best_seed_rows(
     seeds: Sequence[Scored], baselines: Sequence[Scored], split: Split, root_seed: int
-) -> list[Row]:
+) -> list[MetricRow]:
     """Does the best of the refitted seeds beat the strongest classical model on the test dates?
 
     Both were fitted on `fit`. `best_seed_lead`: mean lead of the seed that is best there, nats per

@@ -41,7 +41,7 @@ from jaxvae.training.streams import Stream
 REFIT_SPLITS = ("fit", "test")
 MEMBER_SPLITS = ("train", "validation", "test")
 COLUMNS = ("model", "member", "factors", "split", "metric", "value")
-Row = tuple[str, int | None, int | None, str, str, float]
+MetricRow = tuple[str, int | None, int | None, str, str, float]
 # One seed of the chosen configuration: `ensemble_scores` averages its scores, no table shows them.
 SEED_MODEL = "vae_seed"
 # Their axes are compared with the true ones on the test part, by scores that cost more.
@@ -129,7 +129,7 @@ def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) 
     return is_degenerate(cost, n_assets)
 
 
-def metrics_table(rows: Sequence[Row]) -> pd.DataFrame:
+def metrics_table(rows: Sequence[MetricRow]) -> pd.DataFrame:
     """model, member, factors, split, metric, value: a row a number."""
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"member": "Int64", "factors": "Int64", "value": float})
@@ -141,12 +141,12 @@ def metric_rows(
     values: Mapping[str, float],
     member: int | None = None,
     n_factors: int | None = None,
-) -> list[Row]:
+) -> list[MetricRow]:
     """Values by metric as rows of the metrics table."""
     return [(model, member, n_factors, split, *item) for item in values.items()]
 
 
-def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -> list[Row]:
+def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -> list[MetricRow]:
     """All scores of models, on their splits, as rows of the metrics table.
 
     Beside the factor scores of every model that is no single member's stand their nulls, each with
@@ -155,7 +155,7 @@ def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -
     `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
     both percentiles. All models meet the same draws.
     """
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     splits = {split for scored in models if scored.member is None for split in scored.splits}
     rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
     for scored in models:
@@ -201,7 +201,9 @@ def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, 
     return found
 
 
-def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> list[Row]:
+def describe_rows(
+    model: str, split: str, values: Float[np.ndarray, "date asset"]
+) -> list[MetricRow]:
     """Moments of pooled returns, in standard units, as rows of the metrics table."""
     moments = describe(values)._asdict()
     names = {"skew": "skewness"}

@@ -19,7 +19,7 @@ from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
-from jaxvae.study.tables import Row, metric_rows
+from jaxvae.study.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 
@@ -87,7 +87,7 @@ def _kept(
     }
 
 
-def risk_rows(risk: ValueAtRisk) -> list[Row]:
+def risk_rows(risk: ValueAtRisk) -> list[MetricRow]:
     """Rows of the metrics table: share of breaches and p-values, by order."""
     values: dict[str, float] = {}
     for kind, by_order in (("var", risk.own), ("filtered_var", risk.filtered)):
