@@ -65,10 +65,10 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
     labels, stability = consensus.stability(joint, in_fit, betas)
     chosen_beta = np.float32(prepared.preset.betas[chosen.beta])
     at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
-    verdict = _judge(
-        joint, at_chosen, (in_fit[seeds], active[seeds], quality[seeds]), seeds, config
-    )
-    survives = verdict.survives
+    presence = survival.presence(joint, seeds)
+    rng = Stream.RESAMPLING.generator(config.root_seed)
+    chance = survival.chance_stability(rng, in_fit[seeds], active[seeds], quality[seeds])
+    survives = survival.survives(presence, at_chosen, chance)
     kept = np.flatnonzero(survives) if survives.any() else at_chosen.argmax(keepdims=True)
     few = consensus.keep(joint, kept)
     return Aligned(
@@ -78,8 +78,8 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
         stability=stability[:, kept],
         at_chosen=at_chosen[kept],
         agreement=matching.agreement(compared, compared),
-        presence=verdict.presence[kept],
-        verdict=verdict,
+        presence=presence[kept],
+        verdict=Verdict(presence, at_chosen, chance, survives),
     )
 
 
@@ -89,19 +89,6 @@ def vote_weights(prepared: Prepared, sound: Trained) -> Float[np.ndarray, " memb
     likelihood = np.asarray(sound.evaluation.likelihood.value, np.float64)
     scores = likelihood[:, prepared.split.validation].mean(axis=1)
     return np.exp(scores - scores.max())
-
-
-def _judge(
-    joint: consensus.Consensus,
-    stability: Float[np.ndarray, " factor"],
-    of_seeds: tuple[np.ndarray, np.ndarray, np.ndarray],
-    seeds: Bool[np.ndarray, " member"],
-    config: StudyConfig,
-) -> Verdict:
-    """of_seeds: factors, active and quality of the members at the chosen β."""
-    presence = survival.presence(joint, seeds)
-    chance = survival.chance_stability(Stream.RESAMPLING.generator(config.root_seed), *of_seeds)
-    return Verdict(presence, stability, chance, survival.survives(presence, stability, chance))
 
 
 def factor_names(n_factors: int) -> list[str]:

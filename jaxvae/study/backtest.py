@@ -11,7 +11,7 @@ from jaxvae.analysis.risk import autocorrelation
 from jaxvae.inference.forecasts import generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.study.fit import Prepared, TrainedStudy
-from jaxvae.study.tables import metric_rows
+from jaxvae.study.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
 
 _LAGS, _PATHS, _BURN_IN = 20, 4, 250
@@ -29,14 +29,14 @@ def study_clusters(found: TrainedStudy) -> Clusters:
     return clustering(key_paths, found.prepared, found.fitted)
 
 
-def backtest(clusters: Clusters, comparisons: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+def backtest(clusters: Clusters, comparisons: pd.DataFrame) -> tuple[list[MetricRow], list[str]]:
     """Rows of the metrics table, and sentences for the report; none without clusters."""
     if not clusters:
         return [], []
-    rows = []
+    rows: list[MetricRow] = []
     for model, lags in clusters.items():
         named = {"squares_autocorrelation_1": lags[0], "squares_autocorrelation": lags.mean()}
-        rows.append(metric_rows(model, "fit", {name: float(v) for name, v in named.items()}))
+        rows += metric_rows(model, "fit", named)
     return rows, [lead_note(comparisons), _cluster_note(clusters)]
 
 

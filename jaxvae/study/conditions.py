@@ -65,10 +65,9 @@ def row_conditions(
 
 def sector_numbers(panel: Panel) -> tuple[int, ...]:
     """Each asset's sector, counted from 0 in alphabetical order; none where they are not known."""
-    if panel.sectors is None:
-        return ()
-    labels = sector_labels(panel.sectors)
-    return tuple(labels.index(sector) for sector in panel.sectors)
+    sectors = panel.sectors or ()
+    labels = sector_labels(sectors)
+    return tuple(labels.index(sector) for sector in sectors)
 
 
 def sector_labels(sectors: Sequence[str]) -> list[str]:

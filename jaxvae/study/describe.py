@@ -11,7 +11,7 @@ from jaxvae.runs.identity import identify
 from jaxvae.study.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.study.config import AUTO, StudyConfig, recorded, tile_width_of
 from jaxvae.study.figure_data import shown_assets
-from jaxvae.study.fit import Prepared, TrainedStudy, distributions_of
+from jaxvae.study.fit import Prepared, Trained, TrainedStudy, distributions_of
 from jaxvae.study.gaps import describe_missing
 from jaxvae.study.presets import PRESETS, model_name
 from jaxvae.study.selection.select import Selection
@@ -28,10 +28,11 @@ def study_notes(found: TrainedStudy, aligned: Aligned) -> list[str]:
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
     best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
-    notes = [
+    notes = _refit_notes(found.refits, prepared.preset.seeds)
+    notes.append(
         f"{best} picked on the validation dates; the test dates were opened once, for the figures "
         "shown."
-    ]
+    )
     if n_test < SHORT_TEST:
         notes.append(f"The test part has {n_test} dates: too few to tell close models apart.")
     if prepared.preset.seeds < FEW_SEEDS:
@@ -50,6 +51,12 @@ def study_notes(found: TrainedStudy, aligned: Aligned) -> list[str]:
     if prepared.preset.seeds >= FEW_SEEDS:
         notes += _stability_notes(aligned)
     return notes
+
+
+def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
+    """What the report must say where refits diverged and were left out."""
+    lost = n_seeds - len(refits.ensemble.members.seed)
+    return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
 
 
 def _stability_notes(aligned: Aligned) -> list[str]:

@@ -5,7 +5,7 @@ Nothing here sees the test part but `rankings_table`, whose true scores are of i
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from jaxvae.analysis.n_factors import (
@@ -15,7 +15,7 @@ from jaxvae.analysis.n_factors import (
     n_factors_table,
     verdict,
 )
-from jaxvae.analysis.spectrum import LinearOptimum, carried, linear_optima
+from jaxvae.analysis.spectrum import carried, linear_optima
 from jaxvae.models import Noise
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
@@ -36,9 +36,11 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     without factors with a 95 % interval, and the mean number of factors in use.
     """
     rng = Stream.RESAMPLING.generator(config.root_seed)
-    classical = _classical(prepared, rng)
-    sound, scores = _scores_by_size(sweep)
-    sizes = _sizes_table(rng, sweep, sound, scores)
+    fit = prepared.values[prepared.split.fit]
+    most = most_considered(*fit.shape)
+    # None where the panel has too few assets for the estimators.
+    classical = n_factors_table(fit, most, rng) if most > 0 else {}
+    scores, sizes = _by_size(rng, sweep)
     held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())
     rows = [("estimate", *estimate) for estimate in [*classical.items(), ("held_out", held_out)]]
     rows.append(("verdict", "verdict", verdict(classical, held_out)))
@@ -46,72 +48,54 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     return pd.concat([answers, sizes], ignore_index=True)
 
 
-def _scores_by_size(
-    sweep: Sweep,
-) -> tuple[Int[np.ndarray, " size"], Float[np.ndarray, "size date"]]:
-    """The sizes, by their place, of which a member did not diverge; their mean log-likelihoods.
+def _by_size(
+    rng: np.random.Generator, sweep: Sweep
+) -> tuple[Float[np.ndarray, "size date"], pd.DataFrame]:
+    """Mean log-likelihoods by date, and rows of the table, of sizes of which a member did not
+    diverge.
 
     Members that use none of their factors are members without factors: they join those.
     """
     sound = np.flatnonzero(~np.isnan(sweep.active).all(axis=1))
+    active = np.nanmean(sweep.active[sound], axis=1)
     scores = np.nanmean(sweep.log_likelihood[sound], axis=1)
     scores[0] = sweep.log_likelihood[sweep.active == 0].mean(axis=0)
-    return sound, scores
-
-
-def _sizes_table(
-    rng: np.random.Generator,
-    sweep: Sweep,
-    sound: Int[np.ndarray, " size"],
-    scores: Float[np.ndarray, "size date"],
-) -> pd.DataFrame:
     gains = pd.DataFrame(held_out_gains(rng, scores)).rename(columns={"mean": "gain"})
+    gains[(active <= 0.5) & (sound > 0)] = np.nan
     sizes = pd.DataFrame({"kind": "size", "name": "vae", "factors": sweep.sizes[sound]})
     sizes["log_likelihood"] = scores.mean(axis=1)
-    active = np.nanmean(sweep.active[sound], axis=1)
-    gains[(active <= 0.5) & (sound > 0)] = np.nan
-    return sizes.join(gains).assign(active_units=active)
+    return scores, sizes.join(gains).assign(active_units=active)
 
 
-def _classical(prepared: Prepared, rng: np.random.Generator) -> dict[str, int]:
-    """Empty where the panel has too few assets for the estimators."""
-    fit = prepared.values[prepared.split.fit]
-    most = most_considered(*fit.shape)
-    return n_factors_table(fit, most, rng) if most > 0 else {}
-
-
-def spectrum_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
-    """beta, factor, signal_to_noise, linear, members: which factors each β loses, on `train`.
+def spectrum_table(prepared: Prepared, grid: Trained) -> pd.DataFrame | None:
+    """beta, factor, signal_to_noise, linear, members: which factors each β loses, on `train`; None
+    where a capacity or free bits stand in for β KL, which the closed form is of.
 
     factor: by rank among the linear model's, from 1. signal_to_noise: its eigenvalue λ over the
     noise that is learned at that β (see `spectrum`). linear: whether a linear VAE keeps it, λ > β.
     members: share of the members at that β that carry at least half of its variance.
     """
+    objective, n_factors = prepared.preset.train, prepared.model.n_factors
+    if objective.capacity is not None or objective.free_bits:
+        return None
     betas = np.asarray(grid.ensemble.members.hyperparameters.beta)
     train, noise = prepared.split.train, prepared.model.facts.noise or Noise()
     values, tables = prepared.values[train], []
     factors = np.asarray(grid.evaluation.factors, np.float64)[:, train]
     asked = prepared.preset.betas
-    optima = linear_optima(values, prepared.model.n_factors, asked, noise.form, noise.variance)
+    optima = linear_optima(values, n_factors, asked, noise.form, noise.variance)
     for beta, optimum in zip(asked, optima, strict=True):
         here = (betas == np.float32(beta)) & grid.ensemble.ok
         held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]
-        share = np.mean(held, axis=0) if held else np.full(prepared.model.n_factors, np.nan)
-        tables.append(_spectrum_rows(beta, optimum, share))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _spectrum_rows(beta: float, optimum: LinearOptimum, share: np.ndarray) -> pd.DataFrame:
-    n_factors = len(share)
-    return pd.DataFrame(
-        {
+        columns = {
             "beta": beta,
             "factor": np.arange(1, n_factors + 1),
             "signal_to_noise": optimum.signal_to_noise[:n_factors],
             "linear": np.arange(n_factors) < optimum.active,
-            "members": share,
+            "members": np.mean(held, axis=0) if held else np.full(n_factors, np.nan),
         }
-    )
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def rankings_table(members: pd.DataFrame) -> pd.DataFrame:

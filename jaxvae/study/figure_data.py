@@ -54,17 +54,16 @@ def _generated(
     """Densities of pooled returns, and correlations of pairs of assets (a few thousand at most)."""
     most = max(np.nanmax(np.abs(data)), np.abs(scenarios).max())
     edges = np.linspace(-most, most, BINS + 1)
-    pairs = {"data": data, "generated": scenarios}
+    series = {"data": data, "generated": scenarios}
     every = -(-data.shape[1] * (data.shape[1] - 1) // (2 * MOST_PAIRS))
+    pairs = {name: metrics.upper_correlations(values)[::every] for name, values in series.items()}
+    known = np.isfinite(pairs["data"])
     arrays = {"density_edges": edges}
-    for name, values in pairs.items():
+    for name, values in series.items():
         cells = values[np.isfinite(values)]
         arrays[f"density_{name}"] = np.histogram(cells, edges, density=True)[0]
-        arrays[f"correlations_{name}"] = metrics.upper_correlations(values)[::every]
-    known = np.isfinite(arrays["correlations_data"])
-    return arrays | {
-        name: array[known] for name, array in arrays.items() if name.startswith("correlations")
-    }
+        arrays[f"correlations_{name}"] = pairs[name][known]
+    return arrays
 
 
 def _matched(

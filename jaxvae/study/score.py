@@ -1,5 +1,6 @@
 """Scores of members, refits and baselines; opens the test part."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,12 +9,12 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 
-from jaxvae.analysis import metrics
 from jaxvae.analysis.bootstrap import jackknife_half_width
+from jaxvae.analysis.metrics import active_units, describe
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.study.align import Aligned
 from jaxvae.study.backtest import Clusters, backtest
-from jaxvae.study.decompose_kl import KL_TERMS, kl_parts, kl_rows
+from jaxvae.study.decompose_kl import KL_TERMS, kl_rows
 from jaxvae.study.fit import Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import doubt_likelihoods
 from jaxvae.study.portfolio.value_at_risk import ValueAtRisk, risk_rows
@@ -25,10 +26,17 @@ from jaxvae.study.tables import (
     Scored,
     ScoringData,
     comparisons_table,
-    describe_rows,
+    metric_rows,
     metrics_table,
+    score_rows,
 )
 from jaxvae.training.objective import LikelihoodEstimate
+
+# Of a member in its row, by metric and split, where they are known.
+SCORES_OF_MEMBER = (
+    *itertools.product(("log_likelihood", "r2"), MEMBER_SPLITS),
+    *itertools.product(("mcc", "subspace_r2"), ("test",)),
+)
 
 
 class Scores(NamedTuple):
@@ -36,14 +44,12 @@ class Scores(NamedTuple):
 
     Attributes:
         metrics, comparisons: As `Study` has them.
-        kl: Of each member (`kl_parts`).
         doubts: Notes on likelihoods that should not be trusted.
         of_past: Notes on what the past is worth.
     """
 
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
-    kl: pd.DataFrame
     doubts: list[str]
     of_past: list[str]
 
@@ -52,72 +58,51 @@ def score_study(
     found: TrainedStudy,
     aligned: Aligned,
     baselines: list[Scored],
-    rebuilt: Float[np.ndarray, "member date asset"],
+    residual: Float[np.ndarray, "date asset"],
     scenarios: Float[np.ndarray, "scenario asset"],
     risk: ValueAtRisk,
     clusters: Clusters,
 ) -> Scores:
-    """All models' scores, and the ensemble beside the baselines."""
-    prepared, config, grid, refits = found[:4]
-    best = _score(refits, found.best, "vae_best", "fit", REFIT_SPLITS)
-    vaes = [_score_mixture(found, rebuilt), best]
+    """All models' scores, and the ensemble beside the baselines.
+
+    residual: standardised returns less what the ensemble, the mean of the refits, rebuilds.
+    """
+    prepared, config, grid, refits, _ = found
+    split, root_seed = prepared.split, config.root_seed
+    seeds = _score_each(refits, SEED_MODEL, "fit", ("test",))
+    best = seeds[found.best]._replace(model="vae_best", splits=REFIT_SPLITS, member=None)
+    vaes = [_score_mixture(found, residual), best]
     vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
-    on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, prepared.split.test]
+    on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, split.test]
     of_seeds = {"vae_ensemble": jackknife_half_width(on_test)}
-    compared = comparisons_table(vaes, baselines, prepared.split, config.root_seed, of_seeds)
+    compared = comparisons_table(vaes, baselines, split, root_seed, of_seeds)
     with_sound = compared[compared.baseline.isin([one.model for one in sound])]
     of_past, ahead = backtest(clusters, with_sound)
-    of_kl = kl_parts(prepared, config, grid)
-    parts = [
-        _score_rows(found, aligned, vaes, baselines),
-        kl_rows(of_kl, prepared.model.n_factors),
-        *_ensemble_rows(found, sound),
-        describe_rows("data", "fit", prepared.values[prepared.split.fit]),
-        describe_rows("vae_ensemble", "fit", scenarios),
+    members = _score_each(grid, "vae", "train", MEMBER_SPLITS)
+    n_kept = aligned.factors.shape[1]
+    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
+    reference = prepared.panel.reference
+    known = None if reference is None else reference.factors.to_numpy(np.float64)
+    context = ScoringData(prepared.values, split, known)
+    ranked = udr_by_group(
+        *_on_fit(prepared, grid), _betas_of_members(prepared), np.asarray(grid.ensemble.ok)
+    )
+    rows = [
+        *score_rows([*members, *vaes, joint, *baselines], context, root_seed),
+        *kl_rows(prepared, config, grid),
+        *seed_rows(seeds, context),
+        *udr_rows(ranked, *_on_fit(prepared, refits), found.best, root_seed),
+        *best_seed_rows(seeds, sound, split, root_seed),
+        *metric_rows("data", "fit", describe(prepared.values[split.fit])),
+        *metric_rows("vae_ensemble", "fit", describe(scenarios)),
         *of_past,
         *risk_rows(risk),
     ]
-    return Scores(pd.concat(parts, ignore_index=True), compared, of_kl, doubts, ahead)
+    return Scores(metrics_table(rows), compared, doubts, ahead)
 
 
-def _context(prepared: Prepared) -> ScoringData:
-    reference = prepared.panel.reference
-    known = None if reference is None else reference.factors.to_numpy(np.float64)
-    return ScoringData(prepared.values, prepared.split, known)
-
-
-def _score_members(grid: Trained) -> list[Scored]:
-    return [
-        _score(grid, index, "vae", "train", MEMBER_SPLITS)._replace(member=index)
-        for index in range(len(grid.ensemble.ok))
-    ]
-
-
-def _score_rows(
-    found: TrainedStudy, aligned: Aligned, vaes: list[Scored], baselines: list[Scored]
-) -> pd.DataFrame:
-    """Scores of every member, the ensemble, the consensus and the baselines."""
-    n_kept, factors = aligned.factors.shape[1], aligned.factors
-    joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=factors)
-    scored = [*_score_members(found.grid), *vaes, joint, *baselines]
-    return metrics_table(scored, _context(found.prepared), found.config.root_seed)
-
-
-def _ensemble_rows(found: TrainedStudy, baselines: list[Scored]) -> list[pd.DataFrame]:
-    """Rows of the metrics table that only an ensemble can have."""
-    prepared, config, grid, refits = found[:4]
-    seeds = [
-        _score(refits, index, SEED_MODEL, "fit", ("test",))._replace(member=index)
-        for index in range(len(refits.ensemble.ok))
-    ]
-    betas = np.repeat(prepared.preset.betas, prepared.preset.seeds)
-    usable = np.asarray(grid.ensemble.ok)
-    ranked = udr_by_group(*_on_fit(prepared, grid), betas, usable)
-    return [
-        seed_rows(seeds, _context(prepared)),
-        udr_rows(ranked, *_on_fit(prepared, refits), found.best, config.root_seed),
-        best_seed_rows(seeds, baselines, prepared.split, config.root_seed),
-    ]
+def _betas_of_members(prepared: Prepared) -> Float[np.ndarray, " member"]:
+    return np.repeat(prepared.preset.betas, prepared.preset.seeds)
 
 
 def _on_fit(
@@ -131,25 +116,19 @@ def _on_fit(
     return factors, kl.mean(axis=1)
 
 
-def _score(
-    trained: Trained,
-    index: int,
-    name: str,
-    fitted_on: str,
-    splits: tuple[str, ...],
-) -> Scored:
-    evaluation = jax.tree.map(lambda leaf: np.asarray(leaf[index], np.float64), trained.evaluation)
-    return Scored(
-        model=name,
-        n_factors=evaluation.factors.shape[1],
-        fitted_on=fitted_on,
-        splits=splits,
-        log_likelihood=evaluation.likelihood.value,
-        standard_error=evaluation.likelihood.standard_error,
-        effective_samples=evaluation.likelihood.effective_samples,
-        squared_error=evaluation.squared_error,
-        factors=evaluation.factors,
-    )
+def _score_each(
+    trained: Trained, name: str, fitted_on: str, splits: tuple[str, ...]
+) -> list[Scored]:
+    """Every member by itself."""
+    outputs, scored = trained.evaluation, []
+    asked = (outputs.likelihood, outputs.squared_error, outputs.factors)
+    for member in range(len(trained.ensemble.ok)):
+        likelihood, squared_error, factors = jax.tree.map(
+            lambda leaf, place=member: np.asarray(leaf[place], np.float64), asked
+        )
+        one = Scored(name, factors.shape[1], fitted_on, splits, *likelihood)
+        scored.append(one._replace(squared_error=squared_error, factors=factors, member=member))
+    return scored
 
 
 def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
@@ -167,39 +146,39 @@ def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
     )
 
 
-def _score_mixture(found: TrainedStudy, rebuilt: Float[np.ndarray, "member date asset"]) -> Scored:
+def _score_mixture(found: TrainedStudy, residual: Float[np.ndarray, "date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
-    prepared, likelihood = found.prepared, found.refits.evaluation.likelihood
+    n_factors, likelihood = found.prepared.model.n_factors, found.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
     mixed: Any = mix_estimates(bounds)
-    return Scored(
-        model="vae_ensemble",
-        n_factors=found.prepared.model.n_factors,
-        fitted_on="fit",
-        splits=REFIT_SPLITS,
-        log_likelihood=mixed.value,
-        standard_error=mixed.standard_error,
-        effective_samples=mixed.effective_samples,
-        squared_error=np.nansum((prepared.values - rebuilt.mean(axis=0)) ** 2, axis=1),
-    )
+    scored = Scored("vae_ensemble", n_factors, "fit", REFIT_SPLITS, *mixed)
+    return scored._replace(squared_error=np.nansum(residual**2, axis=1))
 
 
-def member_columns(prepared: Prepared, grid: Trained, parts: pd.DataFrame) -> dict[str, Any]:
-    """What a member's row begins and ends with; KL and its parts (nats a date) and active factors
-    on `fit`."""
-    fit = prepared.split.fit
-    members, evaluation = grid.ensemble.members, grid.evaluation
+def members_table(prepared: Prepared, grid: Trained, metrics: pd.DataFrame) -> pd.DataFrame:
+    """A row a member: what it is, its scores by split, taken from the metrics table; KL and its
+    parts (nats a date), factors in use and noise on `fit`.
+
+    udr: on `fit`, among the seeds of its β; NaN where fewer than two are usable.
+    """
+    ensemble, evaluation, fit = grid.ensemble, grid.evaluation, prepared.split.fit
+    betas = _betas_of_members(prepared)
     noise = np.asarray(evaluation.noise_variance, np.float64).mean(axis=1)
-    betas = np.repeat(prepared.preset.betas, prepared.preset.seeds)
-    return {
-        "member": np.arange(len(members.seed)),
-        "seed": members.seed,
+    by_metric = metrics[metrics.model == "vae"].groupby(["metric", "split"])
+    scores = {name: rows.set_index("member").value for name, rows in by_metric}
+    columns: dict[str, Any] = {
+        "member": np.arange(len(betas)),
+        "seed": ensemble.members.seed,
         "beta": betas,
-        "ok": grid.ensemble.ok,
-        "best_epoch": grid.ensemble.best_epoch,
+        "ok": ensemble.ok,
+        "best_epoch": ensemble.best_epoch,
+        **{f"{metric}_{split}": scores.get((metric, split)) for metric, split in SCORES_OF_MEMBER},
+        "udr": scores.get(("udr", "fit"), np.nan),
         "kl": np.asarray(evaluation.kl, np.float64)[:, fit].sum(axis=2).mean(axis=1),
-        **{name: parts[name].to_numpy() for name in KL_TERMS if name in parts},
-        "active_units": metrics.active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
+        **{name: scores.get((name, "fit")) for name in KL_TERMS},
+        "active_units": active_units(np.asarray(evaluation.factors)[:, fit]).sum(axis=1),
         "noise_variance": noise,
         "beta_noise": betas * noise,
     }
+    known = {name: column for name, column in columns.items() if column is not None}
+    return pd.DataFrame(known).reset_index(drop=True)

@@ -16,11 +16,13 @@ from jaxvae.data.panel import Split
 from jaxvae.study.tables import (
     BY_AXES,
     BY_MATCHING,
+    MetricRow,
     Scored,
     ScoringData,
     metric_rows,
     score_values,
     test_lead,
+    with_nulls,
 )
 from jaxvae.training.streams import Stream
 
@@ -28,7 +30,7 @@ OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AX
 UDR_DRAWS = 100
 
 
-def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> pd.DataFrame:
+def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> list[MetricRow]:
     """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
 
     Of one seed's own score, never the mixture's. Mean and 95 % Student interval
@@ -49,7 +51,7 @@ def udr_rows(
     kl: Float[np.ndarray, "seed factor"],
     best: int,
     root_seed: int,
-) -> pd.DataFrame:
+) -> list[MetricRow]:
     """UDR on `fit`: of each member, of the refits (`vae_ensemble`: their mean, beside its nulls),
     and of the one at `best` (`vae_best`).
 
@@ -59,31 +61,26 @@ def udr_rows(
 
     members: by `udr.udr_by_group`. means, kl: of the refits, as `udr.udr` takes them.
     """
-    tables = [
-        metric_rows("vae", "fit", {"udr": value}, member, means.shape[2])
-        for member, value in enumerate(members.tolist())
-        if np.isfinite(value)
-    ]
+    rows: list[MetricRow] = []
+    n_factors = means.shape[2]
+    for member in np.flatnonzero(np.isfinite(members)).tolist():
+        rows += metric_rows("vae", "fit", {"udr": members[member]}, member, n_factors)
     if len(means) > 1:
         scores, rng = udr(means, kl), Stream.RESAMPLING.generator(root_seed)
-        joint = {"udr": scores.mean()}
-        nulls = {
+        draws = {
             "chance": shifted_udr(rng, means, kl, UDR_DRAWS),
             "rotation": rotated_udr(rng, means[best], kl[best], UDR_DRAWS),
         }
-        for name, draws in nulls.items():
-            if len(draws):
-                mean, percentile_95 = null_of(draws)
-                joint |= {f"udr_{name}_mean": mean, f"udr_{name}_95": percentile_95}
-        n_factors = means.shape[2]
-        tables.append(metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors))
-        tables.append(metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors))
-    return pd.concat([metric_rows("vae", "fit", {}), *tables], ignore_index=True)
+        nulls = {kind: {"udr": null_of(found)} for kind, found in draws.items() if len(found)}
+        joint = with_nulls({"udr": scores.mean()}, **nulls)
+        rows += metric_rows("vae_ensemble", "fit", joint, n_factors=n_factors)
+        rows += metric_rows("vae_best", "fit", {"udr": scores[best]}, n_factors=n_factors)
+    return rows
 
 
 def best_seed_rows(
     seeds: Sequence[Scored], baselines: Sequence[Scored], split: Split, root_seed: int
-) -> pd.DataFrame:
+) -> list[MetricRow]:
     """Does the best of the refitted seeds beat the strongest classical model on the test dates?
 
     Both were fitted on `fit`. `best_seed_lead`: mean lead of the seed that is best there, nats per
@@ -92,7 +89,7 @@ def best_seed_rows(
     which favours it. No rows where no baseline can be compared with.
     """
     if not baselines:
-        return metric_rows("vae_ensemble", "test", {})
+        return []
 
     def on_test(scored: Scored) -> float:
         assert scored.log_likelihood is not None

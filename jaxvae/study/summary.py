@@ -32,21 +32,18 @@ from jaxvae.study.describe import (
 )
 from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
 from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
+from jaxvae.study.fit import Prepared, Trained, TrainedStudy
 from jaxvae.study.flag_degenerate import jittered_values
 from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.portfolio.holdings import HeldStudy, holdings
 from jaxvae.study.portfolio.value_at_risk import study_risk
 from jaxvae.study.presets import notebook_losses
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
-from jaxvae.study.score import member_columns, score_study
+from jaxvae.study.score import members_table, score_study
 from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.study.selection.select import Selection
 from jaxvae.study.study import Study
-from jaxvae.study.tables import (
-    members_table,
-    score_baselines,
-)
+from jaxvae.study.tables import score_baselines
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 
@@ -54,22 +51,17 @@ SCENARIOS = 8000
 
 
 def summarise(
-    prepared: Prepared,
+    found: TrainedStudy,
     selection: Selection,
-    grid: Trained,
-    refits: Trained,
     sweep: Sweep,
-    chosen: Choice,
     baselines: tuple[dict[str, Law], list[str]],
 ) -> Study:
     """Score, align and tabulate.
 
-    selection: what the study is of. grid: all members. refits: those of the chosen β that did not
-    diverge. sweep: members of fewer factors. chosen: the member that validation chose, and its β
-    with it. baselines: what `fit_baselines` gave.
+    found: all members, and those of the chosen β refitted. selection: what the study is of. sweep:
+    members of fewer factors. baselines: what `fit_baselines` gave.
     """
-    config = selection.config
-    found = TrainedStudy(prepared, config, grid, refits, chosen)
+    prepared, config, grid, _, chosen = found
     fitted, aligned = found.fitted, align(prepared, grid, chosen, config)
     reported = as_reported(found, aligned)
     clusters, at_risk, rebuilt, scenarios, covariance = _answers(found)
@@ -78,16 +70,18 @@ def summarise(
     filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
-    scores = score_study(found, aligned, scored, rebuilt, scenarios, at_risk[0], clusters)
-    columns = member_columns(prepared, grid, scores.kl)
-    members = members_table(scores.metrics, columns, prepared.panel.reference is not None)
+    residual = prepared.values - rebuilt.mean(axis=0)
+    scores = score_study(found, aligned, scored, residual, scenarios, at_risk[0], clusters)
+    members = members_table(prepared, grid, scores.metrics)
     rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
-    held = _held(found, aligned, rebuilt, covariance)
+    held = _held(found, aligned, residual, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
-    more = [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
+    notes = [*prepared.panel.notes, *scores.doubts, *unfitted, *study_notes(found, aligned)]
+    notes += [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
         config={
-            **_described(found, aligned, [*scores.doubts, *unfitted], more),
+            **describe_study(found, aligned),
+            "notes": notes,
             "refit_factors": reported.names,
             "identity": study_identity(prepared.panel, selection.asked),
             "selection": describe_selection(selection),
@@ -109,7 +103,7 @@ def summarise(
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
         n_factors=numbers_table(whole, sweep, config),
-        spectrum=_spectrum(whole, grid),
+        spectrum=spectrum_table(whole, grid),
         family=prepared.preset.model,
         stability=tabulate_stability(members, aligned),
         rankings=rankings_table(members),
@@ -120,10 +114,10 @@ def summarise(
 def _held(
     found: TrainedStudy,
     aligned: Aligned,
-    rebuilt: Float[np.ndarray, "member date asset"],
+    residual: Float[np.ndarray, "date asset"],
     covariance: pd.DataFrame,
 ) -> HeldStudy:
-    """Loadings and covariance, with what else tables of holdings need; rebuilt: by each refit."""
+    """Loadings and covariance, with what else tables of holdings need."""
     prepared, own = found.prepared, found.refits.evaluation.noise_variance
     return HeldStudy(
         prepared=prepared,
@@ -131,7 +125,7 @@ def _held(
         volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
         covariance=covariance,
-        residual=prepared.values - rebuilt.mean(axis=0),
+        residual=residual,
     )
 
 
@@ -143,14 +137,6 @@ def _gap_notes(prepared: Prepared, factor_analysis: Any) -> list[str]:
     return [*notes, *completion_note(prepared.values, factor_analysis)]
 
 
-def _spectrum(whole: Prepared, grid: Trained) -> pd.DataFrame | None:
-    """None where a capacity or free bits stand in for β KL, which the closed form is of."""
-    train = whole.preset.train
-    if train.capacity is not None or train.free_bits:
-        return None
-    return spectrum_table(whole, grid)
-
-
 def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     """member, epoch, total, reconstruction, kl, validation; nats a date, or for sums a batch the
     notebook's mean batch sums."""
@@ -160,26 +146,9 @@ def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
         n_batches = -(-n_rows // prepared.preset.train.batch_size)
         losses = notebook_losses(losses, n_rows, n_batches, prepared.panel.n_assets)
     columns = {name: np.asarray(loss).ravel() for name, loss in losses._asdict().items()}
-    n_members, n_epochs = losses.total.shape
-    member, epoch = np.divmod(np.arange(n_members * n_epochs), n_epochs)
+    member, epoch = np.indices(losses.total.shape).reshape(2, -1)
     table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
-    return table[epoch < np.repeat(grid.ensemble.epochs, n_epochs)].reset_index(drop=True)
-
-
-def _described(
-    found: TrainedStudy, aligned: Aligned, unfitted: list[str], more: list[str]
-) -> dict[str, Any]:
-    """The settings and what was chosen, with the notes."""
-    prepared = found.prepared
-    notes = [*prepared.panel.notes, *unfitted, *_refit_notes(found.refits, prepared.preset.seeds)]
-    notes += [*study_notes(found, aligned), *more]
-    return {**describe_study(found, aligned), "notes": notes}
-
-
-def _refit_notes(refits: Trained, n_seeds: int) -> list[str]:
-    """What the report must say where refits diverged and were left out."""
-    lost = n_seeds - len(refits.ensemble.members.seed)
-    return [f"{lost} of {n_seeds} refits diverged and were left out."] if lost else []
+    return table[epoch < grid.ensemble.epochs[member]].reset_index(drop=True)
 
 
 def _answers(found: TrainedStudy) -> list[Any]:

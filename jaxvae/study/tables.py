@@ -6,7 +6,7 @@ asks what made it.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from jaxvae.analysis.factor_scores import (
     matched_scores,
 )
 from jaxvae.analysis.matching import compare_on
-from jaxvae.analysis.metrics import active_units, describe, r2
+from jaxvae.analysis.metrics import active_units, r2
 from jaxvae.analysis.nulls import (
     Null,
     null_of,
@@ -37,6 +37,7 @@ from jaxvae.training.streams import Stream
 REFIT_SPLITS = ("fit", "test")
 MEMBER_SPLITS = ("train", "validation", "test")
 COLUMNS = ("model", "member", "factors", "split", "metric", "value")
+MetricRow = tuple[str, int | None, int | None, str, str, float]
 # One seed of the chosen configuration: `ensemble_scores` averages its scores, no table shows them.
 SEED_MODEL = "vae_seed"
 # Their axes are compared with the true ones on the test part, by scores that cost more.
@@ -103,13 +104,16 @@ def score_baselines(
 
     of_jittered: the values jittered, where degenerate likelihoods are to be found.
     """
-    scored = [_score_baseline(name, law, values) for name, law in laws.items()]
-    if of_jittered is None:
-        return scored
-    return [
-        one._replace(of_jittered=law.log_likelihood(of_jittered))
-        for one, law in zip(scored, laws.values(), strict=True)
-    ]
+    scored = []
+    for name, law in laws.items():
+        one = Scored(name, law.n_factors or None, "fit", REFIT_SPLITS, law.log_likelihood(values))
+        if law.n_factors:
+            error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
+            one = one._replace(squared_error=error, factors=law.factors(values))
+        if of_jittered is not None:
+            one = one._replace(of_jittered=law.log_likelihood(of_jittered))
+        scored.append(one)
+    return scored
 
 
 def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) -> bool:
@@ -121,46 +125,10 @@ def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) 
     return is_degenerate(cost, n_assets)
 
 
-def _score_baseline(name: str, law: Law, values: Float[np.ndarray, "date asset"]) -> Scored:
-    scored = Scored(
-        model=name,
-        n_factors=law.n_factors or None,
-        fitted_on="fit",
-        splits=REFIT_SPLITS,
-        log_likelihood=law.log_likelihood(values),
-    )
-    if not law.n_factors:
-        return scored
-    error = np.nansum((values - law.reconstruct(values)) ** 2, axis=1)
-    return scored._replace(squared_error=error, factors=law.factors(values))
-
-
-def metrics_table(models: Sequence[Scored], context: ScoringData, root_seed: int) -> pd.DataFrame:
-    """model, member, factors, split, metric, value: a row a number.
-
-    Beside the factor scores of every model that is no single member's stand their nulls, each with
-    mean and 95th percentile: the chance level of a reference shifted in time (`…_chance_mean`,
-    `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
-    `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
-    both percentiles. All models meet the same draws.
-    """
-    tables = []
-    splits = {split for scored in models if scored.member is None for split in scored.splits}
-    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
-    for scored in models:
-        for split in scored.splits:
-            values = score_values(scored, split, context)
-            if scored.member is None:
-                chance = _chance_levels(scored, split, context, root_seed)
-                values = dict(_with_nulls(values, chance=chance, rotation=rotated[split]))
-            rows = metric_rows(scored.model, split, values, scored.member, scored.n_factors)
-            tables.append(rows)
-    return pd.concat(tables, ignore_index=True)
-
-
-def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
-    """All scores of a model on a split, by metric, without nulls."""
-    return dict(_scores(scored, split, context))
+def metrics_table(rows: Sequence[MetricRow]) -> pd.DataFrame:
+    """model, member, factors, split, metric, value: a row a number."""
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"member": "Int64", "factors": "Int64", "value": float})
 
 
 def metric_rows(
@@ -169,16 +137,64 @@ def metric_rows(
     values: Mapping[str, float],
     member: int | None = None,
     n_factors: int | None = None,
-) -> pd.DataFrame:
+) -> list[MetricRow]:
     """Values by metric as rows of the metrics table."""
-    rows = [(model, member, n_factors, split, *item) for item in values.items()]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"member": "Int64", "factors": "Int64", "value": float})
+    return [(model, member, n_factors, split, *item) for item in values.items()]
 
 
-def describe_rows(model: str, split: str, values: Float[np.ndarray, "date asset"]) -> pd.DataFrame:
-    """Moments of pooled returns, in standard units, as rows of the metrics table."""
-    return metric_rows(model, split, describe(values))
+def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -> list[MetricRow]:
+    """All scores of models, on their splits, as rows of the metrics table.
+
+    Beside the factor scores of every model that is no single member's stand their nulls, each with
+    mean and 95th percentile: the chance level of a reference shifted in time (`…_chance_mean`,
+    `…_chance_95`), and what random rotations of the reference score (`…_rotation_mean`,
+    `…_rotation_95`), save for scores that no rotation changes. A score is evidence where it exceeds
+    both percentiles. All models meet the same draws.
+    """
+    rows: list[MetricRow] = []
+    splits = {split for scored in models if scored.member is None for split in scored.splits}
+    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
+    for scored in models:
+        for split in scored.splits:
+            values = score_values(scored, split, context)
+            if scored.member is None:
+                chance = _chance_levels(scored, split, context, root_seed)
+                values = with_nulls(values, chance=chance, rotation=rotated[split])
+            rows += metric_rows(scored.model, split, values, scored.member, scored.n_factors)
+    return rows
+
+
+def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
+    """All scores of a model on a split, by metric, without nulls."""
+    rows, fit = getattr(context.split, split), context.split.fit
+    known, found = context.values[rows], {}
+    if scored.log_likelihood is not None:
+        likelihood = scored.log_likelihood[rows]
+        found["log_likelihood"] = float(likelihood.mean())
+        if np.isnan(context.values).any():
+            n_cells = np.isfinite(known).sum()
+            found["log_likelihood_per_cell"] = float(likelihood.sum() / n_cells)
+        if has_degenerate_likelihood(scored, split, context):
+            found["degenerate"] = 1.0
+    if scored.standard_error is not None:
+        error = scored.standard_error[rows]
+        found["log_likelihood_se"] = float(np.sqrt((error**2).sum()) / len(error))
+        found["unreliable"] = float((error > LARGEST_ERROR).mean() > MOST_DOUBTFUL)
+    if scored.effective_samples is not None:
+        found["effective_samples"] = float(scored.effective_samples[rows].mean())
+        found["effective_samples_min"] = float(scored.effective_samples[rows].min())
+    if scored.squared_error is not None:
+        mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
+        residual = float(scored.squared_error[rows].sum())
+        found["r2"] = r2(residual, known, mean)
+        found["mse"] = residual / np.isfinite(known).sum()
+    if scored.factors is not None and scored.model in IN_PRIOR_UNITS:
+        found["active_units"] = float(active_units(scored.factors[rows]).sum())
+    if scored.factors is not None and context.reference is not None:
+        for asked in _factor_scores(scored, split):
+            compared = compare_on(scored.factors, context.reference, fit, rows)
+            found |= asked.score(compared)._asdict()
+    return found
 
 
 def comparisons_table(
@@ -223,46 +239,6 @@ def test_lead(model: Scored, baseline: Scored, split: Split) -> Float[np.ndarray
     return (model.log_likelihood - baseline.log_likelihood)[split.test]
 
 
-def _scores(scored: Scored, split: str, context: ScoringData) -> Iterator[tuple[str, float]]:
-    rows = getattr(context.split, split)
-    if scored.log_likelihood is not None:
-        yield "log_likelihood", float(scored.log_likelihood[rows].mean())
-        if np.isnan(context.values).any():
-            n_cells = np.isfinite(context.values[rows]).sum()
-            yield "log_likelihood_per_cell", float(scored.log_likelihood[rows].sum() / n_cells)
-        if has_degenerate_likelihood(scored, split, context):
-            yield "degenerate", 1.0
-    if scored.standard_error is not None:
-        error = scored.standard_error[rows]
-        yield "log_likelihood_se", float(np.sqrt((error**2).sum()) / len(error))
-        yield "unreliable", float((error > LARGEST_ERROR).mean() > MOST_DOUBTFUL)
-    if scored.effective_samples is not None:
-        yield "effective_samples", float(scored.effective_samples[rows].mean())
-        yield "effective_samples_min", float(scored.effective_samples[rows].min())
-    if scored.squared_error is not None:
-        yield from _reconstruction_scores(scored, rows, context)
-    if scored.factors is None:
-        return
-    if scored.model in IN_PRIOR_UNITS:
-        yield "active_units", float(active_units(scored.factors[rows]).sum())
-    if context.reference is not None:
-        fit, learned, known = context.split.fit, scored.factors, context.reference
-        for asked in _factor_scores(scored, split):
-            found = asked.score(compare_on(learned, known, fit, rows))
-            yield from found._asdict().items()
-
-
-def _reconstruction_scores(
-    scored: Scored, rows: slice, context: ScoringData
-) -> Iterator[tuple[str, float]]:
-    assert scored.squared_error is not None
-    values = context.values[rows]
-    mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
-    residual = float(scored.squared_error[rows].sum())
-    yield "r2", r2(residual, values, mean)
-    yield "mse", residual / np.isfinite(values).sum()
-
-
 def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:
     yield BY_MATCHING
     if split == "test" and scored.model in COMPARED_BY_AXES:
@@ -299,33 +275,16 @@ def _rotation_nulls(split: str, context: ScoringData, root_seed: int) -> dict[st
     return {name: level for name, level in levels.items() if name not in ROTATION_INVARIANT}
 
 
-def _with_nulls(
-    values: Mapping[str, float], **nulls: Mapping[str, Null]
-) -> Iterator[tuple[str, float]]:
+def with_nulls(values: Mapping[str, float], **nulls: Mapping[str, Null]) -> dict[str, float]:
+    """Scores by metric, after each the mean and 95th percentile of its nulls.
+
+    nulls: of the scores that have them, by kind ("chance", "rotation").
+    """
+    found: dict[str, float] = {}
     for name, value in values.items():
-        yield name, value
+        found[name] = value
         for null, levels in nulls.items():
             if name in levels:
-                yield f"{name}_{null}_mean", levels[name].mean
-                yield f"{name}_{null}_95", levels[name].percentile_95
-
-
-def members_table(
-    metrics: pd.DataFrame, columns: dict[str, Any], has_reference: bool
-) -> pd.DataFrame:
-    """A row a member: `columns`, then its scores by split, taken from the metrics table.
-
-    udr: on `fit`, among the seeds of its β; NaN where fewer than two are usable.
-    """
-    rows = metrics[metrics.model == "vae"]
-    names = [(m, s) for m in ("log_likelihood", "r2") for s in MEMBER_SPLITS]
-    if has_reference:
-        names += [("mcc", "test"), ("subspace_r2", "test")]
-    scores = {
-        f"{metric}_{split}": rows[(rows.metric == metric) & (rows.split == split)].value.to_numpy()
-        for metric, split in names
-    }
-    ranked = rows[rows.metric == "udr"].set_index("member").value
-    scores["udr"] = ranked.reindex(columns["member"]).to_numpy(np.float64)
-    first = {name: columns[name] for name in ("member", "seed", "beta", "ok", "best_epoch")}
-    return pd.DataFrame({**first, **scores, **{k: v for k, v in columns.items() if k not in first}})
+                mean, percentile_95 = levels[name]
+                found |= {f"{name}_{null}_mean": mean, f"{name}_{null}_95": percentile_95}
+    return found

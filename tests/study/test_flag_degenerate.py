@@ -12,7 +12,13 @@ from jaxvae.report.verdicts import compare_models
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.study.run import run_study
-from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood, metrics_table
+from jaxvae.study.tables import (
+    Scored,
+    ScoringData,
+    has_degenerate_likelihood,
+    metrics_table,
+    score_rows,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -78,5 +84,5 @@ def test_a_flag_is_a_row_of_its_split():
     scored = Scored("m", None, "fit", ("fit", "test"), likelihood, of_jittered=moved)
     context = ScoringData(np.zeros((10, 4)), split_dates(10), None)
     assert not has_degenerate_likelihood(scored, "fit", context)
-    table = metrics_table([scored], context, 0)
+    table = metrics_table(score_rows([scored], context, 0))
     assert table.query("metric == 'degenerate'").split.tolist() == ["test"]

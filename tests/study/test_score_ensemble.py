@@ -7,7 +7,7 @@ from jaxvae.analysis.bootstrap import student_interval
 from jaxvae.analysis.udr import udr
 from jaxvae.data.panel import split_dates
 from jaxvae.study.score_ensemble import best_seed_rows, seed_rows, udr_rows
-from jaxvae.study.tables import SEED_MODEL, Scored, ScoringData, score_values
+from jaxvae.study.tables import SEED_MODEL, Scored, ScoringData, metrics_table, score_values
 
 N = 200
 SPLIT = split_dates(N)
@@ -18,7 +18,8 @@ def rng():
     return np.random.default_rng(0)
 
 
-def by_metric(table, model):
+def by_metric(rows, model):
+    table = metrics_table(rows)
     return table[table.model == model].set_index("metric").value
 
 
@@ -35,10 +36,11 @@ def seeds(rng, reference, number=6):
 def test_intervals_over_seeds_are_of_each_seeds_own_score(rng):
     context = ScoringData(rng.normal(size=(N, 4)), SPLIT, rng.normal(size=(N, 2)))
     scored = seeds(rng, context.reference)
-    table = seed_rows(scored, context)
+    rows = seed_rows(scored, context)
+    table = metrics_table(rows)
     assert set(table.split) == {"test"}
     assert set(table.factors) == {2}
-    found = by_metric(table, "vae_ensemble")
+    found = by_metric(rows, "vae_ensemble")
     likelihoods = np.array([seed.log_likelihood[SPLIT.test].mean() for seed in scored])
     ends = [found[f"log_likelihood_seeds_{end}"] for end in ("mean", "low", "high")]
     assert ends == pytest.approx(student_interval(likelihoods))
@@ -60,19 +62,20 @@ def test_one_seed_has_no_interval_and_no_udr(rng):
 def test_udr_of_members_refits_and_the_best(rng):
     means = rng.normal(size=(140, 3)) + 0.3 * rng.normal(size=(4, 140, 3))
     kl, members = np.ones((4, 3)), np.array([0.4, np.nan, 0.6])
-    table = udr_rows(members, means, kl, 2, 0)
+    rows = udr_rows(members, means, kl, 2, 0)
+    table = metrics_table(rows)
     assert table[table.model == "vae"].member.tolist() == [0, 2]
-    found = by_metric(table, "vae_ensemble")
+    found = by_metric(rows, "vae_ensemble")
     assert found["udr"] == pytest.approx(udr(means, kl).mean())
-    assert by_metric(table, "vae_best")["udr"] == udr(means, kl)[2]
+    assert by_metric(rows, "vae_best")["udr"] == udr(means, kl)[2]
     assert found["udr_chance_mean"] < found["udr_chance_95"] < found["udr_rotation_mean"]
     assert found["udr_rotation_mean"] < found["udr_rotation_95"] < found["udr"]
 
 
 def test_collapsed_refits_have_no_rotation_null(rng):
-    table = udr_rows(np.zeros(2), np.zeros((2, 140, 3)), np.zeros((2, 3)), 0, 0)
-    assert by_metric(table, "vae_ensemble")["udr"] == 0
-    assert not table.metric.str.startswith("udr_rotation").any()
+    rows = udr_rows(np.zeros(2), np.zeros((2, 140, 3)), np.zeros((2, 3)), 0, 0)
+    assert by_metric(rows, "vae_ensemble")["udr"] == 0
+    assert not metrics_table(rows).metric.str.startswith("udr_rotation").any()
 
 
 def lone(name, values, member=None):

@@ -16,7 +16,7 @@ from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.report import words
-from jaxvae.study import summary
+from jaxvae.study import describe
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, preset_of, tile_width_of
 from jaxvae.study.fit import Choice, best_beta, likeliest, prepare, refit, train_grid
@@ -460,9 +460,9 @@ def refits():
 
 @pytest.mark.slow
 def test_refits_that_diverged_are_noted(refits):
-    assert summary._refit_notes(refits[1], CONFIG.seeds) == []
+    assert describe._refit_notes(refits[1], CONFIG.seeds) == []
     lost = jax.tree.map(lambda leaf: leaf[np.array([0, 2])], refits[1])
-    (note,) = summary._refit_notes(lost, CONFIG.seeds)
+    (note,) = describe._refit_notes(lost, CONFIG.seeds)
     assert note.startswith("1 of 3 refits diverged")
 
 

@@ -1,20 +1,23 @@
 """Scores by split, whoever made the numbers."""
 
+from types import SimpleNamespace
+
 import numpy as np
-import pandas as pd
 import pytest
 
 from jaxvae.analysis.factor_scores import ROTATION_INVARIANT, AxisScores
 from jaxvae.analysis.nulls import random_rotations
 from jaxvae.data.panel import split_dates
+from jaxvae.study.fit import Prepared, Trained
+from jaxvae.study.score import members_table
 from jaxvae.study.tables import (
     Scored,
     ScoringData,
     _rotation_nulls,
     comparisons_table,
-    members_table,
     metric_rows,
     metrics_table,
+    score_rows,
     score_values,
 )
 
@@ -36,7 +39,7 @@ def value(table, metric, split):
 def test_r2_is_held_against_the_mean_of_what_was_fitted_on(fitted_on):
     error = RNG.uniform(size=N)
     scored = Scored("model", 2, fitted_on, ("test",), squared_error=error)
-    table = metrics_table([scored], CONTEXT, 0)
+    table = metrics_table(score_rows([scored], CONTEXT, 0))
     mean = VALUES[getattr(SPLIT, fitted_on)].mean(axis=0)
     total = ((VALUES[SPLIT.test] - mean) ** 2).sum()
     assert value(table, "r2", "test") == pytest.approx(1 - error[SPLIT.test].sum() / total)
@@ -46,7 +49,9 @@ def test_r2_is_held_against_the_mean_of_what_was_fitted_on(fitted_on):
 def test_factors_are_matched_on_fit_and_scored_on_the_split():
     broken = FACTORS.copy()
     broken[SPLIT.test] = RNG.normal(size=broken[SPLIT.test].shape)
-    table = metrics_table([Scored("m", 2, "fit", ("fit", "test"), factors=broken)], CONTEXT, 0)
+    table = metrics_table(
+        score_rows([Scored("m", 2, "fit", ("fit", "test"), factors=broken)], CONTEXT, 0)
+    )
     assert value(table, "mcc", "fit") == pytest.approx(1.0)
     assert value(table, "subspace_r2", "fit") == pytest.approx(1.0)
     assert abs(value(table, "mcc", "test")) < 0.5
@@ -62,7 +67,7 @@ def test_nulls_stand_beside_the_scores_of_a_split():
         Scored("pca_best", 2, "fit", ("test",), factors=FACTORS),
         Scored("vae", 2, "train", ("test",), factors=FACTORS, member=3),
     ]
-    table = metrics_table(models, CONTEXT, 0)
+    table = metrics_table(score_rows(models, CONTEXT, 0))
     names = {
         (model, split): set(rows.metric)
         for (model, split), rows in table.groupby(["model", "split"])
@@ -97,13 +102,13 @@ def test_pure_rotations_of_the_truth_are_no_evidence():
 
 def test_without_known_factors_there_is_nothing_to_match():
     scored = Scored("vae_best", 2, "fit", ("test",), factors=FACTORS)
-    table = metrics_table([scored], CONTEXT._replace(reference=None), 0)
+    table = metrics_table(score_rows([scored], CONTEXT._replace(reference=None), 0))
     assert table.metric.tolist() == ["active_units"]
 
 
 def test_standard_error_is_that_of_the_mean():
     scored = Scored("m", 2, "fit", ("test",), np.zeros(N), standard_error=np.full(N, 0.3))
-    table = metrics_table([scored], CONTEXT, 0)
+    table = metrics_table(score_rows([scored], CONTEXT, 0))
     assert value(table, "log_likelihood_se", "test") == pytest.approx(0.3 / 30**0.5)
 
 
@@ -113,7 +118,7 @@ def test_few_effective_samples_are_told_of(poor, unreliable):
     effective[-1], error[-1] = (1.2, 0.9) if poor else (20.0, 0.2)
     effective[0] = 1.0  # of another split
     scored = Scored("m", 2, "fit", ("test",), np.zeros(N), error, effective)
-    table = metrics_table([scored], CONTEXT, 0)
+    table = metrics_table(score_rows([scored], CONTEXT, 0))
     assert value(table, "effective_samples_min", "test") == effective[-1]
     assert value(table, "unreliable", "test") == unreliable
 
@@ -160,15 +165,20 @@ def test_the_widest_interval_is_kept_whichever_it_is():
 
 
 def test_members_carry_their_udr_and_none_where_there_is_none():
-    rows = pd.concat(
-        [metric_rows("vae", "fit", {"udr": 0.5}, member=1)]
-        + [
-            metric_rows("vae", split, {"log_likelihood": -1.0, "r2": 0.1}, member=member)
-            for member in range(2)
-            for split in ("train", "validation", "test")
-        ]
+    rows = metric_rows("vae", "fit", {"udr": 0.5}, member=1)
+    for member in range(2):
+        for split in ("train", "validation", "test"):
+            rows += metric_rows("vae", split, {"log_likelihood": -1.0, "r2": float(member)}, member)
+    preset = SimpleNamespace(betas=(1.0,), seeds=2)
+    prepared = Prepared(*[None] * 12)._replace(split=SPLIT, preset=preset)
+    members = SimpleNamespace(seed=np.arange(2))
+    outputs = SimpleNamespace(
+        kl=np.ones((2, N, 3)), factors=np.zeros((2, N, 3)), noise_variance=np.ones((2, 4))
     )
-    columns = {name: np.arange(2) for name in ("member", "seed", "beta", "ok", "best_epoch", "kl")}
-    table = members_table(rows, columns, has_reference=False)
+    ensemble = SimpleNamespace(members=members, ok=np.ones(2, bool), best_epoch=np.ones(2, int))
+    grid = Trained(ensemble, outputs)
+    table = members_table(prepared, grid, metrics_table(rows))
     np.testing.assert_array_equal(table.udr, [np.nan, 0.5])
-    assert list(table.columns)[-2:] == ["udr", "kl"]
+    np.testing.assert_array_equal(table.r2_test, [0.0, 1.0])
+    assert list(table.columns)[-5:] == ["udr", "kl", "active_units", "noise_variance", "beta_noise"]
+    assert members_table(prepared, grid, metrics_table(rows[1:])).udr.isna().all()

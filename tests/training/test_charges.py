@@ -15,9 +15,10 @@ from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study import describe, summary
+from jaxvae.study import describe
 from jaxvae.study.config import StudyConfig, preset_of
-from jaxvae.study.decompose_kl import kl_parts, kl_rows
+from jaxvae.study.decompose_kl import kl_rows
+from jaxvae.study.evidence import spectrum_table
 from jaxvae.study.fit import Trained, prepare
 from jaxvae.training import member as training
 from jaxvae.training.config import TrainConfig
@@ -198,16 +199,14 @@ def test_a_report_says_what_beta_means(changes, words):
         assert notes == []
         return
     assert words in notes[0]
-    assert summary._spectrum(prepared, Trained(None, None)) is None
+    assert spectrum_table(prepared, Trained(None, None)) is None
 
 
 def test_a_student_prior_has_no_such_parts():
     panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
     config = StudyConfig(n_factors=2, model="student")
     grid = Trained(SimpleNamespace(ok=np.ones(3)), None)
-    parts = kl_parts(prepare(panel, config), config, grid)
-    assert (len(parts), list(parts)) == (3, [])
-    assert kl_rows(parts, 2).empty
+    assert kl_rows(prepare(panel, config), config, grid) == []
 
 
 @pytest.mark.parametrize(

@@ -105,22 +105,18 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
     parts = _parts(held, weights)
     test = prepared.split.test
     explained = column_r2(prepared.values[test], held.residual[test])
-    table = returns.describe().T.assign(r2=[*explained, _portfolio_r2(held)])
-    table["volatility"] = np.sqrt(parts.total)
-    table["specific_risk"] = np.sqrt(parts.specific)
-    table = table.join(_shares(parts, list(map(str, held.loadings)), table.index))
-    table.index.name = "asset"
-    return table
+    table = returns.describe().T.assign(
+        r2=[*explained, _portfolio_r2(held)],
+        volatility=np.sqrt(parts.total),
+        specific_risk=np.sqrt(parts.specific),
+    )
+    shares = pd.DataFrame(parts.factors, index=table.index, columns=list(held.loadings))
+    shares = shares.assign(specific=parts.specific, rest=parts.rest).div(parts.total, axis=0)
+    return table.join(shares).rename_axis("asset")
 
 
 def _parts(held: HeldStudy, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
     return variance_parts(weights, held.return_loadings, held.noise, held.covariance.to_numpy())
-
-
-def _shares(parts: VarianceParts, factors: list[str], index: pd.Index) -> pd.DataFrame:
-    columns = dict(zip(factors, parts.factors.T, strict=True))
-    columns |= {"specific": parts.specific, "rest": parts.rest}
-    return pd.DataFrame(columns, index=index).div(parts.total, axis=0)
 
 
 def _portfolio_r2(held: HeldStudy) -> float:
@@ -185,5 +181,4 @@ def exposures_table(held: HeldStudy) -> pd.DataFrame | None:
     groups = held.loadings.groupby(np.array(sectors, dtype=object))
     table = groups.mean()
     table.insert(0, "assets", groups.size())
-    table.index.name = "sector"
-    return table
+    return table.rename_axis("sector")

@@ -19,7 +19,7 @@ from jaxvae.inference.forecasts import forecast_portfolio, generate_paths
 from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
 from jaxvae.study.fit import Prepared, TrainedStudy
-from jaxvae.study.tables import metric_rows
+from jaxvae.study.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 
@@ -87,22 +87,16 @@ def _kept(
     }
 
 
-def risk_rows(risk: ValueAtRisk) -> list[pd.DataFrame]:
+def risk_rows(risk: ValueAtRisk) -> list[MetricRow]:
     """Rows of the metrics table: share of breaches and p-values, by order."""
-    return [
-        metric_rows("vae_ensemble", "test", _scores(f"{name}_{round(100 * order)}", found))
-        for name, by_order in (("var", risk.own), ("filtered_var", risk.filtered))
-        for order, found in by_order.items()
-    ]
-
-
-def _scores(name: str, found: Coverage) -> dict[str, float]:
-    return {
-        f"{name}_breaches": found.rate,
-        f"{name}_unconditional_p": found.unconditional.p_value,
-        f"{name}_independence_p": found.independence.p_value,
-        f"{name}_conditional_p": found.conditional.p_value,
-    }
+    values: dict[str, float] = {}
+    for kind, by_order in (("var", risk.own), ("filtered_var", risk.filtered)):
+        for order, (rate, *tests) in by_order.items():
+            name = f"{kind}_{round(100 * order)}"
+            values[f"{name}_breaches"] = rate
+            for test, ratio in zip(Coverage._fields[1:], tests, strict=True):
+                values[f"{name}_{test}_p"] = ratio.p_value
+    return metric_rows("vae_ensemble", "test", values)
 
 
 def forecast_fan(
