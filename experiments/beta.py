@@ -64,7 +64,7 @@ from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference.evaluation import evaluate, posterior_means
+from jaxvae.inference.evaluation import evaluate_members, posterior_means
 from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.report.draw import to_png
@@ -173,7 +173,7 @@ def said(panel, model, ensemble):
     """What the members say of all dates, and their distortion there."""
     batch, key = make_batch(panel.values), jax.random.key(1)
     fitted, shared = fitted_members(ensemble), {"key": key, "batch": batch}
-    evaluation = ask(evaluate, fitted, shared, model=model, n_samples=LIKELIHOOD_SAMPLES)
+    evaluation = evaluate_members(key, model, fitted, batch, LIKELIHOOD_SAMPLES)
     distortion = ask(distortion_of, fitted, shared, model=model)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (evaluation, distortion))
 

@@ -82,8 +82,7 @@ class ResidualDecoder(AdditiveDecoder):
 @dataclass(frozen=True)
 class ResidualConfig(AdditiveConfig):
     def decoder(self, n_assets: int) -> ResidualDecoder:
-        noise = (self.likelihood, self.noise, self.noise_variance)
-        return ResidualDecoder(n_assets, *noise, degree=self.degree)
+        return ResidualDecoder(n_assets, self)
 
 
 class VolatilitiesDecoder(AdditiveDecoder):
@@ -109,7 +108,7 @@ class VolatilitiesConfig(AdditiveConfig):
         return False
 
     def decoder(self, n_assets: int) -> VolatilitiesDecoder:
-        return VolatilitiesDecoder(n_assets, self.likelihood, self.noise, self.noise_variance)
+        return VolatilitiesDecoder(n_assets, self)
 
 
 def decaying(rate: float) -> optax.GradientTransformation:

@@ -20,8 +20,8 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference.evaluation import evaluate
-from jaxvae.inference.members import ask, fitted_members
+from jaxvae.inference.evaluation import evaluate_members
+from jaxvae.inference.members import fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
@@ -73,8 +73,8 @@ def score(panel, network, decay, seeds, epochs, n_samples):
     model = PerceptronConfig(**network).build(panel.n_assets)
     members = swept(member_grid(range(seeds), BETAS, data, model, 1e-3, epochs))
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)
-    shared = {"key": jax.random.key(1), "batch": data.validation}
-    said = ask(evaluate, fitted_members(ensemble), shared, model=model, n_samples=n_samples)
+    fitted = fitted_members(ensemble)
+    said = evaluate_members(jax.random.key(1), model, fitted, data.validation, n_samples)
     scores = np.asarray(said.likelihood.value, np.float64).mean(axis=1)
     # Thousands of small compiled functions would use up a process's memory mappings.
     jax.clear_caches()

@@ -59,9 +59,9 @@ from threadpoolctl import threadpool_limits
 from jaxvae.analysis import baselines
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.inference.evaluation import evaluate, posterior_means
+from jaxvae.inference.evaluation import evaluate_members, posterior_means
 from jaxvae.inference.imputation import complete_by_mixture, complete_rows
-from jaxvae.inference.members import ask, fitted_members
+from jaxvae.inference.members import fitted_members
 from jaxvae.models import make_batch
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import choose, prepare, refit, train_grid
@@ -121,8 +121,7 @@ def vae_figures(panel, values, config, standard, whole, split):
 
     def score(cells):
         in_units = make_batch(units.standardise(back.restore(cells)))
-        shared = {"key": key, "batch": in_units}
-        said = ask(evaluate, fitted, shared, model=prepared.model, n_samples=n_samples)
+        said = evaluate_members(key, prepared.model, fitted, in_units, n_samples)
         bound = mix_estimates(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
         return bound.value - np.isfinite(cells) @ between
 

@@ -254,7 +254,7 @@ def test_flops_are_those_of_a_compiled_step(load):
     state = member.init(key, data, hyperparameters, model, preset.train)
 
     def epoch(key, state, data, hyperparameters):
-        return member.epoch(key, state, data, hyperparameters, model, preset.train)
+        return member.epoch(key, state, member.Setup(data, hyperparameters, model, preset.train))
 
     compiled = jax.jit(epoch).lower(key, state, data, hyperparameters).compile()
     counted = compiled.cost_analysis()["flops"]

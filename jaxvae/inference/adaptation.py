@@ -65,7 +65,10 @@ def adapted(key: Key[Array, ""], joint: Joint, begun: Proposal) -> Proposal:
     ) -> tuple[tuple[Proposal, _Drawn], None]:
         (proposal, drawn), (key, number) = carry, step
         first = len(STRATA) + _ADDED * number
-        point = _heaviest(joint, _only(proposal, first), drawn)
+        # The components so far; their shares need not add up, since weights only compare.
+        there = jnp.arange(N_COMPONENTS) < first
+        known = proposal._replace(log_share=jnp.where(there, proposal.log_share, -jnp.inf))
+        point = _heaviest(joint, known, drawn)
         proposal = _placed(joint, proposal, point, first)
         components = first + np.repeat(np.arange(_ADDED), PER_ROUND // _ADDED)
         fresh = _draw_all(key, joint, proposal, components)
@@ -88,12 +91,6 @@ def _with_room(begun: Proposal) -> Proposal:
         jnp.concatenate([begun.root, empty]),
         log_shares(adapted_strata(), N_COMPONENTS),
     )
-
-
-def _only(proposal: Proposal, number: Int[Array, ""]) -> Proposal:
-    """The first components alone; their shares need not add up, since weights only compare."""
-    there = jnp.arange(N_COMPONENTS) < number
-    return proposal._replace(log_share=jnp.where(there, proposal.log_share, -jnp.inf))
 
 
 def _heaviest(joint: Joint, proposal: Proposal, drawn: _Drawn) -> Float[Array, "row factor"]:

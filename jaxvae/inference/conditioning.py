@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.inference.importance import posterior_draws
 from jaxvae.inference.joint import Joint
+from jaxvae.inference.modes import posterior_modes
+from jaxvae.inference.proposal import propose, strata, weighted_draw
 from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.models.model import Batch, Model, Variables, prior_of_rows
 
@@ -73,7 +74,10 @@ def draw_given(
     known = jnp.broadcast_to(given.returns[None, :], shape)
     seen = batch._replace(values=known, observed=jnp.ones(shape, known.dtype))
     joint = Joint(_of_portfolios(model, batch, given.weights), variables, seen)
-    factors, log_weights = posterior_draws(key_factors, joint, n_samples)
+    proposal = propose(posterior_modes(*joint), n_samples)
+
+    def weigh(one: tuple[Key[Array, ""], Int[Array, ""]]) -> tuple[Array, Array]:
+        return weighted_draw(one[0], joint, proposal, one[1])
 
     def complete(
         draw: tuple[Key[Array, ""], Float[Array, "row factor"]],
@@ -82,6 +86,8 @@ def draw_given(
         observation, _ = model.decode(variables, factors, batch, False)
         return observation.complete(key, given.weights, given.returns)
 
+    keys, components = jax.random.split(key_factors, n_samples), jnp.asarray(strata(n_samples))
+    factors, log_weights = jax.lax.map(weigh, (keys, components))
     keys = jax.random.split(key_noise, n_samples)
     values, corrections = jax.lax.map(complete, (keys, factors))
     return WeightedRows(values, log_weights + corrections)

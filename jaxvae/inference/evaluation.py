@@ -8,16 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.inference.importance import (
-    first_estimate,
-    is_hard,
-    log_likelihood,
-    second_estimate,
-)
+from jaxvae.inference.importance import first_estimate, is_hard, second_estimate
 from jaxvae.inference.joint import Joint
 from jaxvae.inference.members import Fitted, ask, compile_ask
 from jaxvae.inference.modes import Modes, decoder_jacobians
-from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 from jaxvae.training.threads import beside
@@ -49,31 +43,41 @@ def evaluate(
     variables: Variables,
     batch: Batch,
     n_samples: int,
-) -> Evaluation:
-    """Everything that the analysis needs of one member; rows weigh in loadings by their weights."""
-    likelihood = log_likelihood(key, model, variables, batch, n_samples)
-    return _evaluation(Joint(model, variables, batch), likelihood)
+    asked: Int[Array, "2"] | None = None,
+) -> tuple[Evaluation, Modes | None]:
+    """Everything that the analysis needs of one member; rows weigh in loadings by their weights.
 
+    Args:
+        key, model, variables, batch, n_samples, asked: As `first_estimate` takes them.
 
-def _evaluation(joint: Joint, likelihood: LikelihoodEstimate) -> Evaluation:
-    joint = joint.informed()
-    model, variables, batch = joint
+    Returns:
+        The evaluation, its likelihoods before any row is drawn again, and the modes of
+        `first_estimate`.
+    """
+    likelihood, modes = first_estimate(key, model, variables, batch, n_samples, asked)
+    joint = Joint(model, variables, batch).informed()
+    batch = joint.batch
     posterior, _ = model.encode(variables, batch, False)
     factors = posterior.mean
     observation = joint.observation(factors)
     error = batch.observed * (batch.values - observation.mean) ** 2
     share = batch.weights / jnp.sum(batch.weights)
     jacobian, _ = decoder_jacobians(*joint, factors)
+    log_variance = jnp.log(posterior.variance)
+    if model.objective is None:
+        kl = posterior.factor_kl(joint.prior(factors), joint.used(factors))
+    else:
+        kl = model.objective(variables, batch).kl
     return Evaluation(
         factors=factors,
-        log_variance=jnp.log(posterior.variance),
-        kl=_divergence(joint, posterior),
+        log_variance=log_variance,
+        kl=kl,
         squared_error=jnp.sum(error, axis=-1),
         likelihood=likelihood,
         loadings=jnp.einsum("kra,r->ak", jacobian, share),
         unit_loadings=decoded_unit_vectors(*joint),
         noise_variance=share @ observation.variance,
-    )
+    ), modes
 
 
 def evaluate_members(
@@ -86,7 +90,8 @@ def evaluate_members(
     most_hard: float = 1.0,
     asked: slice = slice(None),
 ) -> Evaluation:
-    """`evaluate` of all members, with the same draws, so that they differ by what they learned.
+    """`evaluate` of all members, with the same draws, so that they differ by what they learned;
+    likelihoods of hard rows are from more draws.
 
     Args:
         key, model, fitted, batch, n_samples: As `evaluate` takes them, with a member axis.
@@ -101,7 +106,7 @@ def evaluate_members(
     shared = {"key": key, "batch": batch, "asked": bounds}
     first: Evaluation
     first, modes = ask(
-        _first_evaluation, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
+        evaluate, fitted, shared, tile_width=tile_width, model=model, n_samples=n_samples
     )
     hard = np.asarray(is_hard(first.likelihood, n_samples))
     weights = np.asarray(batch.weights)
@@ -144,7 +149,7 @@ def compiled_ahead(
     What fails in the thread fails again, and is heard, where the program is needed.
     """
     shared, settings = {"key": key, "batch": batch}, {"model": model, "n_samples": n_samples}
-    function = first_estimate if likelihood_alone else _first_evaluation
+    function = first_estimate if likelihood_alone else evaluate
     if not likelihood_alone:
         shared["asked"] = _bounds(batch, slice(None))
 
@@ -158,27 +163,6 @@ def compiled_ahead(
 def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:
     """Start and stop."""
     return np.array(rows.indices(len(batch.values))[:2], np.int32)
-
-
-def _first_evaluation(
-    key: Key[Array, ""],
-    model: Model,
-    variables: Variables,
-    batch: Batch,
-    n_samples: int,
-    asked: Int[Array, "2"],
-) -> tuple[Evaluation, Modes | None]:
-    likelihood, modes = first_estimate(key, model, variables, batch, n_samples, asked)
-    return _evaluation(Joint(model, variables, batch), likelihood), modes
-
-
-class _HardRow(NamedTuple):
-    """A row that is hard to estimate under one member: the arguments of `second_estimate`."""
-
-    variables: Variables
-    row: Batch
-    number: Int[Array | np.ndarray, "*pairs"]
-    modes: Modes
 
 
 def _hard_again(
@@ -198,12 +182,13 @@ def _hard_again(
     if model.facts.ordered or modes is None or not hard.any():
         return first
     member, number = (places.astype(np.int32) for places in np.nonzero(hard))
-    pairs: Any = _HardRow(
-        jax.tree.map(lambda leaf: np.asarray(leaf)[member], fitted.variables),
-        jax.tree.map(lambda leaf: np.asarray(leaf)[number, None], take_rows(batch, slice(None))),
-        number,
-        jax.tree.map(lambda leaf: np.asarray(leaf)[member, number][:, None], modes),
-    )
+    rows = take_rows(batch, slice(None))
+    pairs = {
+        "variables": jax.tree.map(lambda leaf: np.asarray(leaf)[member], fitted.variables),
+        "row": jax.tree.map(lambda leaf: np.asarray(leaf)[number, None], rows),
+        "number": number,
+        "modes": jax.tree.map(lambda leaf: np.asarray(leaf)[member, number][:, None], modes),
+    }
     again = map_members(_draw_again, pairs, key, model)
     better = jax.tree.map(np.array, first)
     for estimate, drawn in zip(better, again, strict=True):
@@ -211,18 +196,8 @@ def _hard_again(
     return better
 
 
-def _draw_again(pair: _HardRow, key: Key[Array, ""], model: Model) -> LikelihoodEstimate:
-    return second_estimate(
-        key, model, pair.variables, pair.row, jnp.asarray(pair.number), pair.modes
-    )
-
-
-def _divergence(joint: Joint, posterior: Distribution) -> Float[Array, "row factor"]:
-    """KL(q ‖ p) of each row and factor, in nats."""
-    model, variables, batch = joint
-    if model.objective is not None:
-        return model.objective(variables, batch).kl
-    return posterior.factor_kl(joint.prior(posterior.mean), joint.used(posterior.mean))
+def _draw_again(pair: dict[str, Any], key: Key[Array, ""], model: Model) -> LikelihoodEstimate:
+    return second_estimate(key, model, **pair)
 
 
 def posterior_means(model: Model, variables: Variables, batch: Batch) -> Float[Array, "row factor"]:

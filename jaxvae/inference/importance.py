@@ -18,7 +18,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxvae.inference.adaptation import PER_ROUND, adapted, adapted_strata
 from jaxvae.inference.joint import Joint
 from jaxvae.inference.modes import Modes, posterior_modes
-from jaxvae.inference.proposal import Proposal, draw, log_mixture, propose, strata
+from jaxvae.inference.proposal import Proposal, propose, strata, weighted_draw
+from jaxvae.inference.rows import in_blocks
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
 
@@ -29,13 +30,6 @@ LARGEST_ERROR = 0.25
 EFFECTIVE_SHARE = 0.25
 # Rows at once: what a CPU's caches hold, so that no draw goes through the memory of all rows.
 ROWS_AT_ONCE = {"cpu": 256}
-
-
-class Draws(NamedTuple):
-    """Importance samples of a posterior: factors, and the log of p(x, z)/q(z) of each, nats."""
-
-    factors: Float[Array, "sample row factor"]
-    log_weights: Float[Array, "sample row"]
 
 
 class Mean(NamedTuple):
@@ -168,21 +162,6 @@ def posterior_mean_of_returns(
     return found.value, found.likelihood.value
 
 
-def posterior_draws(key: Key[Array, ""], joint: Joint, n_samples: int) -> Draws:
-    """Weighted draws from each row's p(z | x), all from the proposal around its modes."""
-    joint = joint.informed()
-    proposal = propose(posterior_modes(*joint), n_samples)
-
-    def weighted(one: tuple[Key[Array, ""], Int[Array, ""]]) -> Draws:
-        factors = draw(one[0], joint, proposal, one[1])
-        height = joint.log_prob(factors)
-        return Draws(factors, height - log_mixture(joint, proposal, factors))
-
-    keys, components = jax.random.split(key, n_samples), jnp.asarray(strata(n_samples))
-    draws: Draws = jax.lax.map(weighted, (keys, components))
-    return draws
-
-
 def _posterior_mean(
     key: Key[Array, ""], joint: Joint, n_samples: int, statistic: Statistic
 ) -> Mean:
@@ -254,18 +233,10 @@ def _by_blocks(
     def of_block(number: Int[Array, ""]) -> Any:
         return function(jax.random.fold_in(key, number), take_rows(batch, places[number]))
 
-    def put(number: Int[Array, ""], found: Any) -> Any:
-        new = of_block(number)
-        return jax.tree.map(lambda whole, part: whole.at[number].set(part), found, new)
-
     # The bounds are data, so that one program serves all rows and some.
-    first, last = (0, n_blocks) if asked is None else (asked[0] // size, -(-asked[1] // size))
-    blank = jax.tree.map(
-        lambda leaf: jnp.full((n_blocks, *leaf.shape), jnp.nan, leaf.dtype),
-        jax.eval_shape(of_block, jnp.int32(0)),
-    )
-    found = jax.lax.fori_loop(first, last, put, blank)
-    return jax.tree.map(lambda leaf: leaf.reshape(n_blocks * size, *leaf.shape[2:])[:n_rows], found)
+    bounds = (0, n_blocks) if asked is None else (asked[0] // size, -(-asked[1] // size))
+    found = in_blocks(of_block, n_blocks, bounds, jnp.nan)
+    return jax.tree.map(lambda leaf: leaf[:n_rows], found)
 
 
 def _drawn_again(
@@ -304,8 +275,7 @@ def _weigh(
     says; memory does not grow with their number."""
 
     def weighted(key: Key[Array, ""], component: Int[Array, ""]) -> tuple[Array, Array]:
-        factors = draw(key, joint, proposal, component)
-        log_weight = joint.log_prob(factors) - log_mixture(joint, proposal, factors)
+        factors, log_weight = weighted_draw(key, joint, proposal, component)
         return log_weight, statistic(joint, factors)
 
     def weigh_one(keys: Array, components: Array) -> tuple[Array, Array]:

@@ -93,3 +93,11 @@ def log_mixture(
     log_prior = joint.prior(factors).log_prob(factors, used)
     parts = jnp.concatenate([log_prior[None], normal])
     return jax.nn.logsumexp(parts + proposal.log_share[:, None], axis=0)
+
+
+def weighted_draw(
+    key: Key[Array, ""], joint: Joint, proposal: Proposal, component: Int[Array, ""]
+) -> tuple[Float[Array, "row factor"], Float[Array, " row"]]:
+    """`draw`, and the log of p(x, z)/q(z) of each row, q the whole mixture."""
+    factors = draw(key, joint, proposal, component)
+    return factors, joint.log_prob(factors) - log_mixture(joint, proposal, factors)

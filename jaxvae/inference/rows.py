@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.models.model import Variables
+from jaxvae.training.tiles import pad
 
 ROWS_A_BLOCK = 32
 STEPS_AN_OCTAVE = 4
@@ -27,16 +28,6 @@ def padded_size(number: int) -> int:
     step = (1 << max(number - 1, 0).bit_length()) // (2 * STEPS_AN_OCTAVE)
     step = max(ROWS_A_BLOCK, step)
     return max(ROWS_A_BLOCK, -(-number // step) * step)
-
-
-def padded(rows: Any, size: int) -> Any:
-    """Arrays with the row axis first, with rows of zeros up to a size."""
-
-    def longer(leaf: Any) -> np.ndarray:
-        leaf = np.asarray(leaf)
-        return np.concatenate([leaf, np.zeros((size - len(leaf), *leaf.shape[1:]), leaf.dtype)])
-
-    return jax.tree.map(longer, rows)
 
 
 def ask_member(
@@ -87,7 +78,7 @@ def ask_rows(
     """
     n_rows = len(jax.tree.leaves(dict(rows))[0])
     given = {
-        "rows": padded(dict(rows), padded_size(n_rows)),
+        "rows": pad(dict(rows), padded_size(n_rows), "constant"),
         "n_blocks": np.int32(-(-n_rows // block)),
         "shared": dict(shared or {}),
     }
@@ -119,12 +110,36 @@ def _by_blocks(
         there = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), rows)
         return jax.vmap(alone)(there)
 
+    return in_blocks(answers, size // block, (0, n_blocks), 0)
+
+
+def in_blocks(
+    function: Callable[[Array], Any],
+    n_blocks: int,
+    bounds: tuple[int | Array, int | Array],
+    blank: float,
+) -> Any:
+    """A function of blocks of rows, one block after another.
+
+    Args:
+        function: of a block's number; it returns arrays with the block's row axis first.
+        n_blocks: of all rows.
+        bounds: first block to be worked out, and the one after the last.
+        blank: stands in the others.
+
+    Returns:
+        What the function returns, with the axis of all rows first.
+    """
+
     def put(number: Array, found: Any) -> Any:
-        def write(leaf: Array, new: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(leaf, new, number * block, 0)
+        def write(whole: Array, part: Array) -> Array:
+            return jax.lax.dynamic_update_index_in_dim(whole, part, number, 0)
 
-        return jax.tree.map(write, found, answers(number))
+        return jax.tree.map(write, found, function(number))
 
-    like = jax.eval_shape(answers, jnp.int32(0))
-    empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), like)
-    return jax.lax.fori_loop(0, n_blocks, put, empty)
+    like = jax.eval_shape(function, jnp.int32(0))
+    start = jax.tree.map(lambda leaf: jnp.full((n_blocks, *leaf.shape), blank, leaf.dtype), like)
+    found = jax.lax.fori_loop(*bounds, put, start)
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), found
+    )

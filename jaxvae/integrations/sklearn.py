@@ -19,7 +19,7 @@ from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
 from jaxvae.errors import LARGEST_SEED, DataError, OptionError, check_option, shown
 from jaxvae.inference.importance import first_estimate, is_hard, second_estimate
 from jaxvae.inference.modes import decoder_jacobians
-from jaxvae.inference.rows import ask_member, ask_rows, padded, padded_size
+from jaxvae.inference.rows import ask_member, ask_rows, padded_size
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models.model import Batch, Model, Variables, make_batch
 from jaxvae.study.blas import blas_threads
@@ -30,6 +30,7 @@ from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, se
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
+from jaxvae.training.tiles import pad
 
 FEWEST_ROWS = 5  # of which the last fifth is one
 # Families are ranked on the last fifth: a year of days leaves fifty rows for it. On fewer their
@@ -465,7 +466,7 @@ def _weighted_scaler(X: np.ndarray, weights: np.ndarray) -> Scaler:
 
 def _padded_batch(values: np.ndarray, weights: np.ndarray, least: int = 0) -> Batch:
     """Rows with their weights, and rows of weight 0 up to a size that programs are shared at."""
-    values, weights = padded((values, weights), max(least, padded_size(len(values))))
+    values, weights = pad((values, weights), max(least, padded_size(len(values))), "constant")
     return make_batch(values, weights=weights)
 
 

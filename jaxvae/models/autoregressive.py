@@ -33,7 +33,7 @@ from jaxvae.models.model import (
     factors_used,
     standard_normal_prior,
 )
-from jaxvae.models.static import NOISES, AdditiveDecoder, Encoder, assemble
+from jaxvae.models.static import NOISES, AdditiveConfig, Encoder, assemble
 
 ENCODERS = ("smoother", "filter", "perceptron")
 WIDTHS = (64, 32)
@@ -68,51 +68,44 @@ class AutoregressiveConfig(Family):
     def __post_init__(self) -> None:
         check_options(self)
 
-    def build(self, n_assets: int) -> Model:
-        return _autoregressive_vae(self, n_assets)
+    def new_model(self, n_assets: int) -> Model:
+        """Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does
+        not look at theirs: what is said of the dates in use does not look at later ones that are
+        not."""
+        amortised = self.encoder == "perceptron"
+        static = AdditiveConfig(
+            self.n_factors, WIDTHS, noise=self.noise, noise_variance=self.noise_variance
+        )
+        model = assemble(
+            self.n_factors,
+            Encoder(static) if amortised else Temperature(),
+            static.decoder(n_assets),
+            functools.partial(_first_prior, self.n_factors),
+            lambda variables, factors: factors @ rotation(variables).T,
+            prior=prior_given_next,
+            facts=Facts(
+                linear=True,
+                ordered=True,
+                sees_gaps=not amortised,
+                noise=Noise(self.noise, self.noise_variance),
+            ),
+            marginal=standard_normal_prior,
+            persistence=persistence,
+        )
 
+        def encode(
+            variables: Variables, batch: Batch, training: bool = False
+        ) -> tuple[Distribution, Variables]:
+            parameters = linear_gaussian(model, variables)
+            temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
+            tempered = parameters._replace(noise=temperature * parameters.noise)
+            return _kalman_posterior(self.encoder, tempered, batch), variables
 
-@functools.cache
-def _autoregressive_vae(config: AutoregressiveConfig, n_assets: int) -> Model:
-    """Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not
-    look at theirs: what is said of the dates in use does not look at later ones that are not."""
-    amortised = config.encoder == "perceptron"
-    perceptron = Encoder(config.n_factors, WIDTHS, normalisation="none", skip=True, masked=False)
-    decoder = AdditiveDecoder(n_assets, "gaussian", config.noise, config.noise_variance)
-    assembled = assemble(
-        perceptron if amortised else Temperature(config.n_factors),
-        decoder,
-        functools.partial(_first_prior, config.n_factors),
-        lambda variables, factors: factors @ rotation(variables).T,
-    )
-
-    def encode(
-        variables: Variables, batch: Batch, training: bool = False
-    ) -> tuple[Distribution, Variables]:
-        parameters = linear_gaussian(model, variables)
-        temperature = jnp.exp(variables.parameters["encoder"]["log_temperature"])
-        tempered = parameters._replace(noise=temperature * parameters.noise)
-        return _kalman_posterior(config.encoder, tempered, batch), variables
-
-    model = assembled._replace(
-        encode=assembled.encode if amortised else encode,
-        prior=prior_given_next,
-        facts=Facts(
-            linear=True,
-            ordered=True,
-            sees_gaps=not amortised,
-            noise=Noise(config.noise, config.noise_variance),
-        ),
-        marginal=standard_normal_prior,
-        persistence=persistence,
-    )
-    return _with_kalman_answers(model)
+        return _with_kalman_answers(model if amortised else model._replace(encode=encode))
 
 
 class Temperature(nn.Module):
     """What stands for the encoder where the Kalman recursion knows the posterior: ln τ."""
-
-    n_factors: int
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Array:
@@ -134,7 +127,13 @@ def _with_kalman_answers(model: Model) -> Model:
 
     def objective(variables: Variables, batch: Batch) -> Objective:
         found, _ = model.encode(variables, batch, False)
-        return _objective(linear_gaussian(model, variables), variables, batch, found)
+        parameters = linear_gaussian(model, variables)
+        chain = found if isinstance(found, Chain) else kalman.independent_rows(found)
+        spread = kalman.covariances(chain)
+        cells = batch.values, batch.observed
+        fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
+        kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
+        return Objective(-fit, factors_used(variables, kl) * kl)
 
     def moments(
         variables: Variables, batch: Batch
@@ -161,20 +160,6 @@ def _first_prior(n_factors: int) -> Parameters:
     first = jnp.full(n_factors, FIRST_PERSISTENCE / LARGEST_PERSISTENCE, jnp.float32)
     square = jnp.zeros((n_factors, n_factors), jnp.float32)
     return {"persistence": jnp.arctanh(first), "rotation": square}
-
-
-def _objective(
-    parameters: kalman.LinearGaussian,
-    variables: Variables,
-    batch: Batch,
-    posterior: Distribution,
-) -> Objective:
-    cells = batch.values, batch.observed
-    chain = posterior if isinstance(posterior, Chain) else kalman.independent_rows(posterior)
-    spread = kalman.covariances(chain)
-    fit = kalman.expected_log_density(parameters, *cells, chain.mean, spread)
-    kl = kalman.expected_divergence(parameters, chain, spread, linked_rows(batch))
-    return Objective(-fit, factors_used(variables, kl) * kl)
 
 
 def prior_given_next(

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,13 +12,7 @@ from jaxvae.models.distributions import Gaussian
 from jaxvae.models.linear import with_exact_answers
 from jaxvae.models.model import Batch, Facts, Family, Model, Noise, Parameters, Variables
 from jaxvae.models.sectors import SectorDecoder, loadings_divergence
-from jaxvae.models.static import (
-    LARGEST_LOG_VARIANCE,
-    NOISES,
-    AdditiveDecoder,
-    Encoder,
-    assemble,
-)
+from jaxvae.models.static import LARGEST_LOG_VARIANCE, NOISES, AdditiveDecoder, Encoder, assemble
 
 PARTS = ("encoder", "decoder", "prior", "noise")
 
@@ -41,6 +36,10 @@ class ConditionalConfig(Family):
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
+    # What decoder and encoder share with static families, and is not to be chosen here.
+    likelihood: ClassVar[str] = "gaussian"
+    normalisation: ClassVar[str] = "none"
+    degree: ClassVar[int] = 1
     n_factors: int = option(5, "", least=1)
     widths: tuple[int, ...] = option((64, 32), "", least=1)
     conditioned: tuple[str, ...] = option(PARTS, "", choices=PARTS)
@@ -56,6 +55,11 @@ class ConditionalConfig(Family):
             raise OptionError("conditioned", "'noise' does not go with noise fixed")
 
     @property
+    def skip(self) -> bool:
+        """Whether a linear map stands beside the encoder's perceptron."""
+        return bool(self.widths)
+
+    @property
     def n_sectors(self) -> int:
         """How many sectors there are; 0 where each asset is by itself."""
         return max(self.sectors, default=-1) + 1
@@ -67,7 +71,7 @@ class ConditionalConfig(Family):
         masked = self.masked or incomplete
         return replace(self, n_conditions=n_conditions, sectors=sectors, masked=masked)
 
-    def build(self, n_assets: int) -> Model:
+    def new_model(self, n_assets: int) -> Model:
         """As of every `Family`.
 
         Args:
@@ -79,44 +83,31 @@ class ConditionalConfig(Family):
         Raises:
             OptionError: there are sectors, and not one for each asset.
         """
-        return _conditional_vae(self, n_assets)
+        if self.sectors and len(self.sectors) != n_assets:
+            raise OptionError("sectors", f"{len(self.sectors)} for {n_assets} assets; one for each")
+        decoder = SectorDecoder if self.sectors else AdditiveDecoder
+        told = "prior" in self.conditioned and self.n_conditions > 0
+        first = functools.partial(first_prior, self.n_conditions, self.n_factors)
+        model = assemble(
+            self.n_factors,
+            Encoder(self),
+            decoder(n_assets, self),
+            first if told else None,
+            facts=Facts(
+                linear=True,
+                conditioned=self.conditioned,
+                n_sectors=self.n_sectors,
+                noise=Noise(self.noise, self.noise_variance),
+            ),
+        )
+        model = model._replace(prior=conditional_prior) if told else model
+        if not self.sectors:
+            return with_exact_answers(model)
 
+        def complexity(variables: Variables) -> Float[Array, ""]:
+            return loadings_divergence(variables.parameters["decoder"]["curves"], self.sectors)
 
-@functools.cache
-def _conditional_vae(config: ConditionalConfig, n_assets: int) -> Model:
-    if config.sectors and len(config.sectors) != n_assets:
-        raise OptionError("sectors", f"{len(config.sectors)} for {n_assets} assets; one for each")
-    encoder = Encoder(
-        config.n_factors,
-        config.widths,
-        normalisation="none",
-        skip=bool(config.widths),
-        masked=config.masked,
-        conditioned="encoder" in config.conditioned,
-    )
-    noise = ("gaussian", config.noise, config.noise_variance, config.conditioned)
-    facts = Facts(
-        linear=True,
-        conditioned=config.conditioned,
-        n_sectors=config.n_sectors,
-        noise=Noise(config.noise, config.noise_variance),
-    )
-    conditional = "prior" in config.conditioned and config.n_conditions > 0
-    first = functools.partial(first_prior, config.n_conditions, config.n_factors)
-    decoder = (
-        SectorDecoder(n_assets, *noise, sectors=config.sectors)
-        if config.sectors
-        else AdditiveDecoder(n_assets, *noise)
-    )
-    model = assemble(encoder, decoder, first if conditional else None)._replace(facts=facts)
-    model = model._replace(prior=conditional_prior) if conditional else model
-    if not config.sectors:
-        return with_exact_answers(model)
-
-    def complexity(variables: Variables) -> Float[Array, ""]:
-        return loadings_divergence(variables.parameters["decoder"]["curves"], config.sectors)
-
-    return model._replace(complexity=complexity)
+        return model._replace(complexity=complexity)
 
 
 def first_prior(n_conditions: int, n_factors: int) -> Parameters:

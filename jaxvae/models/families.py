@@ -21,14 +21,8 @@ class OwnModel(Family):
     own: ClassVar[bool] = True
     make: Callable[[int], Model]
 
-    def build(self, n_assets: int) -> Model:
-        """The model, made once for a number of assets."""
-        return _made(self.make, n_assets)
-
-
-@functools.cache
-def _made(make: Callable[[int], Model], n_assets: int) -> Model:
-    return make(n_assets)
+    def new_model(self, n_assets: int) -> Model:
+        return self.make(n_assets)
 
 
 FAMILIES: dict[str, type[Any]] = {

@@ -144,7 +144,15 @@ def smoother(
     root = condition(L, of_next, jnp.zeros_like(m)).root
     C = jnp.einsum("rik,rjk->rij", root, root)
     G = C * (phi / variance)[:, None, :]
-    return Chain(_smoothed_means(m, phi, G), G, cholesky(C))
+
+    def back(s: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
+        m, phi, G = row
+        s = m + G @ (s - phi * m)
+        return s, s
+
+    # From the last row, whose gain is 0, to the first.
+    _, means = jax.lax.scan(back, jnp.zeros_like(m[0]), (m, phi, G), reverse=True)
+    return Chain(means, G, cholesky(C))
 
 
 def filter_posterior(filtered: Filtered) -> Chain:
@@ -300,18 +308,3 @@ def persistence_by_row(
     """
     links = jnp.ones_like(rows[:, 0]) if linked is None else linked
     return links.at[-1].set(0.0)[:, None] * parameters.persistence[None, :]
-
-
-def _smoothed_means(
-    means: Float[Array, "row factor"],
-    phi: Float[Array, "row factor"],
-    gains: Float[Array, "row factor factor"],
-) -> Float[Array, "row factor"]:
-    """m_t + G_t (s_{t+1} - φ m_t), from the last row, whose gain is 0, to the first."""
-
-    def back(s: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
-        m, phi, G = row
-        s = m + G @ (s - phi * m)
-        return s, s
-
-    return jax.lax.scan(back, jnp.zeros_like(means[0]), (means, phi, gains), reverse=True)[1]

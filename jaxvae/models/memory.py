@@ -46,39 +46,43 @@ class MemorySettings(NamedTuple):
     em_steps: int = 2
 
 
+class Told(NamedTuple):
+    """What a memory tells of the dates so far.
+
+    loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to the correlations that the scores favour.
+    squares, means: of x² and x, asset by asset.
+    scores: as of `Memory.products`, of squares at each speed and, last, of the level, which is 1.
+    sizes: of q, how large a date's returns are as one, at the speeds of squares.
+    """
+
+    loadings: Float[Array, "*rows factor asset"]
+    noise: Float[Array, "*rows asset"]
+    squares: Float[Array, "*rows speed asset"]
+    means: Float[Array, "*rows speed asset"]
+    scores: Float[Array, "*rows score"]
+    sizes: Float[Array, "*rows speed"]
+
+
 class Memory(NamedTuple):
     """Averages of returns in standard units, and a factor analysis of them.
 
     dates: how many there have been.
     products: of y yᵀ at each speed and, last, over all dates, y the returns over their scale.
     products_scores: of each speed, how well it has forecast lately.
-    loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to the correlations that the scores favour.
-    squares, means: of x² and x, asset by asset.
-    scores: as of `products`, of squares at each speed and, last, of the level, which is 1.
-    sizes: of q, how large a date's returns are as one, at the speeds of squares.
+    told: what rows are told of it.
     """
 
     dates: Float[Array, "*rows"]
     products: Float[Array, "*rows product_speed asset asset"]
     products_scores: Float[Array, "*rows product_speed"]
-    loadings: Float[Array, "*rows factor asset"]
-    noise: Float[Array, "*rows asset"]
-    squares: Float[Array, "*rows speed asset"]
-    means: Float[Array, "*rows speed asset"]
-    scores: Float[Array, "*rows score"]
-    sizes: Float[Array, "*rows speed"]
+    told: Told
 
 
 class Past(NamedTuple):
-    """What a row is told of the dates before it: loadings, noise, squares, means, scores and sizes
-    of the memory, and the last date's returns with which of them were seen."""
+    """What a row is told of the dates before it: of their memory, and the last date's returns with
+    which of them were seen."""
 
-    loadings: Float[Array, "*rows factor asset"]
-    noise: Float[Array, "*rows asset"]
-    squares: Float[Array, "*rows speed asset"]
-    means: Float[Array, "*rows speed asset"]
-    scores: Float[Array, "*rows score"]
-    sizes: Float[Array, "*rows speed"]
+    told: Told
     last: Float[Array, "*rows asset"]
     last_seen: Float[Array, "*rows asset"]
 
@@ -91,10 +95,7 @@ def blank(settings: MemorySettings, n_factors: int, n_assets: int) -> Memory:
     waves = np.cos(np.pi * np.arange(n_factors)[:, None] * places)
     waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
     shape = (len(settings.squares), n_assets)
-    return Memory(
-        dates=jnp.zeros((), jnp.float32),
-        products=jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (len(settings.products) + 1, 1, 1)),
-        products_scores=jnp.zeros(len(settings.products) + 1, jnp.float32),
+    told = Told(
         loadings=jnp.asarray(waves, jnp.float32),
         noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY, jnp.float32),
         squares=jnp.ones(shape, jnp.float32),
@@ -102,6 +103,9 @@ def blank(settings: MemorySettings, n_factors: int, n_assets: int) -> Memory:
         scores=jnp.zeros(len(settings.squares) + 1, jnp.float32),
         sizes=jnp.ones(len(settings.squares), jnp.float32),
     )
+    n_products = len(settings.products) + 1
+    products = jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (n_products, 1, 1))
+    return Memory(jnp.float32(0.0), products, jnp.zeros(n_products, jnp.float32), told)
 
 
 def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySettings) -> Memory:
@@ -130,10 +134,10 @@ def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySett
     products with it, and counts in no score. Where gaps have left products without a density, a
     date counts in no score of theirs, and where they have no factor analysis, the last one stays.
     """
-    seen = jnp.isfinite(returns)
+    told, seen = memory.told, jnp.isfinite(returns)
     known = jnp.where(seen, returns, 0.0)
-    variances = with_level(memory.squares) + LEAST_SQUARE
-    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(settings.trust * memory.scores) @ variances
+    variances = with_level(told.squares) + LEAST_SQUARE
+    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(settings.trust * told.scores) @ variances
     scaled = known * jax.lax.rsqrt(blend)
     decay = jnp.asarray(_decay(settings.squares)[:, None], returns.dtype)
     slow = jnp.asarray([*_decay(settings.products), 1.0], returns.dtype)
@@ -150,29 +154,27 @@ def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySett
     correlations = _with_unit_level(
         jnp.einsum("h,hab->ab", weights, _towards_level(products, settings.recent))
     )
-    loadings, noise = memory.loadings, memory.noise
+    start = (told.loadings, told.noise)
     loadings, noise = jax.lax.fori_loop(
-        0, settings.em_steps, lambda _, at: _em_step(correlations, *at), (loadings, noise), unroll=2
+        0, settings.em_steps, lambda _, at: _em_step(correlations, *at), start, unroll=2
     )
     loadings = _towards_principal_axes(loadings, noise)
     # Gaps may leave products that are no covariance, of which there is no factor analysis.
     analysed = jnp.all(jnp.isfinite(loadings)) & jnp.all(jnp.isfinite(noise))
-    squares = _blend(decay, memory.squares, (known * known)[None])
+    squares = _blend(decay, told.squares, (known * known)[None])
     size = _size(residual, jax.nn.softmax(settings.trust * memory.products_scores), blend, seen)
     early = jnp.minimum(decay[:, 0], 1.0 - 1.0 / (settings.blank_dates + memory.dates + 1.0))
-    sizes = _blend(early, memory.sizes, size)
-    means = _blend(decay, memory.means, known[None])
-    return Memory(
-        memory.dates + 1.0,
-        products,
-        products_scores,
-        jnp.where(analysed, loadings, memory.loadings),
-        jnp.where(analysed, noise, memory.noise),
-        jnp.where(seen[None], squares, memory.squares),
-        jnp.where(seen[None], means, memory.means),
-        _moved(memory.scores, _score(variances, known, seen)),
-        jnp.where(jnp.isfinite(size) & jnp.any(seen), sizes, memory.sizes),
+    sizes = _blend(early, told.sizes, size)
+    means = _blend(decay, told.means, known[None])
+    told = Told(
+        jnp.where(analysed, loadings, told.loadings),
+        jnp.where(analysed, noise, told.noise),
+        jnp.where(seen[None], squares, told.squares),
+        jnp.where(seen[None], means, told.means),
+        _moved(told.scores, _score(variances, known, seen)),
+        jnp.where(jnp.isfinite(size) & jnp.any(seen), sizes, told.sizes),
     )
+    return Memory(memory.dates + 1.0, products, products_scores, told)
 
 
 def with_level(squares: Float[Array, "*rows speed asset"]) -> Float[Array, "*rows score asset"]:
@@ -257,22 +259,11 @@ def recurrence(settings: MemorySettings, n_factors: int, n_assets: int) -> Recur
     def moved(memory: Memory, returns: Float[Array, " asset"]) -> Memory:
         return update(memory, returns, settings)
 
-    return Recurrence(start, moved, past_of)
+    def tell(memory: Memory, last: Float[Array, " asset"]) -> Past:
+        seen = jnp.isfinite(last)
+        return Past(memory.told, jnp.where(seen, last, 0.0), seen.astype(last.dtype))
 
-
-def past_of(memory: Memory, last: Float[Array, " asset"]) -> Past:
-    """What a date is told, by the memory before it and the last date's returns."""
-    seen = jnp.isfinite(last)
-    return Past(
-        memory.loadings,
-        memory.noise,
-        memory.squares,
-        memory.means,
-        memory.scores,
-        memory.sizes,
-        jnp.where(seen, last, 0.0),
-        seen.astype(last.dtype),
-    )
+    return Recurrence(start, moved, tell)
 
 
 def _em_step(

@@ -209,7 +209,6 @@ class Family(ABC):
         del n_conditions, sectors, incomplete
         return self
 
-    @abstractmethod
     def build(self, n_assets: int) -> Model:
         """The model; equal arguments give the same object, so that what was compiled for it is
         found again.
@@ -219,7 +218,27 @@ class Family(ABC):
 
         Returns:
             The `Model`.
+
+        Raises:
+            OptionError: a setting that does not go with the number of assets.
         """
+        return _built(self, n_assets)
+
+    @abstractmethod
+    def new_model(self, n_assets: int) -> Model:
+        """A model as `build` gives it, made anew.
+
+        Args:
+            n_assets: of the panel.
+
+        Returns:
+            The `Model`.
+        """
+
+
+@functools.cache
+def _built(family: Family, n_assets: int) -> Model:
+    return family.new_model(n_assets)
 
 
 def make_batch(

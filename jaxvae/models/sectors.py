@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxvae.models.distributions import Distribution, Gaussian, UncertainGaussian
 from jaxvae.models.layers import dense, uniform_bound
 from jaxvae.models.model import Batch
-from jaxvae.models.static import AdditiveDecoder, seen
+from jaxvae.models.static import Decoder, seen
 
 FIRST_VARIANCE = 0.01
 
@@ -45,14 +45,12 @@ class SectorLoadings(nn.Module):
         return factors @ kernel, factors**2 @ jnp.exp(log_variance)
 
 
-class SectorDecoder(AdditiveDecoder):
+class SectorDecoder(Decoder):
     """A linear decoder with Gaussian noise and `SectorLoadings`.
 
     Training is given the mean and variance of the loadings' part (`UncertainGaussian`), everybody
     else the distribution with the loadings integrated out.
     """
-
-    sectors: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -63,8 +61,8 @@ class SectorDecoder(AdditiveDecoder):
         n_used: Float[Array, ""],
     ) -> Distribution:
         del n_used
-        conditions = seen("decoder" in self.conditioned, batch)
-        mean, spread = SectorLoadings(self.sectors, name="curves")(factors)
+        conditions = seen("decoder", self.config, batch)
+        mean, spread = SectorLoadings(self.config.sectors, name="curves")(factors)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         mean += dense(self.n_assets, fan_in, "mean")(conditions)
         log_noise = jnp.broadcast_to(self.log_noise(batch), mean.shape)

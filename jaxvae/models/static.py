@@ -1,9 +1,8 @@
 """Dates independent given the factors: perceptrons, or sums of one curve a factor."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.errors import OptionError, check_options, option
 from jaxvae.models.distributions import Distribution, Gaussian
-from jaxvae.models.layers import (
-    Affine,
-    Curves,
-    Perceptron,
-    dense,
-    draw_uniform,
-    side_by_side,
-)
+from jaxvae.models.layers import Affine, Curves, Perceptron, dense, draw_uniform, side_by_side
 from jaxvae.models.likelihoods import LIKELIHOODS
 from jaxvae.models.linear import with_exact_answers
 from jaxvae.models.model import (
@@ -65,6 +57,7 @@ class PerceptronConfig(Family):
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
+    conditioned: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     n_factors: int = option(5, "", least=1)
     widths: tuple[int, ...] = option((64, 32), "", least=1)
     normalisation: str = option("batch", "", choices=NORMALISATIONS)
@@ -101,23 +94,32 @@ class PerceptronConfig(Family):
         Returns:
             A Flax module from factors to p(x | z).
         """
-        return PerceptronDecoder(
-            n_assets,
-            self.likelihood,
-            self.noise,
-            self.noise_variance,
-            widths=self.widths,
-            normalisation=self.normalisation,
-            skip=self.skip,
-        )
+        return PerceptronDecoder(n_assets, self)
 
     @property
     def axes_are_free(self) -> bool:
         """Whether a rotation of the factors that move returns changes nothing, and is known."""
         return False
 
-    def build(self, n_assets: int) -> Model:
-        return _static_vae(self, n_assets)
+    def new_model(self, n_assets: int) -> Model:
+        likelihood = LIKELIHOODS[self.likelihood]
+        model = assemble(
+            self.n_factors,
+            Encoder(self),
+            self.decoder(n_assets),
+            prior=likelihood.prior,
+            facts=Facts(
+                linear=self.linear,
+                volatility_factor=likelihood.volatility_factor,
+                noise=Noise(
+                    self.noise, self.noise_variance, likelihood.row_tails, likelihood.asset_tails
+                ),
+            ),
+        )
+        if self.axes_are_free:
+            first = 0 if likelihood.volatility_factor is None else likelihood.volatility_factor + 1
+            model = model._replace(principal=make_principal(first))
+        return with_exact_answers(model) if self.linear else model
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,7 @@ class AdditiveConfig(PerceptronConfig):
         return self.degree == 1
 
     def decoder(self, n_assets: int) -> "Decoder":
-        noise = (self.likelihood, self.noise, self.noise_variance)
-        return AdditiveDecoder(n_assets, *noise, degree=self.degree)
+        return AdditiveDecoder(n_assets, self)
 
 
 class Encoder(nn.Module):
@@ -165,33 +166,28 @@ class Encoder(nn.Module):
     scale c, c² = (1 + Σ x²)/(1 + D), and ln c given beside it, so that a wild row looks like any
     other. Under "student" the posterior is multiplied by c again: in the linear model its mean is
     linear in x and its variance proportional to the row's scale.
+
+    config: a `PerceptronConfig`, or what has its settings.
     """
 
-    n_factors: int
-    widths: tuple[int, ...]
-    normalisation: str
-    skip: bool
-    masked: bool
-    likelihood: str = "gaussian"
-    conditioned: bool = True
+    config: Any
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
-        rows, scale = LIKELIHOODS[self.likelihood].rows, _row_scale(batch)
+        config, scale = self.config, _row_scale(batch)
+        rows = LIKELIHOODS[config.likelihood].rows
         if rows != "alike":
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
-        if self.masked:
+        if config.masked:
             inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
-        inputs = jnp.concatenate([inputs, seen(self.conditioned, batch)], axis=-1)
-        hidden = Perceptron(self.widths, self.normalisation, name="hidden")(
+        inputs = jnp.concatenate([inputs, seen("encoder", config, batch)], axis=-1)
+        hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
-        heads = [
-            Affine(self.n_factors, name=name)(hidden.shape[-1]) for name in ("mean", "log_variance")
-        ]
-        mean, log_variance = side_by_side(hidden, heads)
-        if self.skip:
-            mean += dense(self.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
+        heads = [Affine(config.n_factors, name=name) for name in ("mean", "log_variance")]
+        mean, log_variance = side_by_side(hidden, [head(hidden.shape[-1]) for head in heads])
+        if config.skip:
+            mean += dense(config.n_factors, inputs.shape[-1], "skip", use_bias=False)(inputs)
         if rows != "restored":
             return Gaussian(mean, log_variance)
         return Gaussian(scale * mean, log_variance + 2.0 * jnp.log(scale))
@@ -202,16 +198,13 @@ class Decoder(nn.Module):
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
-    conditioned: of "decoder", the mean, and "noise", its log-variance, those that see covariates.
+    config: a `PerceptronConfig`, or what has its settings.
 
     Each kind of decoder adds `location`, which gives g(z).
     """
 
     n_assets: int
-    likelihood: str
-    noise: str
-    noise_variance: float
-    conditioned: tuple[str, ...] = ("decoder",)
+    config: Any
 
     @nn.compact
     def __call__(
@@ -221,17 +214,17 @@ class Decoder(nn.Module):
         training: bool,
         n_used: Float[Array, ""],
     ) -> Distribution:
-        observe = LIKELIHOODS[self.likelihood].observe
+        observe = LIKELIHOODS[self.config.likelihood].observe
         return observe(self, factors, batch, training, n_used)
 
     def log_noise(self, batch: Batch) -> Float[Array, "rows size"]:
         """ln Ψ: one row for all where no covariate moves it, one column where assets share it."""
-        start = jnp.log(jnp.float32(self.noise_variance))
-        if self.noise == "fixed":
+        start = jnp.log(jnp.float32(self.config.noise_variance))
+        if self.config.noise == "fixed":
             return start[None, None]
-        size = self.n_assets if self.noise == "asset" else 1
+        size = self.n_assets if self.config.noise == "asset" else 1
         raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
-        conditions = seen("noise" in self.conditioned, batch)
+        conditions = seen("noise", self.config, batch)
         if n_conditions := conditions.shape[-1]:
             slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
             raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
@@ -241,17 +234,14 @@ class Decoder(nn.Module):
 class PerceptronDecoder(Decoder):
     """g(z) by a perceptron that mirrors an encoder's."""
 
-    widths: tuple[int, ...] = ()
-    normalisation: str = "none"
-    skip: bool = False
-
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
-        inputs = jnp.concatenate([factors, seen("decoder" in self.conditioned, batch)], axis=-1)
+        config = self.config
+        inputs = jnp.concatenate([factors, seen("decoder", config, batch)], axis=-1)
         hidden = Perceptron(
-            self.widths[::-1], self.normalisation, first_normalised=False, name="hidden"
+            config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
         mean = dense(self.n_assets, hidden.shape[-1], "mean")(hidden)
-        if self.skip:
+        if config.skip:
             mean += dense(self.n_assets, inputs.shape[-1], "skip", use_bias=False)(inputs)
         return mean
 
@@ -259,58 +249,28 @@ class PerceptronDecoder(Decoder):
 class AdditiveDecoder(Decoder):
     """g(z) = Σ_k curve_k(z_k) + B c + b."""
 
-    degree: int = 1
-
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         del training
-        conditions = seen("decoder" in self.conditioned, batch)
+        conditions = seen("decoder", self.config, batch)
         fan_in = factors.shape[-1] + conditions.shape[-1]
-        curves = Curves(self.degree, self.n_assets, name="curves")(factors)
+        curves = Curves(self.config.degree, self.n_assets, name="curves")(factors)
         return curves + dense(self.n_assets, fan_in, "mean")(conditions)
 
 
-@functools.cache
-def _static_vae(config: PerceptronConfig, n_assets: int) -> Model:
-    likelihood = LIKELIHOODS[config.likelihood]
-    encoder = Encoder(
-        config.n_factors,
-        config.widths,
-        config.normalisation,
-        config.skip,
-        config.masked,
-        config.likelihood,
-    )
-    model = assemble(encoder, config.decoder(n_assets))._replace(
-        prior=likelihood.prior,
-        facts=Facts(
-            linear=config.linear,
-            volatility_factor=likelihood.volatility_factor,
-            noise=Noise(
-                config.noise,
-                config.noise_variance,
-                likelihood.row_tails,
-                likelihood.asset_tails,
-            ),
-        ),
-    )
-    if config.axes_are_free:
-        first = 0 if likelihood.volatility_factor is None else likelihood.volatility_factor + 1
-        model = model._replace(principal=make_principal(first))
-    return with_exact_answers(model) if config.linear else model
-
-
 def assemble(
-    encoder: Any,
+    n_factors: int,
+    encoder: nn.Module,
     decoder: Decoder,
     first_prior: Callable[[], Any] | None = None,
     turn: Callable[[Variables, Array], Array] = lambda variables, factors: factors,
+    **others: Any,
 ) -> Model:
-    """A model of an encoder and a decoder, with the prior N(0, I).
+    """A model of an encoder and a decoder, by default with the prior N(0, I).
 
     first_prior: gives the parameters that a prior starts with, where it has any.
     turn: what the decoder sees of the factors in use.
+    others: what the `Model` has beside them, by its fields.
     """
-    n_factors = encoder.n_factors
 
     def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
         dtype = batch.values.dtype
@@ -331,9 +291,7 @@ def assemble(
     def encode(
         variables: Variables, batch: Batch, training: bool = False
     ) -> tuple[Gaussian, Variables]:
-        posterior, variables = apply_module(
-            encoder, "encoder", variables, batch.values, batch, training=training
-        )
+        posterior, variables = _apply(encoder, "encoder", variables, training, batch.values, batch)
         return in_use(variables, posterior), variables
 
     def decode(
@@ -344,38 +302,36 @@ def assemble(
     ) -> tuple[Distribution, Variables]:
         mask = variables.factor_mask
         inputs, n_used = turn(variables, factors * mask[None, :]), jnp.sum(mask)
-        return apply_module(decoder, "decoder", variables, inputs, batch, n_used, training=training)
+        return _apply(decoder, "decoder", variables, training, inputs, batch, n_used)
 
-    return Model(n_factors, initialise, encode, decode, standard_normal_prior)
+    parts = {"prior": standard_normal_prior, **others}
+    return Model(n_factors, initialise, encode, decode, **parts)
 
 
-def apply_module(
+def _apply(
     module: nn.Module,
     name: str,
     variables: Variables,
+    training: bool,
     inputs: Array,
     batch: Batch,
     *others: Array,
-    training: bool,
 ) -> tuple[Any, Variables]:
     """Run a module on its own part of the variables; in training, move its statistics."""
-    collections = {
-        "params": variables.parameters[name],
-        "statistics": variables.statistics[name],
-    }
-    moved: Any
+    collections = {"params": variables.parameters[name], "statistics": variables.statistics[name]}
+    moving = ["statistics"] if training else []
     output: Any
-    if not training:
-        output = module.apply(collections, inputs, batch, False, *others)
-        return output, variables
-    output, moved = module.apply(collections, inputs, batch, True, *others, mutable=["statistics"])
-    statistics = {**variables.statistics, name: moved.get("statistics", {})}
-    return output, variables._replace(statistics=statistics)
+    output, moved = module.apply(collections, inputs, batch, training, *others, mutable=moving)
+    if training:
+        statistics = {**variables.statistics, name: moved.get("statistics", {})}
+        variables = variables._replace(statistics=statistics)
+    return output, variables
 
 
-def seen(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
-    """The covariates of the rows, none for a part that is not given them."""
-    return batch.conditions if conditioned else batch.conditions[:, :0]
+def seen(part: str, config: Any, batch: Batch) -> Float[Array, "row condition"]:
+    """The covariates of the rows, none for a part that is not given them: the "encoder", the
+    "decoder" of the mean, or "noise", its log-variance."""
+    return batch.conditions if part in config.conditioned else batch.conditions[:, :0]
 
 
 def _row_scale(batch: Batch) -> Float[Array, "row 1"]:

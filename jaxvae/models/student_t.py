@@ -20,7 +20,21 @@ from jaxvae.models.distributions import (
 )
 
 
-class StudentT(Distribution):
+class LocationScale(Distribution):
+    """The base of distributions with a squared scale of each variable that is not its variance.
+
+    mean, log_scale: location and the logarithm of the squared scale.
+    """
+
+    mean: Values
+    log_scale: Values
+
+    @property
+    def log_squared_scale(self) -> Values:
+        return self.log_scale
+
+
+class StudentT(LocationScale):
     """A multivariate Student-t in each row: uncorrelated variables that share one mixing variable.
 
         x = mean + √s · scale · ε,    ε ~ N(0, I),    s ~ InverseGamma(ν/2, ν/2)
@@ -29,8 +43,6 @@ class StudentT(Distribution):
     of each row.
     """
 
-    mean: Values
-    log_scale: Values
     df: PerRow
 
     @property
@@ -54,10 +66,6 @@ class StudentT(Distribution):
         mixing = half / jax.random.gamma(key_mixing, half, dtype=self.mean.dtype)
         noise = jax.random.normal(key_noise, self.mean.shape, self.mean.dtype)
         return self.mean + jnp.exp(0.5 * self.log_scale) * noise * jnp.sqrt(mixing)[..., None]
-
-    @property
-    def log_squared_scale(self) -> Values:
-        return self.log_scale
 
     @property
     def scale_information(self) -> Values:
@@ -117,7 +125,7 @@ class CorrelatedT(Distribution):
         return self.mean + jnp.einsum("...ij,...j->...i", self.root, draw)
 
 
-class IndependentT(Distribution):
+class IndependentT(LocationScale):
     """Independent Student-t variables, each with its own mixing variable.
 
     mean, log_scale: location and the logarithm of the squared scale. df: degrees of freedom ν > 0
@@ -125,8 +133,6 @@ class IndependentT(Distribution):
     once.
     """
 
-    mean: Values
-    log_scale: Values
     df: Float[Array, "*#rows size"]
 
     @property
@@ -150,10 +156,6 @@ class IndependentT(Distribution):
         angle = jax.random.uniform(key_angle, shape, dtype, maxval=2.0 * jnp.pi)
         radius = jnp.sqrt(self.df * jnp.expm1(2.0 * exponential / self.df))
         return self.mean + jnp.exp(0.5 * self.log_scale) * radius * jnp.cos(angle)
-
-    @property
-    def log_squared_scale(self) -> Values:
-        return self.log_scale
 
     @property
     def scale_information(self) -> Float[Array, "*#rows size"]:

@@ -8,7 +8,6 @@ said one step ahead. The future depends on z_t through x_t alone, so that filter
 p(z_t | x_1 … x_T) = p(z_t | x_1 … x_t), and one encoder serves analysis and forecasts.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from jaxvae.models.memory import (
     REACTION,
     MemorySettings,
     Past,
+    Told,
     recurrence,
     with_level,
 )
@@ -56,7 +56,8 @@ class Context(NamedTuple):
     expected: Float[Array, "row factor"]
 
 
-class Start(NamedTuple):
+@dataclass(frozen=True)
+class Start:
     """Where a parameter starts, how far it is expected to go from there, and whether it decays.
 
     The optimiser moves deviations, parameter = start + reach · deviation, and weight decay draws
@@ -119,87 +120,88 @@ class TemporalConfig(Family):
     def __post_init__(self) -> None:
         check_options(self)
 
-    def build(self, n_assets: int) -> Model:
-        return _temporal_vae(self, n_assets)
+    def new_model(self, n_assets: int) -> Model:
+        settings = MemorySettings(self.half_lives, self.products)
+        starts = _starts(self, n_assets)
 
+        def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
+            parameters = jax.tree.map(
+                lambda start: jnp.zeros(start.value.shape, jnp.float32), starts
+            )
+            # No deviation from the start, but in the perceptron, which would else never move.
+            hidden = parameters["encoder"]["hidden"]
+            first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[0] ** -0.5
+            parameters["encoder"]["hidden"] = first
+            variables = Variables(parameters, {}, jnp.ones(self.n_factors, jnp.float32))
+            return jax.tree.map(lambda leaf: leaf.astype(batch.values.dtype), variables)
 
-@functools.cache
-def _temporal_vae(config: TemporalConfig, n_assets: int) -> Model:
-    settings = MemorySettings(config.half_lives, config.products)
-    starts = _starts(config, n_assets)
+        def settled(variables: Variables, batch: Batch) -> tuple[Variables, Context]:
+            """With the parameters themselves, and what they make of the rows' past."""
+            values = variables._replace(parameters=_values_of(variables.parameters, starts))
+            known: Past | Context = batch.past
+            return values, known if isinstance(known, Context) else _context(values, known)
 
-    def initialise(key: Key[Array, ""], batch: Batch) -> Variables:
-        dtype = batch.values.dtype
-        variables = Variables(
-            _first_parameters(key, starts), {}, jnp.ones(config.n_factors, jnp.float32)
+        def informed(variables: Variables, batch: Batch) -> Batch:
+            return batch._replace(past=settled(variables, batch)[1])
+
+        def encode(
+            variables: Variables, batch: Batch, training: bool = False
+        ) -> tuple[Gaussian, Variables]:
+            del training
+            values, context = settled(variables, batch)
+            posterior = _posterior(values, batch.values, batch.observed, context)
+            return in_use(variables, posterior), variables
+
+        def decode(
+            variables: Variables,
+            factors: Float[Array, "row factor"],
+            batch: Batch,
+            training: bool = False,
+        ) -> tuple[IndependentT, Variables]:
+            del training
+            values, context = settled(variables, batch)
+            return _observation(values, factors, context), variables
+
+        def prior(
+            variables: Variables, factors: Float[Array, "row factor"], batch: Batch
+        ) -> Gaussian:
+            del factors
+            _, context = settled(variables, batch)
+            return Gaussian(context.expected, context.log_variance)
+
+        return Model(
+            self.n_factors,
+            initialise,
+            encode,
+            decode,
+            prior,
+            Facts(volatility_factor=0),
+            informed=informed,
+            decayed=lambda _: jax.tree.map(lambda start: start.decays, starts),
+            recurrence=recurrence(settings, self.n_factors - 1, n_assets),
         )
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
-
-    def settled(variables: Variables) -> Variables:
-        return variables._replace(parameters=values_of(variables.parameters, starts))
-
-    def read_context(variables: Variables, batch: Batch) -> Context:
-        known: Past | Context = batch.past
-        return known if isinstance(known, Context) else _context(variables, known)
-
-    def informed(variables: Variables, batch: Batch) -> Batch:
-        return batch._replace(past=read_context(settled(variables), batch))
-
-    def encode(
-        variables: Variables, batch: Batch, training: bool = False
-    ) -> tuple[Gaussian, Variables]:
-        del training
-        values = settled(variables)
-        context = read_context(values, batch)
-        posterior = _posterior(values, batch.values, batch.observed, context)
-        return in_use(variables, posterior), variables
-
-    def decode(
-        variables: Variables,
-        factors: Float[Array, "row factor"],
-        batch: Batch,
-        training: bool = False,
-    ) -> tuple[IndependentT, Variables]:
-        del training
-        values = settled(variables)
-        return _observation(values, factors, read_context(values, batch)), variables
-
-    def prior(variables: Variables, factors: Float[Array, "row factor"], batch: Batch) -> Gaussian:
-        del factors
-        values = settled(variables)
-        context = read_context(values, batch)
-        return Gaussian(context.expected, context.log_variance)
-
-    return Model(
-        config.n_factors,
-        initialise,
-        encode,
-        decode,
-        prior,
-        Facts(volatility_factor=0),
-        informed=informed,
-        decayed=lambda _: jax.tree.map(lambda start: start.decays, starts, is_leaf=_is_start),
-        recurrence=recurrence(settings, config.n_factors - 1, n_assets),
-    )
 
 
 def _context(variables: Variables, past: Past) -> Context:
     parameters, decoder = variables.parameters, variables.parameters["decoder"]
-    features = _features(past)
+    told, features = past.told, _features(past.told)
     used = variables.factor_mask[None, 1:, None]
-    kept = decoder["gain"][None, :, None] * past.loadings + decoder["loadings"][None]
-    unused = jnp.sum((1.0 - used) * past.loadings**2, axis=1)
-    log_noise = decoder["noise_slope"] * jnp.log(past.noise + unused)
+    kept = decoder["gain"][None, :, None] * told.loadings + decoder["loadings"][None]
+    unused = jnp.sum((1.0 - used) * told.loadings**2, axis=1)
+    log_noise = decoder["noise_slope"] * jnp.log(told.noise + unused)
     noise = jnp.exp(log_noise + decoder["own_log_noise"][None, :]) + LEAST_NOISE
     moved = features @ parameters["prior"]["log_variance"]
-    loadings, noise = _of_unit_variance(used * kept, noise, jnp.exp(moved))
+    loadings, variances = used * kept, jnp.exp(moved)
+    # What they make the variance of an asset, Σ_k W_k² σ_k² + Ψ, which is to be 1.
+    total = jnp.einsum("rka,rk->ra", loadings**2, variances) + noise
+    loadings, noise = loadings * jax.lax.rsqrt(total)[:, None, :], noise / total
     persistence = jnp.pad(jnp.tanh(parameters["prior"]["persistence"]), (1, 0))
     # ln [(1 - φ²) σ²]: a factor that remembers varies no more than one that does not.
     left = jnp.log1p(-(persistence**2))
     context = Context(
         loadings=loadings,
         noise=noise,
-        log_scale=jnp.log(_variances(parameters["scale"], past)),
+        log_scale=jnp.log(_variances(parameters["scale"], told)),
         log_variance=left[None, :] + jnp.pad(moved, ((0, 0), (1, 0))),
         features=features,
         expected=jnp.zeros((len(features), len(variables.factor_mask)), features.dtype),
@@ -208,38 +210,28 @@ def _context(variables: Variables, past: Past) -> Context:
     return context._replace(expected=persistence[None, :] * factors_used(variables, last) * last)
 
 
-def _features(past: Past) -> Float[Array, "row feature"]:
+def _features(told: Told) -> Float[Array, "row feature"]:
     """The panel's logarithmic volatility and mean at each speed."""
-    squares = jnp.mean(jnp.log(past.squares + LEAST_SQUARE), axis=-1)
-    return jnp.concatenate([squares, jnp.mean(past.means, axis=-1)], axis=-1)
+    squares = jnp.mean(jnp.log(told.squares + LEAST_SQUARE), axis=-1)
+    return jnp.concatenate([squares, jnp.mean(told.means, axis=-1)], axis=-1)
 
 
-def _of_unit_variance(
-    loadings: Float[Array, "row factor asset"],
-    noise: Float[Array, "row asset"],
-    variances: Float[Array, "row factor"],
-) -> tuple[Float[Array, "row factor asset"], Float[Array, "row asset"]]:
-    """W and diag Ψ over what they make the variance of an asset, Σ_k W_k² σ_k² + Ψ."""
-    total = jnp.einsum("rka,rk->ra", loadings**2, variances) + noise
-    return loadings * jax.lax.rsqrt(total)[:, None, :], noise / total
-
-
-def _variances(parameters: Any, past: Past) -> Float[Array, "row asset"]:
+def _variances(parameters: Any, told: Told) -> Float[Array, "row asset"]:
     """1 - κ + κ Σ_h w_ah v_ah."""
     bias = parameters["weight"][:, None] + parameters["own_weight"]
-    trust = parameters["trust"] * past.scores
+    trust = parameters["trust"] * told.scores
     weights = jax.nn.softmax(trust[..., None] + bias[None], axis=1)
     reaction = jax.nn.sigmoid(parameters["reaction"])
-    blend = jnp.sum(weights * with_level(_averages(parameters, past)), axis=1)
+    blend = jnp.sum(weights * with_level(_averages(parameters, told)), axis=1)
     return jnp.maximum(1.0 - reaction + reaction * blend, LEAST_SQUARE)
 
 
-def _averages(parameters: Any, past: Past) -> Float[Array, "row speed asset"]:
+def _averages(parameters: Any, told: Told) -> Float[Array, "row speed asset"]:
     """v_ah of each speed, of mean 1 where x² and q are."""
     shift = parameters["leverage"][None, :, None]
-    own = (past.squares - 2.0 * shift * past.means + shift**2) / (1.0 + shift**2)
-    relative = (past.sizes + LEAST_SQUARE) / (past.sizes[:, -1:] + LEAST_SQUARE)
-    common = past.squares[:, -1:] * relative[..., None]
+    own = (told.squares - 2.0 * shift * told.means + shift**2) / (1.0 + shift**2)
+    relative = (told.sizes + LEAST_SQUARE) / (told.sizes[:, -1:] + LEAST_SQUARE)
+    common = told.squares[:, -1:] * relative[..., None]
     share = jax.nn.sigmoid(parameters["pooling"])[None, :, None]
     return (1.0 - share) * own + share * common
 
@@ -378,23 +370,7 @@ def _starts(config: TemporalConfig, n_assets: int) -> Any:
     }
 
 
-def _first_parameters(key: Key[Array, ""], starts: Any) -> Any:
-    """No deviation from the start, but in the encoder's perceptron, which would else never move."""
-    parameters = jax.tree.map(
-        lambda start: jnp.zeros(start.value.shape, jnp.float32),
-        starts,
-        is_leaf=_is_start,
-    )
-    encoder, hidden = parameters["encoder"], parameters["encoder"]["hidden"]
-    first = jax.random.normal(key, hidden.shape, hidden.dtype) * hidden.shape[0] ** -0.5
-    return {**parameters, "encoder": {**encoder, "hidden": first}}
-
-
-def _is_start(leaf: Any) -> bool:
-    return isinstance(leaf, Start)
-
-
-def values_of(parameters: Any, starts: Any) -> Any:
+def _values_of(parameters: Any, starts: Any) -> Any:
     """The parameters themselves, start + reach · deviation."""
 
     def value(deviation: Array, start: Start) -> Array:

@@ -230,12 +230,15 @@ def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], No
     padded.hyperparameters.last_epoch[size:] = 0
     advance = tile_program(_advance, run.devices, run.model, config)
     state = tile_program(_start, run.devices, run.model, config)(padded, shared)
-    kept = stage.state(index)
-    epoch, state, history = (0, state, []) if kept is None else _restored(kept, state)
+    shape = (len(Losses._fields), len(padded.seed), config.epochs)
+    epoch, history = 0, np.full(shape, np.nan, np.float32)
+    if (kept := stage.state(index)) is not None:
+        epoch, state = kept.epoch, _restored(kept, state)
+        history[..., :epoch] = [kept.losses[name][:, :epoch] for name in Losses._fields]
     while epoch < config.epochs:
         state, losses, running = advance((padded, state), shared)
-        history.append(jax.device_get(losses))
-        epoch = min(epoch + CHUNK_EPOCHS, config.epochs)
+        begun, epoch = epoch, min(epoch + CHUNK_EPOCHS, config.epochs)
+        history[..., begun:epoch] = np.stack(jax.device_get(losses))[..., : epoch - begun]
         if not np.any(running):
             break
         frozen = functools.partial(_kept, epoch, state, history)
@@ -246,39 +249,30 @@ def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], No
             raise
         if epoch < config.epochs:
             stage.keep(index, epoch, frozen, now=False)
-    return take(_finish(padded, jax.device_get(state), history, config), slice(0, size))
+    done: Any = jax.device_get(state)
+    # After a member's last epoch nothing was its own.
+    history[:, np.arange(config.epochs) >= done.epoch[:, None]] = np.nan
+    losses = Losses(*history)
+    trained = Ensemble(padded, done.best, done.ok, done.best_epoch, done.epoch, losses)
+    return take(trained, slice(0, size))
 
 
-def _kept(epoch: int, state: TrainState, history: list[Losses]) -> TileState:
+def _kept(
+    epoch: int, state: TrainState, history: Float[np.ndarray, "loss member epoch"]
+) -> TileState:
     leaves = {f"{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    losses = (np.concatenate(chunks, axis=1) for chunks in zip(*history, strict=True))
-    return TileState(epoch, leaves, dict(zip(Losses._fields, losses, strict=True)))
+    return TileState(epoch, leaves, dict(zip(Losses._fields, history[..., :epoch], strict=True)))
 
 
-def _restored(kept: TileState, like: TrainState) -> tuple[int, TrainState, list[Losses]]:
+def _restored(kept: TileState, like: TrainState) -> TrainState:
     """A kept state, in the shape of one that was just started."""
     fresh, structure = jax.tree.flatten(like)
     found = [kept.leaves.get(f"{i}") for i in range(len(fresh))]
     for leaf, known in zip(found, fresh, strict=True):
         if leaf is None or (leaf.shape, leaf.dtype) != (known.shape, known.dtype):
             raise FolderError("the checkpoint holds the state of another model")
-    history = [Losses(**kept.losses)]
-    return kept.epoch, jax.tree.unflatten(structure, found), history
-
-
-def _finish(members: Members, state: Any, history: list[Losses], config: TrainConfig) -> Ensemble:
-    """Join the chunks' losses, padded to the longest run possible with NaN."""
-    epochs = np.asarray(state.epoch)
-    after = np.arange(config.epochs)[None, :] >= epochs[:, None]
-
-    def join(*chunks: np.ndarray) -> Any:
-        joined = np.concatenate(chunks, axis=1)[:, : config.epochs]
-        full = np.full(after.shape, np.nan, np.float32)
-        full[:, : joined.shape[1]] = joined
-        return np.where(after, np.float32(np.nan), full)
-
-    losses = Losses(*(join(*chunks) for chunks in zip(*history, strict=True)))
-    return Ensemble(members, state.best, state.ok, state.best_epoch, epochs, losses)
+    state: TrainState = jax.tree.unflatten(structure, found)
+    return state
 
 
 def _start(
@@ -299,11 +293,9 @@ def _advance(
     (member, state), (root, data) = of_member, shared
     key = member_key(root, member.seed, member.hyperparameters.beta)
     _, key_train = jax.random.split(key)
-    hyperparameters = member.hyperparameters
-    state, losses = train.advance(
-        key_train, state, data, hyperparameters, model, config, CHUNK_EPOCHS
-    )
-    return state, losses, train.is_running(state, hyperparameters, config)
+    setup = train.Setup(data, member.hyperparameters, model, config)
+    state, losses = train.advance(key_train, state, setup, CHUNK_EPOCHS)
+    return state, losses, train.is_running(state, setup)
 
 
 def _check_table(members: Members) -> None:

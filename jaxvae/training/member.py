@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.batches import blocks, shuffle, unobserve
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.objective import factor_noise, row_terms, weighted_mean
+from jaxvae.training.objective import Terms, factor_noise, row_terms, weighted_mean
 from jaxvae.training.optimiser import make_optimiser
 from jaxvae.training.state import Data, Hyperparameters, Losses, TrainState, view
 
@@ -34,12 +34,34 @@ class EpochSettings(NamedTuple):
     n_rows: Float[Array, ""] | float = math.inf
 
 
-class StepInfo(NamedTuple):
-    """A batch's weighted sums of the objective and its parts, in nats."""
+class Setup(NamedTuple):
+    """What a member is trained on, and how.
 
-    total: Float[Array, ""]
-    reconstruction: Float[Array, ""]
-    kl: Float[Array, ""]
+    data: as the member sees them. hyperparameters: its own. model, config: what shapes the program.
+    """
+
+    data: Data
+    hyperparameters: Hyperparameters
+    model: Model
+    config: TrainConfig
+
+    @property
+    def batch_size(self) -> int:
+        """Rows a step: no more than there are."""
+        return min(self.config.batch_size, self.data.training.values.shape[0])
+
+    @property
+    def n_batches(self) -> int | Int[Array, ""]:
+        """Batches an epoch: a number that the program knows, so that it can be differentiated
+        backward, unless the data hold another."""
+        if self.data.n_batches is not None:
+            return self.data.n_batches
+        return math.ceil(self.data.training.values.shape[0] / self.batch_size)
+
+    @property
+    def n_rows(self) -> Float[Array, ""]:
+        """The training rows by their weights."""
+        return jnp.sum(self.hyperparameters.row_weights * self.data.training.weights)
 
 
 def init(
@@ -72,7 +94,7 @@ def step(
     model: Model,
     config: TrainConfig,
     noise: Float[Array, "draw factor"] | None = None,
-) -> tuple[TrainState, StepInfo]:
+) -> tuple[TrainState, Terms]:
     """One step of the optimiser on one batch.
 
     Args:
@@ -92,14 +114,14 @@ def step(
     batch = batch._replace(weights=jnp.where(used, batch.weights, 1.0))
     parameters = state.variables.parameters
 
-    def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, StepInfo]]:
+    def loss(parameters: Any) -> tuple[Float[Array, ""], tuple[Any, Terms]]:
         at = state.variables._replace(parameters=parameters)
         terms, moved = row_terms(
             key, at, batch, settings.beta, model, config, True, settings.capacity, noise
         )
         if model.complexity is not None:
             terms = terms._replace(total=terms.total + model.complexity(at) / settings.n_rows)
-        info = StepInfo(*(batch.weights @ term for term in terms))
+        info = Terms(*(batch.weights @ term for term in terms))
         mean = config.reduction == "mean"
         value = weighted_mean(terms.total, batch.weights) if mean else info.total
         return value, (moved.statistics, info)
@@ -124,50 +146,34 @@ def step(
     return moved, _select(used, info, nothing)
 
 
-def epoch(
-    key: Key[Array, ""],
-    state: TrainState,
-    data: Data,
-    hyperparameters: Hyperparameters,
-    model: Model,
-    config: TrainConfig,
-) -> tuple[TrainState, Losses]:
+def epoch(key: Key[Array, ""], state: TrainState, setup: Setup) -> tuple[TrainState, Losses]:
     """One pass over the training rows, then the validation objective and the choice of best epoch.
 
     `key` is the member's; the epoch's own keys are folded out of it. A member that is stopped,
     frozen or at its last epoch comes back unchanged.
     """
-    moved, sums = _pass_over_rows(key, state, data, hyperparameters, model, config)
-    key_validation = jax.random.fold_in(key, config.epochs)
-    validation = _validation_objective(
-        key_validation, moved.variables, data, hyperparameters, model, config
-    )
-    running = is_running(state, hyperparameters, config)
+    moved, sums = _pass_over_rows(key, state, setup)
+    key_validation = jax.random.fold_in(key, setup.config.epochs)
+    validation = _validation_objective(key_validation, moved.variables, setup)
+    running = is_running(state, setup)
     healthy = _all_finite((moved.variables.parameters, sums))
-    moved = moved._replace(epoch=state.epoch + 1)
-    moved = _keep_best(moved, validation, hyperparameters, config)
+    moved = _keep_best(moved._replace(epoch=state.epoch + 1), validation, setup)
     state = _select(running & healthy, moved, state)._replace(ok=state.ok & (healthy | ~running))
-    count: Any = _n_rows(data, hyperparameters)
-    if config.reduction == "sum":
-        count = jnp.asarray(_n_batches(data, config), jnp.float32)
+    mean = setup.config.reduction == "mean"
+    count = setup.n_rows if mean else jnp.asarray(setup.n_batches, jnp.float32)
     total, reconstruction, kl = (one / count for one in sums)
     return state, Losses(total, reconstruction, kl, validation)
 
 
 def advance(
-    key: Key[Array, ""],
-    state: TrainState,
-    data: Data,
-    hyperparameters: Hyperparameters,
-    model: Model,
-    config: TrainConfig,
-    n_epochs: int,
+    key: Key[Array, ""], state: TrainState, setup: Setup, n_epochs: int
 ) -> tuple[TrainState, Losses]:
-    """`n_epochs` epochs; the losses have them as their leading axis."""
-    data = view(data, hyperparameters.window, model)
+    """`n_epochs` epochs, of data that the member's window was not laid on yet; the losses have them
+    as their leading axis."""
+    setup = setup._replace(data=view(setup.data, setup.hyperparameters.window, setup.model))
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Losses]:
-        return epoch(key, state, data, hyperparameters, model, config)
+        return epoch(key, state, setup)
 
     return jax.lax.scan(body, state, None, length=n_epochs)
 
@@ -193,45 +199,36 @@ def fit(
     """
     key_init, key_train = jax.random.split(key)
     state = init(key_init, data, hyperparameters, model, config)
-    return advance(key_train, state, data, hyperparameters, model, config, config.epochs)
+    setup = Setup(data, hyperparameters, model, config)
+    return advance(key_train, state, setup, config.epochs)
 
 
-def is_running(
-    state: TrainState, hyperparameters: Hyperparameters, config: TrainConfig
-) -> Bool[Array, "*members"]:
+def is_running(state: TrainState, setup: Setup) -> Bool[Array, "*members"]:
     """Whether a member has epochs to go: healthy, not past its last epoch, patience not used up."""
     # A chunk of epochs may reach beyond the last one, where no schedule is defined.
-    last_epoch = jnp.minimum(hyperparameters.last_epoch, config.epochs)
+    last_epoch = jnp.minimum(setup.hyperparameters.last_epoch, setup.config.epochs)
     running = state.ok & (state.epoch < last_epoch)
-    if config.patience is None:
+    if setup.config.patience is None:
         return running
-    return running & (state.epoch - state.best_epoch < config.patience)
+    return running & (state.epoch - state.best_epoch < setup.config.patience)
 
 
 def _pass_over_rows(
-    key: Key[Array, ""],
-    state: TrainState,
-    data: Data,
-    hyperparameters: Hyperparameters,
-    model: Model,
-    config: TrainConfig,
-) -> tuple[TrainState, StepInfo]:
-    """The state after a step on each batch, with the epoch's factors in its mask, and the sums over
-    all batches."""
+    key: Key[Array, ""], state: TrainState, setup: Setup
+) -> tuple[TrainState, Terms]:
+    """The state after a step on each batch, with the epoch's factors in its mask, and the weighted
+    sums over all batches."""
+    data, hyperparameters, model, config = setup
     key_shuffle, key_noise = jax.random.split(jax.random.fold_in(key, state.epoch))
     cut = blocks if model.facts.ordered else shuffle
-    rows, weights = cut(key_shuffle, hyperparameters.row_weights, _batch_size(data, config))
-    beta, learning_rate = _schedules(state.epoch, hyperparameters, config)
-    capacity, n_rows = _capacity(state.epoch, config), _n_rows(data, hyperparameters)
-    settings = EpochSettings(beta, learning_rate, capacity, n_rows)
+    rows, weights = cut(key_shuffle, hyperparameters.row_weights, setup.batch_size)
+    settings = _settings(state.epoch, setup)
     mask = _open_factors(state.epoch, hyperparameters.factor_mask, config)
     # Drawn for all steps at once: many small draws cost more than a large one.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key_noise, jnp.arange(len(rows)))
     noise = jax.vmap(lambda key: factor_noise(key, rows.shape[1], model, config))(keys)
 
-    def body(
-        index: Int[Array, ""], carry: tuple[TrainState, StepInfo]
-    ) -> tuple[TrainState, StepInfo]:
+    def body(index: Int[Array, ""], carry: tuple[TrainState, Terms]) -> tuple[TrainState, Terms]:
         state, sums = carry
         batch = take_rows(data.training, rows[index])
         batch = batch._replace(weights=batch.weights * weights[index])
@@ -240,51 +237,23 @@ def _pass_over_rows(
         return state, jax.tree.map(jnp.add, sums, info)
 
     start = state._replace(variables=state.variables._replace(factor_mask=mask))
-    none = StepInfo(*jnp.zeros(3, jnp.float32))
-    moved: tuple[TrainState, StepInfo] = jax.lax.fori_loop(
-        0, _n_batches(data, config), body, (start, none)
-    )
+    none = Terms(*jnp.zeros(3, jnp.float32))
+    moved: tuple[TrainState, Terms]
+    moved = jax.lax.fori_loop(0, setup.n_batches, body, (start, none))
     return moved
 
 
-def _batch_size(data: Data, config: TrainConfig) -> int:
-    """Rows a step: no more than there are."""
-    return min(config.batch_size, data.training.values.shape[0])
-
-
-def _n_batches(data: Data, config: TrainConfig) -> int | Int[Array, ""]:
-    """Batches an epoch: a number that the program knows, so that it can be differentiated backward,
-    unless the data hold another."""
-    if data.n_batches is not None:
-        return data.n_batches
-    return math.ceil(data.training.values.shape[0] / _batch_size(data, config))
-
-
-def _n_rows(data: Data, hyperparameters: Hyperparameters) -> Float[Array, ""]:
-    """The training rows by their weights."""
-    return jnp.sum(hyperparameters.row_weights * data.training.weights)
-
-
-def _schedules(
-    epoch: Int[Array, ""], hyperparameters: Hyperparameters, config: TrainConfig
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """β and learning rate of an epoch."""
-    done = epoch.astype(jnp.float32)
-    beta = hyperparameters.beta
+def _settings(epoch: Int[Array, ""], setup: Setup) -> EpochSettings:
+    """β, learning rate and capacity of an epoch by their schedules."""
+    config, done = setup.config, epoch.astype(jnp.float32)
+    beta = setup.hyperparameters.beta
     if config.warmup_epochs:
         beta *= jnp.minimum(1.0, done / config.warmup_epochs)
     decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done / config.epochs))
-    return beta, hyperparameters.learning_rate * decay
-
-
-def _capacity(epoch: Int[Array, ""], config: TrainConfig) -> Float[Array, ""] | None:
-    """C of an epoch; None where none is set."""
-    if config.capacity is None:
-        return None
-    if config.capacity_epochs == 0:
-        return jnp.float32(config.capacity)
-    risen = epoch.astype(jnp.float32) / config.capacity_epochs
-    return config.capacity * jnp.minimum(1.0, risen)
+    capacity = None if config.capacity is None else jnp.float32(config.capacity)
+    if capacity is not None and config.capacity_epochs:
+        capacity *= jnp.minimum(1.0, done / config.capacity_epochs)
+    return EpochSettings(beta, setup.hyperparameters.learning_rate * decay, capacity, setup.n_rows)
 
 
 def _open_factors(
@@ -300,36 +269,26 @@ def _open_factors(
 
 
 def _validation_objective(
-    key: Key[Array, ""],
-    variables: Variables,
-    data: Data,
-    hyperparameters: Hyperparameters,
-    model: Model,
-    config: TrainConfig,
+    key: Key[Array, ""], variables: Variables, setup: Setup
 ) -> Float[Array, ""]:
     """The objective at the full β and capacity on the validation rows, with the same noise at every
     epoch."""
-    beta = hyperparameters.beta
+    data, hyperparameters, model, config = setup
     batch = take_rows(data.validation, slice(None))
-    weights = data.validation.weights * hyperparameters.validation_weights
+    weights = batch.weights * hyperparameters.validation_weights
     batch = batch._replace(weights=weights)
-    terms, _ = row_terms(key, variables, batch, beta, model, config, training=False)
+    terms, _ = row_terms(key, variables, batch, hyperparameters.beta, model, config, training=False)
     return weighted_mean(terms.total, weights)
 
 
-def _keep_best(
-    state: TrainState,
-    validation: Float[Array, ""],
-    hyperparameters: Hyperparameters,
-    config: TrainConfig,
-) -> TrainState:
+def _keep_best(state: TrainState, validation: Float[Array, ""], setup: Setup) -> TrainState:
     """Keep the variables of the best epoch; of the last where there is nothing to choose by, or β
     and the factors have not settled yet."""
-    settled = state.epoch >= config.settled_epochs
-    if config.patience is None:
+    settled = state.epoch >= setup.config.settled_epochs
+    if setup.config.patience is None:
         better = jnp.bool_(True)
     else:
-        unjudged = jnp.sum(hyperparameters.validation_weights) == 0.0
+        unjudged = jnp.sum(setup.hyperparameters.validation_weights) == 0.0
         better = ~settled | unjudged | (validation < state.best_validation)
     new = (state.variables, jnp.where(settled, validation, jnp.inf), state.epoch)
     old = (state.best, state.best_validation, state.best_epoch)

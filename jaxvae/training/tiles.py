@@ -8,7 +8,7 @@ import functools
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -179,12 +179,14 @@ def take(tree: Any, rows: slice) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
-def pad(tree: Any, width: int) -> Any:
-    """Repeat the last member up to the width; copies, so that callers may write."""
+def pad(tree: Any, width: int, mode: Literal["edge", "constant"] = "edge") -> Any:
+    """Up to the width the last member again, or in the mode "constant" zeros; copies, so that
+    callers may write."""
 
-    def longer(leaf: np.ndarray) -> np.ndarray:
-        missing = np.repeat(leaf[-1:], width - len(leaf), axis=0)
-        return np.concatenate([np.asarray(leaf), missing])
+    def longer(leaf: Any) -> np.ndarray:
+        others = [(0, 0)] * (np.ndim(leaf) - 1)
+        padded: np.ndarray = np.pad(leaf, [(0, width - len(leaf)), *others], mode=mode)
+        return padded
 
     return jax.tree.map(longer, tree)
 

@@ -21,7 +21,7 @@ def linear():
 
 def test_loadings_are_the_decoders_matrix(linear):
     model, variables, loadings, bias, variance = linear
-    said = EVALUATE(jax.random.key(0), model, variables, DATA.training, n_samples=8)
+    said, _ = EVALUATE(jax.random.key(0), model, variables, DATA.training, n_samples=8)
     np.testing.assert_allclose(said.loadings, loadings, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(said.unit_loadings, loadings + bias[:, None], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(said.noise_variance, variance, rtol=1e-4)
@@ -30,7 +30,7 @@ def test_loadings_are_the_decoders_matrix(linear):
 def test_squared_error_is_that_of_the_reconstruction(linear):
     model, variables, *_ = linear
     batch = DATA.training
-    said = EVALUATE(jax.random.key(0), model, variables, batch, n_samples=8)
+    said, _ = EVALUATE(jax.random.key(0), model, variables, batch, n_samples=8)
     error = (batch.values - reconstruct(model, variables, batch)) ** 2
     np.testing.assert_allclose(said.squared_error, error.sum(axis=1), rtol=1e-4)
 
@@ -54,7 +54,7 @@ def test_scenarios_have_the_models_moments(linear):
 def test_a_masked_factor_has_no_loadings(linear):
     model, variables, *_ = linear
     variables = variables._replace(factor_mask=jnp.array([1.0, 0.0]))
-    said = EVALUATE(jax.random.key(0), model, variables, DATA.training, n_samples=8)
+    said, _ = EVALUATE(jax.random.key(0), model, variables, DATA.training, n_samples=8)
     assert not said.loadings[:, 1].any()
     assert not said.factors[:, 1].any()
     assert said.kl[:, 1].max() == 0.0

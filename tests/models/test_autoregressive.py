@@ -193,7 +193,7 @@ def test_no_term_of_a_date_in_use_looks_at_later_ones_that_are_not():
 
 def test_evaluation_is_exact_one_step_ahead_and_over_observed_cells():
     batch = make_batch(HOLES)
-    said = jax.jit(evaluate, static_argnames=("model", "n_samples"))(
+    said, _ = jax.jit(evaluate, static_argnames=("model", "n_samples"))(
         jax.random.key(0), MODELS["smoother"], member("smoother"), batch, n_samples=16
     )
     exact = state_space.log_density(PARAMETERS, HOLES)

@@ -144,7 +144,8 @@ def test_the_validation_objective_is_the_charged_one(charge):
         "free_bits": np.maximum(means, 0.5).sum(),
     }[next(iter(charge))]
     expected = np.average(plain.reconstruction, weights=weights) + given.beta * charged
-    found = training._validation_objective(ROOT, state.variables, DATA, given, MODEL, config)
+    setup = training.Setup(DATA, given, MODEL, config)
+    found = training._validation_objective(ROOT, state.variables, setup)
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -160,12 +161,13 @@ def test_settings_that_are_off_leave_the_same_program():
 
 def test_a_capacity_rises_linearly_and_nothing_is_chosen_before_it_has():
     config = TrainConfig(epochs=50, warmup_epochs=5, capacity=3.0, capacity_epochs=20)
-    risen = [float(training._capacity(jnp.int32(epoch), config)) for epoch in (0, 5, 20, 49)]
+    setup = training.Setup(DATA, HYPERPARAMETERS, MODEL, config)
+    risen = [training._settings(jnp.int32(epoch), setup).capacity for epoch in (0, 5, 20, 49)]
     np.testing.assert_allclose(risen, [0, 0.75, 3, 3], rtol=1e-6)
     assert config.settled_epochs == 20
     assert replace(config, capacity=None).settled_epochs == 5
     at_once = replace(config, capacity_epochs=0)
-    assert float(training._capacity(jnp.int32(0), at_once)) == 3.0
+    assert training._settings(jnp.int32(0), setup._replace(config=at_once)).capacity == 3.0
 
 
 def static(**changes):

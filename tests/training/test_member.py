@@ -130,11 +130,11 @@ def test_a_factor_that_is_not_open_yet_does_not_move():
 
 def test_no_epoch_before_the_schedules_have_settled_is_chosen():
     """Validation losses of the warm-up are of another objective, however small."""
-    state = member.init(ROOT, DATA, HYPERPARAMETERS, MODEL, CONFIG)
-    kept = []
+    setup = member.Setup(DATA, HYPERPARAMETERS, MODEL, CONFIG)
+    state, kept = member.init(ROOT, *setup), []
     for epoch, loss in ((9, 1.0), (10, 3.0), (11, 2.0), (12, 2.5)):
         state = state._replace(epoch=jnp.int32(epoch))
-        state = member._keep_best(state, jnp.float32(loss), HYPERPARAMETERS, CONFIG)
+        state = member._keep_best(state, jnp.float32(loss), setup)
         kept.append(int(state.best_epoch))
     assert kept == [9, 10, 11, 11]
     assert CONFIG.warmup_epochs == 10
@@ -173,8 +173,9 @@ def test_schedules_are_the_notebooks():
     hyperparameters = HYPERPARAMETERS._replace(
         beta=jnp.float32(0.1), learning_rate=jnp.float32(1e-3)
     )
+    setup = member.Setup(DATA, hyperparameters, MODEL, PRESETS["notebook"].train)
     for epoch in (0, 10, 49, 50, 199):
-        beta, rate = member._schedules(jnp.int32(epoch), hyperparameters, PRESETS["notebook"].train)
+        beta, rate, *_ = member._settings(jnp.int32(epoch), setup)
         assert float(beta) == pytest.approx(min(0.1, 0.1 * epoch / 50), rel=1e-6)
         expected = 1e-3 * (1 + np.cos(np.pi * epoch / 200)) / 2
         assert float(rate) == pytest.approx(expected, rel=1e-4, abs=1e-9)
