@@ -86,13 +86,13 @@ class ConditionalConfig(Family):
         if self.sectors and len(self.sectors) != n_assets:
             raise OptionError("sectors", f"{len(self.sectors)} for {n_assets} assets; one for each")
         decoder = SectorDecoder if self.sectors else AdditiveDecoder
-        told = "prior" in self.conditioned and self.n_conditions > 0
+        conditional = "prior" in self.conditioned and self.n_conditions > 0
         first = functools.partial(first_prior, self.n_conditions, self.n_factors)
         model = assemble(
             self.n_factors,
             Encoder(self),
             decoder(n_assets, self),
-            first if told else None,
+            first if conditional else None,
             facts=Facts(
                 linear=True,
                 conditioned=self.conditioned,
@@ -100,7 +100,7 @@ class ConditionalConfig(Family):
                 noise=Noise(self.noise, self.noise_variance),
             ),
         )
-        model = model._replace(prior=conditional_prior) if told else model
+        model = model._replace(prior=conditional_prior) if conditional else model
         if not self.sectors:
             return with_exact_answers(model)
 

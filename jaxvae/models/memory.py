@@ -46,8 +46,8 @@ class MemorySettings(NamedTuple):
     em_steps: int = 2
 
 
-class Told(NamedTuple):
-    """What a memory tells of the dates so far.
+class Estimates(NamedTuple):
+    """What a memory makes of the dates so far, and rows are told.
 
     loadings, noise: Λ and diag Ψ, with Λᵀ Λ + Ψ close to the correlations that the scores favour.
     squares, means: of x² and x, asset by asset.
@@ -69,20 +69,20 @@ class Memory(NamedTuple):
     dates: how many there have been.
     products: of y yᵀ at each speed and, last, over all dates, y the returns over their scale.
     products_scores: of each speed, how well it has forecast lately.
-    told: what rows are told of it.
+    estimates: what rows are told of it.
     """
 
     dates: Float[Array, "*rows"]
     products: Float[Array, "*rows product_speed asset asset"]
     products_scores: Float[Array, "*rows product_speed"]
-    told: Told
+    estimates: Estimates
 
 
 class Past(NamedTuple):
     """What a row is told of the dates before it: of their memory, and the last date's returns with
     which of them were seen."""
 
-    told: Told
+    estimates: Estimates
     last: Float[Array, "*rows asset"]
     last_seen: Float[Array, "*rows asset"]
 
@@ -95,7 +95,7 @@ def blank(settings: MemorySettings, n_factors: int, n_assets: int) -> Memory:
     waves = np.cos(np.pi * np.arange(n_factors)[:, None] * places)
     waves *= np.sqrt(FIRST_COMMUNALITY / (waves**2).sum(axis=0))
     shape = (len(settings.squares), n_assets)
-    told = Told(
+    estimates = Estimates(
         loadings=jnp.asarray(waves, jnp.float32),
         noise=jnp.full(n_assets, 1.0 - FIRST_COMMUNALITY, jnp.float32),
         squares=jnp.ones(shape, jnp.float32),
@@ -105,7 +105,7 @@ def blank(settings: MemorySettings, n_factors: int, n_assets: int) -> Memory:
     )
     n_products = len(settings.products) + 1
     products = jnp.tile(jnp.eye(n_assets, dtype=jnp.float32), (n_products, 1, 1))
-    return Memory(jnp.float32(0.0), products, jnp.zeros(n_products, jnp.float32), told)
+    return Memory(jnp.float32(0.0), products, jnp.zeros(n_products, jnp.float32), estimates)
 
 
 def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySettings) -> Memory:
@@ -134,10 +134,12 @@ def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySett
     products with it, and counts in no score. Where gaps have left products without a density, a
     date counts in no score of theirs, and where they have no factor analysis, the last one stays.
     """
-    told, seen = memory.told, jnp.isfinite(returns)
+    estimates, seen = memory.estimates, jnp.isfinite(returns)
     known = jnp.where(seen, returns, 0.0)
-    variances = with_level(told.squares) + LEAST_SQUARE
-    blend = 1.0 - REACTION + REACTION * jax.nn.softmax(settings.trust * told.scores) @ variances
+    variances = with_level(estimates.squares) + LEAST_SQUARE
+    blend = (
+        1.0 - REACTION + REACTION * jax.nn.softmax(settings.trust * estimates.scores) @ variances
+    )
     scaled = known * jax.lax.rsqrt(blend)
     decay = jnp.asarray(_decay(settings.squares)[:, None], returns.dtype)
     slow = jnp.asarray([*_decay(settings.products), 1.0], returns.dtype)
@@ -154,27 +156,27 @@ def update(memory: Memory, returns: Float[Array, " asset"], settings: MemorySett
     correlations = _with_unit_level(
         jnp.einsum("h,hab->ab", weights, _towards_level(products, settings.recent))
     )
-    start = (told.loadings, told.noise)
+    start = (estimates.loadings, estimates.noise)
     loadings, noise = jax.lax.fori_loop(
         0, settings.em_steps, lambda _, at: _em_step(correlations, *at), start, unroll=2
     )
     loadings = _towards_principal_axes(loadings, noise)
     # Gaps may leave products that are no covariance, of which there is no factor analysis.
     analysed = jnp.all(jnp.isfinite(loadings)) & jnp.all(jnp.isfinite(noise))
-    squares = _blend(decay, told.squares, (known * known)[None])
+    squares = _blend(decay, estimates.squares, (known * known)[None])
     size = _size(residual, jax.nn.softmax(settings.trust * memory.products_scores), blend, seen)
     early = jnp.minimum(decay[:, 0], 1.0 - 1.0 / (settings.blank_dates + memory.dates + 1.0))
-    sizes = _blend(early, told.sizes, size)
-    means = _blend(decay, told.means, known[None])
-    told = Told(
-        jnp.where(analysed, loadings, told.loadings),
-        jnp.where(analysed, noise, told.noise),
-        jnp.where(seen[None], squares, told.squares),
-        jnp.where(seen[None], means, told.means),
-        _moved(told.scores, _score(variances, known, seen)),
-        jnp.where(jnp.isfinite(size) & jnp.any(seen), sizes, told.sizes),
+    sizes = _blend(early, estimates.sizes, size)
+    means = _blend(decay, estimates.means, known[None])
+    estimates = Estimates(
+        jnp.where(analysed, loadings, estimates.loadings),
+        jnp.where(analysed, noise, estimates.noise),
+        jnp.where(seen[None], squares, estimates.squares),
+        jnp.where(seen[None], means, estimates.means),
+        _moved(estimates.scores, _score(variances, known, seen)),
+        jnp.where(jnp.isfinite(size) & jnp.any(seen), sizes, estimates.sizes),
     )
-    return Memory(memory.dates + 1.0, products, products_scores, told)
+    return Memory(memory.dates + 1.0, products, products_scores, estimates)
 
 
 def with_level(squares: Float[Array, "*rows speed asset"]) -> Float[Array, "*rows score asset"]:
@@ -261,7 +263,7 @@ def recurrence(settings: MemorySettings, n_factors: int, n_assets: int) -> Recur
 
     def tell(memory: Memory, last: Float[Array, " asset"]) -> Past:
         seen = jnp.isfinite(last)
-        return Past(memory.told, jnp.where(seen, last, 0.0), seen.astype(last.dtype))
+        return Past(memory.estimates, jnp.where(seen, last, 0.0), seen.astype(last.dtype))
 
     return Recurrence(start, moved, tell)
 

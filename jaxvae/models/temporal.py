@@ -22,9 +22,9 @@ from jaxvae.models.likelihoods import FIRST_DF, FIRST_VOLATILITY, degrees_of_fre
 from jaxvae.models.memory import (
     LEAST_SQUARE,
     REACTION,
+    Estimates,
     MemorySettings,
     Past,
-    Told,
     recurrence,
     with_level,
 )
@@ -184,11 +184,11 @@ class TemporalConfig(Family):
 
 def _context(variables: Variables, past: Past) -> Context:
     parameters, decoder = variables.parameters, variables.parameters["decoder"]
-    told, features = past.told, _features(past.told)
+    estimates, features = past.estimates, _features(past.estimates)
     used = variables.factor_mask[None, 1:, None]
-    kept = decoder["gain"][None, :, None] * told.loadings + decoder["loadings"][None]
-    unused = jnp.sum((1.0 - used) * told.loadings**2, axis=1)
-    log_noise = decoder["noise_slope"] * jnp.log(told.noise + unused)
+    kept = decoder["gain"][None, :, None] * estimates.loadings + decoder["loadings"][None]
+    unused = jnp.sum((1.0 - used) * estimates.loadings**2, axis=1)
+    log_noise = decoder["noise_slope"] * jnp.log(estimates.noise + unused)
     noise = jnp.exp(log_noise + decoder["own_log_noise"][None, :]) + LEAST_NOISE
     moved = features @ parameters["prior"]["log_variance"]
     loadings, variances = used * kept, jnp.exp(moved)
@@ -201,7 +201,7 @@ def _context(variables: Variables, past: Past) -> Context:
     context = Context(
         loadings=loadings,
         noise=noise,
-        log_scale=jnp.log(_variances(parameters["scale"], told)),
+        log_scale=jnp.log(_variances(parameters["scale"], estimates)),
         log_variance=left[None, :] + jnp.pad(moved, ((0, 0), (1, 0))),
         features=features,
         expected=jnp.zeros((len(features), len(variables.factor_mask)), features.dtype),
@@ -210,28 +210,28 @@ def _context(variables: Variables, past: Past) -> Context:
     return context._replace(expected=persistence[None, :] * factors_used(variables, last) * last)
 
 
-def _features(told: Told) -> Float[Array, "row feature"]:
+def _features(estimates: Estimates) -> Float[Array, "row feature"]:
     """The panel's logarithmic volatility and mean at each speed."""
-    squares = jnp.mean(jnp.log(told.squares + LEAST_SQUARE), axis=-1)
-    return jnp.concatenate([squares, jnp.mean(told.means, axis=-1)], axis=-1)
+    squares = jnp.mean(jnp.log(estimates.squares + LEAST_SQUARE), axis=-1)
+    return jnp.concatenate([squares, jnp.mean(estimates.means, axis=-1)], axis=-1)
 
 
-def _variances(parameters: Any, told: Told) -> Float[Array, "row asset"]:
+def _variances(parameters: Any, estimates: Estimates) -> Float[Array, "row asset"]:
     """1 - κ + κ Σ_h w_ah v_ah."""
     bias = parameters["weight"][:, None] + parameters["own_weight"]
-    trust = parameters["trust"] * told.scores
+    trust = parameters["trust"] * estimates.scores
     weights = jax.nn.softmax(trust[..., None] + bias[None], axis=1)
     reaction = jax.nn.sigmoid(parameters["reaction"])
-    blend = jnp.sum(weights * with_level(_averages(parameters, told)), axis=1)
+    blend = jnp.sum(weights * with_level(_averages(parameters, estimates)), axis=1)
     return jnp.maximum(1.0 - reaction + reaction * blend, LEAST_SQUARE)
 
 
-def _averages(parameters: Any, told: Told) -> Float[Array, "row speed asset"]:
+def _averages(parameters: Any, estimates: Estimates) -> Float[Array, "row speed asset"]:
     """v_ah of each speed, of mean 1 where x² and q are."""
     shift = parameters["leverage"][None, :, None]
-    own = (told.squares - 2.0 * shift * told.means + shift**2) / (1.0 + shift**2)
-    relative = (told.sizes + LEAST_SQUARE) / (told.sizes[:, -1:] + LEAST_SQUARE)
-    common = told.squares[:, -1:] * relative[..., None]
+    own = (estimates.squares - 2.0 * shift * estimates.means + shift**2) / (1.0 + shift**2)
+    relative = (estimates.sizes + LEAST_SQUARE) / (estimates.sizes[:, -1:] + LEAST_SQUARE)
+    common = estimates.squares[:, -1:] * relative[..., None]
     share = jax.nn.sigmoid(parameters["pooling"])[None, :, None]
     return (1.0 - share) * own + share * common
 

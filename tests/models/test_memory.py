@@ -8,7 +8,7 @@ from scipy.stats import multivariate_t
 
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.models import TemporalConfig
-from jaxvae.models.memory import MemorySettings, Told, _em_step, blank, update
+from jaxvae.models.memory import Estimates, MemorySettings, _em_step, blank, update
 from jaxvae.models.model import remember
 
 SETTINGS, N_FACTORS, N_ASSETS = MemorySettings((1.0, 5.0, 20.0), (10.0, 30.0)), 2, 5
@@ -18,8 +18,8 @@ VALUES = np.random.default_rng(0).standard_t(5, size=(30, N_ASSETS))
 
 def recall(values):
     """What each date is told, a row a date."""
-    told, _ = remember(MODEL, values)
-    parts = [np.asarray(part).reshape(len(values), -1) for part in jax.tree.leaves(told)]
+    past, _ = remember(MODEL, values)
+    parts = [np.asarray(part).reshape(len(values), -1) for part in jax.tree.leaves(past)]
     return np.concatenate(parts, axis=1)
 
 
@@ -63,12 +63,12 @@ def by_hand(values):
     """What each date is told, and of the one after the last."""
     fast, slow = (0.5 ** (1 / np.array(half)) for half in SETTINGS[:2])
     memory = blank(SETTINGS, N_FACTORS, N_ASSETS)
-    now = {**memory._asdict(), **memory.told._asdict()}
-    del now["told"]
+    now = {**memory._asdict(), **memory.estimates._asdict()}
+    del now["estimates"]
     now = {name: np.array(part, np.float64) for name, part in now.items()}
     rows, row, seen = [], np.zeros(N_ASSETS), np.zeros(N_ASSETS)
     for date, returns in enumerate([*values, None]):
-        parts = (*(now[name] for name in Told._fields), row, seen)
+        parts = (*(now[name] for name in Estimates._fields), row, seen)
         rows.append(np.concatenate([part.ravel() for part in parts]))
         if returns is None:
             return np.array(rows)
@@ -127,16 +127,20 @@ def test_an_asset_that_stands_still_and_wakes_has_floors():
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     start = blank(SETTINGS, N_FACTORS, N_ASSETS)
     products = start.products[0].at[2, 2].set(0.0)
-    assert _em_step(products, start.told.loadings, start.told.noise)[1][2] == jnp.float32(0.02)
+    assert _em_step(products, start.estimates.loadings, start.estimates.noise)[1][2] == jnp.float32(
+        0.02
+    )
 
 
 def test_first_date_is_told_nothing():
     first, _ = remember(MODEL, VALUES[:1])
-    assert (np.asarray(first.told.squares) == 1.0).all()
-    assert (np.asarray(first.told.means) == 0.0).all()
-    assert (np.asarray(first.told.sizes) == 1.0).all()
+    assert (np.asarray(first.estimates.squares) == 1.0).all()
+    assert (np.asarray(first.estimates.means) == 0.0).all()
+    assert (np.asarray(first.estimates.sizes) == 1.0).all()
     assert (np.asarray(first.last) == 0.0).all()
-    variances = np.sum(np.asarray(first.told.loadings) ** 2, axis=1) + np.asarray(first.told.noise)
+    variances = np.sum(np.asarray(first.estimates.loadings) ** 2, axis=1) + np.asarray(
+        first.estimates.noise
+    )
     np.testing.assert_allclose(variances, 1.0, rtol=1e-6)
 
 
@@ -149,7 +153,10 @@ def test_factor_analysis_is_maximum_likelihood_where_the_past_stands_still():
     products = jnp.asarray(values.T @ values / len(values), jnp.float32)
     start = blank(SETTINGS, N_FACTORS, N_ASSETS)
     loadings, noise = jax.lax.fori_loop(
-        0, 3000, lambda _, now: _em_step(products, *now), (start.told.loadings, start.told.noise)
+        0,
+        3000,
+        lambda _, now: _em_step(products, *now),
+        (start.estimates.loadings, start.estimates.noise),
     )
     found = np.asarray(loadings).T @ np.asarray(loadings) + np.diag(noise)
     np.testing.assert_allclose(found, fit_factor_analysis(values, 2).scatter, atol=0.01)
@@ -159,11 +166,11 @@ def test_nothing_that_a_date_is_told_looks_ahead():
     """The gradient of it in returns of that date or later is zero, exactly."""
     values = jnp.asarray(VALUES[:8], jnp.float32)
 
-    def told(values):
+    def past_of(values):
         parts = jax.tree.leaves(remember(MODEL, values)[0])
         return sum(jnp.sum(part.reshape(len(values), -1) ** 2, axis=1) for part in parts)
 
-    slopes = np.abs(np.asarray(jax.jacobian(told)(values))).max(axis=2)
+    slopes = np.abs(np.asarray(jax.jacobian(past_of)(values))).max(axis=2)
     assert (np.triu(slopes) == 0.0).all()
     assert (slopes[np.tril_indices(8, -1)] > 0.0).all()
 
@@ -174,10 +181,10 @@ def test_sizes_are_the_variance_that_all_assets_share():
     rng = np.random.default_rng(6)
     values = rng.normal(size=(3000, N_ASSETS)) + 1.5 * rng.normal(size=(3000, 1))
     values /= values.std(axis=0)
-    told, _ = remember(MODEL, values)
-    np.testing.assert_allclose(np.asarray(told.told.sizes)[1000:].mean(axis=0), 1.0, atol=0.08)
+    past, _ = remember(MODEL, values)
+    np.testing.assert_allclose(np.asarray(past.estimates.sizes)[1000:].mean(axis=0), 1.0, atol=0.08)
     wild, _ = remember(MODEL, np.vstack([values, 3.0 * values[:60]]))
-    assert 5.0 < np.asarray(wild.told.sizes)[-30:, 0].mean() < 12.0
+    assert 5.0 < np.asarray(wild.estimates.sizes)[-30:, 0].mean() < 12.0
 
 
 def test_factors_turn_to_principal_axes_and_stay():
@@ -186,7 +193,7 @@ def test_factors_turn_to_principal_axes_and_stay():
     planted = np.array([[0.8, 0.7, 0.6, 0.3, 0.2], [-0.1, -0.2, 0.3, 0.7, 0.6]])
     values = rng.normal(size=(600, 2)) @ planted + 0.7 * rng.normal(size=(600, N_ASSETS))
     _, (memory, _) = remember(MODEL, values / values.std(axis=0))
-    loadings, noise = np.asarray(memory.told.loadings), np.asarray(memory.told.noise)
+    loadings, noise = np.asarray(memory.estimates.loadings), np.asarray(memory.estimates.noise)
     information = (loadings / noise) @ loadings.T
     assert information[0, 0] > information[1, 1] > 0.1
     assert abs(information[0, 1]) < 0.1 * information[1, 1]
@@ -197,9 +204,9 @@ def test_scores_favour_what_forecasts():
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(400, N_ASSETS))
     _, (calm, _) = remember(MODEL, noise)
-    assert np.argmax(calm.told.scores) == len(SETTINGS.squares)
+    assert np.argmax(calm.estimates.scores) == len(SETTINGS.squares)
     _, (jumped, _) = remember(MODEL, np.vstack([noise, 6.0 * rng.normal(size=(8, N_ASSETS))]))
-    assert np.argmax(jumped.told.scores) < len(SETTINGS.squares) - 1
+    assert np.argmax(jumped.estimates.scores) < len(SETTINGS.squares) - 1
 
 
 def test_products_that_gaps_leave_without_a_density_count_in_no_score():
@@ -222,10 +229,12 @@ def test_a_missing_return_moves_nothing_of_its_asset():
     (found, _), (whole, _) = remember(MODEL, holed), remember(MODEL, VALUES)
     assert all(np.isfinite(part).all() for part in jax.tree.leaves(found))
     others = [asset for asset in range(N_ASSETS) if asset != 1]
-    np.testing.assert_array_equal(found.told.squares[11, :, 1], found.told.squares[10, :, 1])
-    np.testing.assert_array_equal(found.told.means[11, :, 1], found.told.means[10, :, 1])
     np.testing.assert_array_equal(
-        found.told.squares[11, :, others], whole.told.squares[11, :, others]
+        found.estimates.squares[11, :, 1], found.estimates.squares[10, :, 1]
+    )
+    np.testing.assert_array_equal(found.estimates.means[11, :, 1], found.estimates.means[10, :, 1])
+    np.testing.assert_array_equal(
+        found.estimates.squares[11, :, others], whole.estimates.squares[11, :, others]
     )
     assert found.last[11, 1] == 0.0
-    np.testing.assert_array_equal(found.told.squares[:11], whole.told.squares[:11])
+    np.testing.assert_array_equal(found.estimates.squares[:11], whole.estimates.squares[:11])
