@@ -65,7 +65,11 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
 
     def compute(on_progress: Report, stage: Stages) -> Walk:
         with blas_threads(*panel.values.shape):
-            return _run(panel, config, on_progress, stage)
+            prepared = prepare_walk(panel, config)
+            on_progress("train", None)
+            outputs = train_walk(prepared, lambda where: on_progress("train", where), stage)
+            on_progress("score", None)
+            return summarise_walk(prepared, outputs)
 
     return Procedure(
         identity=lambda: walk_identity(panel, config),
@@ -74,11 +78,3 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
         files=WALK_FORMAT.files,
         read=load_walk,
     )
-
-
-def _run(panel: Panel, config: WalkConfig, on_progress: Report, stage: Stages) -> Walk:
-    prepared = prepare_walk(panel, config)
-    on_progress("train", None)
-    outputs = train_walk(prepared, config, lambda where: on_progress("train", where), stage)
-    on_progress("score", None)
-    return summarise_walk(prepared, config, outputs)
