@@ -45,8 +45,7 @@ def track_consensus(
     n_windows, recent = len(scale), config.window
     parts = (np.asarray(part) for part in (outputs.factors, outputs.loadings, outputs.ok))
     by_window = [part.reshape(n_windows, -1, *part.shape[1:]) for part in parts]
-    windows = zip(*by_window, scale, strict=True)
-    found = [_consensus(*window, recent=recent) for window in windows]
+    found = [_consensus(recent, *window) for window in zip(*by_window, scale, strict=True)]
     factors, loadings = (np.stack(part) for part in zip(*found, strict=True))
     rng = Stream.TRACKING.generator(config.root_seed)
     tracked = tracking.track_factors(rng, factors[:, :recent], config.step)
@@ -68,11 +67,11 @@ def track_consensus(
 
 
 def _consensus(
+    recent: int,
     factors: Float[np.ndarray, "member date factor"],
     loadings: Float[np.ndarray, "member asset factor"],
     ok: Bool[np.ndarray, " member"],
     scale: Float[np.ndarray, " asset"],
-    recent: int,
 ) -> tuple[Float[np.ndarray, "date factor"], Float[np.ndarray, "asset factor"]]:
     """The consensus of a window's sound members, on all dates; learned on the window's own."""
     factors, loadings = factors[ok].astype(np.float64), loadings[ok].astype(np.float64)

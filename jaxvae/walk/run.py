@@ -12,8 +12,7 @@ from jaxvae.study.config import read_input
 from jaxvae.study.progress import Report, reported
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
-from jaxvae.walk.results import Walk, load_walk
+from jaxvae.walk.results import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
 from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
 
 
