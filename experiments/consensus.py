@@ -68,8 +68,8 @@ def rank_correlations(prepared, sound, alone):
 
 def one_draw(seed, size, config):
     prepared = prepare(linear_panel(seed, **size)[0], config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared, config)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
     aligned = align(prepared, grid, chosen, config)
     sound = jax.tree.map(lambda leaf: leaf[aligned.used], grid)
     factors = np.asarray(sound.evaluation.factors, np.float64)

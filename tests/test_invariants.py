@@ -28,7 +28,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for 
 def trained(values, config):
     """The panel with these returns made ready, and members trained on it."""
     prepared = prepare(replace(PANEL, values=values), config)
-    return prepared, train_grid(prepared, config, lambda progress: None)
+    return prepared, train_grid(prepared, lambda progress: None)
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -35,9 +35,9 @@ PANEL, _ = linear_panel(3, n_dates=400, n_assets=30, n_factors=2, n_sectors=4)
 
 def fitted(panel, config=CONFIG):
     prepared = prepare(panel, config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared, config)
-    sweep = sweep_factors(prepared, grid, chosen, config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
+    sweep = sweep_factors(prepared, grid, chosen, lambda progress: None)
     return prepared, grid, chosen, sweep
 
 
@@ -51,7 +51,7 @@ def exact():
     """As many factors as there are: with more, factor analysis copies single assets."""
     config = replace(CONFIG, n_factors=2)
     prepared = prepare(PANEL, config)
-    return prepared, train_grid(prepared, config, lambda progress: None), config
+    return prepared, train_grid(prepared, lambda progress: None), config
 
 
 def noise(seed):
@@ -139,7 +139,7 @@ def test_noise_of_every_likelihood_has_a_constant_of_its_kind():
 def test_the_sweep_compiles_nothing(planted, caplog):
     prepared, grid, chosen, sweep = planted
     with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
-        again = sweep_factors(prepared, grid, chosen, CONFIG, lambda progress: None)
+        again = sweep_factors(prepared, grid, chosen, lambda progress: None)
         assert "Compiling" not in caplog.text
         jax.jit(lambda x: x + 1)(1.0)
         assert "Compiling" in caplog.text
@@ -226,7 +226,7 @@ def test_weak_consensus_factors_are_dropped():
     """Four factors asked for, two there: at large β the others are dead in most members."""
     config = replace(CONFIG, betas=(8.0,))
     prepared = prepare(PANEL, config)
-    grid = train_grid(prepared, config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
     aligned = align(prepared, grid, Choice(0, 0, config.seeds), config)
     survives = aligned.verdict.survives
     assert survives[0]
