@@ -5,7 +5,6 @@ deviation of its own dates. All windows run through one compiled program, whatev
 their places and, where they expand, their lengths.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -118,6 +117,10 @@ def train_windows(
 
     parts = []
     for number, group in enumerate(_groups(members)):
+
+        def of_all(where: Progress, first: int = group.start) -> None:
+            on_progress(where._replace(done=first + where.done, members=len(members.seed)))
+
         table = take(members, group)
         parts.append(
             train_ensemble(
@@ -127,7 +130,7 @@ def train_windows(
                 model,
                 preset.train,
                 tile_width=width,
-                on_progress=functools.partial(_in_all, on_progress, group.start, len(members.seed)),
+                on_progress=of_all,
                 finish=finish,
                 stage=stage(f"windows-{number}", Outputs),
             )
@@ -162,13 +165,6 @@ def _data(batch: Batch, members: Members, batch_size: int) -> Data:
     longest = int((np.asarray(members.hyperparameters.row_weights) > 0).sum(axis=1).max())
     none = take_rows(batch, slice(0, 0))
     return Data(batch, none, jnp.int32(math.ceil(longest / batch_size)))
-
-
-def _in_all(
-    on_progress: Callable[[Progress], None], first: int, members: int, where: Progress
-) -> None:
-    """A group's progress as that of the whole table."""
-    on_progress(where._replace(done=first + where.done, members=members))
 
 
 def _ask(
