@@ -187,7 +187,7 @@ def candidate(panel, name, preset, n_factors, quick):
 def scores_of(panel, name, extra, preset, n_factors, quick):
     """Log-likelihood of each validation date, of the mixture of the seeds."""
     one = candidate(panel, name, preset, n_factors + extra, quick)
-    found = train_candidate(one, StudyConfig(), [n_factors + extra], lambda where: None)
+    found = train_candidate(one, [n_factors + extra], lambda where: None)
     jax.clear_caches()
     return mixture_of_seeds(found)[0]
 
@@ -196,8 +196,8 @@ def shrunk_scores(panel, name, n_factors, quick):
     """The same of a linear family whose scale is drawn towards the identity, or whose noise is
     towards its mean over assets."""
     one = candidate(panel, name, PRESETS[name], n_factors, quick)
-    config, (prepared, model) = StudyConfig(), (one.prepared, one.prepared.model)
-    ensemble, _ = train_seeds(one, config, [n_factors], lambda where: None)
+    prepared, model = one.prepared, one.prepared.model
+    ensemble, _ = train_seeds(one, [n_factors], lambda where: None)
     rows, key = prepared.rows(prepared.split.validation), Stream.EVALUATION.key(0)
     decoder = ensemble.variables.parameters["decoder"]
     log_noise, terms = decoder["log_variance"], decoder["curves"]["terms"]["kernel"]

@@ -77,9 +77,9 @@ def scored(factors, known, split):
 def fitted(panel, config):
     """A study's grid, choice and refits, without the rest."""
     prepared = prepare(panel, config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared, config)
-    return prepared, refit(prepared, grid, chosen, config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
+    return prepared, refit(prepared, grid, chosen, lambda progress: None)
 
 
 def planted_row(panel, truth, config):

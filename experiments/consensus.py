@@ -68,9 +68,9 @@ def rank_correlations(prepared, sound, alone):
 
 def one_draw(seed, size, config):
     prepared = prepare(linear_panel(seed, **size)[0], config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared, config)
-    aligned = align(prepared, grid, chosen, config)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
+    aligned = align(prepared, grid, chosen)
     sound = jax.tree.map(lambda leaf: leaf[aligned.used], grid)
     factors = np.asarray(sound.evaluation.factors, np.float64)
     alone = np.array([score(prepared, member) for member in factors])

@@ -106,8 +106,8 @@ def fitted_vaes(panel, values, config):
         return None
 
     prepared = prepare(replace(panel, values=values), config)
-    grid = train_grid(prepared, config, quiet)
-    return prepared, refit(prepared, grid, choose(grid, prepared, config), config, quiet)
+    grid = train_grid(prepared, quiet)
+    return prepared, refit(prepared, grid, choose(grid, prepared), quiet)
 
 
 def vae_figures(panel, values, config, standard, whole, split):

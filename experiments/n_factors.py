@@ -95,9 +95,9 @@ def ensemble_count(values, config):
     dates = pd.bdate_range("2020-01-01", periods=len(values))
     assets = tuple(f"STOCK_{k:03d}" for k in range(values.shape[1]))
     prepared = prepare(Panel(0.01 * values, dates, assets), config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    sweep = sweep_factors(prepared, grid, Choice(0, 0, config.seeds), config, lambda progress: None)
-    table = numbers_table(prepared, sweep, config)
+    grid = train_grid(prepared, lambda progress: None)
+    sweep = sweep_factors(prepared, grid, Choice(0, 0, config.seeds), lambda progress: None)
+    table = numbers_table(prepared, sweep)
     numbers = table[table.kind != "size"].set_index("name").factors
     found = table[(table.kind == "size") & (table.factors > 0)]
     best = found.loc[found.log_likelihood.idxmax()]

@@ -82,8 +82,8 @@ def with_encoder(prepared, encoder):
 
 def fitted(prepared, config):
     """The likelier refit: its variables, and its log-likelihood of every date."""
-    grid = train_grid(prepared, config, lambda progress: None)
-    refits = refit(prepared, grid, choose(grid, prepared, config), config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
+    refits = refit(prepared, grid, choose(grid, prepared), lambda progress: None)
     best = likeliest(prepared, refits)
     variables = jax.tree.map(lambda leaf: leaf[best], refits.ensemble.variables)
     return variables, np.asarray(refits.evaluation.likelihood.value[best], np.float64)

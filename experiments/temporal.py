@@ -114,9 +114,9 @@ def panel_of(name, quick):
 def fitted(panel, config):
     """A configuration trained, chosen and refitted as in a study: what is prepared, and refits."""
     prepared = fit.prepare(panel, config)
-    grid = fit.train_grid(prepared, config, lambda progress: None)
-    chosen = fit.choose(grid, prepared, config)
-    refits = fit.refit(prepared, grid, chosen, config, lambda progress: None)
+    grid = fit.train_grid(prepared, lambda progress: None)
+    chosen = fit.choose(grid, prepared)
+    refits = fit.refit(prepared, grid, chosen, lambda progress: None)
     return prepared, refits
 
 

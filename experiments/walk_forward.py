@@ -179,7 +179,7 @@ def run(panel, config, choose):
     """A walk's figures; with `choose`, of the betas that the early part chooses."""
     begun = time.process_time()
     prepared = prepare_walk(panel, config)
-    outputs, result = train_walk(prepared, config), {}
+    outputs, result = train_walk(prepared), {}
     if choose:
         early = early_volatilities(prepared, config, outputs)
         result["early_volatility"] = {
@@ -189,7 +189,8 @@ def run(panel, config, choose):
         chosen = next(iter(early))
         outputs = of_betas(outputs, config, len(prepared.spans), chosen)
         config = replace(config, betas=chosen)
-    walk = summarise_walk(prepared, config, outputs)
+        prepared = prepared._replace(config=config)
+    walk = summarise_walk(prepared, outputs)
     result |= {"config": asdict(config), "windows": len(prepared.spans), **digest(walk, config)}
     result["cpu_seconds"] = round(time.process_time() - begun, 1)
     print(config.model, config.betas, result["cpu_seconds"], "s of processor time", flush=True)

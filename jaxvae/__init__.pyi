@@ -61,10 +61,10 @@ from jaxvae.training.state import Data as Data
 from jaxvae.training.state import Hyperparameters as Hyperparameters
 from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
-from jaxvae.walk.folder import write_walk as write_walk
 from jaxvae.walk.results import Walk as Walk
 from jaxvae.walk.results import draw_walk_report as draw_walk_report
 from jaxvae.walk.results import load_walk as load_walk
+from jaxvae.walk.results import write_walk as write_walk
 from jaxvae.walk.run import walk_forward as walk_forward
 
 __version__: str

@@ -28,7 +28,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for 
 def trained(values, config):
     """The panel with these returns made ready, and members trained on it."""
     prepared = prepare(replace(PANEL, values=values), config)
-    return prepared, train_grid(prepared, config, lambda progress: None)
+    return prepared, train_grid(prepared, lambda progress: None)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -42,10 +42,10 @@ def fitted(request):
 
 
 def test_the_parts_of_the_kl_sum_to_it(fitted):
-    config, prepared, grid = fitted
+    _, prepared, grid = fitted
     kl = np.asarray(grid.evaluation.kl, float)[:, :N_FIT]
     assert (kl > -1e-5).all()
-    table = metrics_table(kl_rows(prepared, config, grid))
+    table = metrics_table(kl_rows(prepared, grid))
     if not prepared.model.has_standard_prior:
         assert table.empty
         return

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 
 from jaxvae.analysis import consensus, matching, metrics, survival
 from jaxvae.models import Model
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Choice, Prepared, Trained, TrainedStudy
 from jaxvae.training.streams import Stream
 
@@ -49,7 +48,7 @@ class Aligned(NamedTuple):
     verdict: Verdict
 
 
-def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig) -> Aligned:
+def align(prepared: Prepared, grid: Trained, chosen: Choice) -> Aligned:
     """Line up the factors of all members that did not diverge; learned on `fit`."""
     used = np.asarray(grid.ensemble.ok)
     sound: Trained = jax.tree.map(lambda leaf: leaf[used], grid)
@@ -66,7 +65,7 @@ def align(prepared: Prepared, grid: Trained, chosen: Choice, config: StudyConfig
     chosen_beta = np.float32(prepared.preset.betas[chosen.beta])
     at_chosen, seeds = stability[labels == chosen_beta][0], betas == chosen_beta
     presence = survival.presence(joint, seeds)
-    rng = Stream.RESAMPLING.generator(config.root_seed)
+    rng = Stream.RESAMPLING.generator(prepared.config.root_seed)
     chance = survival.chance_stability(rng, in_fit[seeds], active[seeds], quality[seeds])
     survives = survival.survives(presence, at_chosen, chance)
     kept = np.flatnonzero(survives) if survives.any() else at_chosen.argmax(keepdims=True)

@@ -25,7 +25,7 @@ def study_clusters(found: TrainedStudy) -> Clusters:
     """`clustering` of a study's refits; nothing of a model without a memory."""
     if found.prepared.model.recurrence is None:
         return {}
-    key_paths = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))[1]
+    key_paths = jax.random.split(Stream.BACKTEST.key(found.prepared.config.root_seed))[1]
     return clustering(key_paths, found.prepared, found.fitted)
 
 

@@ -166,10 +166,8 @@ def preset_of(config: StudyConfig) -> Preset:
     n_factors = None if isinstance(config.n_factors, str) else config.n_factors
     name = config.preset or config.model
     preset = make_preset(name, n_factors=n_factors, epochs=config.epochs, train=config.train)
-    train = _with_charges(preset.train, config.warmup, config.capacity, config.free_bits)
     own = {name: getattr(config, name) for name in ("learning_rate", "seeds", "betas")}
-    asked = {name: value for name, value in own.items() if value is not None}
-    return preset._replace(train=train, **asked)
+    return preset._replace(train=_with_charges(preset.train, config), **_given(own))
 
 
 def tile_width_of(config: StudyConfig) -> int | None:
@@ -181,19 +179,21 @@ def tile_width_of(config: StudyConfig) -> int | None:
     return preset_of(config).tile_width
 
 
-def _with_charges(
-    train: TrainConfig, warmup: int | None, capacity: float | None, free_bits: float | None
-) -> TrainConfig:
+def _with_charges(train: TrainConfig, config: StudyConfig) -> TrainConfig:
     """The training with its KL charged as asked for; a capacity rises over half of the epochs,
     without warm-up unless that is asked for."""
+    warmup, capacity = config.warmup, config.capacity
     if warmup is not None and warmup > train.epochs:
         raise OptionError("warmup", f"{warmup} exceeds the {train.epochs} epochs")
     if capacity is not None:
         rise = train.epochs // 2
         train = replace(train, capacity=capacity, capacity_epochs=rise, warmup_epochs=0)
-    if warmup is not None:
-        train = replace(train, warmup_epochs=warmup)
-    return train if free_bits is None else replace(train, free_bits=free_bits)
+    return replace(train, **_given({"warmup_epochs": warmup, "free_bits": config.free_bits}))
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those that are asked for."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def read_input(

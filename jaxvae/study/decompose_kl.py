@@ -3,7 +3,6 @@
 import numpy as np
 
 from jaxvae.analysis.decomposition import Codes, chance_correlation, decompose
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
@@ -12,7 +11,7 @@ CHANCE = "total_correlation_chance_mean"
 KL_TERMS = ("index_code_information", "total_correlation", CHANCE, "dimension_kl")
 
 
-def kl_rows(prepared: Prepared, config: StudyConfig, grid: Trained) -> list[MetricRow]:
+def kl_rows(prepared: Prepared, grid: Trained) -> list[MetricRow]:
     """Rows of the metrics table: of each member the fields of `Decomposition`, and the total
     correlation of its factors shifted in time; nats a date, on `fit`.
 
@@ -24,7 +23,7 @@ def kl_rows(prepared: Prepared, config: StudyConfig, grid: Trained) -> list[Metr
         return rows
     outputs, fit, n_factors = grid.evaluation, prepared.split.fit, prepared.model.n_factors
     for member in range(len(grid.ensemble.ok)):
-        rng = Stream.RESAMPLING.generator(config.root_seed)
+        rng = Stream.RESAMPLING.generator(prepared.config.root_seed)
         arrays = (outputs.factors[member], outputs.log_variance[member])
         codes = Codes(*(np.asarray(array, np.float64)[fit] for array in arrays))
         parts = {**decompose(rng, codes)._asdict(), CHANCE: chance_correlation(rng, codes)}

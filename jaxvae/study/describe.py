@@ -40,7 +40,7 @@ def study_notes(found: TrainedStudy, aligned: Aligned) -> list[str]:
     if diverged := int((~np.asarray(grid.ensemble.ok)).sum()):
         notes.append(f"{diverged} of {n_members} members diverged and were left out.")
     notes += _dropped_notes(aligned.verdict)
-    notes += _own_notes(prepared, found.config)
+    notes += _own_notes(prepared)
     notes += _charge_notes(prepared)
     notes += _context_notes(prepared)
     notes += [
@@ -68,14 +68,14 @@ def _stability_notes(aligned: Aligned) -> list[str]:
     return [f"Not stable over the seeds of the chosen β (below {STABLE:g}): {', '.join(named)}."]
 
 
-def _own_notes(prepared: Prepared, config: StudyConfig) -> list[str]:
+def _own_notes(prepared: Prepared) -> list[str]:
     """What a caller's own model is made of, and their own optimiser."""
     notes, optimiser = [], prepared.preset.train.optimiser_name
     if prepared.preset.model.own:
         kinds = distributions_of(prepared.model, prepared.batch)
         notes.append(
-            f"The model is the caller’s own, “{model_name(config.model)}”: returns given the "
-            f"factors are {kinds.observation.__name__}, factors {kinds.prior.__name__}."
+            f"The model is the caller’s own, “{model_name(prepared.config.model)}”: returns given "
+            f"the factors are {kinds.observation.__name__}, factors {kinds.prior.__name__}."
         )
     if optimiser is not None:
         notes.append(f"The optimiser is the caller’s own, “{optimiser}”.")
@@ -146,8 +146,8 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
 
 def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
-    prepared, config, grid, _, chosen = found
-    panel, preset, model = prepared.panel, prepared.preset, prepared.model
+    prepared, grid, _, chosen = found
+    panel, config, preset, model = prepared.panel, prepared.config, prepared.preset, prepared.model
     reference, exact = panel.reference, model.log_likelihood is not None
     return {
         "name": panel.name,

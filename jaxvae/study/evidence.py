@@ -17,7 +17,6 @@ from jaxvae.analysis.n_factors import (
 )
 from jaxvae.analysis.spectrum import carried, linear_optima
 from jaxvae.models import Noise
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Prepared, Trained
 from jaxvae.study.selection.count_factors import Sweep
 from jaxvae.training.streams import Stream
@@ -27,7 +26,7 @@ RANKED_BY = ("log_likelihood_validation", "udr")
 TRUE_SCORE = "mcc_test"
 
 
-def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.DataFrame:
+def numbers_table(prepared: Prepared, sweep: Sweep) -> pd.DataFrame:
     """kind, name, factors, log_likelihood, gain, low, high, active_units: how many factors.
 
     kind "estimate": a classical estimator's answer on `fit`, or the ensemble's (`held_out`: see
@@ -35,7 +34,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep, config: StudyConfig) -> pd.D
     log-likelihood of the validation dates over seeds (nats a date), its paired gain over members
     without factors with a 95 % interval, and the mean number of factors in use.
     """
-    rng = Stream.RESAMPLING.generator(config.root_seed)
+    rng = Stream.RESAMPLING.generator(prepared.config.root_seed)
     fit = prepared.values[prepared.split.fit]
     most = most_considered(*fit.shape)
     # None where the panel has too few assets for the estimators.

@@ -30,16 +30,11 @@ from jaxvae.study.conditions import (
 from jaxvae.study.config import AUTO, StudyConfig, preset_of, tile_width_of
 from jaxvae.study.gaps import HIDDEN_CELLS, is_incomplete
 from jaxvae.study.presets import Preset, model_name
-from jaxvae.training.ensemble import (
-    Ensemble,
-    Members,
-    Progress,
-    member_grid,
-    train_ensemble,
-)
+from jaxvae.training.ensemble import Ensemble, Members, Progress, member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.store import Store
 from jaxvae.training.streams import Stream
+from jaxvae.training.tiles import take
 
 # Of rows, that are drawn again for a member of the grid; refits have all of theirs drawn again.
 MOST_HARD = 0.5
@@ -49,7 +44,8 @@ class Prepared(NamedTuple):
     """A panel made ready: `values` (NaN where a cell is missing), `conditions` and `batch` hold all
     dates in standard units; the batch's weights are 1 in `fit`, else 0. covariates: names of the
     conditions, and their scaler's place and scale in `covariate_scaler`. end_of_fit, end: where
-    `remember` ends with `fit` and with the panel; None of a model without a recurrence."""
+    `remember` ends with `fit` and with the panel; None of a model without a recurrence. config: the
+    settings of the study."""
 
     panel: Panel
     split: Split
@@ -63,6 +59,7 @@ class Prepared(NamedTuple):
     covariate_scaler: Scaler
     end_of_fit: tuple[Any, Any] | None
     end: tuple[Any, Any] | None
+    config: StudyConfig
 
     def rows(self, dates: slice) -> Batch:
         """Some dates, each of weight 1."""
@@ -106,7 +103,6 @@ class TrainedStudy(NamedTuple):
     """
 
     prepared: Prepared
-    config: StudyConfig
     grid: Trained
     refits: Trained
     chosen: Choice
@@ -123,21 +119,25 @@ class TrainedStudy(NamedTuple):
 
 
 def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Prepared:
-    """Check the panel, split, standardise by `fit`, build the model; a batch never exceeds the
-    training rows. split: of the dates, by default `split_dates`.
+    """Check the panel, split, standardise by `fit`, build the model for what is known of dates and
+    assets; a batch never exceeds the training rows. split: of the dates, by default `split_dates`.
 
     Raises DataError on too few dates, or a column with too few cells or that does not vary.
     """
     preset = preset_of(config)
-    asked = preset.model.build(panel.n_assets).n_factors
-    check_panel(panel.to_frame(), asked)
+    plain = preset.model.build(panel.n_assets)
+    check_panel(panel.to_frame(), plain.n_factors)
     split = split_dates(panel.n_dates) if split is None else split
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
     if preset.informed:
         require_knowledge(panel, model_name(config.model))
-    known = fit_conditions(panel, split.fit, preset.model.build(panel.n_assets).facts)
-    preset, model = _for_panel(panel, preset, len(known[0]), split)
+    known = fit_conditions(panel, split.fit, plain.facts)
+    # What the test part lacks changes nothing: whether cells are missing is a choice too.
+    incomplete = is_incomplete(panel.values[split.fit])
+    preset = for_cells(preset, panel.n_assets, incomplete, len(known[0]), sector_numbers(panel))
+    preset = in_batches(preset, split.train.stop)
+    model = preset.model.build(panel.n_assets)
     if config.n_factors not in (AUTO, model.n_factors):
         raise OptionError("n_factors", f"{config.n_factors}, but the model has {model.n_factors}")
     conditions = row_conditions(panel, *known)
@@ -155,19 +155,13 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
             ", whose prior is no normal",
         )
     made = (panel, split, scaler, values, conditions, batch, preset, model)
-    return Prepared(*made, *known, end_of_fit, end)
+    return Prepared(*made, *known, end_of_fit, end, config)
 
 
-def _for_panel(
-    panel: Panel, preset: Preset, n_conditions: int, split: Split
-) -> tuple[Preset, Model]:
-    """The preset for a panel, and its model: given covariates and sectors, and whether cells of
-    `fit` are missing. What the test part lacks changes nothing: this too is a choice."""
-    incomplete = is_incomplete(panel.values[split.fit])
-    preset = for_cells(preset, panel.n_assets, incomplete, n_conditions, sector_numbers(panel))
-    batch_size = min(preset.train.batch_size, split.train.stop)
-    preset = preset._replace(train=replace(preset.train, batch_size=batch_size))
-    return preset, preset.model.build(panel.n_assets)
+def in_batches(preset: Preset, n_rows: int) -> Preset:
+    """The preset with batches that do not exceed so many training rows."""
+    batch_size = min(preset.train.batch_size, n_rows)
+    return preset._replace(train=replace(preset.train, batch_size=batch_size))
 
 
 def for_cells(
@@ -217,13 +211,13 @@ def distributions_of(model: Model, batch: Batch) -> Kinds:
     return found[0]
 
 
-def choose(grid: Trained, prepared: Prepared, config: StudyConfig) -> Choice:
+def choose(grid: Trained, prepared: Prepared) -> Choice:
     """The member to report, by validation alone (`best_beta`); diverged members do not count."""
     betas, n_seeds = prepared.preset.betas, prepared.preset.seeds
     scores = np.array(grid.evaluation.likelihood.value, np.float64)[:, prepared.split.validation]
     scores[~grid.ensemble.ok | ~np.isfinite(scores).all(axis=1)] = np.nan
     by_beta = scores.reshape(len(betas), n_seeds, -1)
-    beta = best_beta(Stream.RESAMPLING.generator(config.root_seed), by_beta, betas)
+    beta = best_beta(Stream.RESAMPLING.generator(prepared.config.root_seed), by_beta, betas)
     return Choice(beta, int(np.nanargmax(by_beta[beta].mean(axis=1))), n_seeds)
 
 
@@ -259,25 +253,24 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 
+def grid_of(
+    prepared: Prepared, data: Data, seeds: Sequence[int], betas: Sequence[float]
+) -> Members:
+    """Seeds × betas to be trained on the data as the preset says."""
+    preset = prepared.preset
+    settings = (prepared.model, preset.learning_rate, preset.train.epochs)
+    return member_grid(seeds, betas, data, *settings)
+
+
 def train_grid(
-    prepared: Prepared,
-    config: StudyConfig,
-    report: Callable[[Progress], None],
-    stage: Store | None = None,
+    prepared: Prepared, report: Callable[[Progress], None], stage: Store | None = None
 ) -> Trained:
     """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
-    n_train = prepared.split.train.stop
+    preset, n_train = prepared.preset, prepared.split.train.stop
     data = training_data(prepared, n_train)
-    members = member_grid(
-        range(prepared.preset.seeds),
-        prepared.preset.betas,
-        data,
-        prepared.model,
-        prepared.preset.learning_rate,
-        prepared.preset.train.epochs,
-    )
+    members = grid_of(prepared, data, range(preset.seeds), preset.betas)
     members.hyperparameters.row_weights[:, n_train:] = 0.0
-    trained = train_members(prepared, config, data, members, report, stage, MOST_HARD)
+    trained = train_members(prepared, data, members, report, stage, MOST_HARD)
     if not trained.ensemble.ok.any():
         raise DataError("every member diverged: look for outliers in the data")
     return trained
@@ -287,21 +280,19 @@ def refit(
     prepared: Prepared,
     grid: Trained,
     chosen: Choice,
-    config: StudyConfig,
     report: Callable[[Progress], None],
     stage: Store | None = None,
 ) -> Trained:
     """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
     diverge are left out."""
-    seeds = chosen.seeds
-    members = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
-    members = for_refits(members, grid.ensemble.best_epoch[seeds])
+    at_beta = take(grid.ensemble, chosen.seeds)
+    members = for_refits(at_beta.members, at_beta.best_epoch)
     data = training_data(prepared, prepared.split.fit.stop)
-    trained = train_members(prepared, config, data, members, report, stage)
+    trained = train_members(prepared, data, members, report, stage)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
-    return jax.tree.map(lambda leaf: leaf[ok], trained)
+    return take(trained, ok)
 
 
 def likeliest(prepared: Prepared, refits: Trained) -> int:
@@ -328,7 +319,6 @@ def for_refits(members: Members, best_epoch: Int[np.ndarray, " member"]) -> Memb
 
 def train_members(
     prepared: Prepared,
-    config: StudyConfig,
     data: Data,
     members: Members,
     report: Callable[[Progress], None],
@@ -341,27 +331,18 @@ def train_members(
     stage: where finished tiles and the state of the one in work are kept, by default memory.
     most_hard, asked: as `evaluate_members` takes them.
     """
-    root = jax.random.key(config.root_seed)
+    config, model = prepared.config, prepared.model
+    root, width = jax.random.key(config.root_seed), tile_width_of(config)
+    how = (prepared.batch, config.likelihood_samples, width)
     key = Stream.EVALUATION.fold_into(root)
-    model, width = prepared.model, tile_width_of(config)
 
     def evaluated(ensemble: Ensemble) -> Trained:
         if model.principal is not None:
             ensemble = ensemble._replace(variables=model.principal(ensemble.variables))
-        outputs = evaluate_members(
-            key,
-            model,
-            fitted_members(ensemble),
-            prepared.batch,
-            n_samples,
-            tile_width=width,
-            most_hard=most_hard,
-            asked=asked,
-        )
-        return Trained(ensemble, outputs)
+        fitted = fitted_members(ensemble)
+        return Trained(ensemble, evaluate_members(key, model, fitted, *how, most_hard, asked))
 
-    n_samples = config.likelihood_samples
-    with compiled_ahead(key, model, prepared.batch, n_samples, width):
+    with compiled_ahead(key, model, *how):
         trained: Trained = train_ensemble(
             root,
             data,

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
 from jaxvae.errors import first_of
 from jaxvae.inference.evaluation import evaluate_members
-from jaxvae.study.config import StudyConfig, tile_width_of
+from jaxvae.study.config import tile_width_of
 from jaxvae.study.fit import Prepared, TrainedStudy
 from jaxvae.study.tables import Scored, ScoringData, has_degenerate_likelihood
 from jaxvae.training.streams import Stream
@@ -73,15 +73,15 @@ def cause_notes(
     return [f"On {dates} likelihoods may grow without a bound by {named}: correct or drop them."]
 
 
-def jittered_values(prepared: Prepared, config: StudyConfig) -> Float[np.ndarray, "date asset"]:
+def jittered_values(prepared: Prepared) -> Float[np.ndarray, "date asset"]:
     """The panel's standardised returns, jittered."""
-    return jittered(Stream.JITTER.generator(config.root_seed), prepared.values)
+    return jittered(Stream.JITTER.generator(prepared.config.root_seed), prepared.values)
 
 
 def _jittered_likelihoods(found: TrainedStudy) -> Float[np.ndarray, "member date"]:
     """Log-likelihood of the jittered returns under every refit, by the draws of its own."""
-    prepared, config = found.prepared, found.config
-    moved = np.nan_to_num(jittered_values(prepared, config)).astype(np.float32)
+    prepared, config = found.prepared, found.prepared.config
+    moved = np.nan_to_num(jittered_values(prepared)).astype(np.float32)
     batch = prepared.batch._replace(values=jnp.asarray(moved))
     again = evaluate_members(
         Stream.EVALUATION.key(config.root_seed),

@@ -65,8 +65,8 @@ def _as_parts(results: Results) -> dict[str, Any]:
         assets = tables["loadings"].index
         whole = pd.DataFrame(arrays.pop(words.COVARIANCE), index=assets, columns=list(assets))
         tables = {**tables, words.COVARIANCE: whole}
-    needed = {name: tables[name] for name in STUDY_LAYOUT.tables if name not in OPTIONAL}
-    known = {**{name: tables.get(name) for name in OPTIONAL}, **needed}
+    found = {**dict.fromkeys(OPTIONAL), **tables}
+    known = {name: found[name] for name in STUDY_LAYOUT.tables}
     return {"config": config, "arrays": arrays, "parameters": parameters, **known}
 
 

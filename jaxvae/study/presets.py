@@ -171,9 +171,8 @@ WINDOWS = {
     **{name: PRESETS[name] for name in ("student", "static", "additive", "volatility", "temporal")},
 }
 MODELS = tuple(name for name in PRESETS if name != "notebook")
-MODEL_OF: dict[str | None, str] = {
-    "notebook": "static"
-}  # the family of a preset that is no model of its own
+# The family of a preset that is no model of its own.
+MODEL_OF: dict[str | None, str] = {"notebook": "static"}
 
 
 def make_preset(
@@ -199,19 +198,14 @@ def make_preset(
     Raises:
         OptionError: no such preset, or settings that do not go together.
     """
-    preset = _preset_of(model, n_factors, presets)
-    return preset._replace(train=_in_epochs(preset.train if train is None else train, epochs))
-
-
-def _preset_of(model: Any, n_factors: int | None, presets: Mapping[str, Preset]) -> Preset:
-    """A preset by its name with a number of factors, or `static` with a model of one's own."""
-    if isinstance(model, str):
+    if not isinstance(model, str):
+        preset = PRESETS["static"]._replace(model=family_of(model), axes="")
+    else:
         preset = presets[check_option("model", model, str, choices=presets)]
-        family: Any = preset.model
-        if n_factors is None:
-            return preset
-        return preset._replace(model=replace(family, n_factors=n_factors))
-    return PRESETS["static"]._replace(model=family_of(model), axes="")
+        if n_factors is not None:
+            family: Any = preset.model
+            preset = preset._replace(model=replace(family, n_factors=n_factors))
+    return preset._replace(train=_in_epochs(preset.train if train is None else train, epochs))
 
 
 def family_of(model: Any) -> Family:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,21 +27,14 @@ WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 2.0
 
 
-@contextmanager
-def shown(quiet: bool) -> Iterator[Report]:
+def shown(quiet: bool) -> AbstractContextManager[Report]:
     """Progress on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
     if quiet:
-        yield lambda stage, progress: None
-    elif sys.stderr.isatty():
-        with _bars() as report:
-            yield report
-    else:
-        with _lines() as report:
-            yield report
+        return nullcontext(lambda stage, progress: None)
+    return _bars() if sys.stderr.isatty() else _lines()
 
 
-@contextmanager
-def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Report]:
+def reported(progress: bool, on_progress: Report | None = None) -> AbstractContextManager[Report]:
     """Progress of a function that is called in Python: bars on a terminal or in a notebook, or
     nothing.
 
@@ -50,16 +43,11 @@ def reported(progress: bool, on_progress: Report | None = None) -> Iterator[Repo
         on_progress: a function that is called in place of that.
     """
     if on_progress is not None:
-        yield on_progress
-    elif not progress:
-        yield lambda stage, where: None
-    elif _in_notebook():
+        return nullcontext(on_progress)
+    if progress and _in_notebook():
         # Rich draws in a notebook by its widgets, where they are installed.
-        with _bars() if find_spec("ipywidgets") else _lines() as report:
-            yield report
-    else:
-        with shown(quiet=not sys.stderr.isatty()) as report:
-            yield report
+        return _bars() if find_spec("ipywidgets") else _lines()
+    return shown(quiet=not (progress and sys.stderr.isatty()))
 
 
 def _in_notebook() -> bool:
@@ -136,37 +124,36 @@ class _Lines:
 
     def __init__(self) -> None:
         self.last, self.text = time.monotonic(), AT_FIRST
-        self.speaking = threading.RLock()
+        self.speaking = threading.Lock()
         self.printed: set[tuple[str, bool]] = set()  # stages, and whether they were done
         self.started = time.monotonic()
         self.pace = _Pace()
 
     def __call__(self, stage: str, progress: Progress | None) -> None:
+        """Say where a stage stands, unless one was said a moment ago."""
         with self.speaking:
-            self._hear(stage, progress)
+            if progress is None:
+                self.printed.add((stage, False))
+                self._say(STAGES[stage])
+                return
+            done, pace = _members_done(progress), self.pace(stage, progress)
+            finished = done == progress.members
+            known = (stage, finished) in self.printed
+            self.printed |= {(stage, False), (stage, finished)}
+            text = (
+                f"{STAGES[stage]}: {done:.0f} of {progress.members} members, "
+                f"epoch {progress.epoch} of {progress.epochs}"
+            )
+            if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
+                self.text = text
+            else:
+                self._say(text, pace)
 
     def say_again(self) -> None:
         """Where the stage stands, where nothing was said for a while."""
         with self.speaking:
             if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
                 self._say(self.text)
-
-    def _hear(self, stage: str, progress: Progress | None) -> None:
-        if progress is None:
-            self.printed.add((stage, False))
-            self._say(STAGES[stage])
-            return
-        finished, pace = _members_done(progress) == progress.members, self.pace(stage, progress)
-        known = (stage, finished) in self.printed
-        self.printed |= {(stage, False), (stage, finished)}
-        text = (
-            f"{STAGES[stage]}: {_members_done(progress):.0f} of {progress.members} members, "
-            f"epoch {progress.epoch} of {progress.epochs}"
-        )
-        if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
-            self.text = text
-        else:
-            self._say(text, pace)
 
     def _say(self, text: str, pace: str = "") -> None:
         self.last, self.text = time.monotonic(), text

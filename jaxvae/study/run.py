@@ -72,16 +72,8 @@ def run_study(
         OptionError: a bad setting.
         TypeError: a setting that there is not, or settings beside a whole `StudyConfig`.
     """
-    asked = read_input(
-        StudyConfig,
-        panel,
-        config,
-        settings,
-        kind=kind,
-        missing=missing,
-        sectors=sectors,
-        covariates=covariates,
-    )
+    known = {"kind": kind, "missing": missing, "sectors": sectors, "covariates": covariates}
+    asked = read_input(StudyConfig, panel, config, settings, **known)
     with reported(progress, on_progress) as report:
         study: Study = execute(study_procedure(*asked), report, out, resume=resume)[0]
     return study
@@ -109,18 +101,15 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
         return lambda progress: on_progress(stage, progress)
 
     selection = select(panel, config, report(STAGE), stage)
-    config = selection.config
-    prepared = fit.prepare(panel, config)
+    prepared = fit.prepare(panel, selection.config)
     on_progress("baselines", None)
     # Before hours of training, since a panel that cannot carry them is refused.
     baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
-    grid = fit.train_grid(prepared, config, report("train"), stage("train", Trained))
-    chosen = fit.choose(grid, prepared, config)
-    kept = stage("refit", Trained)
-    refits = fit.refit(prepared, grid, chosen, config, report("refit"), kept)
-    kept = stage("count", Trained)
-    sweep = sweep_factors(prepared, grid, chosen, config, report("count"), kept)
+    grid = fit.train_grid(prepared, report("train"), stage("train", Trained))
+    chosen = fit.choose(grid, prepared)
+    refits = fit.refit(prepared, grid, chosen, report("refit"), stage("refit", Trained))
+    sweep = sweep_factors(prepared, grid, chosen, report("count"), stage("count", Trained))
     on_progress("score", None)
-    found = fit.TrainedStudy(prepared, config, grid, refits, chosen)
+    found = fit.TrainedStudy(prepared, grid, refits, chosen)
     return summarise(found, selection, sweep, baselines)

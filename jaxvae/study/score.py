@@ -67,8 +67,8 @@ def score_study(
 
     residual: standardised returns less what the ensemble, the mean of the refits, rebuilds.
     """
-    prepared, config, grid, refits, _ = found
-    split, root_seed = prepared.split, config.root_seed
+    prepared, grid, refits, _ = found
+    split, root_seed = prepared.split, prepared.config.root_seed
     seeds = _score_each(refits, SEED_MODEL, "fit", ("test",))
     best = seeds[found.best]._replace(model="vae_best", splits=REFIT_SPLITS, member=None)
     vaes = [_score_mixture(found, residual), best]
@@ -89,7 +89,7 @@ def score_study(
     )
     rows = [
         *score_rows([*members, *vaes, joint, *baselines], context, root_seed),
-        *kl_rows(prepared, config, grid),
+        *kl_rows(prepared, grid),
         *seed_rows(seeds, context),
         *udr_rows(ranked, *_on_fit(prepared, refits), found.best, root_seed),
         *best_seed_rows(seeds, sound, split, root_seed),

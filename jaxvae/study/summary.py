@@ -61,15 +61,15 @@ def summarise(
     found: all members, and those of the chosen β refitted. selection: what the study is of. sweep:
     members of fewer factors. baselines: what `fit_baselines` gave.
     """
-    prepared, config, grid, _, chosen = found
-    fitted, aligned = found.fitted, align(prepared, grid, chosen, config)
+    prepared, grid, _, chosen = found
+    fitted, aligned = found.fitted, align(prepared, grid, chosen)
     reported = as_reported(found, aligned)
     clusters, at_risk, rebuilt, scenarios, covariance = _answers(found)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
-    filled = completed(prepared.values, prepared.split, factor_analysis, config.root_seed)
+    filled = completed(prepared.values, prepared.split, factor_analysis, prepared.config.root_seed)
     whole = prepared._replace(values=filled)
-    scored = score_baselines(laws, prepared.values, jittered_values(prepared, config))
+    scored = score_baselines(laws, prepared.values, jittered_values(prepared))
     residual = prepared.values - rebuilt.mean(axis=0)
     scores = score_study(found, aligned, scored, residual, scenarios, at_risk[0], clusters)
     members = members_table(prepared, grid, scores.metrics)
@@ -102,7 +102,7 @@ def summarise(
             **drawn,
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
-        n_factors=numbers_table(whole, sweep, config),
+        n_factors=numbers_table(whole, sweep),
         spectrum=spectrum_table(whole, grid),
         family=prepared.preset.model,
         stability=tabulate_stability(members, aligned),
@@ -164,12 +164,12 @@ def _rebuilt(found: TrainedStudy) -> Float[np.ndarray, "member date asset"]:
 
 
 def _scenarios(found: TrainedStudy) -> Float[np.ndarray, "scenario asset"]:
-    key, prepared = Stream.SCENARIOS.key(found.config.root_seed), found.prepared
+    key, prepared = Stream.SCENARIOS.key(found.prepared.config.root_seed), found.prepared
     return sample_by_mixture(key, prepared.model, found.fitted, _under(prepared), SCENARIOS)
 
 
 def _covariance_table(found: TrainedStudy) -> pd.DataFrame:
-    key, prepared = Stream.COVARIANCE.key(found.config.root_seed), found.prepared
+    key, prepared = Stream.COVARIANCE.key(found.prepared.config.root_seed), found.prepared
     scale, under = prepared.scaler.scale, _under(prepared)
     standard = covariance_of_mixture(key, prepared.model, found.fitted, under, SCENARIOS)
     assets = list(prepared.panel.assets)

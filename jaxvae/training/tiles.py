@@ -174,7 +174,7 @@ def tiles(n_members: int, width: int) -> list[slice]:
     return [slice(start, min(start + width, n_members)) for start in starts]
 
 
-def take(tree: Any, rows: slice) -> Any:
+def take(tree: Any, rows: slice | np.ndarray) -> Any:
     """Some members of a tree with the member axis first."""
     return jax.tree.map(lambda leaf: leaf[rows], tree)
 

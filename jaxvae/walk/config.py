@@ -1,12 +1,12 @@
 """The settings of a walk: a frozen, validated set."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from jaxvae.errors import OptionError, as_html, check_options, like, option, show_settings
 from jaxvae.study.config import StudyConfig
 from jaxvae.study.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
-from jaxvae.walk.members import for_windows
 
 _LEAST_WINDOW, _LEAST_SHARED = 20, 9
 
@@ -75,3 +75,12 @@ class WalkConfig:
             self.model, n_factors=self.n_factors, epochs=self.epochs, presets=WINDOWS
         )
         return for_windows(made, self.window)
+
+
+def for_windows(preset: Preset, window: int) -> Preset:
+    """A preset for members that train through, without validation dates, on few rows.
+
+    Short windows get smaller batches, so that an epoch has about four of them at least.
+    """
+    batch_size = min(preset.train.batch_size, 8 * math.ceil(window / 32))
+    return preset._replace(train=replace(preset.train, batch_size=batch_size, patience=None))

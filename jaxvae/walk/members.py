@@ -5,11 +5,9 @@ deviation of its own dates. All windows run through one compiled program, whatev
 their places and, where they expand, their lengths.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,17 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxvae.data.panel import fit_scaler
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
-from jaxvae.study.presets import Preset
 from jaxvae.training.ensemble import Ensemble, Members, Progress, member_grid, train_ensemble
 from jaxvae.training.state import Data, Window, view
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
-from jaxvae.training.tiles import concatenate, map_members
+from jaxvae.training.tiles import concatenate, map_members, take
+from jaxvae.walk.config import WalkConfig
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
 GROUPS = 8
@@ -70,12 +69,7 @@ def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[S
 
 
 def walk_members(
-    values: Float[np.ndarray, "date asset"],
-    spans: Sequence[Span],
-    betas: Sequence[float],
-    seeds: Sequence[int],
-    preset: Preset,
-    expanding: bool = False,
+    values: Float[np.ndarray, "date asset"], spans: Sequence[Span], config: WalkConfig
 ) -> Members:
     """Windows × betas × seeds, the seeds fastest.
 
@@ -83,12 +77,13 @@ def walk_members(
     which weights pick, so that one program serves all lengths; their random order then hangs on the
     panel's length, though on no later return.
     """
-    rows, weights = _rows_of(spans, len(values) if expanding else None)
-    scalers = [_scaler(values[span.start : span.stop]) for span in spans]
+    rows, weights = _rows_of(spans, len(values) if config.expanding else None)
+    scalers = [fit_scaler(values[span.start : span.stop]) for span in spans]
     location, scale = (np.array(part, np.float32) for part in zip(*scalers, strict=True))
-    model, none = preset.model.build(values.shape[1]), make_batch(values[:0])
+    preset, none = config.preset(), make_batch(values[:0])
+    model = preset.model.build(values.shape[1])
     settings = (model, preset.learning_rate, preset.train.epochs)
-    grid = member_grid(seeds, betas, Data(none, none), *settings)
+    grid = member_grid(range(config.seeds), config.betas, Data(none, none), *settings)
     table: Any = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(spans)), grid)
     each = np.repeat(np.arange(len(spans)), len(grid.seed))
     own: Any = [part[each] for part in (weights, rows, location, scale)]
@@ -97,64 +92,51 @@ def walk_members(
 
 
 def train_windows(
-    root: Key[Array, ""],
     values: Float[np.ndarray, "date asset"],
     members: Members,
-    model: Model,
-    preset: Preset,
-    recent: int,
-    step: int,
-    *,
-    tile_width: int | None = None,
+    config: WalkConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stage: Stages = in_memory,
 ) -> Outputs:
-    """Train the table on a panel and ask each member of its own dates.
+    """Train the table on a panel and ask each member of its own dates: of factors as many of a
+    window's last as `config.window` says, before the `config.step` that it is judged on.
 
     values: returns in any units; what a member sees is in those of its window.
-    recent: how many of a window's last dates factors are given for, before the `step` it is judged
-        on.
     stage: gives, by name and kind, where the outputs of the tiles are kept while it is in work.
     """
-    batch = make_batch(values)
+    root, batch, preset = jax.random.key(config.root_seed), make_batch(values), config.preset()
+    model, width = preset.model.build(values.shape[1]), config.tile_width
     shared = (Stream.WINDOWS.fold_into(root), batch)
 
     def finish(ensemble: Ensemble) -> Outputs:
         trained = ensemble.variables, ensemble.members
-        settings = (model, recent, step)
-        outputs: Outputs = map_members(_ask, trained, shared, *settings, tile_width=tile_width)
+        settings = (model, config.window, config.step)
+        outputs: Outputs = map_members(_ask, trained, shared, *settings, tile_width=width)
         ok: Any = ensemble.ok
         return outputs._replace(ok=ok)
 
     parts = []
     for number, group in enumerate(_groups(members)):
-        table: Any = jax.tree.map(lambda leaf, group=group: leaf[group], members)
-        report = functools.partial(_in_all, on_progress, group.start, len(members.seed))
-        data = _data(batch, table, preset.train.batch_size)
+
+        def of_all(where: Progress, first: int = group.start) -> None:
+            on_progress(where._replace(done=first + where.done, members=len(members.seed)))
+
+        table = take(members, group)
         parts.append(
             train_ensemble(
                 root,
-                data,
+                _data(batch, table, preset.train.batch_size),
                 table,
                 model,
                 preset.train,
-                tile_width=tile_width,
-                on_progress=report,
+                tile_width=width,
+                on_progress=of_all,
                 finish=finish,
                 stage=stage(f"windows-{number}", Outputs),
             )
         )
     outputs: Outputs = concatenate(parts)
     return outputs
-
-
-def for_windows(preset: Preset, window: int) -> Preset:
-    """A preset for members that train through, without validation dates, on few rows.
-
-    Short windows get smaller batches, so that an epoch has about four of them at least.
-    """
-    batch_size = min(preset.train.batch_size, 8 * math.ceil(window / 32))
-    return preset._replace(train=replace(preset.train, batch_size=batch_size, patience=None))
 
 
 def _rows_of(
@@ -167,10 +149,6 @@ def _rows_of(
     rows = start[:, None] + np.arange(n_rows, dtype=np.int32)[None]
     weights = (rows < stop[:, None]).astype(np.float32)
     return rows, weights
-
-
-def _scaler(values: Float[np.ndarray, "date asset"]) -> tuple[np.ndarray, np.ndarray]:
-    return values.mean(axis=0), values.std(axis=0)
 
 
 def _groups(members: Members) -> list[slice]:
@@ -187,13 +165,6 @@ def _data(batch: Batch, members: Members, batch_size: int) -> Data:
     longest = int((np.asarray(members.hyperparameters.row_weights) > 0).sum(axis=1).max())
     none = take_rows(batch, slice(0, 0))
     return Data(batch, none, jnp.int32(math.ceil(longest / batch_size)))
-
-
-def _in_all(
-    on_progress: Callable[[Progress], None], first: int, members: int, where: Progress
-) -> None:
-    """A group's progress as that of the whole table."""
-    on_progress(where._replace(done=first + where.done, members=members))
 
 
 def _ask(

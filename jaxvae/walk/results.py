@@ -1,4 +1,4 @@
-"""The results of a walk, and what can be done with them."""
+"""The results of a walk, what can be done with them, and the folder that keeps them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,40 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.errors import as_html
-from jaxvae.report.walk_report import walk_report
-from jaxvae.runs.results import Format, Kept, write_drawings
-from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
+from jaxvae.report.content import REPORT
+from jaxvae.report.walk_report import FILES, walk_report
+from jaxvae.runs.results import Format, Kept, Layout, Results, TableLayout, write_drawings
+
+ARRAYS = "arrays"
+WALK_LAYOUT = Layout(
+    command="walk",
+    tables={
+        "windows": TableLayout(
+            index=("window",), dates=("first_date", "last_date", "judged_from", "judged_to")
+        ),
+        "scores": TableLayout(index=("date",), dates=("date",)),
+        "factors": TableLayout(index=("date",), dates=("date",)),
+        "loadings": TableLayout(index=("date", "asset"), names=("asset",), dates=("date",)),
+        "portfolio": TableLayout(index=("date",), dates=("date",)),
+        "weights": TableLayout(index=("strategy", "date"), names=("strategy",), dates=("date",)),
+        "strategies": TableLayout(index=("strategy",), names=("strategy",)),
+    },
+    trees={ARRAYS: "arrays.safetensors"},
+)
+
+
+def _as_results(walk: Any) -> Results:
+    tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
+    return Results(walk.config, tables, {ARRAYS: {"covariances": walk.covariances}})
+
+
+def _as_parts(results: Results) -> dict[str, Any]:
+    covariances = results.trees[ARRAYS]["covariances"]
+    tables = {name: results.tables[name] for name in WALK_LAYOUT.tables}
+    return {"config": results.config, "covariances": covariances, **tables}
+
+
+WALK_FORMAT = Format(WALK_LAYOUT, FILES, _as_results, _as_parts, walk_report, REPORT)
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +88,16 @@ class Walk(Kept):
             "tables: windows, scores, factors, loadings, portfolio, weights, strategies\n"
             "ask it: save, report"
         )
+
+
+def write_walk(walk: Any, folder: str | Path) -> None:
+    """Write a `Walk` into a new folder, as its method `save` does.
+
+    Args:
+        walk: The results.
+        folder: That does not exist yet.
+    """
+    walk.save(folder)
 
 
 def load_walk(folder: str | Path, drawings: bool = True) -> Walk:

@@ -12,8 +12,7 @@ from jaxvae.study.config import read_input
 from jaxvae.study.progress import Report, reported
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.folder import WALK_FORMAT, WALK_LAYOUT
-from jaxvae.walk.results import Walk, load_walk
+from jaxvae.walk.results import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
 from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
 
 
@@ -65,7 +64,11 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
 
     def compute(on_progress: Report, stage: Stages) -> Walk:
         with blas_threads(*panel.values.shape):
-            return _run(panel, config, on_progress, stage)
+            prepared = prepare_walk(panel, config)
+            on_progress("train", None)
+            outputs = train_walk(prepared, lambda where: on_progress("train", where), stage)
+            on_progress("score", None)
+            return summarise_walk(prepared, outputs)
 
     return Procedure(
         identity=lambda: walk_identity(panel, config),
@@ -74,11 +77,3 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
         files=WALK_FORMAT.files,
         read=load_walk,
     )
-
-
-def _run(panel: Panel, config: WalkConfig, on_progress: Report, stage: Stages) -> Walk:
-    prepared = prepare_walk(panel, config)
-    on_progress("train", None)
-    outputs = train_walk(prepared, config, lambda where: on_progress("train", where), stage)
-    on_progress("score", None)
-    return summarise_walk(prepared, config, outputs)

@@ -4,11 +4,10 @@ Nothing of a window sees a later date: its rows, its mean and standard deviation
 baselines and its portfolios stop where it ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -24,25 +23,14 @@ from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
+from jaxvae.study.align import tabulate_factors
 from jaxvae.study.flag_degenerate import cause_notes
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.factors import (
-    TrackedFactors,
-    agreement_columns,
-    track_consensus,
-    tracked_factors_table,
-    tracked_loadings_table,
-)
-from jaxvae.walk.members import (
-    Outputs,
-    Span,
-    cut_windows,
-    train_windows,
-    walk_members,
-)
+from jaxvae.walk.factors import TrackedFactors, track_consensus
+from jaxvae.walk.members import Outputs, Span, cut_windows, train_windows, walk_members
 from jaxvae.walk.results import Walk
 
 COMPARED_WITH = ("factor_analysis", BASELINE)
@@ -53,13 +41,30 @@ NEXT_DATE = "A window's covariance is that of the first date after it, held for 
 class PreparedWalk(NamedTuple):
     """A panel cut into windows. scalers: mean and standard deviation of each window's dates.
     weights: of the portfolios that need no training, by strategy. notes: which of these are left
-    out, and why."""
+    out, and why. config: what to walk with."""
 
     panel: Panel
     spans: list[Span]
     scalers: list[Scaler]
     weights: dict[str, Float[np.ndarray, "window asset"]]
     notes: list[str]
+    config: WalkConfig
+
+    @property
+    def scale(self) -> Float[np.ndarray, "window asset"]:
+        """Standard deviations of the returns of each window."""
+        return np.stack([scaler.scale for scaler in self.scalers])
+
+    @property
+    def ends(self) -> pd.DatetimeIndex:
+        """The last date of each window."""
+        return self.panel.dates[[span.stop - 1 for span in self.spans]]
+
+    @property
+    def judged(self) -> pd.DatetimeIndex:
+        """The dates that windows are judged on, window by window."""
+        dates = [self.panel.dates[span.stop : span.until] for span in self.spans]
+        return pd.DatetimeIndex(np.concatenate(dates), name="date")
 
 
 def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:
@@ -98,67 +103,55 @@ def prepare_walk(panel: Panel, config: WalkConfig) -> PreparedWalk:
                 f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer ",
                 Option("window"),
             )
-    return PreparedWalk(panel, spans, scalers, *_baseline_weights(panel, spans, config))
+    return PreparedWalk(panel, spans, scalers, *_baseline_weights(parts, config), config)
 
 
 def train_walk(
     prepared: PreparedWalk,
-    config: WalkConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stage: Stages = in_memory,
 ) -> Outputs:
     """All members, windows × betas × seeds, trained and asked."""
-    preset = config.preset()
-    members = walk_members(
-        prepared.panel.values,
-        prepared.spans,
-        config.betas,
-        range(config.seeds),
-        preset,
-        config.expanding,
-    )
-    outputs = train_windows(
-        jax.random.key(config.root_seed),
-        prepared.panel.values,
-        members,
-        preset.model.build(prepared.panel.n_assets),
-        preset,
-        config.window,
-        config.step,
-        tile_width=config.tile_width,
-        on_progress=on_progress,
-        stage=stage,
-    )
+    values, config = prepared.panel.values, prepared.config
+    members = walk_members(values, prepared.spans, config)
+    outputs = train_windows(values, members, config, on_progress, stage)
     sound = np.asarray(outputs.ok).reshape(len(prepared.spans), -1).any(axis=1)
     if not sound.all():
-        stop = prepared.spans[int(sound.argmin())].stop
         raise DataError(
-            f"every member of the window that ends {prepared.panel.dates[stop - 1].date()} "
+            f"every member of the window that ends {prepared.ends[int(sound.argmin())].date()} "
             "diverged: look for outliers in the data"
         )
     return outputs
 
 
-def summarise_walk(prepared: PreparedWalk, config: WalkConfig, outputs: Outputs) -> Walk:
+def summarise_walk(prepared: PreparedWalk, outputs: Outputs) -> Walk:
     """Scores, factors and portfolios of trained windows."""
-    panel, spans, scalers, *_ = prepared
-    scale = np.stack([scaler.scale for scaler in scalers])
-    tracked = track_consensus(outputs, scale, config.window, config.step, config.root_seed)
+    panel, config, scale = prepared.panel, prepared.config, prepared.scale
+    judged, ends = prepared.judged, prepared.ends
+    tracked = track_consensus(outputs, scale, config)
+    of_assets = pd.MultiIndex.from_product([ends, panel.assets], names=["date", "asset"])
+    in_returns = tracked.loadings * scale[:, :, None]
     covariances = mixture_covariances(outputs, scale)
-    scores, exploded = _scores(prepared, config, outputs)
+    scores, degenerate = _scores(prepared, outputs)
     weights = _weights(prepared, covariances)
-    portfolio = _portfolio(prepared, weights)
+    held = np.stack([panel.values[span.stop : span.until] for span in prepared.spans])
+    portfolio = pd.DataFrame(
+        {
+            name: portfolios.hold(weights.loc[name].to_numpy(), held)
+            for name in weights.index.unique("strategy")
+        },
+        index=judged,
+    )
+    per_year = portfolios.dates_per_year(panel.dates)
     return Walk(
-        config=_describe(prepared, config, exploded),
-        windows=_windows(prepared, config, scores, tracked),
+        config=_describe(prepared, degenerate),
+        windows=_windows(prepared, scores, tracked),
         scores=scores,
-        factors=tracked_factors_table(tracked, _judged(panel, spans), config.window),
-        loadings=tracked_loadings_table(tracked, _ends(panel, spans), panel.assets, scale),
+        factors=tabulate_factors(tracked.factors.reshape(len(judged), -1), judged),
+        loadings=tabulate_factors(in_returns.reshape(len(of_assets), -1), of_assets),
         portfolio=portfolio,
         weights=weights,
-        strategies=describe_strategies(
-            portfolio, weights, portfolios.dates_per_year(panel.dates), config.root_seed
-        ),
+        strategies=describe_strategies(portfolio, weights, per_year, config.root_seed),
         covariances=covariances,
     )
 
@@ -207,52 +200,50 @@ def _shares(outputs: Outputs, n_windows: int) -> Float[np.ndarray, "window membe
     return ok / ok.sum(axis=1, keepdims=True)
 
 
-def _scores(
-    prepared: PreparedWalk, config: WalkConfig, outputs: Outputs
-) -> tuple[pd.DataFrame, list[str]]:
+def _scores(prepared: PreparedWalk, outputs: Outputs) -> tuple[pd.DataFrame, list[str]]:
     """Judged dates × models: the mixture, and its baselines fitted on the same windows; and notes
     on baselines left out, whose likelihoods are degenerate."""
-    panel, spans, scalers, *_ = prepared
+    panel, config = prepared.panel, prepared.config
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
-    shares = _shares(outputs, len(spans))
-    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape, -1)
-    members = np.where(shares[:, :, None] > 0, members, 0.0)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in (ENSEMBLE, *COMPARED_WITH)}
+    # Change of variables: from each window's standard deviations to those of `fit`.
+    change = np.log(unit / prepared.scale).sum(axis=1)[:, None]
+    shares = _shares(outputs, len(change))[:, :, None]
+    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape[:2], -1)
+    mixed = logsumexp(np.where(shares > 0, members, 0.0), axis=1, b=shares)
+    table, notes = {ENSEMBLE: (mixed + change).ravel()}, []
+    of_windows: dict[str, list[np.ndarray]] = {name: [] for name in COMPARED_WITH}
     costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
     rng = Stream.JITTER.generator(config.root_seed)
-    for w, (span, scaler) in enumerate(zip(spans, scalers, strict=True)):
+    for span, scaler in zip(prepared.spans, prepared.scalers, strict=True):
         window = scaler.standardise(panel.values[span.start : span.stop])
         judged = scaler.standardise(panel.values[span.stop : span.until])
-        # Change of variables: from the window's standard deviations to those of `fit`.
-        change = np.log(unit / scaler.scale).sum()
-        known = Development(window, len(window), config.n_factors)
-        moved = jittered(rng, judged)
-        columns[ENSEMBLE].append(logsumexp(members[w], axis=0, b=shares[w][:, None]) + change)
+        known, moved = Development(window, len(window), config.n_factors), jittered(rng, judged)
         for name in COMPARED_WITH:
             law = BASELINES[name].fit(known)
             likelihood = law.log_likelihood(judged)
-            columns[name].append(likelihood + change)
+            of_windows[name].append(likelihood)
             costs[name].append(cost_of_jitter(likelihood, law.log_likelihood(moved)))
-    exploded = [
-        name for name, lost in costs.items() if is_degenerate(float(np.mean(lost)), panel.n_assets)
-    ]
-    table = {name: np.concatenate(p) for name, p in columns.items() if name not in exploded}
-    notes = [f"The likelihood of {BASELINES[name].label} is degenerate." for name in exploded]
-    return pd.DataFrame(table, index=_judged(panel, spans)), notes
+    for name in COMPARED_WITH:
+        if is_degenerate(float(np.mean(costs[name])), panel.n_assets):
+            notes.append(f"The likelihood of {BASELINES[name].label} is degenerate.")
+        else:
+            table[name] = (np.stack(of_windows[name]) + change).ravel()
+    return pd.DataFrame(table, index=prepared.judged), notes
 
 
 def _baseline_weights(
-    panel: Panel, spans: Sequence[Span], config: WalkConfig
+    windows: list[Float[np.ndarray, "date asset"]], config: WalkConfig
 ) -> tuple[dict[str, Float[np.ndarray, "window asset"]], list[str]]:
     """Weights at every window's end by strategy, and notes on those that cannot be had; DataError
     where the one that all are compared with cannot."""
-    n_factors = min(config.baseline_factors, panel.n_assets - 1)
-    weights, notes = {"equal": np.full((len(spans), panel.n_assets), 1.0 / panel.n_assets)}, []
+    n_assets = windows[0].shape[1]
+    n_factors = min(config.baseline_factors, n_assets - 1)
+    weights, notes = {"equal": np.full((len(windows), n_assets), 1.0 / n_assets)}, []
     for name, estimate in portfolios.ESTIMATORS.items():
-        estimates = [estimate(panel.values[s.start : s.stop], n_factors) for s in spans]
+        estimates = [estimate(window, n_factors) for window in windows]
         try:
-            if name == "sample" and config.window <= panel.n_assets + 1:
-                raise DataError(f"{config.window} dates are too few for {panel.n_assets} assets")
+            if name == "sample" and config.window <= n_assets + 1:
+                raise DataError(f"{config.window} dates are too few for {n_assets} assets")
             weights[name] = portfolios.minimum_variance(np.stack(estimates))
         except DataError as error:
             if name == BASELINE:
@@ -265,46 +256,31 @@ def _weights(
     prepared: PreparedWalk, covariances: Float[np.ndarray, "window asset asset"]
 ) -> pd.DataFrame:
     """Minimum-variance weights of every strategy at every window's end."""
-    panel, spans = prepared.panel, prepared.spans
     by_strategy = {ENSEMBLE: portfolios.minimum_variance(covariances), **prepared.weights}
-    ends = _ends(panel, spans)
-    index = pd.MultiIndex.from_product([by_strategy, ends], names=["strategy", "date"])
+    index = pd.MultiIndex.from_product([by_strategy, prepared.ends], names=["strategy", "date"])
     stacked = np.concatenate(list(by_strategy.values()))
-    return pd.DataFrame(stacked, index=index, columns=list(panel.assets))
+    return pd.DataFrame(stacked, index=index, columns=list(prepared.panel.assets))
 
 
-def _portfolio(prepared: PreparedWalk, weights: pd.DataFrame) -> pd.DataFrame:
-    """What each strategy returned on each judged date."""
-    panel, spans = prepared.panel, prepared.spans
-    held = np.stack([panel.values[span.stop : span.until] for span in spans])
-    names = weights.index.unique("strategy")
-    table = {name: portfolios.hold(weights.loc[name].to_numpy(), held) for name in names}
-    return pd.DataFrame(table, index=_judged(panel, spans))
-
-
-def _windows(
-    prepared: PreparedWalk, config: WalkConfig, scores: pd.DataFrame, tracked: TrackedFactors
-) -> pd.DataFrame:
+def _windows(prepared: PreparedWalk, scores: pd.DataFrame, tracked: TrackedFactors) -> pd.DataFrame:
     """A row a window."""
-    panel, spans = prepared.panel, prepared.spans
+    dates, spans = prepared.panel.dates, prepared.spans
     start, stop, until = np.array(spans).T
-    by_window = scores.to_numpy().reshape(len(spans), config.step, -1).mean(axis=1)
+    by_window = scores.to_numpy().reshape(len(spans), prepared.config.step, -1).mean(axis=1)
     columns: dict[str, Any] = {
-        "first_date": panel.dates[start],
-        "last_date": panel.dates[stop - 1],
-        "judged_from": panel.dates[stop],
-        "judged_to": panel.dates[until - 1],
+        "first_date": dates[start],
+        "last_date": prepared.ends,
+        "judged_from": dates[stop],
+        "judged_to": dates[until - 1],
     }
     columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
-    columns |= agreement_columns(tracked, -(-config.window // config.step))
-    return pd.DataFrame(columns).rename_axis("window")
+    return pd.DataFrame(columns | tracked.agreement).rename_axis("window")
 
 
-def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -> dict[str, Any]:
-    """Everything that the numbers depend on; and notes, those on `exploded` baselines too."""
-    panel, spans = prepared.panel, prepared.spans
+def _describe(prepared: PreparedWalk, degenerate: list[str]) -> dict[str, Any]:
+    """Everything that the numbers depend on; and notes, those on `degenerate` baselines too."""
+    panel, config, judged = prepared.panel, prepared.config, prepared.judged
     preset = config.preset()
-    judged = _judged(panel, spans)
     forecasts = preset.model.build(panel.n_assets).recurrence is not None
     return {
         "name": panel.name,
@@ -314,7 +290,7 @@ def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -
         "learning_rate": preset.learning_rate,
         "model_config": describe_family(preset.model),
         "train_config": preset.train.record(),
-        "n_windows": len(spans),
+        "n_windows": len(prepared.spans),
         "dates_per_year": portfolios.dates_per_year(panel.dates),
         "judged_from": str(judged[0].date()),
         "judged_to": str(judged[-1].date()),
@@ -323,19 +299,9 @@ def _describe(prepared: PreparedWalk, config: WalkConfig, exploded: list[str]) -
         "notes": [
             *panel.notes,
             *cause_notes(panel.values, panel.assets, "the panel's dates"),
-            *exploded,
+            *degenerate,
             *prepared.notes,
             *([ONE_DATE] if len(judged) == 1 else []),
             *([NEXT_DATE] if forecasts and config.step > 1 else []),
         ],
     }
-
-
-def _ends(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:
-    """The last date of each window."""
-    return panel.dates[[span.stop - 1 for span in spans]]
-
-
-def _judged(panel: Panel, spans: Sequence[Span]) -> pd.DatetimeIndex:
-    dates = np.concatenate([panel.dates[span.stop : span.until] for span in spans])
-    return pd.DatetimeIndex(dates, name="date")

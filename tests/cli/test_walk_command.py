@@ -21,8 +21,7 @@ from jaxvae.runs.documents import SCHEMA, seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.study import load_study
 from jaxvae.training import ensemble
-from jaxvae.walk.folder import write_walk
-from jaxvae.walk.results import load_walk
+from jaxvae.walk.results import load_walk, write_walk
 from jaxvae.walk.run import walk_forward
 
 # The settings of `walking`, so that nothing is compiled anew.

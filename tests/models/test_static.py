@@ -251,7 +251,7 @@ def scored_beside_factor_analysis(n_assets, seeds):
     panel, _ = linear_panel(3, n_dates=300, n_assets=n_assets, n_factors=2, n_sectors=3)
     config = StudyConfig(model="linear", n_factors=2, seeds=seeds, betas=(1.0,))
     prepared = prepare(panel, config)
-    grid = train_grid(prepared, config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
     train = prepared.values[prepared.split.train]
     law = fit_factor_analysis(train, 2)
     scores = np.asarray(grid.evaluation.likelihood.value)[:, prepared.split.train].mean(axis=1)

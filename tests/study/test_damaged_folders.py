@@ -18,8 +18,7 @@ from jaxvae.errors import FolderError
 from jaxvae.models.families import OWN
 from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.study.study import draw_report, load_study
-from jaxvae.walk.folder import write_walk
-from jaxvae.walk.results import draw_walk_report, load_walk
+from jaxvae.walk.results import draw_walk_report, load_walk, write_walk
 from jaxvae.walk.run import walk_forward
 
 pytestmark = pytest.mark.slow

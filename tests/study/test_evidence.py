@@ -35,9 +35,9 @@ PANEL, _ = linear_panel(3, n_dates=400, n_assets=30, n_factors=2, n_sectors=4)
 
 def fitted(panel, config=CONFIG):
     prepared = prepare(panel, config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    chosen = choose(grid, prepared, config)
-    sweep = sweep_factors(prepared, grid, chosen, config, lambda progress: None)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
+    sweep = sweep_factors(prepared, grid, chosen, lambda progress: None)
     return prepared, grid, chosen, sweep
 
 
@@ -51,7 +51,7 @@ def exact():
     """As many factors as there are: with more, factor analysis copies single assets."""
     config = replace(CONFIG, n_factors=2)
     prepared = prepare(PANEL, config)
-    return prepared, train_grid(prepared, config, lambda progress: None), config
+    return prepared, train_grid(prepared, lambda progress: None), config
 
 
 def noise(seed):
@@ -73,7 +73,7 @@ def number(table, name):
 def test_pure_noise_has_no_factors(unplanted):
     """Neither by the verdict nor by a gain in held-out likelihood beyond its error."""
     prepared, _, _, sweep = unplanted
-    table = numbers_table(prepared, sweep, CONFIG)
+    table = numbers_table(prepared, sweep)
     assert number(table, "verdict") == 0
     assert number(table, "held_out") == 0
     sizes = table[table.kind == "size"].iloc[1:]
@@ -83,7 +83,7 @@ def test_pure_noise_has_no_factors(unplanted):
 
 def test_planted_factors_are_counted(planted):
     prepared, _, _, sweep = planted
-    table = numbers_table(prepared, sweep, CONFIG)
+    table = numbers_table(prepared, sweep)
     assert number(table, "verdict") == 2
     # The highest mean score may fall to a third factor, but by no more than its error and what
     # matters.
@@ -139,7 +139,7 @@ def test_noise_of_every_likelihood_has_a_constant_of_its_kind():
 def test_the_sweep_compiles_nothing(planted, caplog):
     prepared, grid, chosen, sweep = planted
     with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
-        again = sweep_factors(prepared, grid, chosen, CONFIG, lambda progress: None)
+        again = sweep_factors(prepared, grid, chosen, lambda progress: None)
         assert "Compiling" not in caplog.text
         jax.jit(lambda x: x + 1)(1.0)
         assert "Compiling" in caplog.text
@@ -151,7 +151,7 @@ def test_a_size_whose_members_diverged_is_left_out(planted):
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     likelihood[1], active[1] = np.nan, np.nan
     likelihood[2, 0], active[2, 0] = np.nan, np.nan
-    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active), CONFIG)
+    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active))
     assert table[table.kind == "size"].factors.tolist() == [0, 2, 3, 4]
     assert number(table, "held_out") in (2, 3)
     assert np.isfinite(table[table.kind == "size"].gain).all()
@@ -161,7 +161,7 @@ def test_members_that_use_no_factor_are_members_without_factors(planted):
     prepared, _, _, sweep = planted
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     active[1] = 0
-    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active), CONFIG)
+    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active))
     none = table[table.kind == "size"].iloc[0]
     assert none.log_likelihood == pytest.approx(likelihood[:2].mean())
     assert table[table.kind == "size"].gain.isna().tolist() == [False, True, False, False, False]
@@ -172,7 +172,7 @@ def test_a_few_assets_are_judged_by_held_out_likelihood_alone():
     panel = replace(PANEL, values=PANEL.values[:, :3], assets=PANEL.assets[:3], sectors=None)
     config = replace(CONFIG, seeds=1, betas=(1.0,), n_factors=1)
     prepared, _, _, sweep = fitted(panel, config)
-    table = numbers_table(prepared, sweep, config)
+    table = numbers_table(prepared, sweep)
     assert table.kind.tolist() == ["estimate", "verdict", "size", "size"]
     assert number(table, "verdict") == number(table, "held_out")
 
@@ -226,8 +226,8 @@ def test_weak_consensus_factors_are_dropped():
     """Four factors asked for, two there: at large β the others are dead in most members."""
     config = replace(CONFIG, betas=(8.0,))
     prepared = prepare(PANEL, config)
-    grid = train_grid(prepared, config, lambda progress: None)
-    aligned = align(prepared, grid, Choice(0, 0, config.seeds), config)
+    grid = train_grid(prepared, lambda progress: None)
+    aligned = align(prepared, grid, Choice(0, 0, config.seeds))
     survives = aligned.verdict.survives
     assert survives[0]
     assert not survives[-1]
@@ -241,7 +241,7 @@ def test_where_no_factor_survives_the_most_stable_is_kept(planted):
     shuffled = np.random.default_rng(0).permuted(np.asarray(grid.evaluation.factors), axis=1)
     rolled = np.stack([np.roll(member, 50 * k, axis=0) for k, member in enumerate(shuffled)])
     noisy = grid._replace(evaluation=grid.evaluation._replace(factors=rolled))
-    aligned = align(prepared, noisy, chosen, CONFIG)
+    aligned = align(prepared, noisy, chosen)
     assert not aligned.verdict.survives.any()
     assert aligned.factors.shape == (400, 1)
     assert aligned.at_chosen[0] == aligned.verdict.stability.max()

@@ -452,10 +452,8 @@ def test_a_batch_is_clamped_to_the_training_rows():
 @pytest.fixture(scope="module")
 def refits():
     prepared = prepare(PANEL, CONFIG)
-    grid = train_grid(prepared, CONFIG, lambda progress: None)
-    return prepared, refit(
-        prepared, grid, Choice(0, 1, CONFIG.seeds), CONFIG, lambda progress: None
-    )
+    grid = train_grid(prepared, lambda progress: None)
+    return prepared, refit(prepared, grid, Choice(0, 1, CONFIG.seeds), lambda progress: None)
 
 
 @pytest.mark.slow

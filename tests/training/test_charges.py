@@ -208,7 +208,7 @@ def test_a_student_prior_has_no_such_parts():
     panel, _ = linear_panel(3, n_dates=60, n_assets=6, n_factors=2)
     config = StudyConfig(n_factors=2, model="student")
     grid = Trained(SimpleNamespace(ok=np.ones(3)), None)
-    assert kl_rows(prepare(panel, config), config, grid) == []
+    assert kl_rows(prepare(panel, config), grid) == []
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from jaxvae.study.presets import PRESETS, WINDOWS
 from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program
+from jaxvae.walk.config import for_windows
 from jaxvae.walk.members import (
     MOMENT_DRAWS,
     _ask,
     _outputs,
     cut_windows,
-    for_windows,
     train_windows,
     walk_members,
 )
@@ -41,9 +41,10 @@ ROOT = jax.random.key(0)
 GROWING = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, True)
 
 
-def trained(spans=SPANS, seeds=(0, 1), expanding=False, values=PANEL.values):
-    members = walk_members(values, spans, (1.0,), seeds, PRESET, expanding)
-    return train_windows(ROOT, values, members, MODEL, PRESET, CONFIG.window, CONFIG.step)
+def trained(spans=SPANS, some=slice(None), expanding=False, values=PANEL.values):
+    config = replace(CONFIG, expanding=expanding)
+    members = jax.tree.map(lambda leaf: leaf[some], walk_members(values, spans, config))
+    return train_windows(values, members, config)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,13 @@ def test_windows_end_every_step_and_are_judged_on_whole_ones():
 
 
 def test_a_window_alone_has_the_bits_it_has_in_the_grid(rolling):
-    alone = trained(SPANS[3:4], seeds=(1,))
+    alone = trained(SPANS[3:4], some=slice(1, 2))
     assert same_bits(member(alone, 0), member(rolling, 7))
     assert not same_bits(alone.covariance, rolling.covariance[:1])
 
 
 def test_an_expanding_window_alone_has_its_bits_too(expanding):
-    alone = trained(GROWING[1:2], seeds=(0,), expanding=True)
+    alone = trained(GROWING[1:2], some=slice(0, 1), expanding=True)
     assert same_bits(member(alone, 0), member(expanding, 2))
 
 
@@ -114,7 +115,7 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
     rows = PANEL.values[span.start : span.stop]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     data = Data(make_batch(units), make_batch(units[:0]))
-    members = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET)
+    members = walk_members(PANEL.values, [span], replace(CONFIG, seeds=1))
     plain = members._replace(hyperparameters=members.hyperparameters._replace(window=None))
     ensemble = train_ensemble(ROOT, data, plain, MODEL, PRESET.train)
     variables = member(ensemble.variables, 0)
@@ -180,7 +181,7 @@ def test_what_a_date_is_told_begins_with_the_panel_in_its_windows_units():
     own = PANEL.values[span.start : span.stop]
     known = (PANEL.values - own.mean(axis=0)) / own.std(axis=0)
     told, _ = remember(model, known)
-    table = walk_members(PANEL.values, [span], (1.0,), (0,), PRESET)
+    table = walk_members(PANEL.values, [span], replace(CONFIG, seeds=1))
     window = jax.tree.map(jnp.asarray, member(table, 0).hyperparameters.window)
     seen = view(Data(batch, make_batch(PANEL.values[:0])), window, model)
     for one, other in zip(seen.training.past, told, strict=True):

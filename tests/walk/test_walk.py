@@ -86,7 +86,7 @@ def test_weights_are_those_of_the_covariances(walk):
 
 def test_covariances_are_of_the_mixture_in_squared_returns(walk):
     prepared = prepare_walk(PANEL, CONFIG)
-    outputs = train_walk(prepared, CONFIG)
+    outputs = train_walk(prepared)
     scale = prepared.scalers[3].scale
     seeds = [np.asarray(outputs.covariance[6 + seed], float) for seed in (0, 1)]
     means = np.asarray(outputs.mean[6:8], float)
@@ -115,7 +115,7 @@ def test_scores_are_in_the_units_of_fit(walk):
 
 def test_the_ensembles_score_is_its_mixtures(walk):
     prepared = prepare_walk(PANEL, CONFIG)
-    outputs = train_walk(prepared, CONFIG)
+    outputs = train_walk(prepared)
     unit = fit_scaler(PANEL.values[split_dates(120).fit]).scale
     for w in (0, 4):
         densities = np.exp(np.asarray(outputs.log_likelihood[2 * w : 2 * w + 2], float))

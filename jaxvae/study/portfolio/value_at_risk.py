@@ -123,8 +123,8 @@ def study_risk(
     """Value at risk on the test dates and the fan of the dates that follow."""
     asked = found.prepared, found.fitted
     # The other half is the paths' of `backtest`.
-    key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.config.root_seed))
-    key_fan = Stream.FAN.key(found.config.root_seed)
+    key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.prepared.config.root_seed))
+    key_fan = Stream.FAN.key(found.prepared.config.root_seed)
     risk, fan = at_once(
         lambda: value_at_risk(key_risk, *asked), lambda: forecast_fan(key_fan, *asked)
     )

@@ -14,15 +14,13 @@ from jaxvae.analysis.resampling import (
     normalised_weights,
     systematic_resample,
 )
-from jaxvae.errors import OptionError, check_numbers, check_option
+from jaxvae.errors import OptionError, check_numbers
 from jaxvae.inference.conditioning import Given, draw_given
 from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import even_rows, sample_by_mixture
 from jaxvae.models.model import Batch
-from jaxvae.study.config import check_seed
-from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
-from jaxvae.study.questions.panels import require_room
+from jaxvae.study.questions.panels import check_draws
 from jaxvae.training.streams import Stream
 
 SAMPLES = 64
@@ -65,13 +63,11 @@ def scenarios(
     """
     if given is not None and not (given := check_numbers("given", given, "a return, as -0.05")):
         raise OptionError("given", "nothing is; name an asset and its return")
-    check_option("number", number, least=1)
-    check_seed(seed)
-    fitted = study.fitted
-    if given is not None:
-        return _scenarios_given(fitted, given, number, seed, fitted.rows_under(covariates))
-    require_room(number, number * len(fitted.assets))
+    fitted, each = study.fitted, 1 if given is None else DRAWS_A_SCENARIO
+    check_draws(number, seed, each * len(fitted.assets))
     under = fitted.rows_under(covariates)
+    if given is not None:
+        return _scenarios_given(fitted, given, number, seed, under)
     draws = sample_by_mixture(jax.random.key(seed), fitted.model, fitted.refits, under, number)
     return _tabulate(fitted, draws)
 
@@ -83,45 +79,39 @@ def _scenarios_given(
 
     Warns where few draws carry the weight, since scenarios then repeat them.
     """
-    portfolios, returns = _portfolios(fitted, given)
-    model, refits = fitted.model, fitted.refits
-    draws = DRAWS_A_SCENARIO * number
-    require_room(number, draws * len(fitted.assets))
-    n_rows = max(LEAST_ROWS, -(-draws // (SAMPLES * len(refits.seed))))
+    shares, returns = _portfolios(fitted, given)
+    refits = fitted.refits
+    n_rows = max(LEAST_ROWS, -(-DRAWS_A_SCENARIO * number // (SAMPLES * len(refits.seed))))
     shared = {
         "key": jax.random.key(seed),
         "batch": even_rows(under, n_rows),
-        "given": _standardised(fitted, portfolios, returns),
+        "given": _standardised(fitted, shares, returns),
     }
-    found = ask(draw_given, refits, shared, own_draws=True, model=model, n_samples=SAMPLES)
+    found = ask(draw_given, refits, shared, own_draws=True, model=fitted.model, n_samples=SAMPLES)
     weights = normalised_weights(np.asarray(found.log_weights, np.float64))
     effective = effective_sample_size(weights)
-    _warn_if_far(fitted, portfolios, returns, list(given))
+    _warn_if_far(fitted, shares, returns, list(given))
     _warn_if_few(effective, len(weights), number)
     picked = systematic_resample(Stream.RESAMPLING.generator(seed), weights, number)
     values = np.asarray(found.values, np.float64)
     table = _tabulate(fitted, values.reshape(-1, values.shape[-1])[picked])
-    exact = portfolios.sum(axis=1) == 1.0
-    table.iloc[:, portfolios[exact].argmax(axis=1)] = returns[exact]
+    exact = shares.max(axis=1) == 1.0
+    table.iloc[:, shares[exact].argmax(axis=1)] = returns[exact]
     table.attrs |= {"effective_samples": effective, "draws": len(weights)}
     return table
 
 
 def _tabulate(fitted: FittedStudy, draws: Float[np.ndarray, "scenario asset"]) -> pd.DataFrame:
     """Draws in standard units as a table of returns."""
-    index = pd.RangeIndex(len(draws), name="scenario")
-    return with_units(
-        pd.DataFrame(fitted.scaler.restore(draws), index=index, columns=fitted.assets)
-    )
+    return fitted.table(fitted.scaler.restore(draws), pd.RangeIndex(len(draws), name="scenario"))
 
 
 def _warn_if_far(
     fitted: FittedStudy,
-    portfolios: Float[np.ndarray, "portfolio asset"],
+    shares: Float[np.ndarray, "portfolio asset"],
     returns: Float[np.ndarray, " portfolio"],
     names: list[str],
 ) -> None:
-    shares = portfolios / portfolios.sum(axis=1, keepdims=True)
     spread = np.sqrt(np.einsum("pa,ab,pb->p", shares, fitted.covariance.to_numpy(), shares))
     far = np.abs(returns - shares @ fitted.scaler.mean) / spread
     most = int(far.argmax())
@@ -137,7 +127,7 @@ def _warn_if_far(
 def _portfolios(
     fitted: FittedStudy, given: Mapping[str, float]
 ) -> tuple[Float[np.ndarray, "portfolio asset"], Float[np.ndarray, " portfolio"]]:
-    """1 where an asset is in a portfolio, and the returns given."""
+    """What share each asset has in a portfolio, and the returns given."""
     assets = np.array(fitted.assets)
     sectors = np.array([str(sector) for sector in fitted.config["sectors"] or ()])
     rows = []
@@ -147,24 +137,24 @@ def _portfolios(
         if not held.any():
             raise OptionError("given", fitted.no_asset(name))
         rows.append(held)
-    portfolios = np.array(rows, np.float64).reshape(len(rows), len(assets))
-    if (twice := portfolios.sum(axis=0) > 1).any():
+    held = np.array(rows, np.float64)
+    if (twice := held.sum(axis=0) > 1).any():
         name = assets[int(np.argmax(twice))]
         raise OptionError("given", f"{name} comes alone and in its sector; keep one of the two")
-    if (portfolios.sum(axis=1) == 1).sum() == len(assets):
+    sizes = held.sum(axis=1, keepdims=True)
+    if (sizes == 1).sum() == len(assets):
         raise OptionError("given", "every asset is; leave out those to draw")
-    return portfolios, np.array(list(given.values()), np.float64)
+    return held / sizes, np.array(list(given.values()), np.float64)
 
 
 def _standardised(
     fitted: FittedStudy,
-    portfolios: Float[np.ndarray, "portfolio asset"],
+    shares: Float[np.ndarray, "portfolio asset"],
     returns: Float[np.ndarray, " portfolio"],
 ) -> Given:
     """Means of assets' returns as weighted sums of their standard units; over the root of the sum
     of squared weights, so that numbers stay near 1."""
     scaler = fitted.scaler
-    shares = portfolios / portfolios.sum(axis=1, keepdims=True)
     weights, centred = shares * scaler.scale, returns - shares @ scaler.mean
     size = np.sqrt((weights**2).sum(axis=1))
     as_float = (weights / size[:, None], centred / size)

@@ -21,6 +21,7 @@ from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, rem
 from jaxvae.study.align import CONSENSUS, Reported
 from jaxvae.study.conditions import assumed_conditions, row_conditions
 from jaxvae.study.fit import TrainedStudy
+from jaxvae.study.questions.dataset import with_units
 
 PAST = "past_"  # before the places of leaves, in the names of arrays
 
@@ -90,6 +91,12 @@ class FittedStudy:
         _, *others = consensus.Consensus._fields
         return consensus.Consensus(alignment, *map(saved, others))
 
+    def table(
+        self, values: Float[np.ndarray, "row asset"], index: pd.Index, like: str = "risk"
+    ) -> pd.DataFrame:
+        """A column an asset, with units as `with_units` gives them."""
+        return with_units(pd.DataFrame(values, index=index, columns=self.assets), like)
+
     def no_asset(self, name: object) -> str:
         """What is said of a name that is no asset's, with the nearest that there is."""
         known = [*self.assets, *dict.fromkeys(map(str, self.config["sectors"] or ()))]
@@ -111,19 +118,17 @@ class FittedStudy:
         check_like_fit(returns, self.scaler)
         return self.scaler.standardise(returns.to_numpy(np.float64))
 
-    def rows(
-        self, panel: Panel, values: Float[np.ndarray, "date asset"], n_ahead: int = 0
-    ) -> Batch:
+    def rows(self, panel: Panel, n_ahead: int = 0) -> Batch:
         """A panel's dates, with what the model is given of each: covariates, and earlier dates.
 
         Args:
-            panel: holds the covariates.
-            values: its returns in standard units.
+            panel: holds the study's assets and covariates.
             n_ahead: dates after the last to add, under its covariates and without returns.
 
         Raises:
-            DataError: the panel lacks a covariate.
+            DataError: as `standardised` does, and where the panel lacks a covariate.
         """
+        values = self.standardised(panel)
         known = row_conditions(panel, self.covariates, self._covariate_scaler)
         known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
         values = np.concatenate([values, np.full((n_ahead, values.shape[1]), np.nan)])

@@ -17,10 +17,9 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_numbers, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
-from jaxvae.study.config import check_seed
 from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
-from jaxvae.study.questions.panels import require_room
+from jaxvae.study.questions.panels import check_draws
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000
@@ -65,23 +64,20 @@ def forecast(
         DataError: the panel lacks an asset or covariate of the study, or is in other units.
         OptionError: weights that do not fit, fewer than 100 draws, or more than memory holds.
     """
-    check_option("number", number, least=LEAST_DRAWS)
-    check_seed(seed)
     fitted, panel = study.fitted, as_panel(panel)
+    check_draws(number, seed, panel.n_dates + 1, LEAST_DRAWS)
     scaler, share = fitted.scaler, _weights(fitted, weights)
-    require_room(number, number * (panel.n_dates + 1))
-    values = fitted.standardised(panel)
     outputs = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
-        fitted.rows(panel, values, n_ahead=1),
+        fitted.rows(panel, n_ahead=1),
         share * scaler.scale,
         number,
     )
     centre = float(share @ scaler.mean)
     held = share != 0.0
-    returns = scaler.restore(values)[:, held] @ share[held]
+    returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]
     quantiles = centre + adaptive_quantiles(returns - centre, outputs.draws, ORDERS)
     columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
@@ -97,12 +93,10 @@ def _past_notes(fitted: FittedStudy) -> list[str]:
     """That rows are alike, where they must be."""
     if fitted.model.ahead is not None or fitted.model.recurrence is not None:
         return []
+    alike = "are those of every date"
     if fitted.covariates:
-        return [
-            "this model does not look at the past: its mean and deviation differ between dates by "
-            "their covariates alone"
-        ]
-    return ["this model does not look at the past: its mean and deviation are those of every date"]
+        alike = "differ between dates by their covariates alone"
+    return [f"this model does not look at the past: its mean and deviation {alike}"]
 
 
 def _empty_notes(table: pd.DataFrame) -> list[str]:
@@ -135,18 +129,14 @@ def forecast_covariance(
         DataError: the panel lacks an asset or covariate of the study, or is in other units.
         OptionError: fewer than one draw, or more than memory holds.
     """
-    check_option("number", number, least=1)
-    check_seed(seed)
     fitted = study.fitted
-    scaler, assets = fitted.scaler, fitted.assets
-    require_room(number, number * len(assets))
-    panel = as_panel(panel)
-    batch = fitted.rows(panel, fitted.standardised(panel), n_ahead=1)
+    scale, assets = fitted.scaler.scale, fitted.assets
+    check_draws(number, seed, len(assets))
+    batch = fitted.rows(as_panel(panel), n_ahead=1)
     model, refits = fitted.model, fitted.refits
     _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
-    values = standard * np.outer(scaler.scale, scaler.scale)
-    index = pd.Index(assets, name="asset")
-    return with_units(pd.DataFrame(values, index=index, columns=assets), "covariance")
+    values = standard * np.outer(scale, scale)
+    return fitted.table(values, pd.Index(assets, name="asset"), "covariance")
 
 
 def paths(
@@ -172,22 +162,14 @@ def paths(
         DataError: a path leaves the range of numbers.
     """
     fitted = study.fitted
-    for option, value in (("n_dates", n_dates), ("number", number)):
-        check_option(option, value, least=1)
+    check_option("n_dates", n_dates, least=1)
     if fitted.covariates:
         raise OptionError("study", "nobody knows its covariates ahead; use scenarios")
-    check_seed(seed)
-    require_room(number, number * (n_dates + BURN_IN) * len(fitted.assets))
-    drawn = generate_paths(
-        jax.random.key(seed),
-        fitted.model,
-        fitted.refits,
-        len(fitted.assets),
-        n_dates + BURN_IN,
-        number,
-        fitted.end_of_fit,
-    )
-    kept = drawn[:, BURN_IN:]
+    n_drawn, n_assets = n_dates + BURN_IN, len(fitted.assets)
+    check_draws(number, seed, n_drawn * n_assets)
+    key, model, refits = jax.random.key(seed), fitted.model, fitted.refits
+    after = fitted.end_of_fit
+    kept = generate_paths(key, model, refits, n_assets, n_drawn, number, after)[:, BURN_IN:]
     if not np.isfinite(kept).all():
         raise DataError(
             "volatility grows without bound on paths so long: give fewer dates, or train on more"

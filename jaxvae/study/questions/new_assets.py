@@ -106,8 +106,7 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
 
 def designs(fitted: FittedStudy, panel: Panel) -> Design:
     """The regressors of all dates of a panel, under the best refit."""
-    rows = fitted.rows(panel, fitted.standardised(panel))
-    found = regressors(fitted.model, fitted.best_refit, rows)
+    found = regressors(fitted.model, fitted.best_refit, fitted.rows(panel))
     order, signs = _as_reported(fitted, found.mean.shape[1])
     covariance = np.outer(signs, signs) * found.covariance[:, order][:, :, order]
     return Design(signs * found.mean[:, order], covariance, found.relative_noise)

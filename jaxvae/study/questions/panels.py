@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import OptionError
+from jaxvae.errors import OptionError, check_option
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
@@ -39,12 +39,10 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     Raises:
         DataError: the panel lacks an asset or covariate of the study; others are ignored.
     """
-    fitted = study.fitted
-    panel, model = as_panel(panel), fitted.model
-    values = fitted.standardised(panel)
-    rows = fitted.rows(panel, values)
+    fitted, panel = study.fitted, as_panel(panel)
+    rows, model = fitted.rows(panel), fitted.model
     sees_gaps = model.facts.sees_gaps or "missing_cells" in fitted.config["panel"]
-    if np.isnan(values).any() and not sees_gaps:
+    if not (sees_gaps or np.asarray(rows.observed).all()):
         filled = jnp.asarray(_imputed(fitted, rows, seed=0), jnp.float32)
         rows = rows._replace(values=filled, observed=jnp.ones_like(filled))
     shared = {"batch": rows}
@@ -73,17 +71,14 @@ def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
     Raises:
         DataError: the panel lacks an asset of the study; others are ignored.
     """
-    fitted = study.fitted
+    fitted, panel = study.fitted, as_panel(panel)
     check_seed(seed)
-    panel = as_panel(panel)
-    assets, standard = fitted.assets, fitted.standardised(panel)
-    gaps = np.isnan(standard)
-    values = panel.to_frame()[assets].to_numpy(np.float64, copy=True)
+    rows = fitted.rows(panel)
+    values = panel.to_frame()[fitted.assets].to_numpy(np.float64, copy=True)
+    gaps = np.isnan(values)
     if gaps.any():
-        filled = _imputed(fitted, fitted.rows(panel, standard), seed)
-        values[gaps] = fitted.scaler.restore(filled)[gaps]
-    index = pd.Index(panel.dates, name="date")
-    return with_units(pd.DataFrame(values, index=index, columns=assets))
+        values[gaps] = fitted.scaler.restore(_imputed(fitted, rows, seed))[gaps]
+    return fitted.table(values, pd.Index(panel.dates, name="date"))
 
 
 def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "date asset"]:
@@ -92,9 +87,12 @@ def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "
     return complete_by_mixture(key, fitted.model, fitted.refits, rows, n_samples)
 
 
-def require_room(number: int, n_cells: int) -> None:
-    """OptionError where so many draws, of so many cells, do not fit into what memory is free."""
-    free, needed = host_bytes_free(), COPIES * 8 * n_cells
+def check_draws(number: int, seed: int, n_cells: int, least: int = 1) -> None:
+    """OptionError unless so many draws, of so many cells each, are asked for with a seed that fits,
+    and fit into what memory is free."""
+    check_option("number", number, least=least)
+    check_seed(seed)
+    free, needed = host_bytes_free(), COPIES * 8 * number * n_cells
     if free is not None and needed > free:
         raise OptionError(
             "number",

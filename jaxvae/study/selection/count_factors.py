@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from jaxvae.analysis import baselines
 from jaxvae.analysis.metrics import active_units
 from jaxvae.models import Noise
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.fit import Choice, Prepared, Trained, train_members, training_data
 from jaxvae.training.ensemble import Members, Progress
 from jaxvae.training.store import Store
+from jaxvae.training.tiles import take
 
 MOST_SWEPT_SEEDS = 4
 MOST_SIZES = 6
@@ -40,7 +40,6 @@ def sweep_factors(
     prepared: Prepared,
     grid: Trained,
     chosen: Choice,
-    config: StudyConfig,
     report: Callable[[Progress], None],
     stage: Store | None = None,
 ) -> Sweep:
@@ -51,20 +50,18 @@ def sweep_factors(
     its noise is known.
     """
     sound = np.flatnonzero(grid.ensemble.ok[chosen.seeds])
-    seeds = chosen.seeds.start + sound[:MOST_SWEPT_SEEDS]
-    largest = _scored(prepared, jax.tree.map(lambda leaf: leaf[seeds], grid))
-    sizes, parts, n_known = sizes_tried(prepared.model.n_factors), [largest], 0
-    noise = prepared.model.facts.noise
-    if noise is not None and not prepared.conditions.shape[1]:
-        constant = without_factors(noise, *(prepared.values[rows] for rows in prepared.split[:2]))
-        none = (np.broadcast_to(constant, largest[0].shape), np.zeros_like(largest[1]))
-        parts, n_known = [none, largest], 1
-    if len(trained := sizes[n_known:-1]):
-        whole = jax.tree.map(lambda leaf: leaf[seeds], grid.ensemble.members)
-        data = training_data(prepared, prepared.split.train.stop)
-        members, asked = with_factors(whole, trained), prepared.split.validation
-        fewer = train_members(prepared, config, data, members, report, stage, asked=asked)
-        parts.insert(n_known, _scored(prepared, fewer))
+    seeds, split = chosen.seeds.start + sound[:MOST_SWEPT_SEEDS], prepared.split
+    whole = take(grid, seeds)
+    largest = _scored(prepared, whole)
+    sizes, parts = sizes_tried(prepared.model.n_factors), [largest]
+    if (constant := constant_of(prepared)) is not None:
+        likelihood, active = largest
+        parts = [(np.broadcast_to(constant, likelihood.shape), np.zeros_like(active)), largest]
+    if len(trained := sizes[len(parts) - 1 : -1]):
+        members = with_factors(whole.ensemble.members, trained)
+        data = training_data(prepared, split.train.stop)
+        fewer = train_members(prepared, data, members, report, stage, asked=split.validation)
+        parts.insert(-1, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))
 
@@ -96,6 +93,15 @@ def _scored(
     factors = np.asarray(trained.evaluation.factors, np.float64)[:, prepared.split.fit]
     scores = likelihood[:, prepared.split.validation] * ok[:, None]
     return scores, active_units(factors).sum(axis=1) * ok
+
+
+def constant_of(prepared: Prepared) -> Float[np.ndarray, " validation"] | None:
+    """Log-likelihood of the validation dates under the best member without factors, a constant;
+    None where finding it takes training, with noise of another form or under conditions."""
+    noise = prepared.model.facts.noise
+    if noise is None or prepared.conditions.shape[1]:
+        return None
+    return without_factors(noise, *(prepared.values[rows] for rows in prepared.split[:2]))
 
 
 def without_factors(

@@ -14,14 +14,14 @@ from jaxvae.data.panel import Panel, split_dates
 from jaxvae.errors import as_html
 from jaxvae.study.blas import blas_threads
 from jaxvae.study.config import StudyConfig, read_input, tile_width_of
-from jaxvae.study.fit import prepare, training_data
+from jaxvae.study.fit import grid_of, prepare, training_data
 from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.presets import model_name
 from jaxvae.study.progress import Report, reported
 from jaxvae.study.selection.candidates import SEEDS, Candidate
 from jaxvae.study.selection.count_factors import MOST_SWEPT_SEEDS, sizes_tried
 from jaxvae.study.selection.select import REACH, Field, field_of, without_choice
-from jaxvae.training.ensemble import CHUNK_EPOCHS, member_grid, train_ensemble
+from jaxvae.training.ensemble import CHUNK_EPOCHS, train_ensemble
 from jaxvae.training.tiles import resolve_width
 
 TIMED_BATCHES = 16  # of an epoch, the rest in proportion
@@ -100,16 +100,8 @@ def plan_study(
     Raises:
         DataError, OptionError, TypeError: as `run_study` does before it trains.
     """
-    asked = read_input(
-        StudyConfig,
-        panel,
-        config,
-        settings,
-        kind=kind,
-        missing=missing,
-        sectors=sectors,
-        covariates=covariates,
-    )
+    known = {"kind": kind, "missing": missing, "sectors": sectors, "covariates": covariates}
+    asked = read_input(StudyConfig, panel, config, settings, **known)
     panel, config = asked
     with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
         field = _field(panel, config, lambda progress: report("plan", progress))
@@ -167,22 +159,22 @@ def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, 
 
 def _seconds(family: Candidate, config: StudyConfig) -> tuple[float, float]:
     """Of compiling a family's training, and of training a member for all of its epochs."""
-    prepared = family.prepared
-    n_train, model, preset = prepared.split.train.stop, prepared.model, prepared.preset
-    data = training_data(prepared, n_train)
-    n_batches = -(-n_train // preset.train.batch_size)
+    prepared, train = family.prepared, family.prepared.preset.train
+    data = training_data(prepared, prepared.split.train.stop)
+    n_batches = math.ceil(prepared.split.train.stop / train.batch_size)
     timed = min(n_batches, TIMED_BATCHES)
     data = data._replace(n_batches=jax.numpy.int32(timed))
     tile_width = tile_width_of(config)
     width = resolve_width(tile_width, tuple(jax.local_devices())) * jax.local_device_count()
-    n_epochs = min(CHUNK_EPOCHS, preset.train.epochs)
-    members = member_grid(range(width), (1.0,), data, model, preset.learning_rate, n_epochs)
+    n_epochs = min(CHUNK_EPOCHS, train.epochs)
+    members = grid_of(prepared, data, range(width), (1.0,))
+    members.hyperparameters.last_epoch[:] = n_epochs
     seconds = []
     for _ in range(2):
         begun, root = time.perf_counter(), jax.random.key(config.root_seed)
-        train_ensemble(root, data, members, model, preset.train, tile_width=tile_width)
+        train_ensemble(root, data, members, prepared.model, train, tile_width=tile_width)
         seconds.append(time.perf_counter() - begun)
-    share = n_batches / timed * preset.train.epochs / n_epochs
+    share = n_batches / timed * train.epochs / n_epochs
     return max(0.0, seconds[0] - seconds[1]), share * seconds[1] / width
 
 

@@ -10,7 +10,7 @@ no part in it; the test part is never looked at.
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from jaxvae.study.selection.candidates import (
     mixture_of_seeds,
     train_candidate,
 )
-from jaxvae.study.selection.count_factors import without_factors
+from jaxvae.study.selection.count_factors import constant_of
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import InMemory, Stages, Store, in_memory
 from jaxvae.training.streams import Stream
@@ -84,15 +84,6 @@ class Field(NamedTuple):
     notes: list[str]
 
 
-class _Race(NamedTuple):
-    """What candidates share. store: of the stage, where each leaves its `CandidateScores`."""
-
-    config: StudyConfig
-    split: Split
-    report: Callable[[Progress], None]
-    store: Store
-
-
 class _Entry(NamedTuple):
     """A family with a number of factors, and its scores of the validation dates, of the mixture of
     its seeds; NaN where all diverged."""
@@ -127,21 +118,23 @@ def select(
     split = split_dates(panel.n_dates) if split is None else split
     is_open = config.n_factors == AUTO
     families, sizes, most, notes = field_of(panel, config, split, report)
-    race = _Race(config, split, report, stage(STAGE, CandidateScores) or InMemory())
-    classical = sizes[-1] if is_open else None
     if len(families) == 1 and not is_open:
-        chosen = replace(config, model=families[0].name)
-        return Selection(chosen, config, notes=tuple(notes))
-    entries = _round(race, families, sizes[-1:], 0)
-    ranking = _rank(race, entries)
+        return Selection(replace(config, model=families[0].name), config, notes=tuple(notes))
+    store = stage(STAGE, CandidateScores) or InMemory()
+    with_most = [(family, [sizes[-1] + family.extra]) for family in families]
+    entries = _round(with_most, 0, report, store)
     if len(sizes) > 1:
-        contenders = list(itertools.compress(families, ~_far_behind(ranking)))
-        entries += _round(race, contenders, sizes[:-1], len(families))
-        ranking = _rank(race, entries)
-    place = 2 * len(families)
-    while is_open and (sizes := _untried(entries, entries[ranking.chosen], most)):
-        entries += _further_round(race, entries[ranking.chosen].family, sizes, place)
-        ranking, place = _rank(race, entries), place + 1
+        contenders = itertools.compress(families, ~_far_behind(_rank(entries)))
+        with_fewer = [(one, [size + one.extra for size in sizes[:-1]]) for one in contenders]
+        entries += _round(with_fewer, len(families), report, store)
+    ranking, place = _rank(entries), 2 * len(families)
+    while is_open and (untried := _untried(entries, entries[ranking.chosen], most)):
+        family = entries[ranking.chosen].family
+        if untried[0] == 0 and (constant := constant_of(family.prepared)) is not None:
+            entries.append(_Entry(family, untried.pop(0), constant))
+        if untried:
+            entries += _round([(family, untried)], place, report, store)
+        ranking, place = _rank(entries), place + 1
     won = entries[ranking.chosen]
     least = 1 + won.family.extra
     return Selection(
@@ -149,8 +142,8 @@ def select(
         config,
         _tabulate(entries, ranking),
         max(0, won.n_factors - won.family.extra) if is_open else None,
-        (*notes, *_of_the_past(race, won)),
-        classical,
+        (*notes, *_of_the_past(won)),
+        sizes[-1] if is_open else None,
     )
 
 
@@ -254,45 +247,33 @@ def _far_behind(ranking: Ranking) -> Bool[np.ndarray, " candidate"]:
     return (lead > FAR) & (lead > FAR_ERRORS * error)
 
 
-def _round(race: _Race, families: list[Candidate], sizes: list[int], first: int) -> list[_Entry]:
-    """Families with each number of factors that move returns, trained side by side; `first` is the
-    place in the store of the first of them."""
-    of_family = [[size + family.extra for size in sizes] for family in families]
-    kept = [race.store.get(first + place) for place in range(len(families))]
+def _round(
+    jobs: Sequence[tuple[Candidate, list[int]]],
+    first: int,
+    report: Callable[[Progress], None],
+    store: Store,
+) -> list[_Entry]:
+    """Families, each with numbers of factors, trained side by side; `first` is the place in the
+    store, where each leaves its `CandidateScores`, of the first of them."""
+    kept = [store.get(first + place) for place in range(len(jobs))]
     missing = [place for place, scores in enumerate(kept) if scores is None]
-    jobs = [
-        functools.partial(train_candidate, families[place], race.config, of_family[place])
-        for place in missing
-    ]
-    n_members = 2 * SEEDS * len(sizes) * len(jobs)  # each is trained and refitted
-    for job, scores in in_threads(jobs, n_members, race.report):
+    work = [functools.partial(train_candidate, *jobs[place]) for place in missing]
+    # Each is trained and refitted.
+    n_members = 2 * SEEDS * sum(len(jobs[place][1]) for place in missing)
+    for job, scores in in_threads(work, n_members, report):
         kept[missing[job]] = scores
         # Processes that share a run all need the choice before their shares: each makes it, which
         # comes to the same, and one writes it down.
-        if race.store.owns(0):
-            race.store.put(first + missing[job], scores)
+        if store.owns(0):
+            store.put(first + missing[job], scores)
     return [
         _Entry(family, size, mixed)
-        for family, own, scores in zip(families, of_family, kept, strict=True)
-        for size, mixed in zip(own, mixture_of_seeds(scores), strict=True)
+        for (family, sizes), scores in zip(jobs, kept, strict=True)
+        for size, mixed in zip(sizes, mixture_of_seeds(scores), strict=True)
     ]
 
 
-def _further_round(race: _Race, family: Candidate, sizes: list[int], place: int) -> list[_Entry]:
-    """A family with further numbers of factors; without any a constant, where its noise is
-    known."""
-    prepared, entries = family.prepared, []
-    noise = prepared.model.facts.noise
-    if sizes[0] == 0 and noise is not None and not prepared.conditions.shape[1]:
-        known = prepared.values[race.split.train]
-        later = prepared.values[prepared.split.validation]
-        entries, sizes = [_Entry(family, 0, without_factors(noise, known, later))], sizes[1:]
-    if not sizes:
-        return entries
-    return [*entries, *_round(race, [family], [size - family.extra for size in sizes], place)]
-
-
-def _rank(race: _Race, entries: list[_Entry]) -> Ranking:
+def _rank(entries: list[_Entry]) -> Ranking:
     """The simplest entry that is level with the best: by its family first, then by its factors.
 
     Raises DataError where every candidate diverged.
@@ -302,7 +283,7 @@ def _rank(race: _Race, entries: list[_Entry]) -> Ranking:
         raise DataError("every candidate diverged: look for outliers in the data")
     ranks = np.array([PRESETS[entry.family.name].rank for entry in entries])
     sizes = np.array([entry.n_factors for entry in entries])
-    rng = Stream.RESAMPLING.generator(race.config.root_seed)
+    rng = Stream.RESAMPLING.generator(entries[0].family.prepared.config.root_seed)
     return simplest_within_error(rng, scores, ranks * (1 + sizes.max()) + sizes)
 
 
@@ -330,20 +311,19 @@ def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
-def _of_the_past(race: _Race, won: _Entry) -> list[str]:
+def _of_the_past(won: _Entry) -> list[str]:
     """A sentence where exponentially weighted covariances are likelier on validation than the
     winner, by more than a standard error."""
     prepared = won.family.prepared
-    values = prepared.values[race.split.fit]
+    split, values = prepared.split, prepared.values[prepared.split.fit]
     if is_incomplete(values):
         return []
     try:
-        train = values[race.split.train]
-        law = baselines.fit_ewma_t(train, int(TRAINED_SHARE * len(train)))
-        of_past = law.log_likelihood(values)[race.split.validation]
+        law = baselines.fit_ewma_t(values[split.train], int(TRAINED_SHARE * split.train.stop))
+        of_past = law.log_likelihood(values)[split.validation]
     except DataError:
         return []
-    rng = Stream.RESAMPLING.generator(race.config.root_seed)
+    rng = Stream.RESAMPLING.generator(prepared.config.root_seed)
     ranking = simplest_within_error(rng, np.stack([won.scores, of_past]), np.arange(2))
     lead, error = -ranking.difference[0], ranking.difference_error[0]
     if ranking.chosen == 0:

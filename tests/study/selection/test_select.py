@@ -109,7 +109,7 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
     monkeypatch.setattr(candidates, "estimate_members", lambda *_, **__: scored)
     config = replace(CONFIG, model="student", n_factors=4)
     family = candidates.Candidate("student", prepare(PANEL, config), 0)
-    scores = candidates.train_candidate(family, config, [1, 3], lambda progress: None)
+    scores = candidates.train_candidate(family, [1, 3], lambda progress: None)
     assert scores.log_likelihood.shape == (2, 2, 28)
     values = family.prepared.values.astype(np.float32)
     (first, stopped), (whole, refitted) = seen
@@ -194,7 +194,7 @@ def test_every_process_chooses_and_one_keeps_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
         select,
         "train_candidate",
-        lambda family, config, sizes, report: CandidateScores(np.zeros((len(sizes), 2, 28))),
+        lambda family, sizes, report: CandidateScores(np.zeros((len(sizes), 2, 28))),
     )
     found = [
         select.select(
@@ -251,7 +251,7 @@ def test_a_family_that_is_far_behind_is_tried_with_the_most_factors_alone(
 ):
     rng = np.random.default_rng(0)
 
-    def scored(family, config, sizes, report):
+    def scored(family, sizes, report):
         scores = 0.1 * rng.normal(size=(len(sizes), 2, 28))
         return CandidateScores(scores - behind * (family.name == "student"))
 
@@ -272,7 +272,7 @@ def test_seeds_that_diverged_do_not_count(monkeypatch):
     monkeypatch.setattr(
         select,
         "train_candidate",
-        lambda family, config, sizes, report: CandidateScores(np.full((len(sizes), 2, 28), np.nan)),
+        lambda family, sizes, report: CandidateScores(np.full((len(sizes), 2, 28), np.nan)),
     )
     with pytest.raises(DataError, match="every candidate diverged"):
         select.select(PANEL, CONFIG)
