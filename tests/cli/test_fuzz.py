@@ -91,7 +91,7 @@ def shell(place, monkeypatch):
     """The command line in that place, up to where models are trained or asked."""
     monkeypatch.chdir(place)
     monkeypatch.setattr("jaxvae.study.run._run", no_training)
-    monkeypatch.setattr("jaxvae.walk.run._run", no_training)
+    monkeypatch.setattr("jaxvae.walk.run.prepare_walk", no_training)
     monkeypatch.setattr("jaxvae.cli.run.Processes.connect", lambda processes: processes)
     monkeypatch.setattr("jaxvae.data.named.import_extra", no_download)
     study, table = create_autospec(Study, instance=True), pd.DataFrame({"A": [0.5]})

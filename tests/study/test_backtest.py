@@ -34,8 +34,9 @@ def test_value_at_risk_fan_and_paths_have_draws_of_their_own(monkeypatch):
     monkeypatch.setattr(risk, "value_at_risk", keep)
     monkeypatch.setattr(risk, "forecast_fan", keep)
     monkeypatch.setattr(backtest, "clustering", clustering)
-    remembers = SimpleNamespace(model=SimpleNamespace(recurrence=True))
-    nothing = SimpleNamespace(config=StudyConfig(), prepared=remembers, fitted=None)
+    recurrent = SimpleNamespace(recurrence=True)
+    remembers = SimpleNamespace(model=recurrent, config=StudyConfig())
+    nothing = SimpleNamespace(prepared=remembers, fitted=None)
     inspect.unwrap(risk.study_risk)(nothing)  # no panel is needed
     with pytest.raises(Stopped):
         inspect.unwrap(backtest.study_clusters)(nothing)

@@ -170,7 +170,7 @@ def test_members_carry_their_udr_and_none_where_there_is_none():
         for split in ("train", "validation", "test"):
             rows += metric_rows("vae", split, {"log_likelihood": -1.0, "r2": float(member)}, member)
     preset = SimpleNamespace(betas=(1.0,), seeds=2)
-    prepared = Prepared(*[None] * 12)._replace(split=SPLIT, preset=preset)
+    prepared = Prepared(*[None] * len(Prepared._fields))._replace(split=SPLIT, preset=preset)
     members = SimpleNamespace(seed=np.arange(2))
     outputs = SimpleNamespace(
         kl=np.ones((2, N, 3)), factors=np.zeros((2, N, 3)), noise_variance=np.ones((2, 4))

@@ -77,7 +77,7 @@ def forecast(
     )
     centre = float(share @ scaler.mean)
     held = share != 0.0
-    returns = scaler.restore(fitted.standardised(panel))[:, held] @ share[held]
+    returns = panel.to_frame()[fitted.assets].to_numpy(np.float64)[:, held] @ share[held]
     quantiles = centre + adaptive_quantiles(returns - centre, outputs.draws, ORDERS)
     columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
