@@ -17,9 +17,9 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from jaxvae.analysis.resampling import normalised_weights, systematic_resample
 from jaxvae.errors import LARGEST_SEED, OptionError, check_option, did_you_mean, import_extra, shown
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
+from jaxvae.inference.resampling import normalised_weights, systematic_resample
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
 from jaxvae.integrations.sklearn import Settings, VAEFactors, checked, seed_of

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.resampling import (
+from jaxvae.errors import OptionError, check_numbers
+from jaxvae.inference.conditioning import Given, draw_given
+from jaxvae.inference.members import ask
+from jaxvae.inference.resampling import (
     effective_sample_size,
     normalised_weights,
     systematic_resample,
 )
-from jaxvae.errors import OptionError, check_numbers
-from jaxvae.inference.conditioning import Given, draw_given
-from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import even_rows, sample_by_mixture
 from jaxvae.models.model import Batch
 from jaxvae.study.questions.fitted import Asked, FittedStudy

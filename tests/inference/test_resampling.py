@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvae.analysis.resampling import (
+from jaxvae.inference.resampling import (
     effective_sample_size,
     normalised_weights,
     systematic_resample,
