@@ -79,9 +79,9 @@ def timed_command(
         text=True,
     )
     assert process.stderr is not None
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         for stage, text in STAGES.items():
             if line.startswith(text):
                 edges.setdefault(
@@ -89,7 +89,7 @@ def timed_command(
                 )
     before = children_seconds()
     if process.wait():
-        raise SystemExit(f"{' '.join(words)} failed:\n{''.join(said)[-2000:]}")
+        raise SystemExit(f"{' '.join(words)} failed:\n{''.join(lines)[-2000:]}")
     found = {"seconds": time.perf_counter() - begun, "processor": children_seconds() - before}
     if edges:
         ended = (found["seconds"], found["processor"])

@@ -178,12 +178,12 @@ def row(panel, truth, config, n_samples):
         name: [float(one[x]) for x in ("difference", "low_widest", "high_widest")]
         for name, one in table.iterrows()
     }
-    said = study.config
+    config = study.config
     return {
-        "model": said["model"],
-        "n_factors": said["n_factors"],
-        "found": said["selection"]["found"],
-        "beta": said["chosen"]["beta"],
+        "model": config["model"],
+        "n_factors": config["n_factors"],
+        "found": config["selection"]["found"],
+        "beta": config["chosen"]["beta"],
         "candidates": study.candidates.round(4).to_dict("records"),
         "log_likelihood": study.metric("vae_ensemble", "log_likelihood", "test"),
         "r2": study.metric("vae_ensemble", "r2", "test"),
@@ -193,7 +193,7 @@ def row(panel, truth, config, n_samples):
         else None,
         "oracle": None if truth is None else oracle(panel, truth, n_samples),
         "portfolio": portfolio(panel, study),
-        "notes": said["notes"],
+        "notes": config["notes"],
         "stages_begin": stages,
         "seconds": seconds,
     }

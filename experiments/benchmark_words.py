@@ -53,8 +53,11 @@ def report_table() -> str:
     """A row a study: seconds from the command to its report, beside the notebook's script."""
     rows = []
     for name, row in results("time_to_report", "benchmarks")["rows"].items():
-        said = row["seconds"]
-        cells = [name, f"{number(said['median'], 1)} ({said['min']:.1f} to {said['max']:.1f})"]
+        seconds = row["seconds"]
+        cells = [
+            name,
+            f"{number(seconds['median'], 1)} ({seconds['min']:.1f} to {seconds['max']:.1f})",
+        ]
         cells.append(number(row["times_notebook"]["median"]) if "times_notebook" in row else "")
         parts = [row.get(f"stage {stage}", {}).get("median") for stage in STAGES]
         cells += ["" if part is None else number(part, 1) for part in parts]

@@ -169,7 +169,7 @@ def distortion_of(key, model, variables, batch):
     return jnp.mean(jax.lax.map(drawn, jax.random.split(key, DISTORTION_DRAWS)), axis=0)
 
 
-def said(panel, model, ensemble):
+def evaluated(panel, model, ensemble):
     """What the members say of all dates, and their distortion there."""
     batch, key = make_batch(panel.values), jax.random.key(1)
     fitted, shared = fitted_members(ensemble), {"key": key, "batch": batch}
@@ -254,7 +254,7 @@ def closed_forms(panel, betas):
 def sweep(panel, seeds, betas, n_draws):
     """The whole grid on one panel."""
     model, ensemble = trained(panel, seeds, betas)
-    evaluation, distortion = said(panel, model, ensemble)
+    evaluation, distortion = evaluated(panel, model, ensemble)
     columns = rates(panel, evaluation, distortion)
     columns |= kl_parts(panel, evaluation) | true_scores(panel, evaluation)
     fit = panel.split.fit
@@ -318,7 +318,7 @@ def schedules(panel, seeds, betas):
 def outcome(panel, config, seeds, beta):
     panel = panel._replace(config=config)
     model, ensemble = trained(panel, seeds, (beta,))
-    evaluation, distortion = said(panel, model, ensemble)
+    evaluation, distortion = evaluated(panel, model, ensemble)
     columns = rates(panel, evaluation, distortion)
     learned, known = evaluation.factors, panel.factors
     fit, test = panel.split.fit, panel.split.test

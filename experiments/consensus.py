@@ -55,9 +55,11 @@ def all_factors(prepared, factors, quality):
 
 def rank_correlations(prepared, sound, alone):
     """Of validation log-likelihood and of UDR with the members' true scores."""
-    said, split = sound.evaluation, prepared.split
-    likelihood = np.asarray(said.likelihood.value)[:, split.validation].mean(axis=1)
-    means, kl = (np.asarray(part, np.float64)[:, split.fit] for part in (said.factors, said.kl))
+    evaluation, split = sound.evaluation, prepared.split
+    likelihood = np.asarray(evaluation.likelihood.value)[:, split.validation].mean(axis=1)
+    means, kl = (
+        np.asarray(part, np.float64)[:, split.fit] for part in (evaluation.factors, evaluation.kl)
+    )
     betas = np.asarray(sound.ensemble.members.hyperparameters.beta)
     udr = udr_by_group(means, kl.mean(axis=1), betas, np.ones(len(betas), bool))
     return {

@@ -74,8 +74,8 @@ def score(panel, network, decay, seeds, epochs, n_samples):
     members = swept(member_grid(range(seeds), BETAS, data, model, 1e-3, epochs))
     ensemble = train_ensemble(jax.random.key(0), data, members, model, config)
     fitted = fitted_members(ensemble)
-    said = evaluate_members(jax.random.key(1), model, fitted, data.validation, n_samples)
-    scores = np.asarray(said.likelihood.value, np.float64).mean(axis=1)
+    evaluation = evaluate_members(jax.random.key(1), model, fitted, data.validation, n_samples)
+    scores = np.asarray(evaluation.likelihood.value, np.float64).mean(axis=1)
     # Thousands of small compiled functions would use up a process's memory mappings.
     jax.clear_caches()
     scores = np.where(ensemble.ok, scores, -np.inf)

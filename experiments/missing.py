@@ -121,8 +121,10 @@ def vae_figures(panel, values, config, standard, whole, split):
 
     def score(cells):
         in_units = make_batch(units.standardise(back.restore(cells)))
-        said = evaluate_members(key, prepared.model, fitted, in_units, n_samples)
-        bound = mix_estimates(jax.tree.map(lambda leaf: np.asarray(leaf, float), said.likelihood))
+        evaluation = evaluate_members(key, prepared.model, fitted, in_units, n_samples)
+        bound = mix_estimates(
+            jax.tree.map(lambda leaf: np.asarray(leaf, float), evaluation.likelihood)
+        )
         return bound.value - np.isfinite(cells) @ between
 
     batch = make_batch(units.standardise(back.restore(standard)))

@@ -80,7 +80,7 @@ def with_encoder(prepared, encoder):
     return prepared._replace(preset=preset, model=shape.build(prepared.panel.n_assets))
 
 
-def fitted(prepared, config):
+def fitted(prepared):
     """The likelier refit: its variables, and its log-likelihood of every date."""
     grid = train_grid(prepared, lambda progress: None)
     refits = refit(prepared, grid, choose(grid, prepared), lambda progress: None)
@@ -170,7 +170,7 @@ def study_of(panel, config, encoders):
     result = {"trained": {}, "test": {}}
     for encoder in encoders:
         own = with_encoder(prepared, encoder)
-        variables, log_likelihood = fitted(own, config)
+        variables, log_likelihood = fitted(own)
         if encoder == encoders[0]:
             result["at_the_same_parameters"] = same_parameters(own, variables)
         result["trained"][encoder] = own_parameters(own, variables)

@@ -126,8 +126,8 @@ def _log_marginals(
     codes: Codes, points: Float[np.ndarray, "point factor"]
 ) -> Float[np.ndarray, "point factor"]:
     """ln q(z_k) of each factor at each point."""
-    factors = np.arange(points.shape[1])[:, None]
-    columns = [_log_joint(Codes(*(part[:, k] for part in codes)), points[:, k]) for k in factors]
+    alone = ([k] for k in range(points.shape[1]))
+    columns = [_log_joint(Codes(*(part[:, k] for part in codes)), points[:, k]) for k in alone]
     return np.stack(columns, axis=1)
 
 

@@ -52,8 +52,7 @@ def conditional(
         E[x_m | x_o] = m_m + S_mo S_oo⁻¹ (x_o - m_o),    Cov = S_mm - S_mo S_oo⁻¹ S_om
 
     Complete rows by one Cholesky factor; the others by their patterns of observed cells, many at
-    once: S_oo⁻¹ stands, with zeros around it, in the inverse of the matrix that has S_oo for what
-    is observed and the identity for the rest. Raises LinAlgError where S is not positive definite.
+    once. Raises LinAlgError where S is not positive definite.
     """
     observed = np.isfinite(values)
     given = Conditional(
@@ -75,8 +74,11 @@ def conditional(
         patterns = all_patterns[first : first + PATTERNS]
         place = of_partial.ravel() - first
         some = (place >= 0) & (place < PATTERNS)
-        rows, of_row, seen = partial[some], place[some], patterns.astype(float)
+        rows, of_row = partial[some], place[some]
+        seen = patterns.astype(float)
         both = seen[:, :, None] * seen[:, None, :]
+        # S_oo⁻¹ stands, with zeros around it, in the inverse of the matrix that has S_oo for what
+        # is observed and the identity for the rest.
         embedded = both * scatter + (1 - seen)[:, :, None] * np.eye(len(mean))
         factors = np.linalg.cholesky(embedded)
         inverse = both * np.linalg.inv(embedded)

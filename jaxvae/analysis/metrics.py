@@ -12,14 +12,14 @@ ROUNDING = 1e-9  # variances (standardised) and correlations below it are roundi
 
 
 def r2(
-    residual: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
+    squared_error: float, values: Float[np.ndarray, "date asset"], mean: Float[np.ndarray, " asset"]
 ) -> float:
     """Share of variance explained, pooled over the observed cells.
 
         R² = 1 − Σ (x − x̂)² / Σ (x − mean)²
 
     Args:
-        residual: The summed squared error Σ (x − x̂)².
+        squared_error: Σ (x − x̂)² over the observed cells.
         values: x; NaN where a cell is missing.
         mean: Of the *training* rows, so that out of sample it is what was known then. R² may be
             negative there.
@@ -27,7 +27,7 @@ def r2(
     Returns:
         0 where no cell differs from the mean.
     """
-    return float(_explained(np.array(residual), np.nansum((values - mean) ** 2)))
+    return float(_explained(np.array(squared_error), np.nansum((values - mean) ** 2)))
 
 
 def column_r2(
@@ -46,11 +46,11 @@ def column_r2(
 
 
 def _explained(
-    residual: Float[np.ndarray, "*column"], total: Float[np.ndarray, "*column"] | np.float64
+    squared_error: Float[np.ndarray, "*column"], total: Float[np.ndarray, "*column"] | np.float64
 ) -> Float[np.ndarray, "*column"]:
-    """1 − residual / total; 0 where nothing varies."""
+    """1 − squared error / total; 0 where nothing varies."""
     varies = total > 0
-    return np.where(varies, 1 - residual / np.where(varies, total, 1.0), 0.0)
+    return np.where(varies, 1 - squared_error / np.where(varies, total, 1.0), 0.0)
 
 
 def standardise_columns(

@@ -29,14 +29,15 @@ def bai_ng(
     factor models", by name.
 
         argmin over k = 0..most of  ln V(k) + k g,    V(k) = Σ_{j>k} μ_j
-        g = (N + T) / (N T) · ln(N T / (N + T)),    (N + T) / (N T) · ln min(N, T)
-            or ln(min(N, T)) / min(N, T)
+        IC1: g = (N + T) / (N T) · ln(N T / (N + T))
+        IC2: g = (N + T) / (N T) · ln min(N, T)
+        IC3: g = ln(min(N, T)) / min(N, T)
 
     with T dates and N assets: the second is the heaviest penalty, the third the lightest. V(k) is
     the residual variance of k principal components, up to a constant factor that moves no minimum.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`.
+        eigenvalues: From `sample_eigenvalues`, which checks `most`.
         most: The largest k.
         shape: T and N.
     """
@@ -58,7 +59,9 @@ def eigenvalue_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) ->
 
     One factor that dwarfs the others, such as a market, makes it answer 1.
 
-    Args as `bai_ng`.
+    Args:
+        eigenvalues: From `sample_eigenvalues`, which checks `most`.
+        most: The largest k.
     """
     return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
 
@@ -70,7 +73,9 @@ def growth_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) -> int
 
     Dividing by what remains makes it less of a captive of one dominant factor than ER.
 
-    Args as `bai_ng`.
+    Args:
+        eigenvalues: From `sample_eigenvalues`, which checks `most`.
+        most: The largest k.
     """
     growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
     return _largest_ratio(growth)
@@ -84,7 +89,9 @@ def edge_distribution(eigenvalues: Float[np.ndarray, " component"], most: int) -
     squares line through five of them, μ_j..μ_{j+4} on (j−1)^⅔..(j+3)^⅔, first with j = most + 1,
     then with j = the last answer + 1, four rounds in all.
 
-    Args as `bai_ng`.
+    Args:
+        eigenvalues: From `sample_eigenvalues`, which checks `most`.
+        most: The largest k.
     """
     gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
     found = most

@@ -91,7 +91,8 @@ class Command(NamedTuple):
                     _add_option(target, one, kinds[one.name])
 
     def read(self, options: argparse.Namespace) -> list[Any]:
-        """The dataclasses, made of the words given. Raises OptionError."""
+        """The dataclasses, made of the words given. Raises what making them does: OptionError, and
+        FolderError where a file is in the way."""
         words = vars(options)
         return [
             make_group(group, {x.name: words[x.name] for x in fields(group) if x.name in words})
@@ -141,7 +142,7 @@ class Output(Debug):
 def make_group(group: Any, values: Mapping[str, Any]) -> Any:
     """A dataclass of options from values, as words or JSON give them.
 
-    Raises OptionError, and KeyError on the name of no option.
+    Raises OptionError or FolderError, and KeyError on the name of no option.
     """
     kinds, known = get_type_hints(group), group.__dataclass_fields__
     return group(

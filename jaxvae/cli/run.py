@@ -18,10 +18,9 @@ from jaxvae.cli.panel import Source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
 from jaxvae.report.content import REPORT, Opening, summary
-from jaxvae.runs.disk import Share
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
-from jaxvae.runs.processes import Processes, ShareDone
+from jaxvae.runs.processes import Processes, Share, ShareDone
 from jaxvae.runs.run import has_record, is_at_work, is_finished
 from jaxvae.study import progress
 from jaxvae.study.config import AUTO

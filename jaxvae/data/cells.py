@@ -215,8 +215,9 @@ def _has_comma(text: pa.Array) -> bool:
 
 def _check_no_points(cells: pd.DataFrame, commas: list[int]) -> None:
     """Raise where text has decimal points, though columns at other places have decimal commas."""
+    with_commas = set(commas)
     for place, dtype in enumerate(cells.dtypes):
-        if place in commas or types.is_numeric_dtype(dtype):
+        if place in with_commas or types.is_numeric_dtype(dtype):
             continue
         if pc.any(pc.match_substring(to_text(cells.iloc[:, place]), ".")).as_py():
             raise DataError(

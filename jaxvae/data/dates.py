@@ -154,6 +154,8 @@ def _plain(label: object) -> tuple[str, str]:
 
 def _readings(text: pd.Index) -> list[pd.DatetimeIndex]:
     """All that the labels could mean, NaT where one does not fit, in formats that fit the first."""
+    if not any(map(str.isdigit, text[0])):
+        return []
     if INTEGER.fullmatch(text[0]):
         readings = [_integers(text)]
     else:
@@ -172,7 +174,7 @@ def _integers(text: pd.Index) -> pd.DatetimeIndex:
     n_digits = len(text[0].lstrip("-"))
     if n_digits in EPOCHS:
         whole = text.where(text.str.fullmatch(INTEGER.pattern)).to_numpy()
-        numbers = pd.to_numeric(whole, errors="coerce")
+        numbers = pd.to_numeric(whole, errors="coerce").astype(float)
         dates = pd.to_datetime(numbers, unit=EPOCHS[n_digits], errors="coerce")
     else:
         alike = text.where(text.str.fullmatch(rf"\d{{{n_digits}}}"))

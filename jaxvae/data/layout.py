@@ -102,8 +102,8 @@ def read_layout(frame: pd.DataFrame) -> WideTable:
 def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table with its index as first columns, unless that only numbers the rows."""
     whole = pd.api.types.is_integer_dtype(frame.index) and not _is_date(frame.index.name)
-    numbers = any(map(_is_date, frame.columns)) or not looks_like_date(frame.index[0])
-    return frame.reset_index(drop=whole and numbers, allow_duplicates=True)
+    drop = whole and (any(map(_is_date, frame.columns)) or not looks_like_date(frame.index[0]))
+    return frame.reset_index(drop=drop, allow_duplicates=True)
 
 
 def _is_date(name: object) -> bool:

@@ -51,14 +51,13 @@ ROBUST = 1.4826  # standard deviations of a Gaussian in its median size
 
 
 class Columns:
-    """A table of returns, dates × assets, and what its columns are like.
-
-    Codes for missing tell nothing of what they are like.
+    """A table of returns, dates × assets, and what its columns are like; codes for missing count
+    for nothing in that.
 
     Args:
         frame: the table, its tickers text.
 
-    values: the table's, NaN where missing.
+    frame, values: the table and its returns, NaN where missing.
     coded: whether a cell is a usual code for missing.
     low, high: the extremes.
     size: median of |x| over cells that are not zero or a code.
@@ -79,7 +78,8 @@ class Columns:
         n_moved, n_cells = (np.count_nonzero(~np.isnan(x), axis=0) for x in (moved, values))
         enough = (n_moved >= _ENOUGH) | ((n_moved >= _FEW) & (low > PRICE_LIKE))
         n_negative = np.count_nonzero(values < 0, axis=0)
-        self.frame, self.values, self.coded, self.low, self.high = frame, values, coded, low, high
+        self.frame, self.values, self.coded = frame, values, coded
+        self.low, self.high = low, high
         self.size: Float[np.ndarray, " asset"] = _column_medians(moved)
         self.enough: Bool[np.ndarray, " asset"] = enough & (high > low)
         self.signed: Bool[np.ndarray, " asset"] = n_negative > np.maximum(1, SELDOM * n_cells)

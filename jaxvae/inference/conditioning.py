@@ -76,8 +76,9 @@ def draw_given(
     joint = Joint(_of_portfolios(model, batch, given.weights), variables, seen)
     proposal = propose(posterior_modes(*joint), n_samples)
 
-    def weigh(one: tuple[Key[Array, ""], Int[Array, ""]]) -> tuple[Array, Array]:
-        return weighted_draw(one[0], joint, proposal, one[1])
+    def weigh(draw: tuple[Key[Array, ""], Int[Array, ""]]) -> tuple[Array, Array]:
+        key, component = draw
+        return weighted_draw(key, joint, proposal, component)
 
     def complete(
         draw: tuple[Key[Array, ""], Float[Array, "row factor"]],
@@ -88,8 +89,8 @@ def draw_given(
 
     keys, components = jax.random.split(key_factors, n_samples), jnp.asarray(strata(n_samples))
     factors, log_weights = jax.lax.map(weigh, (keys, components))
-    keys = jax.random.split(key_noise, n_samples)
-    values, corrections = jax.lax.map(complete, (keys, factors))
+    keys_noise = jax.random.split(key_noise, n_samples)
+    values, corrections = jax.lax.map(complete, (keys_noise, factors))
     return WeightedRows(values, log_weights + corrections)
 
 

@@ -70,7 +70,7 @@ def ask_rows(
         variables: of the member.
         rows: what differs between rows, by name: trees of arrays with the row axis first.
         shared: what does not, by name, such as a key: every row then has the same draws.
-        block: rows at once; 1 where some of them take much longer than others.
+        block: rows at once, a divisor of 32; 1 where some of them take much longer than others.
         static: what a program is compiled for.
 
     Returns:

@@ -17,7 +17,14 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from jaxvae.errors import LARGEST_SEED, OptionError, check_option, did_you_mean, import_extra, shown
+from jaxvae.errors import (
+    LARGEST_SEED,
+    MissingExtraError,
+    OptionError,
+    check_option,
+    did_you_mean,
+    shown,
+)
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.resampling import normalised_weights, systematic_resample
 from jaxvae.inference.rows import ask_rows
@@ -27,10 +34,14 @@ from jaxvae.models.model import make_batch
 from jaxvae.study.presets import model_name
 from jaxvae.training.streams import Stream
 
-import_extra("skfolio", "skfolio", "this module plugs into")
-
-from skfolio.distribution import BaseMultivariateDist  # noqa: E402
-from skfolio.moments import BaseCovariance  # noqa: E402
+try:
+    from skfolio.distribution import BaseMultivariateDist
+    from skfolio.moments import BaseCovariance
+except ImportError as error:
+    raise MissingExtraError(
+        "the package skfolio, which this module plugs into, is not installed: "
+        "pip install 'jaxvae[skfolio]'"
+    ) from error
 
 SETTINGS = ("n_components", "preset", "model", "epochs", "n_samples")  # of each `VAEFactors`
 # For each row of given values so many weighted draws, of which some are picked where all samples

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,7 +11,14 @@ from jaxvae.models.distributions import Gaussian
 from jaxvae.models.linear import with_exact_answers
 from jaxvae.models.model import Batch, Facts, Family, Model, Noise, Parameters, Variables
 from jaxvae.models.sectors import SectorDecoder, loadings_divergence
-from jaxvae.models.static import LARGEST_LOG_VARIANCE, NOISES, AdditiveDecoder, Encoder, assemble
+from jaxvae.models.static import (
+    LARGEST_LOG_VARIANCE,
+    NOISES,
+    AdditiveConfig,
+    AdditiveDecoder,
+    Encoder,
+    assemble,
+)
 
 PARTS = ("encoder", "decoder", "prior", "noise")
 
@@ -36,10 +42,6 @@ class ConditionalConfig(Family):
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    # What decoder and encoder share with static families, and is not to be chosen here.
-    likelihood: ClassVar[str] = "gaussian"
-    normalisation: ClassVar[str] = "none"
-    degree: ClassVar[int] = 1
     n_factors: int = option(5, "", least=1)
     widths: tuple[int, ...] = option((64, 32), "", least=1)
     conditioned: tuple[str, ...] = option(PARTS, "", choices=PARTS)
@@ -53,11 +55,6 @@ class ConditionalConfig(Family):
         check_options(self)
         if "noise" in self.conditioned and self.noise == "fixed":
             raise OptionError("conditioned", "'noise' does not go with noise fixed")
-
-    @property
-    def skip(self) -> bool:
-        """Whether a linear map stands beside the encoder's perceptron."""
-        return bool(self.widths)
 
     @property
     def n_sectors(self) -> int:
@@ -85,13 +82,21 @@ class ConditionalConfig(Family):
         """
         if self.sectors and len(self.sectors) != n_assets:
             raise OptionError("sectors", f"{len(self.sectors)} for {n_assets} assets; one for each")
-        decoder = SectorDecoder if self.sectors else AdditiveDecoder
+        static = AdditiveConfig(
+            self.n_factors,
+            self.widths,
+            skip=bool(self.widths),
+            noise=self.noise,
+            noise_variance=self.noise_variance,
+            masked=self.masked,
+        )
+        parts = (n_assets, static, self.conditioned)
         conditional = "prior" in self.conditioned and self.n_conditions > 0
         first = functools.partial(first_prior, self.n_conditions, self.n_factors)
         model = assemble(
             self.n_factors,
-            Encoder(self),
-            decoder(n_assets, self),
+            Encoder(static, self.conditioned),
+            SectorDecoder(*parts, self.sectors) if self.sectors else AdditiveDecoder(*parts),
             first if conditional else None,
             facts=Facts(
                 linear=True,

@@ -150,7 +150,7 @@ def smoother(
         s = m + G @ (s - phi * m)
         return s, s
 
-    # From the last row, whose gain is 0, to the first.
+    # s_t = m_t + G_t (s_{t+1} - φ m_t), from the last row, whose gain is 0, to the first.
     _, means = jax.lax.scan(back, jnp.zeros_like(m[0]), (m, phi, G), reverse=True)
     return Chain(means, G, cholesky(C))
 

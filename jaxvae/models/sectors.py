@@ -50,7 +50,11 @@ class SectorDecoder(Decoder):
 
     Training is given the mean and variance of the loadings' part (`UncertainGaussian`), everybody
     else the distribution with the loadings integrated out.
+
+    sectors: each asset's, counted from 0.
     """
+
+    sectors: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -61,8 +65,8 @@ class SectorDecoder(Decoder):
         n_used: Float[Array, ""],
     ) -> Distribution:
         del n_used
-        conditions = seen("decoder", self.config, batch)
-        mean, spread = SectorLoadings(self.config.sectors, name="curves")(factors)
+        conditions = seen("decoder" in self.conditioned, batch)
+        mean, spread = SectorLoadings(self.sectors, name="curves")(factors)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         mean += dense(self.n_assets, fan_in, "mean")(conditions)
         log_noise = jnp.broadcast_to(self.log_noise(batch), mean.shape)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,6 @@ class PerceptronConfig(Family):
         OptionError: a setting of another type, beyond its limits, or that does not go with another.
     """
 
-    conditioned: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     n_factors: int = option(5, "", least=1)
     widths: tuple[int, ...] = option((64, 32), "", least=1)
     normalisation: str = option("batch", "", choices=NORMALISATIONS)
@@ -167,10 +166,11 @@ class Encoder(nn.Module):
     other. Under "student" the posterior is multiplied by c again: in the linear model its mean is
     linear in x and its variance proportional to the row's scale.
 
-    config: a `PerceptronConfig`, or what has its settings.
+    config: the encoder's settings. conditioned: the parts that see covariates, "encoder" this one.
     """
 
-    config: Any
+    config: PerceptronConfig
+    conditioned: tuple[str, ...] = ("encoder",)
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "row input"], batch: Batch, training: bool) -> Gaussian:
@@ -180,7 +180,7 @@ class Encoder(nn.Module):
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
         if config.masked:
             inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
-        inputs = jnp.concatenate([inputs, seen("encoder", config, batch)], axis=-1)
+        inputs = jnp.concatenate([inputs, seen("encoder" in self.conditioned, batch)], axis=-1)
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
@@ -198,13 +198,15 @@ class Decoder(nn.Module):
 
     The noise variance Ψ is floored at 1e-6, so that noiseless data end there and not in a NaN.
 
-    config: a `PerceptronConfig`, or what has its settings.
+    config: the decoder's settings. conditioned: of "decoder", the mean, and "noise", its
+    log-variance, those that see covariates.
 
-    Each kind of decoder adds `location`, which gives g(z).
+    Each kind of decoder adds `location`, which gives g(z), or gives p(x | z) itself.
     """
 
     n_assets: int
-    config: Any
+    config: PerceptronConfig
+    conditioned: tuple[str, ...] = ("decoder",)
 
     @nn.compact
     def __call__(
@@ -224,7 +226,7 @@ class Decoder(nn.Module):
             return start[None, None]
         size = self.n_assets if self.config.noise == "asset" else 1
         raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
-        conditions = seen("noise", self.config, batch)
+        conditions = seen("noise" in self.conditioned, batch)
         if n_conditions := conditions.shape[-1]:
             slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
             raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
@@ -236,7 +238,7 @@ class PerceptronDecoder(Decoder):
 
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         config = self.config
-        inputs = jnp.concatenate([factors, seen("decoder", config, batch)], axis=-1)
+        inputs = jnp.concatenate([factors, seen("decoder" in self.conditioned, batch)], axis=-1)
         hidden = Perceptron(
             config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
@@ -249,9 +251,11 @@ class PerceptronDecoder(Decoder):
 class AdditiveDecoder(Decoder):
     """g(z) = Σ_k curve_k(z_k) + B c + b."""
 
+    config: AdditiveConfig
+
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         del training
-        conditions = seen("decoder", self.config, batch)
+        conditions = seen("decoder" in self.conditioned, batch)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         curves = Curves(self.config.degree, self.n_assets, name="curves")(factors)
         return curves + dense(self.n_assets, fan_in, "mean")(conditions)
@@ -328,10 +332,9 @@ def _apply(
     return output, variables
 
 
-def seen(part: str, config: Any, batch: Batch) -> Float[Array, "row condition"]:
-    """The covariates of the rows, none for a part that is not given them: the "encoder", the
-    "decoder" of the mean, or "noise", its log-variance."""
-    return batch.conditions if part in config.conditioned else batch.conditions[:, :0]
+def seen(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
+    """The covariates of the rows, none for a part that is not given them."""
+    return batch.conditions if conditioned else batch.conditions[:, :0]
 
 
 def _row_scale(batch: Batch) -> Float[Array, "row 1"]:

@@ -135,20 +135,20 @@ class TemporalConfig(Family):
             variables = Variables(parameters, {}, jnp.ones(self.n_factors, jnp.float32))
             return jax.tree.map(lambda leaf: leaf.astype(batch.values.dtype), variables)
 
-        def settled(variables: Variables, batch: Batch) -> tuple[Variables, Context]:
-            """With the parameters themselves, and what they make of the rows' past."""
+        def read_past(variables: Variables, batch: Batch) -> tuple[Variables, Context]:
+            """The parameters themselves, and the context of the rows."""
             values = variables._replace(parameters=_values_of(variables.parameters, starts))
             known: Past | Context = batch.past
             return values, known if isinstance(known, Context) else _context(values, known)
 
         def informed(variables: Variables, batch: Batch) -> Batch:
-            return batch._replace(past=settled(variables, batch)[1])
+            return batch._replace(past=read_past(variables, batch)[1])
 
         def encode(
             variables: Variables, batch: Batch, training: bool = False
         ) -> tuple[Gaussian, Variables]:
             del training
-            values, context = settled(variables, batch)
+            values, context = read_past(variables, batch)
             posterior = _posterior(values, batch.values, batch.observed, context)
             return in_use(variables, posterior), variables
 
@@ -159,14 +159,14 @@ class TemporalConfig(Family):
             training: bool = False,
         ) -> tuple[IndependentT, Variables]:
             del training
-            values, context = settled(variables, batch)
+            values, context = read_past(variables, batch)
             return _observation(values, factors, context), variables
 
         def prior(
             variables: Variables, factors: Float[Array, "row factor"], batch: Batch
         ) -> Gaussian:
             del factors
-            _, context = settled(variables, batch)
+            _, context = read_past(variables, batch)
             return Gaussian(context.expected, context.log_variance)
 
         return Model(

@@ -69,6 +69,7 @@ class Grid:
     def of(cls, cells: Cells, style: str = "narrow", file: str = "", blanks: bool = True) -> "Grid":
         """A table of columns by their titles, or of rows whose cells stand by these.
 
+        cells: by titles that differ; of rows at least one.
         blanks: whether columns in which no row has anything stay.
         """
         table = pd.DataFrame(cells)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxvae.errors import FolderError
 from jaxvae.runs.checkpoint import Checkpoint, load_tree, pack_tree, restore
 from jaxvae.runs.files import is_plain, write_files, writing
+from jaxvae.runs.processes import UNSHARED, Share
 from jaxvae.training.store import TileState
 
 # A run that is ended at once loses no more than this and the chunk in work.
@@ -40,24 +41,6 @@ class Gate:
         """Once who is in it is through."""
         with self._lock:
             self._is_shut = True
-
-
-def _nobody(done: Callable[[], bool]) -> None:
-    """Waits for nobody."""
-
-
-class Share(NamedTuple):
-    """What of a run a process does: as number `process` of so many, among whom tiles go round.
-
-    wait: called, once its own tiles are there, with what tells whether all are; comes back then.
-    """
-
-    process: int = 0
-    processes: int = 1
-    wait: Callable[[Callable[[], bool]], None] = _nobody
-
-
-UNSHARED = Share()
 
 
 @dataclass
@@ -132,8 +115,10 @@ class OnDisk:
         """The states kept of a tile, oldest first."""
         if not is_plain(self.folder, stat.S_IFDIR):
             return []
-        paths = self.folder.glob(f"tile-{tile:05d}.epoch-*.safetensors")
-        ours = [path for path in paths if TILE_NAME.fullmatch(path.name)]
+        # By `iterdir`, which tells of a folder that cannot be read; `glob` would find nothing.
+        start = f"tile-{tile:05d}.epoch-"
+        named = [path for path in self.folder.iterdir() if TILE_NAME.fullmatch(path.name)]
+        ours = [path for path in named if path.name.startswith(start)]
         return sorted(ours, key=lambda path: (len(path.name), path.name))
 
     def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:

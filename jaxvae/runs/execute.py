@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.errors import OptionError, check_option, check_path
-from jaxvae.runs.disk import UNSHARED, Share
 from jaxvae.runs.identity import require_same
+from jaxvae.runs.processes import UNSHARED, Share
 from jaxvae.runs.results import Layout, read_config
 from jaxvae.runs.run import drop_work, is_finished, open_run
 from jaxvae.training.store import Stages, in_memory

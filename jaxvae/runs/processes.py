@@ -16,6 +16,24 @@ from jaxvae.errors import FolderError, Option, OptionError
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
+def _wait_for_nobody(done: Callable[[], bool]) -> None:
+    """Come back at once."""
+
+
+class Share(NamedTuple):
+    """What of a run a process does: as number `process` of so many, among whom tiles go round.
+
+    wait: called, once its own tiles are there, with what tells whether all are; comes back then.
+    """
+
+    process: int = 0
+    processes: int = 1
+    wait: Callable[[Callable[[], bool]], None] = _wait_for_nobody
+
+
+UNSHARED = Share()
+
+
 class ShareDone(Exception):
     """This process has done its share; another does the rest."""
 

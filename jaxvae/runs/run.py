@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE_NAME, UNSHARED, Gate, OnDisk, Share
+from jaxvae.runs.disk import TILE_NAME, Gate, OnDisk
 from jaxvae.runs.documents import checksum, hash_document, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
@@ -32,6 +32,7 @@ from jaxvae.runs.files import (
     writing,
 )
 from jaxvae.runs.identity import require_same
+from jaxvae.runs.processes import UNSHARED, Share
 from jaxvae.runs.results import CONFIG
 
 try:
@@ -114,7 +115,8 @@ def open_run(
     require_same(folder, read_record(folder)["identity"], identity)
     own = f"lock-{share.process}"
     try:
-        with _lock(folder, "lock", shared), _lock(folder, own) if shared else nullcontext():
+        of_share = _lock(folder, own) if shared else nullcontext()
+        with _lock(folder, "lock", shared), of_share:
             run = Run(folder, hash_document(identity), share)
             try:
                 yield run
@@ -218,7 +220,8 @@ def _lock(folder: Path, name: str, shared: bool = False) -> Iterator[None]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The `identity` of a run in work, and the `options` that began it.
+    """The `identity` of a run in work, the `options` that began it and, once results are being
+    written, the checksums of these.
 
     Raises FolderError where the folder holds none, or it is damaged.
     """

@@ -15,8 +15,8 @@ def kl_rows(prepared: Prepared, grid: Trained) -> list[MetricRow]:
     """Rows of the metrics table: of each member the fields of `Decomposition`, and the total
     correlation of its factors shifted in time; nats a date, on `fit`.
 
-    None where the prior of a date is not N(0, I), whatever the others are. On one BLAS thread: on
-    many small matrices several cost far more than they give.
+    No rows where the prior of a date is not N(0, I), whatever the others are. On one BLAS thread:
+    on many small matrices several cost far more than they give.
     """
     rows: list[MetricRow] = []
     if not prepared.model.has_standard_prior:

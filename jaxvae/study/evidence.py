@@ -37,7 +37,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep) -> pd.DataFrame:
     rng = Stream.RESAMPLING.generator(prepared.config.root_seed)
     fit = prepared.values[prepared.split.fit]
     most = most_considered(*fit.shape)
-    # None where the panel has too few assets for the estimators.
+    # Empty where the panel has too few assets for the estimators.
     classical = n_factors_table(fit, most, rng) if most > 0 else {}
     scores, sizes = _by_size(rng, sweep)
     held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())

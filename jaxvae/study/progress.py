@@ -130,7 +130,7 @@ class _Lines:
         self.pace = _Pace()
 
     def __call__(self, stage: str, progress: Progress | None) -> None:
-        """Say where a stage stands, unless one was said a moment ago."""
+        """Print where a stage stands; what is neither new nor done, every two seconds at most."""
         with self.speaking:
             if progress is None:
                 self.printed.add((stage, False))

@@ -49,7 +49,7 @@ IN_PRIOR_UNITS = ("vae", "vae_best", SEED_MODEL)
 
 
 class FactorScore(NamedTuple):
-    """Scores of factors against true ones: a function of (fit_codes, fit_factors, codes, factors),
+    """Scores of factors against true ones: a function of what is `Compared`,
     the names of what it says, and how many shifts and rotations its nulls rest on."""
 
     score: Callable[..., MatchedScores | AxisScores]
@@ -167,7 +167,8 @@ def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -
 def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
     """All scores of a model on a split, by metric, without nulls."""
     rows, fit = getattr(context.split, split), context.split.fit
-    known, found = context.values[rows], {}
+    known = context.values[rows]
+    found: dict[str, float] = {}
     if scored.log_likelihood is not None:
         likelihood = scored.log_likelihood[rows]
         found["log_likelihood"] = float(likelihood.mean())
@@ -185,9 +186,9 @@ def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, 
         found["effective_samples_min"] = float(scored.effective_samples[rows].min())
     if scored.squared_error is not None:
         mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
-        residual = float(scored.squared_error[rows].sum())
-        found["r2"] = r2(residual, known, mean)
-        found["mse"] = residual / np.isfinite(known).sum()
+        squared_error = float(scored.squared_error[rows].sum())
+        found["r2"] = r2(squared_error, known, mean)
+        found["mse"] = squared_error / np.isfinite(known).sum()
     if scored.factors is not None and scored.model in IN_PRIOR_UNITS:
         found["active_units"] = float(active_units(scored.factors[rows]).sum())
     if scored.factors is not None and context.reference is not None:

@@ -37,7 +37,8 @@ class EpochSettings(NamedTuple):
 class Setup(NamedTuple):
     """What a member is trained on, and how.
 
-    data: as the member sees them. hyperparameters: its own. model, config: what shapes the program.
+    data: what all members share; for `epoch` as the member sees them (`view`). hyperparameters: its
+    own. model, config: what shapes the program.
     """
 
     data: Data
@@ -244,7 +245,7 @@ def _pass_over_rows(
 
 
 def _settings(epoch: Int[Array, ""], setup: Setup) -> EpochSettings:
-    """β, learning rate and capacity of an epoch by their schedules."""
+    """β, learning rate and capacity of an epoch by their schedules, and how many rows there are."""
     config, done = setup.config, epoch.astype(jnp.float32)
     beta = setup.hyperparameters.beta
     if config.warmup_epochs:

@@ -74,14 +74,7 @@ def row_terms(
         OptionError: settings that do not go with the model.
     """
     if model.objective is not None:
-        if config.n_samples > 1:
-            raise OptionError("n_samples", "leave it at 1: this model draws no factors")
-        expected = model.objective(variables, batch)
-        kl = jnp.sum(expected.kl, axis=-1)
-        charge = _charge(kl, expected.kl, variables, batch, capacity, config)
-        return Terms(
-            expected.reconstruction + beta * charge, expected.reconstruction, kl
-        ), variables
+        return _expected_terms(variables, batch, beta, capacity, model, config), variables
     n_rows, n_samples = batch.values.shape[0], config.n_samples
     noise = factor_noise(key, n_rows, model, config) if noise is None else noise
     key_factors, key_cells = jax.random.split(key)
@@ -193,6 +186,24 @@ def _factor_kl(
     if not prior.kl_by_factor:
         raise OptionError("free_bits", "the model's prior is not Gaussian, so factors have no KL")
     return posterior.factor_kl(prior, used)
+
+
+def _expected_terms(
+    variables: Variables,
+    batch: Batch,
+    beta: Float[Array, ""],
+    capacity: Float[Array, ""] | None,
+    model: Model,
+    config: TrainConfig,
+) -> Terms:
+    """The objective's expectation over z, from a model that knows it."""
+    assert model.objective is not None
+    if config.n_samples > 1:
+        raise OptionError("n_samples", "leave it at 1: this model draws no factors")
+    expected = model.objective(variables, batch)
+    kl = jnp.sum(expected.kl, axis=-1)
+    charge = _charge(kl, expected.kl, variables, batch, capacity, config)
+    return Terms(expected.reconstruction + beta * charge, expected.reconstruction, kl)
 
 
 def _hide_cells(key: Key[Array, ""], batch: Batch, most: float) -> Batch:

@@ -89,6 +89,7 @@ def _pool(n_jobs: int) -> ThreadPoolExecutor:
 
 def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:
     """Members done and in work of all jobs; epochs of those in work."""
-    nothing = Progress(0, 0, 0, 0, 0)
-    done, in_work, _, epoch, epochs = map(sum, zip(nothing, *parts, strict=True))
+    done = sum(part.done for part in parts)
+    in_work = sum(part.in_work for part in parts)
+    epoch, epochs = sum(part.epoch for part in parts), sum(part.epochs for part in parts)
     return Progress(done, in_work, n_members, epoch, max(epochs, 1))

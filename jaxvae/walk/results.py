@@ -31,7 +31,7 @@ WALK_LAYOUT = Layout(
 )
 
 
-def _as_results(walk: Any) -> Results:
+def _as_results(walk: "Walk") -> Results:
     tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
     return Results(walk.config, tables, {ARRAYS: {"covariances": walk.covariances}})
 
@@ -90,7 +90,7 @@ class Walk(Kept):
         )
 
 
-def write_walk(walk: Any, folder: str | Path) -> None:
+def write_walk(walk: Walk, folder: str | Path) -> None:
     """Write a `Walk` into a new folder, as its method `save` does.
 
     Args:

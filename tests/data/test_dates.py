@@ -136,3 +136,9 @@ def test_a_date_that_is_not_written_like_the_first_is_named(first):
     labels = [first, "soon", first]
     with pytest.raises(DataError, match=r"^row 2: 'soon' is not a date in the format of row 1"):
         parse_dates(pd.Series(labels))
+
+
+def test_seconds_beyond_all_dates_are_no_date():
+    """2^64 - 1, a usual code for missing."""
+    with pytest.raises(DataError, match="^row 2: '18446744073709551615' is not a date"):
+        parse_dates(pd.Series(["1234567890", "18446744073709551615"]))

@@ -223,7 +223,7 @@ def test_variances_start_as_the_memorys_whatever_factors_are_in_use(used):
     variables = variables._replace(factor_mask=jnp.array([1.0, 1.0, used]))
     units = (jnp.tile(unit, (N_ROWS, 1)) for unit in jnp.eye(3)[1:])
     one, other = (MODEL.decode(variables, unit, BATCH, False)[0] for unit in units)
-    known = BATCH.past
+    known = BATCH.past.estimates
     weights = np.asarray(jax.nn.softmax(0.3 * known.scores, axis=1))
     relative = (known.sizes + 1e-3) / (known.sizes[:, -1:] + 1e-3)
     averages = 0.5 * known.squares + 0.5 * known.squares[:, -1:] * relative[..., None]

@@ -72,7 +72,7 @@ def test_a_model_of_ones_own_is_scored_as_the_gaussian_that_it_is(studies):
     free = study.fitted.best_refit.parameters
     loadings, noise = np.asarray(free["loadings"], float), np.exp(float(free["log"][2]))
     covariance = loadings.T @ loadings + noise * np.eye(6)
-    test = study.fitted.standardised(PANEL)[84:]
+    test = study.fitted.scaler.standardise(study.fitted.returns(PANEL))[84:]
     exact = stats.multivariate_normal.logpdf(test, np.zeros(6), covariance).mean()
     assert study.metric("vae_best", "log_likelihood", "test") == pytest.approx(exact, abs=0.02)
 
@@ -84,7 +84,7 @@ def test_a_distribution_of_ones_own_is_scored_by_quadrature(studies):
     at = jnp.asarray(points[:, None], jnp.float32)
     law, _ = study.fitted.model.decode(study.fitted.best_refit, at, rows, False)
     mean, scale = (np.asarray(part, float) for part in (law.mean, law.scale))
-    test = study.fitted.standardised(PANEL)[84:]
+    test = study.fitted.scaler.standardise(study.fitted.returns(PANEL))[84:]
     log = stats.laplace.logpdf(test[:, None], mean, scale).sum(axis=2) + stats.norm.logpdf(points)
     exact = np.log(np.exp(log).sum(axis=1) * (points[1] - points[0])).mean()
     assert study.metric("vae_best", "log_likelihood", "test") == pytest.approx(exact, abs=0.05)

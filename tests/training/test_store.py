@@ -15,7 +15,8 @@ from small import same_bits
 
 from jaxvae.errors import FolderError
 from jaxvae.runs import disk
-from jaxvae.runs.disk import SECONDS_BETWEEN, OnDisk, Share
+from jaxvae.runs.disk import SECONDS_BETWEEN, OnDisk
+from jaxvae.runs.processes import Share
 from jaxvae.training.ensemble import Ensemble
 from jaxvae.training.store import InMemory, TileState
 

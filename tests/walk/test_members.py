@@ -180,17 +180,18 @@ def test_what_a_date_is_told_begins_with_the_panel_in_its_windows_units():
     batch, span = make_batch(PANEL.values), SPANS[1]
     own = PANEL.values[span.start : span.stop]
     known = (PANEL.values - own.mean(axis=0)) / own.std(axis=0)
-    told, _ = remember(model, known)
+    past, _ = remember(model, known)
     table = walk_members(PANEL.values, [span], replace(CONFIG, seeds=1))
     window = jax.tree.map(jnp.asarray, member(table, 0).hyperparameters.window)
     seen = view(Data(batch, make_batch(PANEL.values[:0])), window, model)
-    for one, other in zip(seen.training.past, told, strict=True):
+    parts = map(jax.tree.leaves, (seen.training.past, past))
+    for one, other in zip(*parts, strict=True):
         np.testing.assert_allclose(one, other[span.start : span.stop], rtol=1e-3, atol=1e-4)
     variables, shared = model.initialise(jax.random.key(1), batch), (jax.random.key(2), batch)
     outputs = jax.jit(_ask, static_argnums=(2, 3, 4))(
         (variables, member(table, 0)), shared, model, CONFIG.window, CONFIG.step
     )
-    ahead = take_rows(make_batch(known, past=told), slice(span.stop + 1))
+    ahead = take_rows(make_batch(known, past=past), slice(span.stop + 1))
     key, _ = jax.random.split(jax.random.key(2))
     _, covariance = last_row_moments(key, model, variables, ahead, MOMENT_DRAWS)
     np.testing.assert_allclose(outputs.covariance, covariance, rtol=1e-3, atol=1e-4)

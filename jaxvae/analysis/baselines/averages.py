@@ -46,7 +46,7 @@ def average_after(
 
 
 def distances_of_dates(
-    matrices: Iterable[Float[np.ndarray, "part asset asset"]],
+    matrices: Iterable[Float[np.ndarray, "_ asset asset"]],
     rows: Float[np.ndarray, "date asset"],
 ) -> tuple[Float[np.ndarray, " date"], Float[np.ndarray, " date"]]:
     """x_tᵀ Σ_t⁻¹ x_t and ln det Σ_t of each date.
@@ -59,7 +59,7 @@ def distances_of_dates(
         LinAlgError: A matrix is not positive definite.
     """
     (n_dates, n_assets), begun = rows.shape, 0
-    distances, log_determinants = np.empty(n_dates), np.empty(n_dates)
+    distances, log_determinants = np.full((2, n_dates), np.nan)
     for part in matrices:
         here = slice(begun, begun + len(part))
         bordered = np.empty((len(part), n_assets + 1, n_assets + 1))

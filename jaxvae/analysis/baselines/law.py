@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 @runtime_checkable
 class Law(Protocol):
-    """A law of returns, in standard units; here one without factors and with means of 0.
+    """A law of returns, in standard units; by default without factors and of mean 0.
 
     `n_factors` is 0 where it has none; then `factors` have no columns, and `reconstruct` gives the
     mean.
@@ -31,4 +31,4 @@ class Law(Protocol):
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
         """ln p(x) of each date, nats; given the dates before it, where the baseline is temporal:
         `values` then begin with the first date fitted."""
-        ...
+        raise NotImplementedError

@@ -85,8 +85,8 @@ def best_factors(
         fit_sizes: `fit_pca_sizes` or `fit_factor_analysis_sizes`.
         train: Returns to fit on.
         validation: Later returns.
-        most: The largest number tried, where half of the assets and a third of the training dates
-            are no fewer; the smallest is 1.
+        most: No more than this, half of the assets or a third of the training dates is tried; the
+            least is 1.
     """
     n_dates, n_assets = train.shape
     sizes = range(1, max(1, min(most, n_assets // 2, n_dates // 3)) + 1)

@@ -103,8 +103,8 @@ class FittedStudy:
         hint = did_you_mean(str(name), known) or "; loadings.csv lists them"
         return f"{shown(name)} is no asset of the study{hint}"
 
-    def standardised(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
-        """The returns of the study's assets in its standard units.
+    def returns(self, panel: Panel) -> Float[np.ndarray, "date asset"]:
+        """The returns of the study's assets in a panel, as fractions.
 
         Raises:
             DataError: the panel lacks an asset, or its returns are in other units.
@@ -116,19 +116,22 @@ class FittedStudy:
             )
         returns = panel.to_frame()[self.assets]
         check_like_fit(returns, self.scaler)
-        return self.scaler.standardise(returns.to_numpy(np.float64))
+        return returns.to_numpy(np.float64)
 
-    def rows(self, panel: Panel, n_ahead: int = 0) -> Batch:
+    def rows(
+        self, panel: Panel, returns: Float[np.ndarray, "date asset"], n_ahead: int = 0
+    ) -> Batch:
         """A panel's dates, with what the model is given of each: covariates, and earlier dates.
 
         Args:
-            panel: holds the study's assets and covariates.
+            panel: holds the study's covariates.
+            returns: of the study's assets on these dates.
             n_ahead: dates after the last to add, under its covariates and without returns.
 
         Raises:
-            DataError: as `standardised` does, and where the panel lacks a covariate.
+            DataError: the panel lacks a covariate.
         """
-        values = self.standardised(panel)
+        values = self.scaler.standardise(returns)
         known = row_conditions(panel, self.covariates, self._covariate_scaler)
         known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
         values = np.concatenate([values, np.full((n_ahead, values.shape[1]), np.nan)])

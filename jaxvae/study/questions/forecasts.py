@@ -66,22 +66,22 @@ def forecast(
     """
     fitted, panel = study.fitted, as_panel(panel)
     check_draws(number, seed, panel.n_dates + 1, LEAST_DRAWS)
-    scaler, share = fitted.scaler, _weights(fitted, weights)
+    scaler, share, returns = fitted.scaler, _weights(fitted, weights), fitted.returns(panel)
     outputs = forecast_portfolio(
         jax.random.key(seed),
         fitted.model,
         fitted.refits,
-        fitted.rows(panel, n_ahead=1),
+        fitted.rows(panel, returns, n_ahead=1),
         share * scaler.scale,
         number,
     )
     centre = float(share @ scaler.mean)
     held = share != 0.0
-    returns = panel.to_frame()[fitted.assets].to_numpy(np.float64)[:, held] @ share[held]
-    quantiles = centre + adaptive_quantiles(returns - centre, outputs.draws, ORDERS)
+    own = returns[:, held] @ share[held]
+    quantiles = centre + adaptive_quantiles(own - centre, outputs.draws, ORDERS)
     columns = {"mean": centre + outputs.mean, "std": np.sqrt(outputs.variance)}
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
-    by_past = filtered_quantiles(returns, columns["mean"], columns["std"], ORDERS)
+    by_past = filtered_quantiles(own, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
     dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
     table = pd.DataFrame(columns, index=pd.Index(dates, name="date"))
@@ -129,10 +129,10 @@ def forecast_covariance(
         DataError: the panel lacks an asset or covariate of the study, or is in other units.
         OptionError: fewer than one draw, or more than memory holds.
     """
-    fitted = study.fitted
+    fitted, panel = study.fitted, as_panel(panel)
     scale, assets = fitted.scaler.scale, fitted.assets
     check_draws(number, seed, len(assets))
-    batch = fitted.rows(as_panel(panel), n_ahead=1)
+    batch = fitted.rows(panel, fitted.returns(panel), n_ahead=1)
     model, refits = fitted.model, fitted.refits
     _, standard = forecast_moments(jax.random.key(seed), model, refits, batch, number)
     values = standard * np.outer(scale, scale)

@@ -106,7 +106,7 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
 
 def designs(fitted: FittedStudy, panel: Panel) -> Design:
     """The regressors of all dates of a panel, under the best refit."""
-    found = regressors(fitted.model, fitted.best_refit, fitted.rows(panel))
+    found = regressors(fitted.model, fitted.best_refit, fitted.rows(panel, fitted.returns(panel)))
     order, signs = _as_reported(fitted, found.mean.shape[1])
     covariance = np.outer(signs, signs) * found.covariance[:, order][:, :, order]
     return Design(signs * found.mean[:, order], covariance, found.relative_noise)

@@ -40,7 +40,7 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
         DataError: the panel lacks an asset or covariate of the study; others are ignored.
     """
     fitted, panel = study.fitted, as_panel(panel)
-    rows, model = fitted.rows(panel), fitted.model
+    rows, model = fitted.rows(panel, fitted.returns(panel)), fitted.model
     sees_gaps = model.facts.sees_gaps or "missing_cells" in fitted.config["panel"]
     if not (sees_gaps or np.asarray(rows.observed).all()):
         filled = jnp.asarray(_imputed(fitted, rows, seed=0), jnp.float32)
@@ -69,15 +69,16 @@ def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
         The study's assets, dates × assets, as fractions; units in `attrs`.
 
     Raises:
-        DataError: the panel lacks an asset of the study; others are ignored.
+        DataError: the panel lacks an asset of the study, or has missing cells and lacks a
+            covariate; others are ignored.
     """
     fitted, panel = study.fitted, as_panel(panel)
     check_seed(seed)
-    rows = fitted.rows(panel)
-    values = panel.to_frame()[fitted.assets].to_numpy(np.float64, copy=True)
+    values = fitted.returns(panel).copy()
     gaps = np.isnan(values)
     if gaps.any():
-        values[gaps] = fitted.scaler.restore(_imputed(fitted, rows, seed))[gaps]
+        filled = _imputed(fitted, fitted.rows(panel, values), seed)
+        values[gaps] = fitted.scaler.restore(filled)[gaps]
     return fitted.table(values, pd.Index(panel.dates, name="date"))
 
 

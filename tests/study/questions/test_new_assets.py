@@ -96,3 +96,12 @@ def test_what_a_study_does_not_know_is_refused(study):
     plain = replace(study, config={**study.config, "model_config": without})
     with pytest.raises(OptionError, match="fit one with model='conditional'"):
         plain.new_asset(WITH_CONTEXT, history(3, 5), "sector 0")
+
+
+def test_a_whole_panel_comes_back_without_the_covariates_that_gaps_would_need(study):
+    whole = replace(WITH_CONTEXT, covariates=None)
+    np.testing.assert_array_equal(study.impute(whole).to_numpy(), whole.values)
+    values = whole.values.copy()
+    values[3, 1] = np.nan
+    with pytest.raises(DataError, match="covariate"):
+        study.impute(replace(whole, values=values))

@@ -13,7 +13,8 @@ from jaxvae.data.covariates import with_covariates
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.errors import DataError, OptionError
-from jaxvae.runs.disk import OnDisk, Share
+from jaxvae.runs.disk import OnDisk
+from jaxvae.runs.processes import Share
 from jaxvae.study.config import StudyConfig, presets_of
 from jaxvae.study.describe import study_identity
 from jaxvae.study.fit import prepare
