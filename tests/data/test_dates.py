@@ -140,5 +140,5 @@ def test_a_date_that_is_not_written_like_the_first_is_named(first):
 
 def test_seconds_beyond_all_dates_are_no_date():
     """2^64 - 1, a usual code for missing."""
-    with pytest.raises(DataError, match="^row 2: '18446744073709551615' is not a date"):
+    with pytest.raises(DataError, match=r"^row 2: '18446744073709551615' is not a date"):
         parse_dates(pd.Series(["1234567890", "18446744073709551615"]))
