@@ -110,7 +110,7 @@ def _by_blocks(
         there = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), rows)
         return jax.vmap(alone)(there)
 
-    return in_blocks(answers, size // block, (0, n_blocks), 0)
+    return in_blocks(answers, size // block, (0, n_blocks), 0.0)
 
 
 def in_blocks(
