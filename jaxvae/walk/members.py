@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxvae.data.panel import fit_scaler
+from jaxvae.data.panel import Scaler
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.inference.importance import log_likelihood
@@ -69,16 +69,18 @@ def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[S
 
 
 def walk_members(
-    values: Float[np.ndarray, "date asset"], spans: Sequence[Span], config: WalkConfig
+    values: Float[np.ndarray, "date asset"],
+    spans: Sequence[Span],
+    scalers: Sequence[Scaler],
+    config: WalkConfig,
 ) -> Members:
-    """Windows × betas × seeds, the seeds fastest.
+    """Windows × betas × seeds, the seeds fastest; each window in the units of its own scaler.
 
     Rolling windows take as many rows as they are long. Expanding ones take all of the panel's, of
     which weights pick, so that one program serves all lengths; their random order then hangs on the
     panel's length, though on no later return.
     """
     rows, weights = _rows_of(spans, len(values) if config.expanding else None)
-    scalers = [fit_scaler(values[span.start : span.stop]) for span in spans]
     location, scale = (np.array(part, np.float32) for part in zip(*scalers, strict=True))
     preset, none = config.preset(), make_batch(values[:0])
     model = preset.model.build(values.shape[1])

@@ -113,7 +113,7 @@ def train_walk(
 ) -> Outputs:
     """All members, windows × betas × seeds, trained and asked."""
     values, config = prepared.panel.values, prepared.config
-    members = walk_members(values, prepared.spans, config)
+    members = walk_members(values, prepared.spans, prepared.scalers, config)
     outputs = train_windows(values, members, config, on_progress, stage)
     sound = np.asarray(outputs.ok).reshape(len(prepared.spans), -1).any(axis=1)
     if not sound.all():

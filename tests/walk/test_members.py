@@ -13,6 +13,7 @@ from walking import CONFIG, PANEL, altered
 
 from jaxvae.analysis.baselines import Elliptical, fit_factor_analysis
 from jaxvae.analysis.matching import match
+from jaxvae.data.panel import fit_scaler
 from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.models import TemporalConfig, make_batch, take_rows
 from jaxvae.models.model import remember
@@ -41,9 +42,14 @@ ROOT = jax.random.key(0)
 GROWING = cut_windows(PANEL.n_dates, CONFIG.window, CONFIG.step, True)
 
 
+def made_members(values, spans, config):
+    scalers = [fit_scaler(values[span.start : span.stop]) for span in spans]
+    return walk_members(values, spans, scalers, config)
+
+
 def trained(spans=SPANS, some=slice(None), expanding=False, values=PANEL.values):
     config = replace(CONFIG, expanding=expanding)
-    members = jax.tree.map(lambda leaf: leaf[some], walk_members(values, spans, config))
+    members = jax.tree.map(lambda leaf: leaf[some], made_members(values, spans, config))
     return train_windows(values, members, config)
 
 
@@ -115,7 +121,7 @@ def test_one_window_is_training_on_its_rows_directly(rolling):
     rows = PANEL.values[span.start : span.stop]
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     data = Data(make_batch(units), make_batch(units[:0]))
-    members = walk_members(PANEL.values, [span], replace(CONFIG, seeds=1))
+    members = made_members(PANEL.values, [span], replace(CONFIG, seeds=1))
     plain = members._replace(hyperparameters=members.hyperparameters._replace(window=None))
     ensemble = train_ensemble(ROOT, data, plain, MODEL, PRESET.train)
     variables = member(ensemble.variables, 0)
@@ -181,7 +187,7 @@ def test_what_a_date_is_told_begins_with_the_panel_in_its_windows_units():
     own = PANEL.values[span.start : span.stop]
     known = (PANEL.values - own.mean(axis=0)) / own.std(axis=0)
     past, _ = remember(model, known)
-    table = walk_members(PANEL.values, [span], replace(CONFIG, seeds=1))
+    table = made_members(PANEL.values, [span], replace(CONFIG, seeds=1))
     window = jax.tree.map(jnp.asarray, member(table, 0).hyperparameters.window)
     seen = view(Data(batch, make_batch(PANEL.values[:0])), window, model)
     parts = map(jax.tree.leaves, (seen.training.past, past))

@@ -1,5 +1,6 @@
 """What a fitted baseline is."""
 
+from abc import abstractmethod
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,7 +29,7 @@ class Law(Protocol):
         """Returns rebuilt from their factors."""
         return np.zeros_like(values)
 
+    @abstractmethod
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
         """ln p(x) of each date, nats; given the dates before it, where the baseline is temporal:
         `values` then begin with the first date fitted."""
-        raise NotImplementedError

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from jaxvae.analysis import second_moments
 from jaxvae.analysis.baselines import (
     Elliptical,
+    Law,
     best_factors,
     explained_variance_ratio,
     fit_ewma_t,
@@ -423,3 +424,11 @@ def test_a_shrunk_t_of_few_dates_is_the_one_of_all_assets():
 def test_covariances_of_each_date_are_refused_for_many_assets():
     with pytest.raises(DataError, match="501 assets are too many for a covariance of each date"):
         fit_ewma_t(np.zeros((20, 501)), 10)
+
+
+def test_a_law_says_how_likely_returns_are():
+    class Forgetful(Law):
+        """A law that leaves its likelihood out."""
+
+    with pytest.raises(TypeError, match="log_likelihood"):
+        Forgetful()
