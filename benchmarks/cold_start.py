@@ -26,7 +26,7 @@ def main() -> None:
     import jax
 
     import jaxvae
-    from jaxvae.study.presets import make_preset
+    from jaxvae.fitting.presets import make_preset
     from jaxvae.xla import compiler_options
 
     fit, key = jaxvae.fit, jax.random.key(0)

@@ -17,11 +17,11 @@ import numpy as np
 from measure import n_cores
 from notebook_problem import BETA, N_FACTORS, Problem, Row
 
+from jaxvae.fitting.presets import make_preset
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.models import Batch, Model, Variables, make_batch
 from jaxvae.runs.disk import OnDisk
-from jaxvae.study.presets import make_preset
-from jaxvae.study.progress import shown
+from jaxvae.runs.progress import shown
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import (
     CHUNK_EPOCHS,

@@ -38,7 +38,7 @@ from typing import Any
 
 from measure import RESULTS, installed, ran_on, spread, write_json
 
-from jaxvae.study.progress import STAGES
+from jaxvae.runs.progress import STAGES
 
 STUDIES = {
     "static": ("--model", "static"),

@@ -52,7 +52,7 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel, Reference
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
-from jaxvae.study.config import StudyConfig
+from jaxvae.fitting.config import StudyConfig
 from jaxvae.study.run import run_study
 
 ROOTS = (0, 1, 2)

@@ -64,11 +64,11 @@ from jaxvae.analysis.nulls import null_of, rotated_scores, shifted_scores
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.panel import Split, fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.inference.evaluation import evaluate_members, posterior_means
 from jaxvae.inference.members import ask, fitted_members
 from jaxvae.models import PerceptronConfig, make_batch
 from jaxvae.report.draw import to_png
-from jaxvae.study.presets import PRESETS
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.objective import row_terms

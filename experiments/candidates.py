@@ -40,16 +40,16 @@ from jaxvae.analysis.matching import compare_on
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.prepare import prepare
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.inference.evaluation import estimate_members
 from jaxvae.inference.members import fitted_members
 from jaxvae.models.layers import Perceptron, dense
 from jaxvae.models.likelihoods import FIRST_VOLATILITY, degrees_of_freedom, log_first_df
 from jaxvae.models.static import AdditiveConfig, AdditiveDecoder
 from jaxvae.models.student_t import IndependentT
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import prepare
-from jaxvae.study.presets import PRESETS
-from jaxvae.study.selection.candidates import (
+from jaxvae.selection.candidates import (
     Candidate,
     CandidateScores,
     mixture_of_seeds,

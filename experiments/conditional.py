@@ -42,9 +42,10 @@ from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.nulls import null_of, rotation_null, shifted_scores
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import volatility_index_panel
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, likeliest, prepare, refit, train_grid
-from jaxvae.study.score import mix_estimates
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import choose, likeliest, refit, train_grid
+from jaxvae.fitting.prepare import prepare
+from jaxvae.scoring.score import mix_estimates
 
 DRAWS = (42, 43, 44)
 SIZE = {"n_dates": 1000, "n_assets": 40}

@@ -32,10 +32,10 @@ from support import parse, use_all_cores, write_json
 from jaxvae.data.covariates import with_covariates
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.score import mix_estimates
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit_baselines import fit_baselines
+from jaxvae.scoring.score import mix_estimates
+from jaxvae.scoring.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 REAL = StudyConfig(seeds=2, betas=(1.0,), model="static", n_factors=5, likelihood_samples=64)
 SECTORS = {

@@ -32,9 +32,10 @@ from jaxvae.analysis.matching import match, mcc
 from jaxvae.analysis.metrics import active_units
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.study.align import align, vote_weights
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, prepare, train_grid
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import choose, train_grid
+from jaxvae.fitting.prepare import prepare
+from jaxvae.scoring.align import align, vote_weights
 
 FIRST_DRAW = 200  # nothing was chosen on these
 

@@ -59,13 +59,14 @@ from threadpoolctl import threadpool_limits
 from jaxvae.analysis import baselines
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import choose, refit, train_grid
+from jaxvae.fitting.prepare import prepare
 from jaxvae.inference.evaluation import evaluate_members, posterior_means
 from jaxvae.inference.imputation import complete_by_mixture, complete_rows
 from jaxvae.inference.members import fitted_members
 from jaxvae.models import make_batch
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, prepare, refit, train_grid
-from jaxvae.study.score import mix_estimates
+from jaxvae.scoring.score import mix_estimates
 
 SEED = 7
 N_FACTORS = 3

@@ -25,10 +25,11 @@ from support import parse, write_json
 
 from jaxvae.analysis.n_factors import n_factors_table, verdict
 from jaxvae.data.panel import Panel
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.evidence import numbers_table
-from jaxvae.study.fit import Choice, prepare, train_grid
-from jaxvae.study.selection.count_factors import sweep_factors
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import Choice, train_grid
+from jaxvae.fitting.prepare import prepare
+from jaxvae.scoring.evidence import numbers_table
+from jaxvae.selection.count_factors import sweep_factors
 
 PLANTED = 3
 STRENGTHS = (0.5, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0)

@@ -40,10 +40,10 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.presets import make_preset
 from jaxvae.inference.modes import posterior_modes
 from jaxvae.models import make_batch
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.presets import make_preset
 from jaxvae.study.questions.new_assets import designs, sector_prior
 from jaxvae.study.run import run_study
 from jaxvae.training.ensemble import member_grid, train_ensemble

@@ -44,9 +44,9 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
+from jaxvae.fitting.config import StudyConfig
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.models import make_batch
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 
 DRAWS = (42, 43, 44, 45, 46)

@@ -33,11 +33,11 @@ from jaxvae.analysis.metrics import correlation, describe, r2, upper_correlation
 from jaxvae.analysis.nulls import rotation_null
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.fitting.presets import make_preset, notebook_losses
 from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
 from jaxvae.report import draw as style
 from jaxvae.report.text import counted, number, percent
-from jaxvae.study.presets import make_preset, notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.tiles import map_members

@@ -33,9 +33,9 @@ from support import parse, use_all_cores, write_json
 
 from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.fitting.config import StudyConfig
 from jaxvae.report.draw import to_png
 from jaxvae.report.score_figures import beta_figure
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 
 DEFAULTS = StudyConfig(model="static", n_factors=5)

@@ -37,10 +37,11 @@ from threadpoolctl import threadpool_limits
 from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import choose, likeliest, refit, train_grid
+from jaxvae.fitting.prepare import prepare
 from jaxvae.models import kalman, linear_gaussian, take_rows
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import choose, likeliest, prepare, refit, train_grid
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
+from jaxvae.scoring.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), n_factors=3, model="autoregressive", tile_width=2)
 QUICK = replace(CONFIG, n_factors=2, epochs=20)

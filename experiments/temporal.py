@@ -75,15 +75,17 @@ from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.regimes import regimes_panel
 from jaxvae.data.synthetic import linear_panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import choose, refit, train_grid
+from jaxvae.fitting.fit_baselines import fit_baselines
+from jaxvae.fitting.prepare import prepare
 from jaxvae.inference.forecasts import generate_paths
 from jaxvae.inference.members import fitted_members
-from jaxvae.study import fit, score
-from jaxvae.study.backtest import clustering, squares_autocorrelation
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit_baselines import fit_baselines
-from jaxvae.study.portfolio.value_at_risk import ORDERS, value_at_risk
-from jaxvae.study.selection.select import count_by_factor_analysis
-from jaxvae.study.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
+from jaxvae.scoring.backtest import clustering, squares_autocorrelation
+from jaxvae.scoring.score import mix_estimates
+from jaxvae.scoring.tables import REFIT_SPLITS, Scored, comparisons_table, score_baselines
+from jaxvae.scoring.value_at_risk import ORDERS, value_at_risk
+from jaxvae.selection.select import count_by_factor_analysis
 
 ROOTS, SEEDS, BETAS = (0, 1, 2), 2, (0.5, 1.0, 2.0)
 RIVAL = "garch_copula"
@@ -113,16 +115,16 @@ def panel_of(name, quick):
 
 def fitted(panel, config):
     """A configuration trained, chosen and refitted as in a study: what is prepared, and refits."""
-    prepared = fit.prepare(panel, config)
-    grid = fit.train_grid(prepared, lambda progress: None)
-    chosen = fit.choose(grid, prepared)
-    refits = fit.refit(prepared, grid, chosen, lambda progress: None)
+    prepared = prepare(panel, config)
+    grid = train_grid(prepared, lambda progress: None)
+    chosen = choose(grid, prepared)
+    refits = refit(prepared, grid, chosen, lambda progress: None)
     return prepared, refits
 
 
 def mixture(refits, name):
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), refits.evaluation.likelihood)
-    value = score.mix_estimates(bounds).value
+    value = mix_estimates(bounds).value
     return Scored(name, None, "fit", REFIT_SPLITS, log_likelihood=value)
 
 

@@ -27,6 +27,7 @@ from jaxvae.errors import FolderError as FolderError
 from jaxvae.errors import JaxvaeError as JaxvaeError
 from jaxvae.errors import MissingExtraError as MissingExtraError
 from jaxvae.errors import OptionError as OptionError
+from jaxvae.fitting.config import StudyConfig as StudyConfig
 from jaxvae.inference.importance import log_likelihood as log_likelihood
 from jaxvae.integrations.sklearn import VAEFactors as VAEFactors
 from jaxvae.models import AdditiveConfig as AdditiveConfig
@@ -45,11 +46,10 @@ from jaxvae.models.distributions import Gaussian as Gaussian
 from jaxvae.models.student_t import IndependentT as IndependentT
 from jaxvae.models.student_t import StudentT as StudentT
 from jaxvae.study.compare import compare as compare
-from jaxvae.study.config import StudyConfig as StudyConfig
+from jaxvae.study.plan import Plan as Plan
+from jaxvae.study.plan import plan_study as plan_study
 from jaxvae.study.questions.new_assets import NewAsset as NewAsset
 from jaxvae.study.run import run_study as run_study
-from jaxvae.study.selection.plan import Plan as Plan
-from jaxvae.study.selection.plan import plan_study as plan_study
 from jaxvae.study.study import Study as Study
 from jaxvae.study.study import draw_report as draw_report
 from jaxvae.study.study import load_study as load_study

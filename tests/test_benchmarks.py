@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxvae.fitting.presets import make_preset
 from jaxvae.models import make_batch
-from jaxvae.study.presets import make_preset
 from jaxvae.training import member
 from jaxvae.training.state import Data, make_hyperparameters
 

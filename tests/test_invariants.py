@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from jaxvae.data.synthetic import volatility_index_panel
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import train_grid
+from jaxvae.fitting.prepare import prepare
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.inference.members import ask, fitted_members
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.decompose_kl import kl_rows
-from jaxvae.study.fit import prepare, train_grid
-from jaxvae.study.presets import PRESETS
-from jaxvae.study.tables import Scored, ScoringData, metrics_table, score_values
+from jaxvae.scoring.decompose_kl import kl_rows
+from jaxvae.scoring.tables import Scored, ScoringData, metrics_table, score_values
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=6, n_factors=2, n_sectors=2)
 N_FIT = 98

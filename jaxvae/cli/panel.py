@@ -11,7 +11,7 @@ from jaxvae.data.knowledge import with_knowledge
 from jaxvae.data.named import SOURCES, load_named, load_tickers
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError, check_path, did_you_mean, like, option
-from jaxvae.study.config import check_covariates
+from jaxvae.fitting.config import check_covariates
 
 _DEFAULT_DATA, _DAY = "linear", "YYYY-MM-DD"
 WHOLE = tuple(policy for policy in MISSING_POLICIES if policy != "keep")

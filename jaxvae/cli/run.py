@@ -17,14 +17,14 @@ from jaxvae.cli.options import Output
 from jaxvae.cli.panel import Source
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError
+from jaxvae.fitting.config import AUTO
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.report.content import REPORT, Opening, summary
+from jaxvae.runs import progress
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import Processes, Share, ShareDone
 from jaxvae.runs.run import has_record, is_at_work, is_finished
-from jaxvae.study import progress
-from jaxvae.study.config import AUTO
-from jaxvae.study.presets import PRESETS
 
 ALONE = Processes()
 

@@ -9,16 +9,16 @@ from jaxvae.cli.options import Command, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource
 from jaxvae.cli.run import Task, carry_out, model_notes, use_all_cores
 from jaxvae.errors import FolderError, Option, OptionError, check_path, like, option
+from jaxvae.fitting.config import AUTO, StudyConfig, presets_of, tile_width_of
+from jaxvae.fitting.presets import MODELS
 from jaxvae.report.study_report import study_opening
 from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
+from jaxvae.runs.progress import reported, shown
 from jaxvae.runs.run import drop_work, is_finished, read_record, require_shared_tiles
-from jaxvae.study.config import AUTO, StudyConfig, presets_of, tile_width_of
-from jaxvae.study.presets import MODELS
-from jaxvae.study.progress import reported, shown
+from jaxvae.study.plan import plan_study
 from jaxvae.study.run import study_procedure
-from jaxvae.study.selection.plan import plan_study
 from jaxvae.study.study import Study, load_study
 from jaxvae.training.tiles import resolve_width
 

@@ -3,9 +3,9 @@
 from jaxvae.cli.options import Command, Output
 from jaxvae.cli.panel import Source
 from jaxvae.cli.run import Task, carry_out, model_notes
+from jaxvae.fitting.presets import WINDOWS
 from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
-from jaxvae.study.presets import WINDOWS
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.run import walk_procedure
 

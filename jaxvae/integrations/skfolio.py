@@ -25,13 +25,13 @@ from jaxvae.errors import (
     did_you_mean,
     shown,
 )
+from jaxvae.fitting.presets import model_name
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.resampling import normalised_weights, systematic_resample
 from jaxvae.inference.rows import ask_rows
 from jaxvae.inference.scenarios import mix_moments
 from jaxvae.integrations.sklearn import Settings, VAEFactors, checked, seed_of
 from jaxvae.models.model import make_batch
-from jaxvae.study.presets import model_name
 from jaxvae.training.streams import Stream
 
 try:

@@ -17,16 +17,16 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxvae.analysis.consensus import convention
 from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
 from jaxvae.errors import LARGEST_SEED, DataError, OptionError, check_option, shown
+from jaxvae.fitting.config import AUTO, StudyConfig, preset_of
+from jaxvae.fitting.prepare import for_cells
 from jaxvae.inference.importance import first_estimate, is_hard, second_estimate
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.inference.rows import ask_member, ask_rows, padded_size
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
 from jaxvae.models.model import Batch, Model, Variables, make_batch
-from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import AUTO, StudyConfig, preset_of
-from jaxvae.study.fit import for_cells
-from jaxvae.study.selection.candidates import TRAINED_SHARE
-from jaxvae.study.selection.select import SIMPLEST, count_by_factor_analysis, select
+from jaxvae.selection.candidates import TRAINED_SHARE
+from jaxvae.selection.select import SIMPLEST, count_by_factor_analysis, select
+from jaxvae.training.blas import blas_threads
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.streams import Stream
@@ -96,7 +96,7 @@ class VAEFactors(  # type: ignore[misc]
         preset: "notebook", or None.
         model: As `StudyConfig` names or takes them, of those whose rows are independent and that
             need no covariates. "auto", for either, is what a study of the rows would choose on the
-            last fifth of them (`study.selection`), weights aside; of fewer than 250 rows `linear`
+            last fifth of them (`selection`), weights aside; of fewer than 250 rows `linear`
             and the number of factors of the factor analysis under which that fifth is likeliest.
         epochs: The most epochs; by default the model's.
         n_samples: Importance samples a row in `score_samples`, where the model has no closed form.

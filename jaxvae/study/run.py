@@ -8,19 +8,19 @@ import pandas as pd
 
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
+from jaxvae.fitting.config import StudyConfig, read_input
+from jaxvae.fitting.fit import Trained, TrainedStudy, choose, refit, train_grid
+from jaxvae.fitting.fit_baselines import fit_baselines
+from jaxvae.fitting.prepare import prepare
 from jaxvae.runs.execute import Procedure, execute
-from jaxvae.study import fit
-from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, read_input
+from jaxvae.runs.progress import Report, reported
+from jaxvae.selection.count_factors import sweep_factors
+from jaxvae.selection.select import STAGE, select
 from jaxvae.study.describe import study_identity
-from jaxvae.study.fit import Trained
-from jaxvae.study.fit_baselines import fit_baselines
 from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT
-from jaxvae.study.progress import Report, reported
-from jaxvae.study.selection.count_factors import sweep_factors
-from jaxvae.study.selection.select import STAGE, select
 from jaxvae.study.study import Study, load_study
 from jaxvae.study.summary import summarise
+from jaxvae.training.blas import blas_threads
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages
 
@@ -101,15 +101,15 @@ def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) 
         return lambda progress: on_progress(stage, progress)
 
     selection = select(panel, config, report(STAGE), stage)
-    prepared = fit.prepare(panel, selection.config)
+    prepared = prepare(panel, selection.config)
     on_progress("baselines", None)
     # Before hours of training, since a panel that cannot carry them is refused.
     baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
-    grid = fit.train_grid(prepared, report("train"), stage("train", Trained))
-    chosen = fit.choose(grid, prepared)
-    refits = fit.refit(prepared, grid, chosen, report("refit"), stage("refit", Trained))
+    grid = train_grid(prepared, report("train"), stage("train", Trained))
+    chosen = choose(grid, prepared)
+    refits = refit(prepared, grid, chosen, report("refit"), stage("refit", Trained))
     sweep = sweep_factors(prepared, grid, chosen, report("count"), stage("count", Trained))
     on_progress("score", None)
-    found = fit.TrainedStudy(prepared, grid, refits, chosen)
+    found = TrainedStudy(prepared, grid, refits, chosen)
     return summarise(found, selection, sweep, baselines)

@@ -8,11 +8,15 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.analysis.baselines import Law
+from jaxvae.fitting.fit import Trained, TrainedStudy
+from jaxvae.fitting.gaps import completed, completion_note, missing_notes, unforeseen_note
+from jaxvae.fitting.prepare import Prepared
+from jaxvae.fitting.presets import notebook_losses
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.inference.members import ask, fitted_members
 from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
 from jaxvae.models.model import Batch, take_rows
-from jaxvae.study.align import (
+from jaxvae.scoring.align import (
     Aligned,
     align,
     as_reported,
@@ -22,7 +26,15 @@ from jaxvae.study.align import (
     persistence_arrays,
     tabulate_stability,
 )
-from jaxvae.study.backtest import study_clusters
+from jaxvae.scoring.backtest import study_clusters
+from jaxvae.scoring.evidence import numbers_table, rankings_table, spectrum_table
+from jaxvae.scoring.figure_data import figure_arrays
+from jaxvae.scoring.flag_degenerate import jittered_values
+from jaxvae.scoring.score import members_table, score_study
+from jaxvae.scoring.tables import score_baselines
+from jaxvae.scoring.value_at_risk import study_risk
+from jaxvae.selection.count_factors import Sweep
+from jaxvae.selection.select import Selection
 from jaxvae.study.describe import (
     describe_selection,
     describe_study,
@@ -30,20 +42,9 @@ from jaxvae.study.describe import (
     study_notes,
     volatility_factors,
 )
-from jaxvae.study.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fit import Prepared, Trained, TrainedStudy
-from jaxvae.study.flag_degenerate import jittered_values
-from jaxvae.study.gaps import completed, completion_note, missing_notes, unforeseen_note
-from jaxvae.study.portfolio.holdings import HeldStudy, holdings
-from jaxvae.study.portfolio.value_at_risk import study_risk
-from jaxvae.study.presets import notebook_losses
+from jaxvae.study.holdings import HeldStudy, holdings
 from jaxvae.study.questions.fitted import as_saved, saved_arrays
-from jaxvae.study.score import members_table, score_study
-from jaxvae.study.selection.count_factors import Sweep
-from jaxvae.study.selection.select import Selection
 from jaxvae.study.study import Study
-from jaxvae.study.tables import score_baselines
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 
 from jaxvae.errors import OptionError, as_html, check_options, like, option, show_settings
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.presets import WINDOWS, Preset, make_preset
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
 
 _LEAST_WINDOW, _LEAST_SHARED = 20, 9
@@ -24,7 +24,7 @@ class WalkConfig:
             over seeds and betas.
         betas: weights of the KL term.
         n_factors: latent factors.
-        model: name of the family (`study.presets`).
+        model: name of the family (`fitting.presets`).
         epochs: the most passes over a window's rows; None for the model's own.
         baseline_factors: of the PCA and factor analysis whose portfolios stand beside the
             ensemble's.

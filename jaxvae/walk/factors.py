@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxvae.analysis import consensus, metrics, nulls, tracking
-from jaxvae.study.align import factor_names
+from jaxvae.scoring.align import factor_names
 from jaxvae.training.streams import Stream
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.members import Outputs

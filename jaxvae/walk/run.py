@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from jaxvae.data.panel import Panel
+from jaxvae.fitting.config import read_input
 from jaxvae.runs.execute import Procedure, execute
-from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import read_input
-from jaxvae.study.progress import Report, reported
+from jaxvae.runs.progress import Report, reported
+from jaxvae.training.blas import blas_threads
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.results import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk

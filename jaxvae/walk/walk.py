@@ -23,8 +23,8 @@ from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
 from jaxvae.errors import DataError, Option
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
-from jaxvae.study.align import tabulate_factors
-from jaxvae.study.flag_degenerate import cause_notes
+from jaxvae.scoring.align import tabulate_factors
+from jaxvae.scoring.flag_degenerate import cause_notes
 from jaxvae.training.ensemble import Progress
 from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream

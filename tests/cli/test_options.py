@@ -11,8 +11,8 @@ import jaxvae
 from jaxvae.cli.main import COMMANDS, find_command, main, make_parser
 from jaxvae.data import read_panel
 from jaxvae.errors import DataError, Option, OptionError
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.presets import MODELS, PRESETS, WINDOWS
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.presets import MODELS, PRESETS, WINDOWS
 from jaxvae.study.study import Study
 from jaxvae.walk.config import WalkConfig
 

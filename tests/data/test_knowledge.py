@@ -20,15 +20,15 @@ from jaxvae.data.covariates import (
 from jaxvae.data.panel import Scaler, knowledge_hash
 from jaxvae.data.synthetic import INDEX, linear_panel, volatility_index_panel
 from jaxvae.errors import DataError, OptionError
-from jaxvae.models.model import Facts
-from jaxvae.study.conditions import (
+from jaxvae.fitting.conditions import (
     assumed_conditions,
     fit_conditions,
     row_conditions,
     sector_numbers,
 )
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import prepare
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.prepare import prepare
+from jaxvae.models.model import Facts
 from jaxvae.study.study import load_study
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.inference import evaluation
 from jaxvae.inference.evaluation import compiled_ahead, estimate_members, evaluate_members
 from jaxvae.inference.members import Fitted
 from jaxvae.models import PerceptronConfig, make_batch
-from jaxvae.study.presets import PRESETS
 from jaxvae.training import threads
 from jaxvae.training.threads import THREADS
 

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from small import returns, same_bits
 
 from jaxvae.integrations.sklearn import VAEFactors
-from jaxvae.study.selection.select import Selection
+from jaxvae.selection.select import Selection
 
 pytestmark = pytest.mark.slow
 

@@ -13,6 +13,7 @@ from scipy.linalg import block_diag
 from small import same_bits
 
 from jaxvae.errors import OptionError
+from jaxvae.fitting.fit import Choice, Trained
 from jaxvae.inference.evaluation import evaluate
 from jaxvae.inference.forecasts import WITHOUT_PAST, sample_paths, sample_portfolio
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
@@ -24,8 +25,7 @@ from jaxvae.models import (
     persistence,
 )
 from jaxvae.models.autoregressive import LARGEST_PERSISTENCE, linked_rows
-from jaxvae.study.align import Aligned, persistence_arrays
-from jaxvae.study.fit import Choice, Trained
+from jaxvae.scoring.align import Aligned, persistence_arrays
 from jaxvae.training import batches
 from jaxvae.training import member as train
 from jaxvae.training.config import TrainConfig

@@ -8,11 +8,12 @@ import pytest
 from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.fit import train_grid
+from jaxvae.fitting.prepare import prepare
+from jaxvae.fitting.presets import MODELS, PRESETS, make_preset
 from jaxvae.models import AdditiveConfig, PerceptronConfig, make_batch, take_rows
 from jaxvae.models.layers import BATCH_NORM_MOMENTUM, EPSILON, BatchNorm, Curves
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import prepare, train_grid
-from jaxvae.study.presets import MODELS, PRESETS, make_preset
 
 RNG = np.random.default_rng(1)
 

@@ -9,6 +9,7 @@ from example_study import make_study
 from matplotlib.figure import Figure
 
 from jaxvae.analysis.survival import STABLE
+from jaxvae.fitting.presets import PRESETS
 from jaxvae.report.answers import answers, more_verdict, real_verdict, which_verdict
 from jaxvae.report.score_figures import _draw_levels
 from jaxvae.report.study_report import study_document
@@ -16,7 +17,6 @@ from jaxvae.report.tables import score_table
 from jaxvae.report.text import NONE, row_label
 from jaxvae.report.verdicts import AHEAD, BEHIND, LEVEL, compare_models, judge, standing
 from jaxvae.report.words import AXES, BY_CONVENTION
-from jaxvae.study.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 import state_space
 
 from jaxvae.data.panel import Panel
-from jaxvae.study.config import StudyConfig
+from jaxvae.fitting.config import StudyConfig
 from jaxvae.study.run import run_study
 
 pytestmark = pytest.mark.slow

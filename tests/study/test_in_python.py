@@ -19,9 +19,9 @@ from jaxvae.cli.study import gather
 from jaxvae.data import read_panel
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import FolderError, OptionError
-from jaxvae.study import progress
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.runs import progress
 from jaxvae.study.compare import compare
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import Progress

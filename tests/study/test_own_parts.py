@@ -10,9 +10,9 @@ from scipy import stats
 
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
+from jaxvae.fitting.config import StudyConfig
 from jaxvae.models import Model, PerceptronConfig, Variables, make_batch, standard_normal_prior
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study.config import StudyConfig
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 from jaxvae.training.config import TrainConfig

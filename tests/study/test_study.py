@@ -15,15 +15,16 @@ from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.selection import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
+from jaxvae.fitting.config import StudyConfig, preset_of, tile_width_of
+from jaxvae.fitting.fit import Choice, best_beta, likeliest, refit, train_grid
+from jaxvae.fitting.prepare import prepare
 from jaxvae.report import words
+from jaxvae.scoring.score import mix_estimates
 from jaxvae.study import describe
-from jaxvae.study.blas import blas_threads
-from jaxvae.study.config import StudyConfig, preset_of, tile_width_of
-from jaxvae.study.fit import Choice, best_beta, likeliest, prepare, refit, train_grid
 from jaxvae.study.folder import STUDY_LAYOUT
 from jaxvae.study.run import run_study
-from jaxvae.study.score import mix_estimates
 from jaxvae.study.study import load_study
+from jaxvae.training.blas import blas_threads
 from jaxvae.training.objective import LikelihoodEstimate
 
 CONFIG = StudyConfig(

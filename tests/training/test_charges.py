@@ -13,13 +13,14 @@ from small import CONFIG, DATA, HYPERPARAMETERS, ROOT, linear_gaussian
 
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
+from jaxvae.fitting.config import StudyConfig, preset_of
+from jaxvae.fitting.fit import Trained
+from jaxvae.fitting.prepare import prepare
 from jaxvae.models import make_batch
 from jaxvae.models.distributions import Gaussian
+from jaxvae.scoring.decompose_kl import kl_rows
+from jaxvae.scoring.evidence import spectrum_table
 from jaxvae.study import describe
-from jaxvae.study.config import StudyConfig, preset_of
-from jaxvae.study.decompose_kl import kl_rows
-from jaxvae.study.evidence import spectrum_table
-from jaxvae.study.fit import Trained, prepare
 from jaxvae.training import member as training
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.objective import capacity_charge, free_bits_charge, row_terms

@@ -11,7 +11,7 @@ SCRIPT = """
 import json, sys
 import jax, numpy as np
 import jaxvae
-from jaxvae.study.presets import PRESETS, make_preset
+from jaxvae.fitting.presets import PRESETS, make_preset
 from jaxvae.training.config import TrainConfig
 
 values = np.random.default_rng(0).normal(size=(60, 6))

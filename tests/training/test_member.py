@@ -28,9 +28,9 @@ from small import (
 )
 
 from jaxvae.errors import OptionError
+from jaxvae.fitting.presets import PRESETS, make_preset
 from jaxvae.models import Model, Variables, make_batch, standard_normal_prior
 from jaxvae.models.distributions import Gaussian
-from jaxvae.study.presets import PRESETS, make_preset
 from jaxvae.training import batches, member
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import train_ensemble

@@ -14,10 +14,10 @@ from walking import CONFIG, PANEL, altered
 from jaxvae.analysis.baselines import Elliptical, fit_factor_analysis
 from jaxvae.analysis.matching import match
 from jaxvae.data.panel import fit_scaler
+from jaxvae.fitting.presets import PRESETS, WINDOWS
 from jaxvae.inference.forecasts import last_row_moments
 from jaxvae.models import TemporalConfig, make_batch, take_rows
 from jaxvae.models.model import remember
-from jaxvae.study.presets import PRESETS, WINDOWS
 from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program

@@ -15,12 +15,12 @@ from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.data.units import check_like_fit
 from jaxvae.errors import DataError, did_you_mean, shown
+from jaxvae.fitting.conditions import assumed_conditions, row_conditions
+from jaxvae.fitting.fit import TrainedStudy
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
-from jaxvae.study.align import CONSENSUS, Reported
-from jaxvae.study.conditions import assumed_conditions, row_conditions
-from jaxvae.study.fit import TrainedStudy
+from jaxvae.scoring.align import CONSENSUS, Reported
 from jaxvae.study.questions.dataset import with_units
 
 PAST = "past_"  # before the places of leaves, in the names of arrays

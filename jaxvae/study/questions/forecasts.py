@@ -17,12 +17,11 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, OptionError, check_numbers, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
+from jaxvae.scoring.value_at_risk import DRAWS, ORDERS
 from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.study.questions.panels import check_draws
 
-ORDERS = (0.01, 0.05)
-DRAWS = 2000
 LEAST_DRAWS = 100  # for a quantile at 1 %
 BURN_IN = 250
 NEXT = "next"

@@ -15,8 +15,8 @@ from jaxvae.analysis.new_assets import Design, Prior, prior_of_group, regress
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError, check_option
+from jaxvae.fitting.conditions import sector_labels
 from jaxvae.inference.new_assets import asset_coefficients, regressors
-from jaxvae.study.conditions import sector_labels
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 
 

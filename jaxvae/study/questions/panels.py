@@ -10,11 +10,11 @@ from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import OptionError, check_option
+from jaxvae.fitting.config import check_seed
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
 from jaxvae.models.model import Batch
-from jaxvae.study.config import check_seed
 from jaxvae.study.questions.dataset import with_units
 from jaxvae.study.questions.fitted import Asked, FittedStudy
 from jaxvae.training.host_memory import host_bytes_free

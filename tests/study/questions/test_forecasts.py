@@ -12,6 +12,8 @@ from jaxvae.analysis.risk import adaptive_quantiles, coverage, filtered_quantile
 from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel, fit_scaler
 from jaxvae.errors import DataError, OptionError
+from jaxvae.fitting.config import StudyConfig
+from jaxvae.fitting.prepare import prepare
 from jaxvae.inference import forecasts
 from jaxvae.inference.members import Fitted
 from jaxvae.models.distributions import Gaussian
@@ -22,11 +24,9 @@ from jaxvae.models.model import (
     standard_normal_prior,
     take_rows,
 )
-from jaxvae.study import backtest
-from jaxvae.study.backtest import lead_note
-from jaxvae.study.config import StudyConfig
-from jaxvae.study.fit import prepare
-from jaxvae.study.portfolio import value_at_risk as risk
+from jaxvae.scoring import backtest
+from jaxvae.scoring import value_at_risk as risk
+from jaxvae.scoring.backtest import lead_note
 from jaxvae.study.questions import forecasts as asked_of_a_study
 from jaxvae.study.questions.forecasts import BURN_IN, NEXT
 from jaxvae.study.run import run_study

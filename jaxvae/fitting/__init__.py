@@ -1,0 +1,1 @@
+"""From a panel and settings to fitted members: presets, preparation, training, refits."""

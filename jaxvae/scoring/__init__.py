@@ -1,0 +1,1 @@
+"""What fitted members and classical models are worth: consensus, scores, tests, tables."""

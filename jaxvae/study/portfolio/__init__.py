@@ -1,1 +1,0 @@
-"""What a study means for those who hold its assets: risk, factor portfolios, value at risk."""
