@@ -33,7 +33,7 @@ from jaxtyping import Array
 from statsmodels.multivariate.factor_rotation import rotate_factors
 from support import parse, use_all_cores, write_json
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.analysis.bootstrap import block_means
 from jaxvae.analysis.factor_scores import matched_scores
 from jaxvae.analysis.matching import compare_on

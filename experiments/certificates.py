@@ -34,15 +34,15 @@ from planted import planted_model
 from rate_distortion import linear_optimum
 from support import parse, write_json
 
-from jaxvae.analysis.baselines import (
+from jaxvae.analysis.matching import match
+from jaxvae.analysis.n_factors import parallel_analysis
+from jaxvae.baselines import (
     Elliptical,
     fit_factor_analysis,
     fit_independent,
     fit_multivariate_t,
     fit_pca,
 )
-from jaxvae.analysis.matching import match
-from jaxvae.analysis.n_factors import parallel_analysis
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.inference.importance import log_likelihood

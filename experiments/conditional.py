@@ -36,7 +36,7 @@ import numpy as np
 from scipy import stats
 from support import parse, use_all_cores, write_json
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.analysis.factor_scores import matched_scores
 from jaxvae.analysis.matching import compare_on
 from jaxvae.analysis.nulls import null_of, rotation_null, shifted_scores

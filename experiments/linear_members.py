@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.analysis import linear_gaussian
-from jaxvae.analysis.baselines import Elliptical
+from jaxvae.baselines import Elliptical
 from jaxvae.models import Model, PerceptronConfig, Variables, make_batch
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import member_grid, train_ensemble

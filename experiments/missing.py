@@ -56,7 +56,7 @@ from statsmodels.multivariate.pca import PCA
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel
 from jaxvae.fitting.config import StudyConfig

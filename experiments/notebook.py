@@ -27,17 +27,18 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 from support import RESULTS, use_all_cores, write_json
 
-from jaxvae.analysis.baselines import explained_variance_ratio, fit_pca
 from jaxvae.analysis.matching import Compared, match, subspace_r2
 from jaxvae.analysis.metrics import correlation, describe, r2, upper_correlations
 from jaxvae.analysis.nulls import rotation_null
+from jaxvae.baselines import explained_variance_ratio, fit_pca
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.fitting.presets import make_preset, notebook_losses
+from jaxvae.fitting.presets import make_preset
 from jaxvae.inference.evaluation import decoded_unit_vectors
 from jaxvae.models import make_batch
 from jaxvae.report import draw as style
 from jaxvae.report.text import counted, number, percent
+from jaxvae.study.summary import notebook_losses
 from jaxvae.training.ensemble import member_grid, train_ensemble
 from jaxvae.training.state import Data
 from jaxvae.training.tiles import map_members

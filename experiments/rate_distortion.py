@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.analysis.spectrum import LinearOptimum, linear_optima
+from jaxvae.baselines.spectrum import LinearOptimum, linear_optima
 
 
 class RateDistortion(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Elliptical
+from jaxvae.baselines import Elliptical
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.data.regimes import Regimes, stationary
 from jaxvae.data.synthetic import INNOVATION, PERSISTENCE, Truth

@@ -34,7 +34,7 @@ from kalman_bounds import expected_elbo, mean_field
 from support import parse, write_json
 from threadpoolctl import threadpool_limits
 
-from jaxvae.analysis.baselines import BASELINES, Development
+from jaxvae.baselines import BASELINES, Development
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Panel
 from jaxvae.fitting.config import StudyConfig

@@ -59,14 +59,14 @@ from jaxvae.data.named import load_named
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.report.draw import to_png
 from jaxvae.report.walk_report import walk_figure
+from jaxvae.walk.config import WalkConfig
 from jaxvae.walk.members import Outputs
-from jaxvae.walk.walk import (
+from jaxvae.walk.prepare import prepare_walk
+from jaxvae.walk.summary import (
     BASELINE,
     ENSEMBLE,
-    WalkConfig,
     describe_strategies,
     mixture_covariances,
-    prepare_walk,
     summarise_walk,
     train_walk,
 )

@@ -4,6 +4,7 @@ What is public, and where it lives: read by type checkers, and by the package it
 """
 
 from jaxvae import analysis as analysis
+from jaxvae import baselines as baselines
 from jaxvae.cli.study import gather as gather
 from jaxvae.data import panel_from_frame as panel_from_frame
 from jaxvae.data import read_panel as read_panel
@@ -61,10 +62,9 @@ from jaxvae.training.state import Data as Data
 from jaxvae.training.state import Hyperparameters as Hyperparameters
 from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
-from jaxvae.walk.results import Walk as Walk
-from jaxvae.walk.results import draw_walk_report as draw_walk_report
-from jaxvae.walk.results import load_walk as load_walk
-from jaxvae.walk.results import write_walk as write_walk
 from jaxvae.walk.run import walk_forward as walk_forward
+from jaxvae.walk.walk import Walk as Walk
+from jaxvae.walk.walk import draw_walk_report as draw_walk_report
+from jaxvae.walk.walk import load_walk as load_walk
 
 __version__: str

@@ -1,7 +1,7 @@
 """The plainest law, which tests hold the others against: a Gaussian with the full covariance."""
 
-from jaxvae.analysis.baselines.elliptical import maximise, regular, regularly
 from jaxvae.analysis.incomplete import expected_moments
+from jaxvae.baselines.elliptical import maximise, regular, regularly
 
 
 def fit_gaussian(values):

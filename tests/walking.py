@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.walk.walk import WalkConfig
+from jaxvae.walk.config import WalkConfig
 
 PANEL, _ = linear_panel(3, n_dates=120, n_assets=8, n_factors=2, n_sectors=2)
 CONFIG = WalkConfig(

@@ -17,6 +17,11 @@ from jaxvae.analysis.linear_gaussian import posterior_precision
 PATTERNS = 256  # so many at once, to bound memory
 
 
+def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
+    """Whether any cell is missing."""
+    return bool(np.isnan(values).any())
+
+
 class Conditional(NamedTuple):
     """Incomplete rows under a density, given the cells observed.
 

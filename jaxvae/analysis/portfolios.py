@@ -3,25 +3,18 @@
 Returns are simple, by date; weights may be negative. Trading is free.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from sklearn.covariance import OAS, LedoitWolf
 
-from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.bootstrap import Interval, block_means, percentile_interval
 from jaxvae.errors import DataError, Option
-
-Estimator = Callable[[np.ndarray, int], np.ndarray]
 
 # The ensemble, and the baseline that its variance is compared with, among strategies.
 ENSEMBLE, BASELINE = "vae", "ledoit_wolf"
 # Dates a year of the usual calendars, and how close a count is to one of them to be taken for it.
 _CALENDARS, _CALENDAR_SHARE = (365, 252, 52, 12, 4, 1), 0.01
 DAYS_PER_YEAR = 365.25
-CORRELATION_SHRINKAGE = 0.3
 RANK_TOLERANCE = 1e-10  # of the largest eigenvalue
 
 
@@ -162,55 +155,3 @@ def dates_per_year(dates: pd.DatetimeIndex) -> float:
     found = (len(dates) - 1) / span
     near = (usual for usual in _CALENDARS if abs(found / usual - 1) <= _CALENDAR_SHARE)
     return float(next(near, found))
-
-
-def sample_covariance(returns: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "asset asset"]:
-    """The sample covariance (divisor n)."""
-    return np.atleast_2d(np.cov(returns, rowvar=False, bias=True))
-
-
-def shrunk_correlation(
-    returns: Float[np.ndarray, "date asset"],
-) -> Float[np.ndarray, "asset asset"]:
-    """The sample covariance, its correlations shrunk 30 % to 0: D (.7 R + .3 I) D.
-
-    Each asset's own variance is kept, where Ledoit and Wolf's estimator draws all towards their
-    mean.
-    """
-    sample = sample_covariance(returns)
-    variances = np.diag(np.diag(sample))
-    return (1 - CORRELATION_SHRINKAGE) * sample + CORRELATION_SHRINKAGE * variances
-
-
-def pca_with_diagonal(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
-) -> Float[np.ndarray, "asset asset"]:
-    """The first principal components' part of the sample covariance, with the sample's diagonal."""
-    sample = sample_covariance(returns)
-    eigenvalues, vectors = np.linalg.eigh(sample)
-    first = vectors[:, -n_factors:]
-    covariance = (first * eigenvalues[-n_factors:]) @ first.T
-    np.fill_diagonal(covariance, np.diag(sample))
-    return covariance
-
-
-def factor_analysis(
-    returns: Float[np.ndarray, "date asset"], n_factors: int
-) -> Float[np.ndarray, "asset asset"]:
-    """W Wᵀ + Ψ of maximum-likelihood factor analysis."""
-    scale = returns.std(axis=0)
-    units = (returns - returns.mean(axis=0)) / scale
-    return fit_factor_analysis(units, n_factors).covariance * np.outer(scale, scale)
-
-
-# By returns and number of factors.
-ESTIMATORS: dict[str, Estimator] = {
-    "sample": lambda returns, _: sample_covariance(returns),
-    # Shrunk to a multiple of I (Ledoit and Wolf 2004).
-    "ledoit_wolf": lambda returns, _: LedoitWolf(store_precision=False).fit(returns).covariance_,
-    # Shrunk to the same by the oracle approximating rule (Chen, Wiesel, Eldar & Hero 2010).
-    "oas": lambda returns, _: OAS().fit(returns).covariance_,
-    "shrunk_correlation": lambda returns, _: shrunk_correlation(returns),
-    "pca": pca_with_diagonal,
-    "factor_analysis": factor_analysis,
-}

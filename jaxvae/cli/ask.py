@@ -18,7 +18,7 @@ from jaxvae.runs.results import read_config
 from jaxvae.study.compare import compare
 from jaxvae.study.questions import forecasts
 from jaxvae.study.study import Study, draw_report, load_study
-from jaxvae.walk.results import draw_walk_report
+from jaxvae.walk.walk import draw_walk_report
 
 KEPT = ("drop-dates", "keep")
 

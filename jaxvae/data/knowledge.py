@@ -1,6 +1,6 @@
 """What is known beside the returns: sectors of the assets, covariates of the dates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -92,3 +92,15 @@ def _naming(part: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{part}: ", *error.parts) from error
+
+
+def sector_numbers(panel: Panel) -> tuple[int, ...]:
+    """Each asset's sector, counted from 0 in alphabetical order; none where they are not known."""
+    sectors = panel.sectors or ()
+    labels = sector_labels(sectors)
+    return tuple(labels.index(sector) for sector in sectors)
+
+
+def sector_labels(sectors: Sequence[str]) -> list[str]:
+    """The sectors in the order in which `sector_numbers` counts them."""
+    return sorted(set(sectors))

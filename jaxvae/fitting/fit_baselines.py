@@ -1,8 +1,8 @@
 """The classical baselines of a study: fitted on `fit`, scored on all dates."""
 
-from jaxvae.analysis.baselines import BASELINES, Development, Law
+from jaxvae.analysis.incomplete import is_incomplete
+from jaxvae.baselines import BASELINES, Development, Law
 from jaxvae.errors import DataError, MissingExtraError
-from jaxvae.fitting.gaps import is_incomplete
 from jaxvae.fitting.prepare import Prepared
 
 # What the report draws; a panel that does not carry them carries no study.
@@ -12,7 +12,7 @@ NEEDED = ("pca", "factor_analysis", "factor_analysis_best")
 def fit_baselines(
     prepared: Prepared, best_factors: int | None = None
 ) -> tuple[dict[str, Law], list[str]]:
-    """Every baseline of `analysis.baselines.BASELINES` that suits the panel and the models.
+    """Every baseline of `baselines.BASELINES` that suits the panel and the models.
 
     Temporal ones stand beside models with a memory alone. On one BLAS thread: on many small
     matrices several cost far more than they give.

@@ -5,7 +5,6 @@ validation dates, of other draws of the synthetic panels than the ones that are 
 `static` over linear, nonlinear and real panels by experiments/defaults.py.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from jaxvae.models.conditional import ConditionalConfig
 from jaxvae.models.static import AdditiveConfig, PerceptronConfig
 from jaxvae.models.temporal import TemporalConfig
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.state import Losses
 
 ALL_ROWS = 2**31 - 1  # a batch never exceeds the training rows
 
@@ -237,17 +235,3 @@ def _in_epochs(train: TrainConfig, epochs: int | None) -> TrainConfig:
     warmup = min(train.warmup_epochs, epochs // 4)
     curriculum = train.curriculum_epochs * epochs // train.epochs
     return replace(train, epochs=epochs, warmup_epochs=warmup, curriculum_epochs=curriculum)
-
-
-def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:
-    """The notebook's figures from its preset's: a mean batch sum without the Gaussian's constant;
-    the validation objective, nats a row before, becomes a batch's sum too.
-
-    ½ log(2π·½) a cell stands between the summed squared error and the negative log-likelihood.
-    """
-    constant = 0.5 * math.log(math.pi) * n_assets * n_rows / n_batches
-    return losses._replace(
-        total=losses.total - constant,
-        reconstruction=losses.reconstruction - constant,
-        validation=losses.validation * n_rows / n_batches - constant,
-    )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from jaxvae.analysis.baselines import BASELINES
+from jaxvae.baselines import BASELINES
 from jaxvae.errors import counted as counted
 from jaxvae.report.fonts import drawable
 from jaxvae.report.results import StudyResults

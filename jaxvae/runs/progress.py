@@ -89,12 +89,12 @@ def _bars() -> Iterator[Report]:
                     bars.stop_task(task)
                 tasks[stage] = bars.add_task(STAGES[stage], total=None, text="")
             if progress is not None:
-                done, text = _members_done(progress), f"epoch {progress.epoch}, "
+                words = [_standing(progress), pace(stage, progress)]
                 bars.update(
                     tasks[stage],
                     total=progress.members,
-                    completed=done,
-                    text=f"{done:.0f} of {progress.members} members, {text}{pace(stage, progress)}",
+                    completed=progress.members_trained,
+                    text=", ".join(filter(None, words)),
                 )
 
         yield report
@@ -136,14 +136,10 @@ class _Lines:
                 self.printed.add((stage, False))
                 self._say(STAGES[stage])
                 return
-            done, pace = _members_done(progress), self.pace(stage, progress)
-            finished = done == progress.members
+            text, pace = f"{STAGES[stage]}: {_standing(progress)}", self.pace(stage, progress)
+            finished = progress.done == progress.members
             known = (stage, finished) in self.printed
             self.printed |= {(stage, False), (stage, finished)}
-            text = (
-                f"{STAGES[stage]}: {done:.0f} of {progress.members} members, "
-                f"epoch {progress.epoch} of {progress.epochs}"
-            )
             if known and time.monotonic() - self.last < SECONDS_BETWEEN_LINES:
                 self.text = text
             else:
@@ -181,7 +177,7 @@ class _Pace:
         self.first = 0.0, 0.0
 
     def __call__(self, stage: str, progress: Progress) -> str:
-        now, done = time.monotonic(), _members_done(progress)
+        now, done = time.monotonic(), progress.members_trained
         if self.round != (stage, progress.members) or progress.done < self.finished:
             self.round, self.first = (stage, progress.members), (now, done)
         self.finished, (begun, before) = progress.done, self.first
@@ -191,6 +187,10 @@ class _Pace:
         return f"{rate:.2g} a second, {(progress.members - done) / rate:.0f} s left"
 
 
-def _members_done(progress: Progress) -> float:
-    """Members finished, and those in work by the share of their epochs."""
-    return progress.done + progress.in_work * progress.epoch / progress.epochs
+def _standing(progress: Progress) -> str:
+    """How many members are trained, and what those in work are at."""
+    words = [f"{progress.members_trained:.0f} of {progress.members} members"]
+    if progress.in_work:
+        epoch = f"epoch {progress.epoch} of {progress.epochs}"
+        words.append("scoring" if progress.is_finishing else epoch)
+    return ", ".join(words)

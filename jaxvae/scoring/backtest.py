@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Key
 
-from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.risk import autocorrelation
+from jaxvae.baselines import BASELINES
 from jaxvae.fitting.fit import TrainedStudy
 from jaxvae.fitting.prepare import Prepared
 from jaxvae.inference.forecasts import generate_paths

@@ -15,7 +15,7 @@ from jaxvae.analysis.n_factors import (
     n_factors_table,
     verdict,
 )
-from jaxvae.analysis.spectrum import carried, linear_optima
+from jaxvae.baselines.spectrum import carried, linear_optima
 from jaxvae.fitting.fit import Trained
 from jaxvae.fitting.prepare import Prepared
 from jaxvae.models import Noise

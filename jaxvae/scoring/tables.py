@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Law
 from jaxvae.analysis.bootstrap import block_bootstrap_interval, simultaneous_intervals
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate
 from jaxvae.analysis.factor_scores import (
@@ -30,6 +29,7 @@ from jaxvae.analysis.nulls import (
     rotated_scores,
     shifted_scores,
 )
+from jaxvae.baselines import Law
 from jaxvae.data.panel import Split
 from jaxvae.inference.importance import LARGEST_ERROR
 from jaxvae.training.streams import Stream

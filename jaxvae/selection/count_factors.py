@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.analysis.metrics import active_units
 from jaxvae.fitting.fit import Choice, Trained, train_members, training_data
 from jaxvae.fitting.prepare import Prepared

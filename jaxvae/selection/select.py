@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
+from jaxvae.analysis.incomplete import is_incomplete
 from jaxvae.analysis.selection import Ranking, simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
 from jaxvae.fitting.config import AUTO, StudyConfig, preset_of, presets_of
-from jaxvae.fitting.gaps import is_incomplete
 from jaxvae.fitting.prepare import prepare
 from jaxvae.fitting.presets import MODEL_OF, MODELS, PRESETS
 from jaxvae.selection.candidates import (

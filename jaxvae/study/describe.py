@@ -8,14 +8,14 @@ from jaxvae.analysis.survival import LEAST_PRESENCE, STABLE, is_stable
 from jaxvae.data.panel import Panel, knowledge_hash, panel_hash
 from jaxvae.fitting.config import AUTO, StudyConfig, recorded, tile_width_of
 from jaxvae.fitting.fit import Trained, TrainedStudy
-from jaxvae.fitting.gaps import describe_missing
 from jaxvae.fitting.prepare import Prepared, distributions_of
 from jaxvae.fitting.presets import PRESETS, model_name
 from jaxvae.models import describe_family
 from jaxvae.runs.identity import identify
 from jaxvae.scoring.align import Aligned, Verdict, describe_consensus, factor_names
-from jaxvae.scoring.figure_data import shown_assets
 from jaxvae.selection.select import Selection
+from jaxvae.study.figure_data import shown_assets
+from jaxvae.study.missing import describe_missing
 
 SHORT_TEST = 100
 FEW_SEEDS = 2

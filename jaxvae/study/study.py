@@ -14,11 +14,11 @@ from jaxvae.models import Family
 from jaxvae.report.results import StudyResults
 from jaxvae.report.study_report import study_opening, study_report
 from jaxvae.runs.results import Format, Kept, write_drawings
+from jaxvae.study.dataset import to_dataset
+from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT, read_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
-from jaxvae.study.questions.dataset import to_dataset
-from jaxvae.study.questions.fitted import FittedStudy
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -1,17 +1,16 @@
 """From trained members to the tables and arrays of a `Study`."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Law
+from jaxvae.baselines import Law
 from jaxvae.fitting.fit import Trained, TrainedStudy
-from jaxvae.fitting.gaps import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.fitting.prepare import Prepared
-from jaxvae.fitting.presets import notebook_losses
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.inference.members import ask, fitted_members
 from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
@@ -28,7 +27,6 @@ from jaxvae.scoring.align import (
 )
 from jaxvae.scoring.backtest import study_clusters
 from jaxvae.scoring.evidence import numbers_table, rankings_table, spectrum_table
-from jaxvae.scoring.figure_data import figure_arrays
 from jaxvae.scoring.flag_degenerate import jittered_values
 from jaxvae.scoring.score import members_table, score_study
 from jaxvae.scoring.tables import score_baselines
@@ -42,9 +40,12 @@ from jaxvae.study.describe import (
     study_notes,
     volatility_factors,
 )
+from jaxvae.study.figure_data import figure_arrays
+from jaxvae.study.fitted import as_saved, saved_arrays
 from jaxvae.study.holdings import HeldStudy, holdings
-from jaxvae.study.questions.fitted import as_saved, saved_arrays
+from jaxvae.study.missing import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.study import Study
+from jaxvae.training.state import Losses
 from jaxvae.training.streams import Stream
 from jaxvae.training.threads import at_once
 
@@ -150,6 +151,20 @@ def history_table(prepared: Prepared, grid: Trained) -> pd.DataFrame:
     member, epoch = np.indices(losses.total.shape).reshape(2, -1)
     table = pd.DataFrame({"member": member, "epoch": epoch + 1, **columns})
     return table[epoch < grid.ensemble.epochs[member]].reset_index(drop=True)
+
+
+def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) -> Losses:
+    """The notebook's figures from its preset's: a mean batch sum without the Gaussian's constant;
+    the validation objective, nats a row before, becomes a batch's sum too.
+
+    ½ log(2π·½) a cell stands between the summed squared error and the negative log-likelihood.
+    """
+    constant = 0.5 * math.log(math.pi) * n_assets * n_rows / n_batches
+    return losses._replace(
+        total=losses.total - constant,
+        reconstruction=losses.reconstruction - constant,
+        validation=losses.validation * n_rows / n_batches - constant,
+    )
 
 
 def _answers(found: TrainedStudy) -> list[Any]:

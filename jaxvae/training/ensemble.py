@@ -67,13 +67,24 @@ class Ensemble(NamedTuple):
 
 class Progress(NamedTuple):
     """Where a run stands at the edge of a chunk: members done, in work and in all; epochs done by
-    the tile in work, of the most it may take."""
+    the tile in work, of the most it may take. With all of these done, what is in work is trained
+    and about to be finished (`train_ensemble`)."""
 
     done: int
     in_work: int
     members: int
     epoch: int
     epochs: int
+
+    @property
+    def members_trained(self) -> float:
+        """Those done, and those in work by the share of their epochs."""
+        return self.done + self.in_work * self.epoch / self.epochs
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether what is in work is trained."""
+        return self.in_work > 0 and self.epoch == self.epochs
 
 
 def member_grid(
@@ -205,7 +216,7 @@ def train_ensemble(
             continue
         if stage.get(index) is None:
             stage.put(index, finish(_train_tile(run, index, take(members, rows), report)))
-        report(config.epochs)
+        on_progress(Progress(rows.stop, 0, n_members, config.epochs, config.epochs))
     stage.wait(len(cut))
     return concatenate([stage.get(index) for index in range(len(cut))])
 
@@ -239,22 +250,22 @@ def _train_tile(run: _Run, index: int, tile: Members, report: Callable[[int], No
         state, losses, running = advance((padded, state), shared)
         begun, epoch = epoch, min(epoch + CHUNK_EPOCHS, config.epochs)
         history[..., begun:epoch] = np.stack(jax.device_get(losses))[..., : epoch - begun]
-        if not np.any(running):
-            break
+        trained = epoch == config.epochs or not np.any(running)
         frozen = functools.partial(_kept, epoch, state, history)
         try:
-            report(epoch)
+            report(config.epochs if trained else epoch)
         except KeyboardInterrupt:
             stage.keep(index, epoch, frozen, now=True)
             raise
-        if epoch < config.epochs:
-            stage.keep(index, epoch, frozen, now=False)
+        if trained:
+            break
+        stage.keep(index, epoch, frozen, now=False)
     done: Any = jax.device_get(state)
     # After a member's last epoch nothing was its own.
     history[:, np.arange(config.epochs) >= done.epoch[:, None]] = np.nan
     losses = Losses(*history)
-    trained = Ensemble(padded, done.best, done.ok, done.best_epoch, done.epoch, losses)
-    return take(trained, slice(0, size))
+    ensemble = Ensemble(padded, done.best, done.ok, done.best_epoch, done.epoch, losses)
+    return take(ensemble, slice(0, size))
 
 
 def _kept(

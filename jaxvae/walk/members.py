@@ -27,19 +27,12 @@ from jaxvae.training.store import Stages, in_memory
 from jaxvae.training.streams import Stream
 from jaxvae.training.tiles import concatenate, map_members, take
 from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.windows import Span
 
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
 GROUPS = 8
 # What is asked of models without closed forms: draws for moments, importance samples a date.
 MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
-
-
-class Span(NamedTuple):
-    """A window trains on the dates [start, stop) and is judged on [stop, until)."""
-
-    start: int
-    stop: int
-    until: int
 
 
 class Outputs(NamedTuple):
@@ -59,13 +52,6 @@ class Outputs(NamedTuple):
     loadings: Float[Array, "*members asset factor"]
     factors: Float[Array, "*members date factor"]
     log_likelihood: Float[Array, "*members step"]
-
-
-def cut_windows(n_dates: int, window: int, step: int, expanding: bool) -> list[Span]:
-    """Windows that end every `step` dates and are tracked by a whole step: what is left over at
-    the end is not judged. Expanding ones all begin with the first date."""
-    stops = range(window, n_dates - step + 1, step)
-    return [Span(0 if expanding else stop - window, stop, stop + step) for stop in stops]
 
 
 def walk_members(

@@ -12,8 +12,9 @@ from jaxvae.runs.progress import Report, reported
 from jaxvae.training.blas import blas_threads
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.results import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
-from jaxvae.walk.walk import prepare_walk, summarise_walk, train_walk, walk_identity
+from jaxvae.walk.prepare import prepare_walk
+from jaxvae.walk.summary import summarise_walk, train_walk, walk_identity
+from jaxvae.walk.walk import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
 
 
 def walk_forward(

@@ -1,307 +1,120 @@
-"""Walk forward: the ensemble trained anew on window after window, judged on the dates that follow.
+"""The results of a walk, what can be done with them, and the folder that keeps them."""
 
-Nothing of a window sees a later date: its rows, its mean and standard deviation, its members, its
-baselines and its portfolios stop where it ends.
-"""
-
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import logsumexp
 
-from jaxvae.analysis import portfolios
-from jaxvae.analysis.baselines import BASELINES, Development
-from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
-from jaxvae.analysis.metrics import ROUNDING
-from jaxvae.analysis.portfolios import BASELINE, ENSEMBLE
-from jaxvae.data.checks import check_panel
-from jaxvae.data.panel import Panel, Scaler, fit_scaler, panel_hash, split_dates
-from jaxvae.errors import DataError, Option
-from jaxvae.models import describe_family
-from jaxvae.runs.identity import identify
-from jaxvae.scoring.align import tabulate_factors
-from jaxvae.scoring.flag_degenerate import cause_notes
-from jaxvae.training.ensemble import Progress
-from jaxvae.training.store import Stages, in_memory
-from jaxvae.training.streams import Stream
-from jaxvae.walk.config import WalkConfig
-from jaxvae.walk.factors import TrackedFactors, track_consensus
-from jaxvae.walk.members import Outputs, Span, cut_windows, train_windows, walk_members
-from jaxvae.walk.results import Walk
+from jaxvae.errors import as_html
+from jaxvae.report.content import REPORT
+from jaxvae.report.walk_report import FILES, walk_report
+from jaxvae.runs.results import Format, Kept, Layout, Results, TableLayout, write_drawings
 
-COMPARED_WITH = ("factor_analysis", BASELINE)
-ONE_DATE = "One date is judged: it has no volatility, and differences no interval."
-NEXT_DATE = "A window's covariance is that of the first date after it, held for the whole step."
+ARRAYS = "arrays"
+WALK_LAYOUT = Layout(
+    command="walk",
+    tables={
+        "windows": TableLayout(
+            index=("window",), dates=("first_date", "last_date", "judged_from", "judged_to")
+        ),
+        "scores": TableLayout(index=("date",), dates=("date",)),
+        "factors": TableLayout(index=("date",), dates=("date",)),
+        "loadings": TableLayout(index=("date", "asset"), names=("asset",), dates=("date",)),
+        "portfolio": TableLayout(index=("date",), dates=("date",)),
+        "weights": TableLayout(index=("strategy", "date"), names=("strategy",), dates=("date",)),
+        "strategies": TableLayout(index=("strategy",), names=("strategy",)),
+    },
+    trees={ARRAYS: "arrays.safetensors"},
+)
 
 
-class PreparedWalk(NamedTuple):
-    """A panel cut into windows. scalers: mean and standard deviation of each window's dates.
-    weights: of the portfolios that need no training, by strategy. notes: which of these are left
-    out, and why. config: what to walk with."""
-
-    panel: Panel
-    spans: list[Span]
-    scalers: list[Scaler]
-    weights: dict[str, Float[np.ndarray, "window asset"]]
-    notes: list[str]
-    config: WalkConfig
-
-    @property
-    def scale(self) -> Float[np.ndarray, "window asset"]:
-        """Standard deviations of the returns of each window."""
-        return np.stack([scaler.scale for scaler in self.scalers])
-
-    @property
-    def ends(self) -> pd.DatetimeIndex:
-        """The last date of each window."""
-        return self.panel.dates[[span.stop - 1 for span in self.spans]]
-
-    @property
-    def judged(self) -> pd.DatetimeIndex:
-        """The dates that windows are judged on, window by window."""
-        dates = [self.panel.dates[span.stop : span.until] for span in self.spans]
-        return pd.DatetimeIndex(np.concatenate(dates), name="date")
+def _as_results(walk: "Walk") -> Results:
+    tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
+    return Results(walk.config, tables, {ARRAYS: {"covariances": walk.covariances}})
 
 
-def walk_identity(panel: Panel, config: WalkConfig) -> dict[str, Any]:
-    """What the bits of a walk depend on, as `config.json` keeps it."""
-    return identify("walk", asdict(config), {"returns": panel_hash(panel)}, config.tile_width)
+def _as_parts(results: Results) -> dict[str, Any]:
+    covariances = results.trees[ARRAYS]["covariances"]
+    tables = {name: results.tables[name] for name in WALK_LAYOUT.tables}
+    return {"config": results.config, "covariances": covariances, **tables}
 
 
-def prepare_walk(panel: Panel, config: WalkConfig) -> PreparedWalk:
-    """Check the panel and cut it."""
-    check_panel(panel.to_frame(), config.n_factors)
-    gaps = np.isnan(panel.values)
-    if gaps.any():
-        asset, row = int(gaps.any(axis=0).argmax()), int(gaps.any(axis=1).argmax())
-        raise DataError(
-            f"a walk needs whole windows, and column {panel.assets[asset]!r} has missing cells, "
-            f"the panel's first on {panel.dates[row].date()}: choose ",
-            Option("missing", "drop-dates", "drop-assets", "mean"),
-        )
-    spans = cut_windows(panel.n_dates, config.window, config.step, config.expanding)
-    if not spans:
-        raise DataError(
-            f"the panel has {panel.n_dates:,} dates, too few for ",
-            Option("window", config.window),
-            " and one ",
-            Option("step", config.step),
-            f": shorten them to {panel.n_dates:,} together, or add dates",
-        )
-    parts = [panel.values[span.start : span.stop] for span in spans]
-    scalers = [fit_scaler(part) for part in parts]
-    for part, scaler, span in zip(parts, scalers, spans, strict=True):
-        # A spread below this share of the largest value is rounding.
-        still = scaler.scale <= ROUNDING * np.abs(part).max(axis=0)
-        if still.any():
-            raise DataError(
-                f"column {panel.assets[int(still.argmax())]!r} does not vary in the window that "
-                f"ends {panel.dates[span.stop - 1].date()}: delete it, or take a longer ",
-                Option("window"),
-            )
-    return PreparedWalk(panel, spans, scalers, *_baseline_weights(parts, config), config)
+WALK_FORMAT = Format(WALK_LAYOUT, FILES, _as_results, _as_parts, walk_report, REPORT)
 
 
-def train_walk(
-    prepared: PreparedWalk,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    stage: Stages = in_memory,
-) -> Outputs:
-    """All members, windows × betas × seeds, trained and asked."""
-    values, config = prepared.panel.values, prepared.config
-    members = walk_members(values, prepared.spans, prepared.scalers, config)
-    outputs = train_windows(values, members, config, on_progress, stage)
-    sound = np.asarray(outputs.ok).reshape(len(prepared.spans), -1).any(axis=1)
-    if not sound.all():
-        raise DataError(
-            f"every member of the window that ends {prepared.ends[int(sound.argmin())].date()} "
-            "diverged: look for outliers in the data"
-        )
-    return outputs
+@dataclass(frozen=True, repr=False)
+class Walk(Kept):
+    """The results of a walk. The units of each table are in its `attrs`.
 
-
-def summarise_walk(prepared: PreparedWalk, outputs: Outputs) -> Walk:
-    """Scores, factors and portfolios of trained windows."""
-    panel, config, scale = prepared.panel, prepared.config, prepared.scale
-    judged, ends = prepared.judged, prepared.ends
-    tracked = track_consensus(outputs, scale, config)
-    of_assets = pd.MultiIndex.from_product([ends, panel.assets], names=["date", "asset"])
-    in_returns = tracked.loadings * scale[:, :, None]
-    covariances = mixture_covariances(outputs, scale)
-    scores, degenerate = _scores(prepared, outputs)
-    weights = _weights(prepared, covariances)
-    held = np.stack([panel.values[span.stop : span.until] for span in prepared.spans])
-    portfolio = pd.DataFrame(
-        {
-            name: portfolios.hold(weights.loc[name].to_numpy(), held)
-            for name in weights.index.unique("strategy")
-        },
-        index=judged,
-    )
-    per_year = portfolios.dates_per_year(panel.dates)
-    return Walk(
-        config=_describe(prepared, degenerate),
-        windows=_windows(prepared, scores, tracked),
-        scores=scores,
-        factors=tabulate_factors(tracked.factors.reshape(len(judged), -1), judged),
-        loadings=tabulate_factors(in_returns.reshape(len(of_assets), -1), of_assets),
-        portfolio=portfolio,
-        weights=weights,
-        strategies=describe_strategies(portfolio, weights, per_year, config.root_seed),
-        covariances=covariances,
-    )
-
-
-def mixture_covariances(
-    outputs: Outputs, scale: Float[np.ndarray, "window asset"]
-) -> Float[np.ndarray, "window asset asset"]:
-    """Covariance of the equal mixture of each window's sound members, in squared returns: the mean
-    of their covariances plus the covariance of their means."""
-    n_windows = len(scale)
-    share = _shares(outputs, n_windows)
-    mean = np.asarray(outputs.mean, np.float64).reshape(n_windows, -1, scale.shape[1])
-    within = np.asarray(outputs.covariance, np.float64).reshape(*mean.shape, -1)
-    off = mean - np.einsum("wm,wma->wa", share, mean)[:, None]
-    mixed = np.einsum("wm,wmab->wab", share, within)
-    mixed += np.einsum("wm,wma,wmb->wab", share, off, off)
-    return mixed * scale[:, :, None] * scale[:, None, :]
-
-
-def describe_strategies(
-    portfolio: pd.DataFrame, weights: pd.DataFrame, per_year: float, seed: int
-) -> pd.DataFrame:
-    """A row a strategy: what it would have done, and its variance beside Ledoit-Wolf's.
-
-    per_year: dates a year, by which moments are annualised.
+    config: the settings, as `config.json` keeps them.
+    windows: a row a window: its first and last date, the dates it is judged on, mean
+        log-likelihoods of those (nats per date), agreement of its factors with the last window's.
+    scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
+    factors: judged dates × factors, each by the window that ended before.
+    loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
+    portfolio: judged dates × strategies, simple returns.
+    weights: (strategy, window's last date) × assets.
+    strategies: a row a strategy: volatility (a year), mean return (a year), turnover (a rebalance),
+        and the variance (a year) less Ledoit-Wolf's with its interval.
+    covariances: of each window's ensemble, in the units of the returns squared.
     """
-    other, rows = portfolio[BASELINE].to_numpy(), {}
-    for name in portfolio.columns:
-        series = portfolio[name].to_numpy()
-        rng = Stream.STRATEGIES.generator(seed)
-        gap = portfolios.variance_difference(rng, series, other)
-        rows[name] = {
-            "volatility": portfolios.annual_volatility(series, per_year),
-            "mean": float(series.mean() * per_year),
-            "turnover": portfolios.turnover(weights.loc[name].to_numpy()),
-            "variance_difference": gap.mean * per_year,
-            "low": gap.low * per_year,
-            "high": gap.high * per_year,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
+
+    config: dict[str, Any]
+    windows: pd.DataFrame
+    scores: pd.DataFrame
+    factors: pd.DataFrame
+    loadings: pd.DataFrame
+    portfolio: pd.DataFrame
+    weights: pd.DataFrame
+    strategies: pd.DataFrame
+    covariances: Float[np.ndarray, "window asset asset"]
+
+    format: ClassVar[Format] = WALK_FORMAT
+
+    _repr_html_ = as_html
+
+    def __repr__(self) -> str:
+        first, last = (str(date)[:10] for date in (self.scores.index[0], self.scores.index[-1]))
+        volatility = self.strategies.volatility.sort_values()
+        names = ", ".join(f"{name} {100 * value:.2f} %" for name, value in volatility[:3].items())
+        return (
+            f"Walk over {self.config['name']!r}: {len(self.windows):,} windows, model "
+            f"{self.config['model']!r}, {self.loadings.shape[1]} factors tracked\n"
+            f"judged on {len(self.scores):,} dates, {first} to {last}\n"
+            f"least volatility a year: {names}\n"
+            "tables: windows, scores, factors, loadings, portfolio, weights, strategies\n"
+            "ask it: save, report"
+        )
 
 
-def _shares(outputs: Outputs, n_windows: int) -> Float[np.ndarray, "window member"]:
-    """What each member counts in its window's mixture; a diverged one nothing."""
-    ok = np.asarray(outputs.ok, np.float64).reshape(n_windows, -1)
-    return ok / ok.sum(axis=1, keepdims=True)
+def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
+    """Read a walk's folder back.
+
+    Args:
+        folder: Of a walk that is done.
+        drawings: Whether figures and report must be as they were written, too.
+
+    Returns:
+        The walk, as `walk_forward` gave it.
+
+    Raises:
+        FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
+            another than was written.
+    """
+    return Walk(**WALK_FORMAT.read(Path(folder), drawings))
 
 
-def _scores(prepared: PreparedWalk, outputs: Outputs) -> tuple[pd.DataFrame, list[str]]:
-    """Judged dates × models: the mixture, and its baselines fitted on the same windows; and notes
-    on baselines left out, whose likelihoods are degenerate."""
-    panel, config = prepared.panel, prepared.config
-    unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
-    # Change of variables: from each window's standard deviations to those of `fit`.
-    change = np.log(unit / prepared.scale).sum(axis=1)[:, None]
-    shares = _shares(outputs, len(change))[:, :, None]
-    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape[:2], -1)
-    mixed = logsumexp(np.where(shares > 0, members, 0.0), axis=1, b=shares)
-    table, notes = {ENSEMBLE: (mixed + change).ravel()}, []
-    of_windows: dict[str, list[np.ndarray]] = {name: [] for name in COMPARED_WITH}
-    costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}
-    rng = Stream.JITTER.generator(config.root_seed)
-    for span, scaler in zip(prepared.spans, prepared.scalers, strict=True):
-        window = scaler.standardise(panel.values[span.start : span.stop])
-        judged = scaler.standardise(panel.values[span.stop : span.until])
-        known, moved = Development(window, len(window), config.n_factors), jittered(rng, judged)
-        for name in COMPARED_WITH:
-            law = BASELINES[name].fit(known)
-            likelihood = law.log_likelihood(judged)
-            of_windows[name].append(likelihood)
-            costs[name].append(cost_of_jitter(likelihood, law.log_likelihood(moved)))
-    for name in COMPARED_WITH:
-        if is_degenerate(float(np.mean(costs[name])), panel.n_assets):
-            notes.append(f"The likelihood of {BASELINES[name].label} is degenerate.")
-        else:
-            table[name] = (np.stack(of_windows[name]) + change).ravel()
-    return pd.DataFrame(table, index=prepared.judged), notes
+def draw_walk_report(folder: str | Path) -> None:
+    """Draw the report of a walk's folder again.
 
+    Args:
+        folder: of a walk that is done.
 
-def _baseline_weights(
-    windows: list[Float[np.ndarray, "date asset"]], config: WalkConfig
-) -> tuple[dict[str, Float[np.ndarray, "window asset"]], list[str]]:
-    """Weights at every window's end by strategy, and notes on those that cannot be had; DataError
-    where the one that all are compared with cannot."""
-    n_assets = windows[0].shape[1]
-    n_factors = min(config.baseline_factors, n_assets - 1)
-    weights, notes = {"equal": np.full((len(windows), n_assets), 1.0 / n_assets)}, []
-    for name, estimate in portfolios.ESTIMATORS.items():
-        estimates = [estimate(window, n_factors) for window in windows]
-        try:
-            if name == "sample" and config.window <= n_assets + 1:
-                raise DataError(f"{config.window} dates are too few for {n_assets} assets")
-            weights[name] = portfolios.minimum_variance(np.stack(estimates))
-        except DataError as error:
-            if name == BASELINE:
-                raise
-            notes.append(f"The portfolio {name} is left out: {error}.")
-    return weights, notes
-
-
-def _weights(
-    prepared: PreparedWalk, covariances: Float[np.ndarray, "window asset asset"]
-) -> pd.DataFrame:
-    """Minimum-variance weights of every strategy at every window's end."""
-    by_strategy = {ENSEMBLE: portfolios.minimum_variance(covariances), **prepared.weights}
-    index = pd.MultiIndex.from_product([by_strategy, prepared.ends], names=["strategy", "date"])
-    stacked = np.concatenate(list(by_strategy.values()))
-    return pd.DataFrame(stacked, index=index, columns=list(prepared.panel.assets))
-
-
-def _windows(prepared: PreparedWalk, scores: pd.DataFrame, tracked: TrackedFactors) -> pd.DataFrame:
-    """A row a window."""
-    dates, spans = prepared.panel.dates, prepared.spans
-    start, stop, until = np.array(spans).T
-    by_window = scores.to_numpy().reshape(len(spans), prepared.config.step, -1).mean(axis=1)
-    columns: dict[str, Any] = {
-        "first_date": dates[start],
-        "last_date": prepared.ends,
-        "judged_from": dates[stop],
-        "judged_to": dates[until - 1],
-    }
-    columns |= {f"log_likelihood, {n}": by_window[:, k] for k, n in enumerate(scores)}
-    return pd.DataFrame(columns | tracked.agreement).rename_axis("window")
-
-
-def _describe(prepared: PreparedWalk, degenerate: list[str]) -> dict[str, Any]:
-    """Everything that the numbers depend on; and notes, those on `degenerate` baselines too."""
-    panel, config, judged = prepared.panel, prepared.config, prepared.judged
-    preset = config.preset()
-    forecasts = preset.model.build(panel.n_assets).recurrence is not None
-    return {
-        "name": panel.name,
-        **asdict(config),
-        "betas": list(config.betas),
-        "epochs": preset.train.epochs,
-        "learning_rate": preset.learning_rate,
-        "model_config": describe_family(preset.model),
-        "train_config": preset.train.record(),
-        "n_windows": len(prepared.spans),
-        "dates_per_year": portfolios.dates_per_year(panel.dates),
-        "judged_from": str(judged[0].date()),
-        "judged_to": str(judged[-1].date()),
-        "assets": list(panel.assets),
-        "identity": walk_identity(panel, config),
-        "notes": [
-            *panel.notes,
-            *cause_notes(panel.values, panel.assets, "the panel's dates"),
-            *degenerate,
-            *prepared.notes,
-            *([ONE_DATE] if len(judged) == 1 else []),
-            *([NEXT_DATE] if forecasts and config.step > 1 else []),
-        ],
-    }
+    Raises:
+        FolderError: as `load_walk` does, and where a file that is not the walk's is in the way.
+    """
+    walk = load_walk(folder, drawings=False)
+    write_drawings(Path(folder), WALK_LAYOUT, lambda: walk_report(walk))

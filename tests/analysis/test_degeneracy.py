@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines import BASELINES, Development
 from jaxvae.analysis.degeneracy import cost_of_jitter, find_causes, is_degenerate, jittered
+from jaxvae.baselines import BASELINES, Development
 from jaxvae.errors import DataError
 
 N_DATES, N_ASSETS, N_FIT, N_TRAIN = 300, 12, 210, 168

@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from sklearn.covariance import LedoitWolf
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.analysis.incomplete import (
     conditional,
     draw_missing,

@@ -7,7 +7,6 @@ variance, that can be told from noise at all (Baik, Ben Arous and Péché 2005).
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines import fit_factor_analysis
 from jaxvae.analysis.n_factors import (
     PARALLEL,
     edge_distribution,
@@ -21,6 +20,7 @@ from jaxvae.analysis.n_factors import (
     sample_eigenvalues,
     verdict,
 )
+from jaxvae.baselines import fit_factor_analysis
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from sklearn.covariance import OAS, LedoitWolf
 
 from jaxvae.analysis import portfolios
+from jaxvae.baselines.covariances import ESTIMATORS
 from jaxvae.data.named import load_sp500
 from jaxvae.errors import DataError
 
@@ -124,20 +124,6 @@ def test_the_interval_covers_the_difference_of_variances():
     assert held >= 54
 
 
-def test_estimators_are_those_of_their_names():
-    returns = 0.01 * np.random.default_rng(3).normal(size=(80, 5)) @ covariance(3, 5)
-    found = {name: f(returns, 2) for name, f in portfolios.ESTIMATORS.items()}
-    np.testing.assert_allclose(found["sample"], np.cov(returns, rowvar=False, bias=True))
-    np.testing.assert_allclose(found["ledoit_wolf"], LedoitWolf().fit(returns).covariance_)
-    np.testing.assert_allclose(found["oas"], OAS().fit(returns).covariance_)
-    for name in ("pca", "factor_analysis"):
-        np.testing.assert_allclose(np.diag(found[name]), np.diag(found["sample"]), rtol=2e-3)
-    shrunk = 0.7 * found["sample"] + 0.3 * np.diag(np.diag(found["sample"]))
-    np.testing.assert_allclose(found["shrunk_correlation"], shrunk)
-    rank = np.linalg.matrix_rank(found["pca"] - np.diag(np.diag(found["pca"])), tol=1e-12)
-    assert rank == 5
-
-
 def test_known_volatilities_on_sp500():
     values, per_year = load_sp500().values, 252.0
     stops = range(252, len(values) - 20, 21)
@@ -149,7 +135,7 @@ def test_known_volatilities_on_sp500():
 
     found = {"equal": volatility(np.full((len(stops), 20), 1 / 20))}
     for name in SP500.keys() - {"equal"}:
-        estimate = portfolios.ESTIMATORS[name]
+        estimate = ESTIMATORS[name]
         sigma = np.stack([estimate(values[stop - 252 : stop], 3) for stop in stops])
         found[name] = volatility(portfolios.minimum_variance(sigma))
     assert {name: round(value, 2) for name, value in found.items()} == SP500

@@ -5,7 +5,7 @@ import pytest
 from rate_distortion import beta_at_rate, linear_optimum, linear_rate_distortion
 
 from jaxvae.analysis.second_moments import SecondMoments
-from jaxvae.analysis.spectrum import fixed_noise
+from jaxvae.baselines.spectrum import fixed_noise
 
 N_ASSETS, K = 7, 4
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from gaussian import fit_gaussian
 from linear import linear_model, solution, train
 from scipy import stats
 
-from jaxvae.analysis.baselines import fit_multivariate_t
+from jaxvae.baselines import fit_multivariate_t
 from jaxvae.inference.importance import log_likelihood
 from jaxvae.inference.scenarios import sample_scenarios
 from jaxvae.models import df_of, make_batch

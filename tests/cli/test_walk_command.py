@@ -21,8 +21,8 @@ from jaxvae.runs.documents import SCHEMA, seal
 from jaxvae.runs.interrupts import Interrupts
 from jaxvae.study.study import load_study
 from jaxvae.training import ensemble
-from jaxvae.walk.results import load_walk, write_walk
 from jaxvae.walk.run import walk_forward
+from jaxvae.walk.walk import load_walk
 
 # The settings of `walking`, so that nothing is compiled anew.
 SMALL = [
@@ -66,7 +66,7 @@ def test_what_was_written_comes_back(folder, tmp_path):
     assert walk.covariances.shape == (5, 8, 8)
     assert walk.portfolio.index.dtype.kind == "M"
     assert walk.weights.loc["vae"].shape == (5, 8)
-    write_walk(walk, tmp_path / "again")
+    walk.save(tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
 
 

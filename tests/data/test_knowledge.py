@@ -17,18 +17,15 @@ from jaxvae.data.covariates import (
     trailing_volatility,
     with_covariates,
 )
+from jaxvae.data.knowledge import sector_numbers
 from jaxvae.data.panel import Scaler, knowledge_hash
 from jaxvae.data.synthetic import INDEX, linear_panel, volatility_index_panel
 from jaxvae.errors import DataError, OptionError
-from jaxvae.fitting.conditions import (
-    assumed_conditions,
-    fit_conditions,
-    row_conditions,
-    sector_numbers,
-)
+from jaxvae.fitting.conditions import fit_conditions, row_conditions
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.fitting.prepare import prepare
 from jaxvae.models.model import Facts
+from jaxvae.study.assumptions import assumed_conditions
 from jaxvae.study.study import load_study
 
 PANEL, _ = volatility_index_panel(3, n_dates=140, n_assets=8, n_factors=2, n_sectors=2)

@@ -7,7 +7,7 @@ import pytest
 from regimes_likelihood import regimes_log_likelihood
 from scipy.stats import multivariate_normal
 
-from jaxvae.analysis.baselines import fit_ewma_t
+from jaxvae.baselines import fit_ewma_t
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import Scaler, fit_scaler, split_dates
 from jaxvae.data.regimes import SCALES, STAY, regimes_panel, stationary

@@ -21,9 +21,9 @@ from linear import (
 )
 from sklearn.decomposition import FactorAnalysis
 
-from jaxvae.analysis.baselines import fit_independent
 from jaxvae.analysis.matching import match
 from jaxvae.analysis.n_factors import parallel_analysis
+from jaxvae.baselines import fit_independent
 from jaxvae.data.panel import fit_scaler
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.inference.importance import log_likelihood

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import multivariate_t
 
-from jaxvae.analysis.baselines import fit_factor_analysis
+from jaxvae.baselines import fit_factor_analysis
 from jaxvae.models import TemporalConfig
 from jaxvae.models.memory import Estimates, MemorySettings, _em_step, blank, update
 from jaxvae.models.model import remember

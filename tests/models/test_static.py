@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines import fit_factor_analysis
+from jaxvae.baselines import fit_factor_analysis
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import OptionError
 from jaxvae.fitting.config import StudyConfig

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from jaxvae.analysis.baselines.garch import Garch
-from jaxvae.analysis.baselines.garch_copula import GarchCopula, scores
 from jaxvae.analysis.risk import autocorrelation
+from jaxvae.baselines.garch import Garch
+from jaxvae.baselines.garch_copula import GarchCopula, scores
 from jaxvae.errors import OptionError
 from jaxvae.inference.forecasts import generate_paths, sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood

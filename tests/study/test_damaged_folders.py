@@ -18,8 +18,8 @@ from jaxvae.errors import FolderError
 from jaxvae.models.families import OWN
 from jaxvae.runs.documents import read_sealed, seal
 from jaxvae.study.study import draw_report, load_study
-from jaxvae.walk.results import draw_walk_report, load_walk, write_walk
 from jaxvae.walk.run import walk_forward
+from jaxvae.walk.walk import draw_walk_report, load_walk
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ SECONDS = 10
 @pytest.fixture(scope="module")
 def walk_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walks") / "walk"
-    write_walk(walk_forward(WALK_PANEL, WALK_CONFIG), folder)
+    walk_forward(WALK_PANEL, WALK_CONFIG).save(folder)
     return folder
 
 

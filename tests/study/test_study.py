@@ -11,8 +11,8 @@ from small import same_bits
 from threadpoolctl import threadpool_info
 
 import jaxvae
-from jaxvae.analysis.baselines import BASELINES
 from jaxvae.analysis.selection import LEAST_GAIN
+from jaxvae.baselines import BASELINES
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.fitting.config import StudyConfig, preset_of, tile_width_of
@@ -162,7 +162,7 @@ def test_the_truth_turns_nothing(study):
 
 @pytest.mark.slow
 def test_pca_scores_are_the_baselines_own(study):
-    from jaxvae.analysis.baselines import fit_pca
+    from jaxvae.baselines import fit_pca
     from jaxvae.data.panel import fit_scaler
 
     values = fit_scaler(PANEL.values[:N_FIT]).standardise(PANEL.values)

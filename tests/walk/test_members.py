@@ -11,8 +11,8 @@ from linear import sampled
 from small import same_bits
 from walking import CONFIG, PANEL, altered
 
-from jaxvae.analysis.baselines import Elliptical, fit_factor_analysis
 from jaxvae.analysis.matching import match
+from jaxvae.baselines import Elliptical, fit_factor_analysis
 from jaxvae.data.panel import fit_scaler
 from jaxvae.fitting.presets import PRESETS, WINDOWS
 from jaxvae.inference.forecasts import last_row_moments
@@ -22,14 +22,8 @@ from jaxvae.training.ensemble import _advance, train_ensemble
 from jaxvae.training.state import Data, Window, view
 from jaxvae.training.tiles import tile_program
 from jaxvae.walk.config import for_windows
-from jaxvae.walk.members import (
-    MOMENT_DRAWS,
-    _ask,
-    _outputs,
-    cut_windows,
-    train_windows,
-    walk_members,
-)
+from jaxvae.walk.members import MOMENT_DRAWS, _ask, _outputs, train_windows, walk_members
+from jaxvae.walk.windows import cut_windows
 
 pytestmark = pytest.mark.slow
 

@@ -10,20 +10,17 @@ from walking import CONFIG, PANEL, altered
 
 import jaxvae
 from jaxvae.analysis import portfolios
-from jaxvae.analysis.baselines import fit_ledoit_wolf
+from jaxvae.baselines import fit_ledoit_wolf
+from jaxvae.baselines.covariances import ESTIMATORS
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
 from jaxvae.report.text import NONE
 from jaxvae.report.walk_report import walk_opening, walk_report
+from jaxvae.walk import prepare
+from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.prepare import prepare_walk
 from jaxvae.walk.run import walk_forward
-from jaxvae.walk.walk import (
-    NEXT_DATE,
-    WalkConfig,
-    _weights,
-    mixture_covariances,
-    prepare_walk,
-    train_walk,
-)
+from jaxvae.walk.summary import NEXT_DATE, _weights, mixture_covariances, train_walk
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +41,7 @@ def test_tables_have_their_rows(walk):
     assert list(walk.windows.last_date) == list(PANEL.dates[[stop - 1 for stop in STOPS]])
     assert list(walk.windows.judged_from) == list(PANEL.dates[STOPS])
     assert walk.loadings.shape == (N_WINDOWS * 8, 2)
-    assert set(walk.strategies.index) == {"vae", "equal", *portfolios.ESTIMATORS}
+    assert set(walk.strategies.index) == {"vae", "equal", *ESTIMATORS}
     assert np.isfinite(walk.scores.to_numpy()).all()
     np.testing.assert_allclose(walk.weights.sum(axis=1), 1.0)
 
@@ -244,6 +241,6 @@ def test_what_cannot_be_held_is_known_before_training(monkeypatch):
     assert note in walked.config["notes"]
     assert "sample" not in walked.strategies.index
     singular = {"ledoit_wolf": lambda returns, n_factors: np.ones((8, 8))}
-    monkeypatch.setattr(portfolios, "ESTIMATORS", singular)
+    monkeypatch.setattr(prepare, "ESTIMATORS", singular)
     with pytest.raises(DataError, match="a covariance is singular"):
         prepare_walk(panel, CONFIG)

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 
 from jaxvae.analysis.new_assets import Design, Prior, prior_of_group, regress
 from jaxvae.data import as_panel
+from jaxvae.data.knowledge import sector_labels
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, Option, OptionError, check_option
-from jaxvae.fitting.conditions import sector_labels
 from jaxvae.inference.new_assets import asset_coefficients, regressors
-from jaxvae.study.questions.fitted import Asked, FittedStudy
+from jaxvae.study.fitted import Asked, FittedStudy
 
 
 class NewAsset(NamedTuple):

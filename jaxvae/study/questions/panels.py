@@ -15,8 +15,8 @@ from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
 from jaxvae.inference.members import ask
 from jaxvae.models.model import Batch
-from jaxvae.study.questions.dataset import with_units
-from jaxvae.study.questions.fitted import Asked, FittedStudy
+from jaxvae.study.dataset import with_units
+from jaxvae.study.fitted import Asked, FittedStudy
 from jaxvae.training.host_memory import host_bytes_free
 
 # Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.

@@ -11,14 +11,13 @@ import pytest
 from linear import log_density, sampled, solution, with_exact_encoder
 from small import linear_gaussian, same_bits
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.cli.main import main
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError
-from jaxvae.fitting import gaps as missing
 from jaxvae.fitting.config import StudyConfig
-from jaxvae.fitting.prepare import prepare
+from jaxvae.fitting.prepare import HIDDEN_CELLS, prepare
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.importance import (
     log_likelihood,
@@ -26,6 +25,7 @@ from jaxvae.inference.importance import (
 )
 from jaxvae.inference.imputation import complete_rows
 from jaxvae.models import AdditiveConfig, make_batch
+from jaxvae.study import missing
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 from jaxvae.training.config import TrainConfig
@@ -152,7 +152,7 @@ def test_complete_panels_are_prepared_as_ever():
     values[50, 2] = np.nan
     preset = prepare(replace(panel, values=values), config).preset
     assert preset.model.masked
-    assert preset.train.hidden_cells == missing.HIDDEN_CELLS
+    assert preset.train.hidden_cells == HIDDEN_CELLS
     model = baselines.fit_pca(panel.values, 1)
     assert missing.completed(panel.values, split_dates(panel.n_dates), model, 0) is panel.values
     assert missing.completion_note(panel.values, model) == missing.missing_notes(panel) == []

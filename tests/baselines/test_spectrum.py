@@ -6,9 +6,9 @@ import pytest
 from rate_distortion import linear_optimum
 from scipy.optimize import minimize
 
-from jaxvae.analysis import baselines
+from jaxvae import baselines
 from jaxvae.analysis.second_moments import SecondMoments
-from jaxvae.analysis.spectrum import (
+from jaxvae.baselines.spectrum import (
     asset_noise,
     carried,
     fixed_noise,

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines.garch import fit_garch, fit_gjr
+from jaxvae.baselines.garch import fit_garch, fit_gjr
 from jaxvae.errors import MissingExtraError
 
 

@@ -1,4 +1,4 @@
-"""Panels with missing cells: what a study of them does differently.
+"""Missing cells: what a study says of them, and what it puts in their place where it must.
 
 Nothing here touches a panel without any. Models are fitted to the cells observed (`models`,
 `analysis.incomplete`); what only knows complete returns, such as a spectrum, gets them with the
@@ -9,21 +9,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import Elliptical
-from jaxvae.analysis.incomplete import draw_missing
+from jaxvae.analysis.incomplete import draw_missing, is_incomplete
+from jaxvae.baselines import Elliptical
 from jaxvae.data.panel import Panel, Split
 from jaxvae.errors import first_of
 from jaxvae.training.streams import Stream
 
-# Chosen on validation dates of draws of the synthetic panels that are not reported; see
-# experiments/missing.py.
-HIDDEN_CELLS = 0.25
 LEAST_ABSENCE = 5  # dates at either end of the panel; an asset that lacks fewer has a gap there
-
-
-def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
-    """Whether any cell is missing."""
-    return bool(np.isnan(values).any())
 
 
 def completed(

@@ -6,7 +6,7 @@ from itertools import combinations, product
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.ewma_t import (
+from jaxvae.baselines.ewma_t import (
     HALF_LIVES,
     SHRINKAGES,
     EwmaT,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.analysis.baselines.garch import Garch
-from jaxvae.analysis.baselines.garch_copula import GarchCopula, fit_copula, fit_garch_copula, scores
+from jaxvae.baselines.garch import Garch
+from jaxvae.baselines.garch_copula import GarchCopula, fit_copula, fit_garch_copula, scores
 
 N = 3
 TARGET = 0.5 * np.eye(N) + 0.5

@@ -15,13 +15,14 @@ from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
 from jaxvae.data.units import check_like_fit
 from jaxvae.errors import DataError, did_you_mean, shown
-from jaxvae.fitting.conditions import assumed_conditions, row_conditions
+from jaxvae.fitting.conditions import row_conditions
 from jaxvae.fitting.fit import TrainedStudy
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
 from jaxvae.scoring.align import CONSENSUS, Reported
-from jaxvae.study.questions.dataset import with_units
+from jaxvae.study.assumptions import assumed_conditions
+from jaxvae.study.dataset import with_units
 
 PAST = "past_"  # before the places of leaves, in the names of arrays
 
@@ -139,7 +140,7 @@ class FittedStudy:
 
     def rows_under(self, covariates: Mapping[str, float] | pd.DataFrame | None = None) -> Batch:
         """Rows with the conditions and the past that scenarios are drawn under: those of `fit`,
-        with what is assumed of the covariates (`conditions.assumed_conditions`)."""
+        with what is assumed of the covariates (`assumed_conditions`)."""
         conditions = self.arrays["conditions"]
         if covariates is not None:
             known = (self.covariates, self._covariate_scaler)

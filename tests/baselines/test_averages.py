@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines.averages import (
+from jaxvae.baselines.averages import (
     CHUNK,
     average_after,
     averages_before,

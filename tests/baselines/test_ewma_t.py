@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.analysis.baselines.ewma_t import HALF_LIVES, EwmaT, fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
+from jaxvae.baselines.ewma_t import HALF_LIVES, EwmaT, fit_ewma_t
+from jaxvae.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
 from jaxvae.data.named import load_named
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.errors import OptionError

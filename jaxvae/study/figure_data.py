@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis import baselines, matching, metrics
+from jaxvae import baselines
+from jaxvae.analysis import matching, metrics
 from jaxvae.fitting.prepare import Prepared
 
 MOST_PAIRS = 4000

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxvae.analysis.baselines import (
+from jaxvae.baselines import (
     BASELINES,
     Development,
     ewma_t,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, regularly
-from jaxvae.analysis.baselines.multivariate_t import fit_t_from
 from jaxvae.analysis.incomplete import Conditional, conditional, expected_moments, independent
+from jaxvae.baselines.elliptical import Elliptical, regularly
+from jaxvae.baselines.multivariate_t import fit_t_from
 
 SHRINKAGES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 

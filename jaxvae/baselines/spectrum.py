@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines import fit_factor_analysis
-from jaxvae.analysis.baselines.elliptical import LEAST_NOISE_SHARE
-from jaxvae.analysis.baselines.factor_analysis import own_noise
 from jaxvae.analysis.metrics import active_units, standardise_columns
 from jaxvae.analysis.second_moments import SecondMoments
+from jaxvae.baselines import fit_factor_analysis
+from jaxvae.baselines.elliptical import LEAST_NOISE_SHARE
+from jaxvae.baselines.factor_analysis import own_noise
 
 NOISE_TOLERANCE, NOISE_ROUNDS = 1e-7, 2000  # largest relative change of a variance; rounds
 

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.covariance import LedoitWolf
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, maximise, regularly
 from jaxvae.analysis.incomplete import Conditional
+from jaxvae.baselines.elliptical import Elliptical, maximise, regularly
 
 
 def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:

@@ -10,7 +10,9 @@ from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from jaxvae.analysis import second_moments
-from jaxvae.analysis.baselines import (
+from jaxvae.analysis.matching import Compared, match, mcc, subspace_r2
+from jaxvae.analysis.metrics import r2
+from jaxvae.baselines import (
     Elliptical,
     Law,
     best_factors,
@@ -26,10 +28,8 @@ from jaxvae.analysis.baselines import (
     fit_pca_sizes,
     multivariate_t_shrunk,
 )
-from jaxvae.analysis.baselines.multivariate_t import fit_t_from
-from jaxvae.analysis.baselines.multivariate_t_shrunk import SHRINKAGES
-from jaxvae.analysis.matching import Compared, match, mcc, subspace_r2
-from jaxvae.analysis.metrics import r2
+from jaxvae.baselines.multivariate_t import fit_t_from
+from jaxvae.baselines.multivariate_t_shrunk import SHRINKAGES
 from jaxvae.data.named import load_french, load_sp500
 from jaxvae.data.panel import fit_scaler, split_dates
 from jaxvae.data.synthetic import linear_panel, nonlinear_panel

@@ -6,17 +6,17 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from jaxvae.analysis.baselines.elliptical import (
+from jaxvae.analysis.incomplete import Conditional, expected_moments
+from jaxvae.analysis.second_moments import SecondMoments
+from jaxvae.baselines.elliptical import (
     Elliptical,
     FactorForm,
     check_sizes,
     maximise,
     noise_floor,
 )
-from jaxvae.analysis.baselines.independent import fit_independent
-from jaxvae.analysis.baselines.pca import upright
-from jaxvae.analysis.incomplete import Conditional, expected_moments
-from jaxvae.analysis.second_moments import SecondMoments
+from jaxvae.baselines.independent import fit_independent
+from jaxvae.baselines.pca import upright
 
 # L-BFGS: gains (nats a date and asset), slopes in ln Ψ (nats a date) and rounds at which it ends.
 _GAIN_TOLERANCE, _SLOPE_TOLERANCE, _ROUNDS, _MEMORY = 1e-12, 1e-6, 1000, 20

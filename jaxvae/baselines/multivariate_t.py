@@ -7,7 +7,6 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import digamma
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, regular, regularly
 from jaxvae.analysis.incomplete import (
     Conditional,
     conditional,
@@ -15,6 +14,7 @@ from jaxvae.analysis.incomplete import (
     independent,
     log_density,
 )
+from jaxvae.baselines.elliptical import Elliptical, regular, regularly
 
 _TOLERANCE, _ROUNDS = 1e-8, 500  # nats a date; rounds
 INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much

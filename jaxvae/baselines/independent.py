@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.elliptical import Elliptical, maximise
-from jaxvae.analysis.baselines.multivariate_t import fit_t_from
 from jaxvae.analysis.incomplete import Conditional, expected_moments
+from jaxvae.baselines.elliptical import Elliptical, maximise
+from jaxvae.baselines.multivariate_t import fit_t_from
 
 
 def fit_independent(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxvae.analysis.baselines import BASELINES, Development, Law
+from jaxvae.baselines import BASELINES, Development, Law
 from jaxvae.data.synthetic import linear_panel
 
 VALUES = linear_panel(1, n_dates=200, n_assets=6, n_factors=2, n_sectors=2)[0].values

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.averages import average_after, averages_before, distances_of_dates
-from jaxvae.analysis.baselines.elliptical import regularly
-from jaxvae.analysis.baselines.law import Law
 from jaxvae.analysis.incomplete import elliptical_log_density
+from jaxvae.baselines.averages import average_after, averages_before, distances_of_dates
+from jaxvae.baselines.elliptical import regularly
+from jaxvae.baselines.law import Law
 from jaxvae.errors import DataError, OptionError
 
 FIRST_DATES = 252

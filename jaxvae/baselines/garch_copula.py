@@ -9,11 +9,11 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit, stdtrit
 
-from jaxvae.analysis.baselines.averages import averages_before, distances_of_dates
-from jaxvae.analysis.baselines.elliptical import regularly
-from jaxvae.analysis.baselines.garch import Garch, Innovations, Margins
-from jaxvae.analysis.baselines.law import Law
 from jaxvae.analysis.incomplete import elliptical_log_density
+from jaxvae.baselines.averages import averages_before, distances_of_dates
+from jaxvae.baselines.elliptical import regularly
+from jaxvae.baselines.garch import Garch, Innovations, Margins
+from jaxvae.baselines.law import Law
 
 # Of the search: where it starts (a = .018, b = .964, ν = 12), how wide, how far parameters may go.
 START, STEP, FURTHEST = (4.0, -4.0, 2.3), 0.4, 12.0

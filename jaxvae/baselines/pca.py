@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.elliptical import (
+from jaxvae.analysis.incomplete import Conditional, expected_moments
+from jaxvae.baselines.elliptical import (
     Elliptical,
     FactorForm,
     check_sizes,
     maximise,
     noise_floor,
 )
-from jaxvae.analysis.incomplete import Conditional, expected_moments
 
 
 def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptical:

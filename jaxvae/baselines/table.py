@@ -8,20 +8,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxvae.analysis.baselines.elliptical import Elliptical
-from jaxvae.analysis.baselines.ewma_t import ScoredLaw, best_of_one_speed, fit_ewma_t
-from jaxvae.analysis.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
-from jaxvae.analysis.baselines.factor_analysis import (
+from jaxvae.baselines.elliptical import Elliptical
+from jaxvae.baselines.ewma_t import ScoredLaw, best_of_one_speed, fit_ewma_t
+from jaxvae.baselines.ewma_t_two_speeds import fit_ewma_t_two_speeds
+from jaxvae.baselines.factor_analysis import (
     fit_factor_analysis,
     fit_factor_analysis_sizes,
 )
-from jaxvae.analysis.baselines.garch import Margins
-from jaxvae.analysis.baselines.garch_copula import fit_garch_copula
-from jaxvae.analysis.baselines.law import Law
-from jaxvae.analysis.baselines.ledoit_wolf import fit_ledoit_wolf
-from jaxvae.analysis.baselines.multivariate_t import fit_multivariate_t
-from jaxvae.analysis.baselines.multivariate_t_shrunk import fit_multivariate_t_shrunk
-from jaxvae.analysis.baselines.pca import fit_pca, fit_pca_sizes
+from jaxvae.baselines.garch import Margins
+from jaxvae.baselines.garch_copula import fit_garch_copula
+from jaxvae.baselines.law import Law
+from jaxvae.baselines.ledoit_wolf import fit_ledoit_wolf
+from jaxvae.baselines.multivariate_t import fit_multivariate_t
+from jaxvae.baselines.multivariate_t_shrunk import fit_multivariate_t_shrunk
+from jaxvae.baselines.pca import fit_pca, fit_pca_sizes
 
 MOST_FACTORS = 15
 SizesFitter = Callable[[np.ndarray, Sequence[int]], Iterator[Elliptical]]
