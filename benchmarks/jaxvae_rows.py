@@ -21,7 +21,7 @@ from jaxvae.fitting.presets import make_preset
 from jaxvae.inference.evaluation import reconstruct
 from jaxvae.models import Batch, Model, Variables, make_batch
 from jaxvae.runs.disk import OnDisk
-from jaxvae.runs.progress import shown
+from jaxvae.runs.progress import show_progress
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import (
     CHUNK_EPOCHS,
@@ -144,7 +144,7 @@ def _kept() -> Iterator[dict[str, Any]]:
         tempfile.TemporaryDirectory() as folder,
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stderr(nowhere),
-        shown(quiet=False) as show,
+        show_progress(quiet=False) as show,
     ):
         stage = OnDisk(Path(folder), Ensemble, "benchmark")
         yield {"stage": stage, "on_progress": functools.partial(show, "train")}

@@ -50,7 +50,7 @@ from jaxvae.models.likelihoods import FIRST_VOLATILITY, degrees_of_freedom, log_
 from jaxvae.models.static import AdditiveConfig, AdditiveDecoder
 from jaxvae.models.student_t import IndependentT
 from jaxvae.selection.candidates import (
-    Candidate,
+    CandidateModel,
     CandidateScores,
     mixture_of_seeds,
     train_candidate,
@@ -177,7 +177,7 @@ def candidate(panel, name, preset, n_factors, quick):
     if quick:
         train = replace(train, epochs=2, warmup_epochs=0, curriculum_epochs=0)
     told = prepared.preset
-    return Candidate(
+    return CandidateModel(
         name,
         prepared._replace(preset=preset._replace(model=told.model, train=train)),
         0,

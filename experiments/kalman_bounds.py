@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from jaxvae.models.distributions import Gaussian
 from jaxvae.models.kalman import (
     Chain,
-    LinearGaussian,
+    StateSpace,
     covariances,
     expected_divergence,
     expected_log_density,
@@ -15,7 +15,7 @@ from jaxvae.models.kalman import (
 
 
 def mean_field(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     smoothed: Chain,
     observed: Float[Array, "row asset"],
     linked: Float[Array, " row"] | None = None,
@@ -30,7 +30,7 @@ def mean_field(
 
 
 def expected_elbo(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     values: Float[Array, "row asset"],
     observed: Float[Array, "row asset"],
     posterior: Chain,

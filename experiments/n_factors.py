@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 from support import parse, write_json
 
-from jaxvae.analysis.n_factors import n_factors_table, verdict
+from jaxvae.analysis.n_factors import combine_estimates, n_factors_table
 from jaxvae.data.panel import Panel
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.fitting.fit import Choice, train_grid
 from jaxvae.fitting.prepare import prepare
-from jaxvae.scoring.evidence import numbers_table
+from jaxvae.scoring.evidence import tabulate_n_factors
 from jaxvae.selection.count_factors import sweep_factors
 
 PLANTED = 3
@@ -68,7 +68,7 @@ def shares(draw, n_draws, shape, expected):
     for seed in range(n_draws):
         rng = np.random.default_rng(seed)
         table = n_factors_table(draw(rng, *shape), MOST, rng)
-        rows.append(table | {"verdict": verdict(table)})
+        rows.append(table | {"verdict": combine_estimates(table)})
     return (pd.DataFrame(rows) == expected).mean().to_dict()
 
 
@@ -98,7 +98,7 @@ def ensemble_count(values, config):
     prepared = prepare(Panel(0.01 * values, dates, assets), config)
     grid = train_grid(prepared, lambda progress: None)
     sweep = sweep_factors(prepared, grid, Choice(0, 0, config.seeds), lambda progress: None)
-    table = numbers_table(prepared, sweep)
+    table = tabulate_n_factors(prepared, sweep)
     numbers = table[table.kind != "size"].set_index("name").factors
     found = table[(table.kind == "size") & (table.factors > 0)]
     best = found.loc[found.log_likelihood.idxmax()]

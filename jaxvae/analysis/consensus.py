@@ -19,7 +19,7 @@ from jaxvae.analysis.matching import assign, matched_totals, pick
 from jaxvae.analysis.metrics import CONSTANT_SHARE, standardise_columns
 
 _ROUNDS = 10
-JUDGES, GOLDEN_RATIO = 128, 1.618034
+MOST_COMPARED, GOLDEN_RATIO = 128, 1.618034
 TRIM = 0.25  # of the members' weight, at either end
 SLOPE_ROUNDING = 1e-5  # of single precision, in which decoders are differentiated
 
@@ -314,13 +314,13 @@ def member_units(
 def _medoid(
     units: Float[np.ndarray, "member date factor"], quality: Float[np.ndarray, " member"]
 ) -> int:
-    """The good member that matches good ones best; at most 128 judges, so that cost stays
+    """The good member that matches good ones best; at most 128 compared, so that cost stays
     linear."""
-    if len(units) <= JUDGES:
+    if len(units) <= MOST_COMPARED:
         return int((quality * (matched_totals(units, units) @ quality)).argmax())
     # Spread by the golden ratio, because an even stride could meet one beta of the grid alone.
-    judges = np.unique((len(units) * (np.arange(JUDGES) / GOLDEN_RATIO % 1.0)).astype(int))
-    return int((quality * (matched_totals(units, units[judges]) @ quality[judges])).argmax())
+    compared = np.unique((len(units) * (np.arange(MOST_COMPARED) / GOLDEN_RATIO % 1.0)).astype(int))
+    return int((quality * (matched_totals(units, units[compared]) @ quality[compared])).argmax())
 
 
 def _align(

@@ -194,7 +194,7 @@ def held_out_number(
     return min(int(sizes[best]), round(float(used[best])))
 
 
-def verdict(table: dict[str, int], held_out: int | None = None) -> int:
+def combine_estimates(table: dict[str, int], held_out: int | None = None) -> int:
     """The median of `n_factors_table`'s seven numbers; 0 where parallel analysis says 0, or where
     models with factors do not beat one without on held-out dates.
 

@@ -89,13 +89,13 @@ def shifted_udr(
     # Ranks move with their dates, so that one ranking serves all draws.
     units, counts = _informative_ranks(means, kl)
     for draw in range(n_draws):
-        judged = rng.integers(n_members)
+        member = rng.integers(n_members)
         shifts = random_shifts(rng, n_dates, n_members)
-        shifts[judged] = 0
+        shifts[member] = 0
         rows = (np.arange(n_dates) - shifts[:, None]) % n_dates
         shifted = units[np.arange(n_members)[:, None], rows]
-        row = _tile_scores(units[[judged]], shifted, counts[[judged]], counts)[0]
-        draws[draw] = np.median(np.delete(row, judged))
+        row = _tile_scores(units[[member]], shifted, counts[[member]], counts)[0]
+        draws[draw] = np.median(np.delete(row, member))
     return draws
 
 

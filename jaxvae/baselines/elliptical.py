@@ -136,7 +136,7 @@ def maximise(
     return law
 
 
-def regular(moments: Moments, n_dates: int) -> Elliptical:
+def full_rank_normal(moments: Moments, n_dates: int) -> Elliptical:
     """A Gaussian of these moments, refused (DataError) where its covariance has no inverse."""
     n_assets = len(moments.mean)
     if n_dates <= n_assets + 1:
@@ -151,7 +151,7 @@ def regular(moments: Moments, n_dates: int) -> Elliptical:
 
 
 @contextmanager
-def regularly(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
+def refusing_singular(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
     """DataError where a matrix met on the way has no Cholesky factor."""
     try:
         yield

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.baselines.averages import average_after, averages_before, distances_of_dates
-from jaxvae.baselines.elliptical import regularly
+from jaxvae.baselines.elliptical import refusing_singular
 from jaxvae.baselines.law import Law
 from jaxvae.errors import DataError, OptionError
 
@@ -149,7 +149,7 @@ def most_likely(
     Raises:
         DataError: A covariance is singular.
     """
-    with regularly(values):
+    with refusing_singular(values):
         found = [
             _with_tails(replace(law, **dict(zip(choices, one, strict=True))), values, n_train)
             for one in product(*choices.values())

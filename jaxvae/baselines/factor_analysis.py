@@ -16,7 +16,7 @@ from jaxvae.baselines.elliptical import (
     noise_floor,
 )
 from jaxvae.baselines.independent import fit_independent
-from jaxvae.baselines.pca import upright
+from jaxvae.baselines.pca import with_largest_positive
 
 # L-BFGS: gains (nats a date and asset), slopes in ln Ψ (nats a date) and rounds at which it ends.
 _GAIN_TOLERANCE, _SLOPE_TOLERANCE, _ROUNDS, _MEMORY = 1e-12, 1e-6, 1000, 20
@@ -134,6 +134,6 @@ def _maximum(
     noise = np.maximum(np.exp(found.x), floor)
     strength, directions = strong(noise)
     loadings = np.zeros((n_assets, n_factors))
-    in_use = upright(directions) * np.sqrt(strength - 1) * np.sqrt(noise)[:, None]
+    in_use = with_largest_positive(directions) * np.sqrt(strength - 1) * np.sqrt(noise)[:, None]
     loadings[:, : len(strength)] = in_use
     return Elliptical.of_factors(mean, loadings, noise)

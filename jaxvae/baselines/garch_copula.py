@@ -11,7 +11,7 @@ from scipy.special import expit, stdtrit
 
 from jaxvae.analysis.incomplete import elliptical_log_density
 from jaxvae.baselines.averages import averages_before, distances_of_dates
-from jaxvae.baselines.elliptical import regularly
+from jaxvae.baselines.elliptical import refusing_singular
 from jaxvae.baselines.garch import Garch, Innovations, Margins
 from jaxvae.baselines.law import Law
 
@@ -56,7 +56,7 @@ class GarchCopula(Law):
             values: Complete rows in standard units, the first of them the first fitted.
         """
         found = self.margins.innovations(values)
-        return found.log_density.sum(axis=1) + self.log_copula(scores(found, self.df))
+        return found.log_density.sum(axis=1) + self.log_copula(copula_quantiles(found, self.df))
 
     def log_copula(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
         """The copula's part of the log density, nats.
@@ -85,7 +85,7 @@ class GarchCopula(Law):
             yield moments / (deviations[:, :, None] * deviations[:, None, :])
 
 
-def scores(found: Innovations, df: float) -> Float[np.ndarray, "date asset"]:
+def copula_quantiles(found: Innovations, df: float) -> Float[np.ndarray, "date asset"]:
     """q = T_ν⁻¹(F(x)), by the smaller tail, of which no digits are lost."""
     return -np.sign(found.values) * stdtrit(df, found.tails)
 
@@ -116,13 +116,13 @@ def fit_garch_copula(
     "Modelling asymmetric exchange rate dependence".
     """
     margins = margins or Margins(values, n_train)
-    train, judged = values[:n_train], []
+    train, likelihoods = values[:n_train], []
     start: Sequence[float] = START if dynamic else START[2:]
-    with regularly(values):
+    with refusing_singular(values):
         for of_training in margins.of_training:
             law, start = fit_copula(of_training, train, start)
-            judged.append(law.log_likelihood(values)[n_train:].mean())
-        chosen = margins.free if judged[1] > judged[0] else margins.plain
+            likelihoods.append(law.log_likelihood(values)[n_train:].mean())
+        chosen = margins.free if likelihoods[1] > likelihoods[0] else margins.plain
         return fit_copula(chosen, values, start)[0]
 
 
@@ -146,7 +146,7 @@ def fit_copula(
 
     def at(point: np.ndarray) -> tuple[GarchCopula, Float[np.ndarray, "date asset"]]:
         reaction, decay, df = _parameters(point)
-        q = scores(found, df)
+        q = copula_quantiles(found, df)
         return GarchCopula(margins, q.T @ q / len(q), reaction, decay, df), q
 
     def loss(point: np.ndarray) -> float:

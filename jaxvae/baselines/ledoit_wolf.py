@@ -5,7 +5,7 @@ from jaxtyping import Float
 from sklearn.covariance import LedoitWolf
 
 from jaxvae.analysis.incomplete import Conditional
-from jaxvae.baselines.elliptical import Elliptical, maximise, regularly
+from jaxvae.baselines.elliptical import Elliptical, maximise, refusing_singular
 
 
 def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:
@@ -31,5 +31,5 @@ def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:
         shrunk = (1 - model.shrinkage_) * spread + level * np.eye(n_assets)
         return Elliptical.without_factors(model.location_, model.covariance_ + shrunk)
 
-    with regularly(values):
+    with refusing_singular(values):
         return maximise(values, refit)

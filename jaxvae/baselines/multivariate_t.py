@@ -14,7 +14,7 @@ from jaxvae.analysis.incomplete import (
     independent,
     log_density,
 )
-from jaxvae.baselines.elliptical import Elliptical, regular, regularly
+from jaxvae.baselines.elliptical import Elliptical, full_rank_normal, refusing_singular
 
 _TOLERANCE, _ROUNDS = 1e-8, 500  # nats a date; rounds
 INCOMPLETE_TOLERANCE = 1e-5  # where cells are missing each round costs many times as much
@@ -34,8 +34,8 @@ def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Elliptical:
 
     Source: as `fit_t_from`.
     """
-    start = regular(expected_moments(independent(values)), len(values))
-    with regularly(values):
+    start = full_rank_normal(expected_moments(independent(values)), len(values))
+    with refusing_singular(values):
         return fit_t_from(start, values, lambda scatter: scatter)
 
 

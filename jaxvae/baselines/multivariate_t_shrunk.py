@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxvae.analysis.incomplete import Conditional, conditional, expected_moments, independent
-from jaxvae.baselines.elliptical import Elliptical, regularly
+from jaxvae.baselines.elliptical import Elliptical, refusing_singular
 from jaxvae.baselines.multivariate_t import fit_t_from
 
 SHRINKAGES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
@@ -35,7 +35,7 @@ def fit_multivariate_t_shrunk(
     """
     train, validation = values[:n_train], values[n_train:]
     law, best = Elliptical.without_factors(*expected_moments(independent(train))), -np.inf
-    with regularly(values):
+    with refusing_singular(values):
         for share in shares:
             # The last share's law is near: a few rounds lead from it.
             tried = _fit(train, share, law)

@@ -72,7 +72,7 @@ def principal_axes(
     n_dates, n_assets = values.shape
     if most <= n_dates < n_assets:
         _, singular, right = np.linalg.svd(centred, full_matrices=False)
-        return singular**2 / n_dates, upright(right.T)
+        return singular**2 / n_dates, with_largest_positive(right.T)
     return _axes_of(centred.T @ centred / n_dates)
 
 
@@ -80,10 +80,12 @@ def _axes_of(
     covariance: Float[np.ndarray, "asset asset"],
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
     eigenvalues, vectors = np.linalg.eigh(covariance)
-    return np.maximum(eigenvalues[::-1], 0.0), upright(vectors[:, ::-1])
+    return np.maximum(eigenvalues[::-1], 0.0), with_largest_positive(vectors[:, ::-1])
 
 
-def upright(vectors: Float[np.ndarray, "asset component"]) -> Float[np.ndarray, "asset component"]:
+def with_largest_positive(
+    vectors: Float[np.ndarray, "asset component"],
+) -> Float[np.ndarray, "asset component"]:
     """Each column with the sign that makes its largest entry positive."""
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return vectors * np.sign(largest)

@@ -136,7 +136,7 @@ def asset_noise(
     return fixed_noise(sample, n_factors, beta, noise)
 
 
-def carried(
+def r2_of_linear_factors(
     values: Float[np.ndarray, "date asset"],
     optimum: LinearOptimum,
     factors: Float[np.ndarray, "date member_factor"],

@@ -176,7 +176,7 @@ def draw_again(_: Interrupts, asked: ReportOptions) -> None:
 def _new_dates(study: Study, dates: NewDates, missing: str | None) -> Panel:
     """The panel that the options name, for a study that knows what they say of it."""
     if dates.covariates and not study.config["covariates"]:
-        raise OptionError("covariates", "the study was told of none; leave them out")
+        raise OptionError("covariates", "the study was given none; leave them out")
     panel = dates.load(missing)
     for note in panel.notes:
         say(f"note: {note}")

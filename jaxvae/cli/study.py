@@ -7,7 +7,7 @@ import jax
 
 from jaxvae.cli.options import Command, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource
-from jaxvae.cli.run import Task, carry_out, model_notes, use_all_cores
+from jaxvae.cli.task import Task, carry_out, model_notes, use_all_cores
 from jaxvae.errors import FolderError, Option, OptionError, check_path, like, option
 from jaxvae.fitting.config import AUTO, StudyConfig, presets_of, tile_width_of
 from jaxvae.fitting.presets import MODELS
@@ -15,8 +15,8 @@ from jaxvae.report.study_report import study_opening
 from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import parse_processes
-from jaxvae.runs.progress import reported, shown
-from jaxvae.runs.run import drop_work, is_finished, read_record, require_shared_tiles
+from jaxvae.runs.progress import progress_for_call, show_progress
+from jaxvae.runs.work import drop_work, is_finished, read_record, require_shared_tiles
 from jaxvae.study.plan import plan_study
 from jaxvae.study.run import study_procedure
 from jaxvae.study.study import Study, load_study
@@ -78,7 +78,7 @@ def study(
 def _say_what_would_be_done(interrupts: Interrupts, task: Task, output: StudyOutput) -> None:
     panel = task.source.load(task.config)
     use_all_cores()
-    with shown(quiet=output.quiet) as report:
+    with show_progress(quiet=output.quiet) as report:
         plan = plan_study(panel, task.config, on_progress=report)
     interrupts.check()
     for note in panel.notes:
@@ -116,7 +116,7 @@ def gather(folder: str | Path, *, progress: bool = True) -> Study:
     if is_finished(folder):
         return _finished(folder)
     task = _shared_task(folder)
-    with reported(progress) as report:
+    with progress_for_call(progress) as report:
         procedure = task.procedure(task.source.load(task.config))
         study: Study = execute(procedure, report, folder, resume=True)[0]
     return study

@@ -2,7 +2,7 @@
 
 from jaxvae.cli.options import Command, Output
 from jaxvae.cli.panel import Source
-from jaxvae.cli.run import Task, carry_out, model_notes
+from jaxvae.cli.task import Task, carry_out, model_notes
 from jaxvae.fitting.presets import WINDOWS
 from jaxvae.report.walk_report import walk_opening
 from jaxvae.runs.interrupts import Interrupts
@@ -12,7 +12,7 @@ from jaxvae.walk.run import walk_procedure
 
 def walk(interrupts: Interrupts, source: Source, config: WalkConfig, output: Output) -> None:
     """Train the ensemble on rolling or expanding windows; score each on the dates that follow it,
-    chain its factors over time, and hold the minimum-variance portfolio of its covariance beside
+    track its factors over time, and hold the minimum-variance portfolio of its covariance beside
     1/N, sample, Ledoit-Wolf, OAS, PCA and factor analysis."""
     task = Task(
         source,

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from jaxvae.data.text import Loaded, empty_error, is_blank, name_rows, parse_text
+from jaxvae.data.text import RawTable, empty_error, is_blank, name_rows, parse_text
 from jaxvae.errors import DataError, JaxvaeError, OptionError, check_path, import_extra
 
 MOST_FILE_BYTES = 2**30
@@ -55,7 +55,7 @@ MARKED_TEXT = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
 CONTROL = bytes({*range(32)} - set(b"\t\n\r"))
 
 
-def read_table(path: str | Path, *, labels: bool = False) -> Loaded:
+def read_table(path: str | Path, *, labels: bool = False) -> RawTable:
     """A table with named columns from a CSV, Excel or Parquet file.
 
     CSV is text in UTF-8, UTF-16 or Latin-1 as `parse_text` takes it, plain, gzipped or alone in a
@@ -72,7 +72,7 @@ def read_table(path: str | Path, *, labels: bool = False) -> Loaded:
     """
     path, content = _read_bytes(path)
     if content.startswith(PARQUET) or path.suffix in (".parquet", ".pq"):
-        return Loaded(_from_parquet(content, path))
+        return RawTable(_from_parquet(content, path))
     if content.startswith(ZIP):
         if not (unzipped := _unzip(content, path)):
             return _from_excel(content, path, labels)
@@ -152,7 +152,7 @@ def _from_parquet(content: bytes, path: Path) -> pd.DataFrame:
         return file.read().to_pandas()
 
 
-def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
+def _from_excel(content: bytes, path: Path, labels: bool) -> RawTable:
     openpyxl = import_extra("openpyxl", "excel", "reads Excel files")
     with _damage(path, "readable Excel file"):
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
@@ -174,7 +174,7 @@ def _from_excel(content: bytes, path: Path, labels: bool) -> Loaded:
     padded = [[*rows[number], *[None] * (width - len(rows[number]))] for number in filled]
     frame = name_rows(padded, str(path), labels=labels)
     notes = (f"Of {len(book.worksheets):,} sheets the first, {sheet.title}, was read.",)
-    return Loaded(frame, notes if len(book.worksheets) > 1 else ())
+    return RawTable(frame, notes if len(book.worksheets) > 1 else ())
 
 
 def _without_end(row: Sequence[object]) -> Sequence[object]:

@@ -11,7 +11,7 @@ from jaxvae.data.files import read_table
 from jaxvae.data.knowledge import Covariates, Sectors, with_knowledge
 from jaxvae.data.layout import read_layout, require_frame
 from jaxvae.data.panel import Panel
-from jaxvae.data.returns import MISSING_POLICIES, settle
+from jaxvae.data.returns import MISSING_POLICIES, apply_missing_policy
 from jaxvae.data.units import Columns, check_units, outlier_notes, unit_notes
 from jaxvae.errors import OptionError, check_option, shown
 
@@ -152,7 +152,9 @@ def panel_from_frame(
         check_positive(table.values)
     else:
         check_units(columns := Columns(table.values))
-    returns, notes = settle(table.values, prices, missing, n_factors if for_fitting else None)
+    returns, notes = apply_missing_policy(
+        table.values, prices, missing, n_factors if for_fitting else None
+    )
     if missing != "keep":
         policies = MISSING_POLICIES if for_fitting else ("drop-dates", "keep")
         check_none_missing(returns, policies)

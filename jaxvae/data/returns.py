@@ -11,7 +11,7 @@ SPANNED = "; the returns after these dates span them"
 MISSING_POLICIES = ("drop-dates", "drop-assets", "mean", "keep")
 
 
-def settle(
+def apply_missing_policy(
     table: pd.DataFrame, prices: bool, policy: str | None, n_factors: int | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Returns under a policy for missing cells, and the notes on what was done.

@@ -41,7 +41,7 @@ FRENCH_END = re.compile(rb"\r?\n[ ,]*\r?\n|\r?\n(?=[^,\n]*(?:\n|$))")
 FRENCH_MISSING = (-99.99, -999.0)
 
 
-class Loaded(NamedTuple):
+class RawTable(NamedTuple):
     """A table with named columns, and the notes on how it was read."""
 
     frame: pd.DataFrame
@@ -63,7 +63,7 @@ class Place(NamedTuple):
     body: int
 
 
-def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
+def parse_text(content: bytes, source: str, *, labels: bool = False) -> RawTable:
     """A table in text.
 
     A data file of Kenneth French's library, which has several tables under prose, gives its first:
@@ -95,7 +95,7 @@ def parse_text(content: bytes, source: str, *, labels: bool = False) -> Loaded:
         )
     if b'"' in content and content.count(b'"') % 2:
         _check_quotes(content, place.separator, source)
-    return Loaded(_parse_body(body, place, source))
+    return RawTable(_parse_body(body, place, source))
 
 
 def name_rows(rows: list[list[object]], source: str, *, labels: bool = False) -> pd.DataFrame:
@@ -275,7 +275,7 @@ def _width_error(row: int, width: int, header: int, source: str) -> DataError:
     )
 
 
-def _parse_french(content: memoryview, title: str, place: Place, source: str) -> Loaded:
+def _parse_french(content: memoryview, title: str, place: Place, source: str) -> RawTable:
     """The first table, under its title, of a file of Kenneth French's library."""
     frame = _parse_body(memoryview(FRENCH_END.split(content, maxsplit=1)[0]), place, source)
     values, _ = to_matrix(frame.iloc[:, 1:])
@@ -286,4 +286,4 @@ def _parse_french(content: memoryview, title: str, place: Place, source: str) ->
         f"Of a file of Kenneth French's library the first table ({title}) was read: percents "
         "became fractions, and -99.99 and -999 missing cells."
     )
-    return Loaded(returns, (note,))
+    return RawTable(returns, (note,))

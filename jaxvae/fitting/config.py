@@ -225,7 +225,7 @@ def check_covariates(model: str | object) -> None:
     Args:
         model: the name of a preset, "auto", or a caller's own, which is not asked.
     """
-    informed = [AUTO, *(name for name, preset in PRESETS.items() if preset.informed)]
+    informed = [AUTO, *(name for name, preset in PRESETS.items() if preset.needs_context)]
     if isinstance(model, str) and model not in informed:
         raise OptionError(
             "covariates", "they go with ", Option("model", *informed), "; leave them out, or add it"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxvae.analysis.selection import simplest_within_error
+from jaxvae.analysis.ranking import simplest_within_error
 from jaxvae.errors import DataError
 from jaxvae.fitting.config import tile_width_of
 from jaxvae.fitting.prepare import Prepared
@@ -117,8 +117,8 @@ def training_data(prepared: Prepared, n_training_rows: int) -> Data:
     """All rows of `fit`, so that one compiled program serves training and refits; weights pick."""
     fit, validation = prepared.split.fit, prepared.split.validation
     batch_size = prepared.preset.train.batch_size
-    training, judged = prepared.rows(fit), prepared.rows(validation)
-    return Data(training, judged, jnp.int32(math.ceil(n_training_rows / batch_size)))
+    on_fit, on_validation = prepared.rows(fit), prepared.rows(validation)
+    return Data(on_fit, on_validation, jnp.int32(math.ceil(n_training_rows / batch_size)))
 
 
 def grid_of(
@@ -131,14 +131,14 @@ def grid_of(
 
 
 def train_grid(
-    prepared: Prepared, report: Callable[[Progress], None], stage: Store | None = None
+    prepared: Prepared, on_progress: Callable[[Progress], None], stage: Store | None = None
 ) -> Trained:
     """Seeds × betas, trained on `train`, each at its best epoch on `validation`."""
     preset, n_train = prepared.preset, prepared.split.train.stop
     data = training_data(prepared, n_train)
     members = grid_of(prepared, data, range(preset.seeds), preset.betas)
     members.hyperparameters.row_weights[:, n_train:] = 0.0
-    trained = train_members(prepared, data, members, report, stage, MOST_HARD)
+    trained = train_members(prepared, data, members, on_progress, stage, MOST_HARD)
     if not trained.ensemble.ok.any():
         raise DataError("every member diverged: look for outliers in the data")
     return trained
@@ -148,7 +148,7 @@ def refit(
     prepared: Prepared,
     grid: Trained,
     chosen: Choice,
-    report: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
     stage: Store | None = None,
 ) -> Trained:
     """The seeds at the chosen β again, on all of `fit`, each for its own best epoch; those that
@@ -156,7 +156,7 @@ def refit(
     at_beta = take(grid.ensemble, chosen.seeds)
     members = for_refits(at_beta.members, at_beta.best_epoch)
     data = training_data(prepared, prepared.split.fit.stop)
-    trained = train_members(prepared, data, members, report, stage)
+    trained = train_members(prepared, data, members, on_progress, stage)
     ok = trained.ensemble.ok
     if not ok.any():
         raise DataError("every refit diverged: look for outliers in the data")
@@ -189,7 +189,7 @@ def train_members(
     prepared: Prepared,
     data: Data,
     members: Members,
-    report: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
     stage: Store | None = None,
     most_hard: float = 1.0,
     asked: slice = slice(None),
@@ -218,7 +218,7 @@ def train_members(
             model,
             prepared.preset.train,
             tile_width=width,
-            on_progress=report,
+            on_progress=on_progress,
             finish=evaluated,
             stage=stage,
         )

@@ -67,7 +67,7 @@ def prepare(panel: Panel, config: StudyConfig, split: Split | None = None) -> Pr
     split = split_dates(panel.n_dates) if split is None else split
     scaler = fit_scaler(panel.values[split.fit])
     values = scaler.standardise(panel.values)
-    if preset.informed:
+    if preset.needs_context:
         require_knowledge(panel, model_name(config.model))
     known = fit_conditions(panel, split.fit, plain.facts)
     # What the test part lacks changes nothing: whether cells are missing is a choice too.

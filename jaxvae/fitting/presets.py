@@ -28,7 +28,7 @@ class Preset(NamedTuple):
     rank: of simplicity, from 0; of two that are level the simpler is preferred.
     races: whether it is among the families that a study chooses from. Those whose likelihoods are
         given the dates before, and so answer another question, are not.
-    informed: whether it takes a panel's covariates and sectors, and needs one of them.
+    needs_context: whether it takes a panel's covariates and sectors, and needs one of them.
     kind: of a panel whose validation dates it wins; use: what that means for who uses the study.
     axes: what its likelihood says of the factors' axes, a key of `report.words.AXES`.
     seeds, betas: of a study's grid; fewer of a model that takes long.
@@ -43,7 +43,7 @@ class Preset(NamedTuple):
     rank: int
     meaning: str
     races: bool = True
-    informed: bool = False
+    needs_context: bool = False
     kind: str = ""
     use: str = ""
     axes: str = ""
@@ -131,9 +131,9 @@ PRESETS = {
         TrainConfig(epochs=400, warmup_epochs=20),
         learning_rate=1e-2,
         rank=5,
-        meaning="linear, told of a date's covariates and of sectors",
-        informed=True,
-        kind="Told: what is known of a date says how its factors move",
+        meaning="linear, given a date's covariates and sectors",
+        needs_context=True,
+        kind="Conditional: what is known of a date says how its factors move",
         use="Covariance and scenarios are averages over what was known of the dates; ask for "
         "scenarios under what you assume.",
         axes="conditions",

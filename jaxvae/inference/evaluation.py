@@ -14,7 +14,7 @@ from jaxvae.inference.members import Fitted, ask, compile_ask
 from jaxvae.inference.modes import Modes, decoder_jacobians
 from jaxvae.models.model import Batch, Model, Variables, take_rows
 from jaxvae.training.objective import LikelihoodEstimate
-from jaxvae.training.threads import beside
+from jaxvae.training.threads import in_background
 from jaxvae.training.tiles import map_members
 
 
@@ -157,7 +157,7 @@ def compiled_ahead(
         variables = jax.eval_shape(model.initialise, key, take_rows(batch, slice(None)))
         compile_ask(function, variables, shared, tile_width=tile_width, **settings)
 
-    return beside(compile_first)
+    return in_background(compile_first)
 
 
 def _bounds(batch: Batch, rows: slice) -> Int[np.ndarray, "2"]:

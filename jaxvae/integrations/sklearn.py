@@ -159,7 +159,7 @@ class VAEFactors(  # type: ignore[misc]
         preset = for_cells(preset_of(self.config_), X.shape[1], incomplete)
         self._family, self._sees_gaps = preset.model, incomplete
         model = self.model_
-        if preset.informed or model.facts.ordered or model.recurrence is not None:
+        if preset.needs_context or model.facts.ordered or model.recurrence is not None:
             raise OptionError(
                 "model", f"{shown(self.model)} knows more of a row than its returns; use run_study"
             )

@@ -188,13 +188,13 @@ def rotation(variables: Variables) -> Float[Array, "factor factor"]:
     return (unit + skew) @ (unit + skew) @ inverse(unit + skew @ skew.T)
 
 
-def linear_gaussian(model: Model, variables: Variables) -> kalman.LinearGaussian:
+def linear_gaussian(model: Model, variables: Variables) -> kalman.StateSpace:
     """A member's parameters as `kalman` takes them; a factor not in use loads on nothing."""
     kernel = variables.parameters["decoder"]["curves"]["terms"]["kernel"]
     row = jnp.zeros((1, kernel.shape[1]), kernel.dtype)
     nothing = Batch(row, row, row[:, :0], row[:, 0])
     at_zero, _ = model.decode(variables, jnp.zeros_like(kernel[:, :1]).T, nothing, False)
-    return kalman.LinearGaussian(
+    return kalman.StateSpace(
         kernel.T @ rotation(variables) * variables.factor_mask[None, :],
         at_zero.mean[0],
         at_zero.variance[0],
@@ -209,7 +209,7 @@ def linked_rows(batch: Batch) -> Float[Array, " row"]:
     return jnp.where(ends, 0.0, 1.0).astype(weights.dtype).at[-1].set(0.0)
 
 
-def _kalman_posterior(encoder: str, parameters: kalman.LinearGaussian, batch: Batch) -> Chain:
+def _kalman_posterior(encoder: str, parameters: kalman.StateSpace, batch: Batch) -> Chain:
     filtered = kalman.kalman_filter(parameters, batch.values, batch.observed)
     if encoder == "filter":
         return kalman.filter_posterior(filtered)

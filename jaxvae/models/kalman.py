@@ -41,7 +41,7 @@ class Chain(Distribution):
         return jnp.diagonal(covariances(self), axis1=-2, axis2=-1)
 
 
-class LinearGaussian(NamedTuple):
+class StateSpace(NamedTuple):
     """Parameters of the model of this module.
 
     loadings: W. bias: b. noise: the diagonal of Ψ. persistence: φ, |φ| < 1.
@@ -69,7 +69,7 @@ class Filtered(NamedTuple):
 
 
 def kalman_filter(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     values: Float[Array, "row asset"],
     observed: Float[Array, "row asset"],
 ) -> Filtered:
@@ -119,7 +119,7 @@ def kalman_filter(
 
 
 def smoother(
-    parameters: LinearGaussian, filtered: Filtered, linked: Float[Array, " row"] | None = None
+    parameters: StateSpace, filtered: Filtered, linked: Float[Array, " row"] | None = None
 ) -> Chain:
     """p(z | x) of all rows together (Rauch, Tung & Striebel 1965): given the next row,
 
@@ -203,7 +203,7 @@ def covariances(chain: Chain) -> Float[Array, "row size size"]:
 
 
 def expected_log_density(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     values: Float[Array, "row asset"],
     observed: Float[Array, "row asset"],
     mean: Float[Array, "row factor"],
@@ -229,7 +229,7 @@ def expected_log_density(
 
 
 def expected_divergence(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     posterior: Chain,
     covariance: Float[Array, "row factor factor"],
     linked: Float[Array, " row"] | None = None,
@@ -239,7 +239,9 @@ def expected_divergence(
         ½ [ln σ_p² - 2 ln L_kk + (Σ_j L_kj² + E (μ_q - μ_p)_k²)/σ_p² - 1],   L the chain's root
 
     A stationary autoregression reads the same in both directions of time, so that given the next
-    row its mean is μ_p = φ z_{t+1} and its variance σ_p² = 1 - φ². By the chain rule a factor's
+    row its mean is μ_p = φ z_{t+1} and its variance σ_p² = 1 - φ². With G the chain's gain and S
+    the next row's covariance, E (μ_q - μ_p)² = d² + diag(A S Aᵀ), where d is the difference at the
+    next row's mean and A = G - φ I. By the chain rule a factor's
     term is that of the factor given the ones before it: none is negative, and all together add up
     to the divergence of q from the prior over all rows.
 
@@ -254,10 +256,10 @@ def expected_divergence(
     """
     phi = persistence_by_row(parameters, posterior.mean, linked)
     variance = 1.0 - phi * phi
-    gap = posterior.mean - phi * next_row(posterior.mean)
-    tilt = posterior.gain - phi[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
-    wander = jnp.einsum("rki,rij,rkj->rk", tilt, next_row(covariance), tilt)
-    spread = jnp.sum(posterior.root**2, axis=-1) + gap * gap + wander
+    d = posterior.mean - phi * next_row(posterior.mean)
+    a = posterior.gain - phi[..., None] * jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
+    asa = jnp.einsum("rki,rij,rkj->rk", a, next_row(covariance), a)
+    spread = jnp.sum(posterior.root**2, axis=-1) + d * d + asa
     log_pivot = jnp.log(jnp.diagonal(posterior.root, axis1=-2, axis2=-1))
     return 0.5 * (jnp.log(variance) - 2.0 * log_pivot + spread / variance - 1.0)
 
@@ -275,7 +277,7 @@ def next_row(rows: Float[Array, "row *size"]) -> Float[Array, "row *size"]:
 
 
 def _precision_and_centred(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     values: Float[Array, "row asset"],
     observed: Float[Array, "row asset"],
 ) -> tuple[Float[Array, "row asset"], Float[Array, "row asset"]]:
@@ -284,15 +286,13 @@ def _precision_and_centred(
     return observed / parameters.noise[None, :], centred
 
 
-def _log_noise(
-    parameters: LinearGaussian, observed: Float[Array, "row asset"]
-) -> Float[Array, " row"]:
+def _log_noise(parameters: StateSpace, observed: Float[Array, "row asset"]) -> Float[Array, " row"]:
     """Σ ln 2πΨ over the cells observed."""
     return observed @ (LOG_2PI + jnp.log(parameters.noise))
 
 
 def persistence_by_row(
-    parameters: LinearGaussian,
+    parameters: StateSpace,
     rows: Float[Array, "row factor"],
     linked: Float[Array, " row"] | None,
 ) -> Float[Array, "row factor"]:

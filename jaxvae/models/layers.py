@@ -37,7 +37,7 @@ def uniform_bound(fan_in: int) -> Any:
     return nn.initializers.constant(fan_in**-0.5)
 
 
-def held_share(fan_in: int) -> float:
+def fan_in_share(fan_in: int) -> float:
     """What a kernel of many inputs is multiplied with: (128/fan_in)^1.5, at most 1.
 
     Adam moves each weight by the learning rate, whatever the gradient's size, and all weights of a
@@ -51,8 +51,8 @@ def held_share(fan_in: int) -> float:
 
 def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:
     """A dense layer whose kernel and bias start uniform on ±1/√fan_in (see `draw_uniform`), the
-    kernel in units of `held_share`."""
-    share = held_share(fan_in)
+    kernel in units of `fan_in_share`."""
+    share = fan_in_share(fan_in)
 
     def product(inputs: Array, kernel: Array, *how: Any, **precision: Any) -> Array:
         return jax.lax.dot_general(inputs, share * kernel, *how, **precision)
@@ -75,7 +75,7 @@ class Affine(nn.Module):
 
     @nn.compact
     def __call__(self, fan_in: int) -> tuple[Float[Array, "input feature"], Array]:
-        share = held_share(fan_in)
+        share = fan_in_share(fan_in)
         first = nn.initializers.constant(fan_in**-0.5 / share)
         kernel = jnp.asarray(self.param("kernel", first, (fan_in, self.features)))
         bias = jnp.asarray(self.param("bias", uniform_bound(fan_in), (self.features,)))

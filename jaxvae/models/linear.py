@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     df: Float[Array, " row"] | None
 
 
-class Conditioned(NamedTuple):
+class PosteriorTerms(NamedTuple):
     """What the observed cells o of each row, n of them, say.
 
     mean, root: of z given them, of covariance root rootᵀ under Gaussian noise.
@@ -100,7 +100,7 @@ def _read(model: Model, variables: Variables, batch: Batch) -> Rows:
     return Rows(loadings, observation.mean, noise, used * prior.mean, variance, df)
 
 
-def _condition(rows: Rows, batch: Batch) -> Conditioned:
+def _condition(rows: Rows, batch: Batch) -> PosteriorTerms:
     """With S = P^½ and M = I + S Wᵀ Ψ⁻¹ W S over the cells observed,
 
     a = M⁻¹ S Wᵀ Ψ⁻¹ (x - W m - b),   z | x ~ N(m + S a, S M⁻¹ S)
@@ -114,7 +114,7 @@ def _condition(rows: Rows, batch: Batch) -> Conditioned:
     found = condition(root, information(loadings.T, precision), score)
     left = residual - (deviation * found.step) @ loadings
     log_noise = jnp.sum(batch.observed * jnp.log(rows.noise), axis=-1)
-    return Conditioned(
+    return PosteriorTerms(
         mean=rows.prior_mean + deviation * found.step,
         root=found.root,
         distance=jnp.sum(precision * left * left, axis=-1) + jnp.sum(found.step**2, axis=-1),

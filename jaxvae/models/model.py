@@ -116,7 +116,7 @@ class Facts(NamedTuple):
     noise: Noise | None = None
 
 
-def matrices(parameters: Parameters) -> Any:
+def is_matrix(parameters: Parameters) -> Any:
     """Whether each leaf of the parameters is a matrix, which weight decay is for by default."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
@@ -175,7 +175,7 @@ class Model(NamedTuple):
     marginal: Callable[[Variables, Factors, Batch], Distribution] | None = None
     ahead: Callable[[Variables, Batch], Distribution] | None = None
     persistence: Callable[[Variables], Float[Array, "*members factor"]] | None = None
-    decayed: Callable[[Parameters], Any] = matrices
+    decayed: Callable[[Parameters], Any] = is_matrix
     informed: Callable[[Variables, Batch], Batch] | None = None
     recurrence: Recurrence | None = None
 

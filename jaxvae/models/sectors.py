@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxvae.models.distributions import Distribution, Gaussian, UncertainGaussian
 from jaxvae.models.layers import dense, uniform_bound
 from jaxvae.models.model import Batch
-from jaxvae.models.static import Decoder, seen
+from jaxvae.models.static import Decoder, covariates_for
 
 FIRST_VARIANCE = 0.01
 
@@ -65,7 +65,7 @@ class SectorDecoder(Decoder):
         n_used: Float[Array, ""],
     ) -> Distribution:
         del n_used
-        conditions = seen("decoder" in self.conditioned, batch)
+        conditions = covariates_for("decoder" in self.conditioned, batch)
         mean, spread = SectorLoadings(self.sectors, name="curves")(factors)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         mean += dense(self.n_assets, fan_in, "mean")(conditions)

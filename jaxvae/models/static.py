@@ -180,7 +180,9 @@ class Encoder(nn.Module):
             inputs = jnp.concatenate([inputs / scale, jnp.log(scale)], axis=-1)
         if config.masked:
             inputs = jnp.concatenate([inputs, batch.observed], axis=-1)
-        inputs = jnp.concatenate([inputs, seen("encoder" in self.conditioned, batch)], axis=-1)
+        inputs = jnp.concatenate(
+            [inputs, covariates_for("encoder" in self.conditioned, batch)], axis=-1
+        )
         hidden = Perceptron(config.widths, config.normalisation, name="hidden")(
             inputs, batch.weights, training
         )
@@ -226,7 +228,7 @@ class Decoder(nn.Module):
             return start[None, None]
         size = self.n_assets if self.config.noise == "asset" else 1
         raw = self.param("log_variance", nn.initializers.constant(start), (size,))[None, :]
-        conditions = seen("noise" in self.conditioned, batch)
+        conditions = covariates_for("noise" in self.conditioned, batch)
         if n_conditions := conditions.shape[-1]:
             slopes = self.param("noise_slopes", nn.initializers.zeros, (n_conditions, size))
             raw += jnp.clip(conditions @ slopes, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
@@ -238,7 +240,9 @@ class PerceptronDecoder(Decoder):
 
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         config = self.config
-        inputs = jnp.concatenate([factors, seen("decoder" in self.conditioned, batch)], axis=-1)
+        inputs = jnp.concatenate(
+            [factors, covariates_for("decoder" in self.conditioned, batch)], axis=-1
+        )
         hidden = Perceptron(
             config.widths[::-1], config.normalisation, first_normalised=False, name="hidden"
         )(inputs, batch.weights, training)
@@ -255,7 +259,7 @@ class AdditiveDecoder(Decoder):
 
     def location(self, factors: Array, batch: Batch, training: bool) -> Float[Array, "row asset"]:
         del training
-        conditions = seen("decoder" in self.conditioned, batch)
+        conditions = covariates_for("decoder" in self.conditioned, batch)
         fan_in = factors.shape[-1] + conditions.shape[-1]
         curves = Curves(self.config.degree, self.n_assets, name="curves")(factors)
         return curves + dense(self.n_assets, fan_in, "mean")(conditions)
@@ -332,7 +336,7 @@ def _apply(
     return output, variables
 
 
-def seen(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
+def covariates_for(conditioned: bool, batch: Batch) -> Float[Array, "row condition"]:
     """The covariates of the rows, none for a part that is not given them."""
     return batch.conditions if conditioned else batch.conditions[:, :0]
 

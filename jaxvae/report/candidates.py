@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxvae.analysis.selection import LEAST_GAIN
+from jaxvae.analysis.ranking import LEAST_GAIN
 from jaxvae.report import draw
 from jaxvae.report.content import Answer, Grid
 from jaxvae.report.results import StudyResults

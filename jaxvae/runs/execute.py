@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from jaxvae.errors import OptionError, check_option, check_path
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.processes import UNSHARED, Share
-from jaxvae.runs.progress import Report
+from jaxvae.runs.progress import OnProgress
 from jaxvae.runs.results import Layout, read_config
-from jaxvae.runs.run import drop_work, is_finished, open_run
+from jaxvae.runs.work import drop_work, is_finished, open_run
 from jaxvae.training.store import Stages, in_memory
 
 
@@ -22,7 +22,7 @@ class Procedure(NamedTuple):
     """
 
     identity: Callable[[], dict[str, Any]]
-    compute: Callable[[Report, Stages], Any]
+    compute: Callable[[OnProgress, Stages], Any]
     layout: Layout
     files: Callable[[Any], Mapping[str, bytes]]
     read: Callable[[Path], Any]
@@ -32,7 +32,7 @@ class Procedure(NamedTuple):
 
 def execute(
     procedure: Procedure,
-    on_progress: Report,
+    on_progress: OnProgress,
     out: str | Path | None = None,
     *,
     resume: bool = False,

@@ -11,7 +11,7 @@ from typing import Any
 from jaxvae.training.ensemble import PROGRAMS, Progress
 from jaxvae.training.tiles import compiling
 
-Report = Callable[[str, Progress | None], None]
+OnProgress = Callable[[str, Progress | None], None]
 STAGES = {
     "plan": "Timing a few epochs",
     "select": "Choosing model and factors",
@@ -27,14 +27,16 @@ WIDEST = max(map(len, STAGES.values()))
 SECONDS_BETWEEN_LINES = 2.0
 
 
-def shown(quiet: bool) -> AbstractContextManager[Report]:
+def show_progress(quiet: bool) -> AbstractContextManager[OnProgress]:
     """Progress on standard error: bars on a terminal, plain lines elsewhere, or nothing."""
     if quiet:
         return nullcontext(lambda stage, progress: None)
     return _bars() if sys.stderr.isatty() else _lines()
 
 
-def reported(progress: bool, on_progress: Report | None = None) -> AbstractContextManager[Report]:
+def progress_for_call(
+    progress: bool, on_progress: OnProgress | None = None
+) -> AbstractContextManager[OnProgress]:
     """Progress of a function that is called in Python: bars on a terminal or in a notebook, or
     nothing.
 
@@ -47,7 +49,7 @@ def reported(progress: bool, on_progress: Report | None = None) -> AbstractConte
     if progress and _in_notebook():
         # Rich draws in a notebook by its widgets, where they are installed.
         return _bars() if find_spec("ipywidgets") else _lines()
-    return shown(quiet=not (progress and sys.stderr.isatty()))
+    return show_progress(quiet=not (progress and sys.stderr.isatty()))
 
 
 def _in_notebook() -> bool:
@@ -57,7 +59,7 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def _bars() -> Iterator[OnProgress]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -101,7 +103,7 @@ def _bars() -> Iterator[Report]:
 
 
 @contextmanager
-def _lines() -> Iterator[Report]:
+def _lines() -> Iterator[OnProgress]:
     """Lines; where a stage stands is said again, with the time, while there is nothing new."""
     lines, over = _Lines(), threading.Event()
 

@@ -76,7 +76,7 @@ class Format(NamedTuple):
         """
         data = pack(self.layout, self.take(result))
         again = type(result)(**self.restore(unpack(self.layout, result.config, data)))
-        return vouched(self.layout, result.config, {**data, **self.draw(again)})
+        return with_checksums(self.layout, result.config, {**data, **self.draw(again)})
 
     def read(self, folder: Path, drawings: bool = True) -> dict[str, Any]:
         """The fields of the result in a folder; arguments and errors as `read_results` has them."""
@@ -87,7 +87,7 @@ class Format(NamedTuple):
             raise FolderError(f"{folder} is not whole: it has no {error}") from error
 
 
-class Kept:
+class SavedResults:
     """The base of results that a folder keeps, dataclasses with a field for each table."""
 
     format: ClassVar[Format]
@@ -146,7 +146,9 @@ def unpack(
     return Results(as_json(config), tables, trees)
 
 
-def vouched(layout: Layout, config: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+def with_checksums(
+    layout: Layout, config: dict[str, Any], files: Mapping[str, bytes]
+) -> dict[str, bytes]:
     """Files, and last the `config.json` that names the checksums of the others."""
     described = {"command": layout.command, **config, "sizes": {}, "checksums": {}}
     return {**files, CONFIG: _seal_with(described, files)}

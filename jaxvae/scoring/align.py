@@ -147,7 +147,7 @@ def persistence_arrays(
     return {"persistence": of_consensus.mean(axis=0)}
 
 
-class Reported(NamedTuple):
+class RefitFactors(NamedTuple):
     """How one model's own factors are reported: after the consensus factors that they match.
 
     order: its factor for each place. signs: −1 or 1. names: of the matched consensus factors, then
@@ -159,10 +159,10 @@ class Reported(NamedTuple):
     names: list[str]
 
 
-def as_reported(found: TrainedStudy, aligned: Aligned) -> Reported:
+def arrange_refit_factors(trained: TrainedStudy, aligned: Aligned) -> RefitFactors:
     """Line up the factors of the likeliest refit with the consensus, on `fit`."""
-    prepared, evaluation = found.prepared, found.refits.evaluation
-    fit, best = prepared.split.fit, found.best
+    prepared, evaluation = trained.prepared, trained.refits.evaluation
+    fit, best = prepared.split.fit, trained.best
     factors, loadings = (
         np.asarray(part[best], np.float64) for part in (evaluation.factors, evaluation.loadings)
     )
@@ -172,7 +172,7 @@ def as_reported(found: TrainedStudy, aligned: Aligned) -> Reported:
     of_rest = loadings[:, rest] * factors[fit][:, rest].std(axis=0)
     order, signs = consensus.convention(of_rest, prepared.scaler.scale)
     names = factor_names(len(here))
-    return Reported(
+    return RefitFactors(
         np.concatenate([matched.learned[here], rest[order]]),
         np.concatenate([matched.signs[here], signs]),
         [*np.array(names)[here].tolist(), *(f"other {k + 1}" for k in range(len(rest)))],

@@ -22,12 +22,12 @@ LARGEST = 10.0  # squared returns in standard units are cut at its square: one c
 Clusters = dict[str, Float[np.ndarray, " lag"]]
 
 
-def study_clusters(found: TrainedStudy) -> Clusters:
+def study_clusters(trained: TrainedStudy) -> Clusters:
     """`clustering` of a study's refits; nothing of a model without a memory."""
-    if found.prepared.model.recurrence is None:
+    if trained.prepared.model.recurrence is None:
         return {}
-    key_paths = jax.random.split(Stream.BACKTEST.key(found.prepared.config.root_seed))[1]
-    return clustering(key_paths, found.prepared, found.fitted)
+    key_paths = jax.random.split(Stream.BACKTEST.key(trained.prepared.config.root_seed))[1]
+    return clustering(key_paths, trained.prepared, trained.fitted)
 
 
 def backtest(clusters: Clusters, comparisons: pd.DataFrame) -> tuple[list[MetricRow], list[str]]:

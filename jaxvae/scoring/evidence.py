@@ -9,13 +9,13 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from jaxvae.analysis.n_factors import (
+    combine_estimates,
     held_out_gains,
     held_out_number,
     most_considered,
     n_factors_table,
-    verdict,
 )
-from jaxvae.baselines.spectrum import carried, linear_optima
+from jaxvae.baselines.spectrum import linear_optima, r2_of_linear_factors
 from jaxvae.fitting.fit import Trained
 from jaxvae.fitting.prepare import Prepared
 from jaxvae.models import Noise
@@ -27,7 +27,7 @@ RANKED_BY = ("log_likelihood_validation", "udr")
 TRUE_SCORE = "mcc_test"
 
 
-def numbers_table(prepared: Prepared, sweep: Sweep) -> pd.DataFrame:
+def tabulate_n_factors(prepared: Prepared, sweep: Sweep) -> pd.DataFrame:
     """kind, name, factors, log_likelihood, gain, low, high, active_units: how many factors.
 
     kind "estimate": a classical estimator's answer on `fit`, or the ensemble's (`held_out`: see
@@ -43,7 +43,7 @@ def numbers_table(prepared: Prepared, sweep: Sweep) -> pd.DataFrame:
     scores, sizes = _by_size(rng, sweep)
     held_out = held_out_number(rng, scores, sizes.factors.to_numpy(), sizes.active_units.to_numpy())
     rows = [("estimate", *estimate) for estimate in [*classical.items(), ("held_out", held_out)]]
-    rows.append(("verdict", "verdict", verdict(classical, held_out)))
+    rows.append(("verdict", "verdict", combine_estimates(classical, held_out)))
     answers = pd.DataFrame(rows, columns=["kind", "name", "factors"])
     return pd.concat([answers, sizes], ignore_index=True)
 
@@ -86,7 +86,9 @@ def spectrum_table(prepared: Prepared, grid: Trained) -> pd.DataFrame | None:
     optima = linear_optima(values, n_factors, asked, noise.form, noise.variance)
     for beta, optimum in zip(asked, optima, strict=True):
         here = (betas == np.float32(beta)) & grid.ensemble.ok
-        held = [carried(values, optimum, member) >= CARRIED for member in factors[here]]
+        held = [
+            r2_of_linear_factors(values, optimum, member) >= CARRIED for member in factors[here]
+        ]
         columns = {
             "beta": beta,
             "factor": np.arange(1, n_factors + 1),

@@ -19,7 +19,7 @@ from jaxvae.training.streams import Stream
 
 
 def doubt_likelihoods(
-    found: TrainedStudy, vaes: list[Scored], baselines: list[Scored]
+    trained: TrainedStudy, vaes: list[Scored], baselines: list[Scored]
 ) -> tuple[list[Scored], list[Scored], list[str]]:
     """What speaks against the likelihoods of models.
 
@@ -34,26 +34,26 @@ def doubt_likelihoods(
         The VAEs, with those where they were asked; the baselines that can be compared with; notes
         that name assets and models.
     """
-    prepared = found.prepared
+    prepared = trained.prepared
     parts = {"the dates fitted on": prepared.split.fit, "test dates": prepared.split.test}
-    assets, context = prepared.panel.assets, ScoringData(prepared.values, prepared.split, None)
+    assets, data = prepared.panel.assets, ScoringData(prepared.values, prepared.split, None)
     causes = [cause_notes(prepared.values[rows], assets, name) for name, rows in parts.items()]
     notes = list(itertools.chain(*causes))
-    sound = [one for one in baselines if not has_degenerate_likelihood(one, "test", context)]
-    if notes or len(sound) < len(baselines):
-        members = _jittered_likelihoods(found)
+    bounded = [one for one in baselines if not has_degenerate_likelihood(one, "test", data)]
+    if notes or len(bounded) < len(baselines):
+        members = _jittered_likelihoods(trained)
         mixed = logsumexp(members, axis=0) - np.log(len(members))
-        moved = {"vae_ensemble": mixed, "vae_best": members[found.best]}
+        moved = {"vae_ensemble": mixed, "vae_best": members[trained.best]}
         vaes = [one._replace(of_jittered=moved[one.model]) for one in vaes]
     models = [*vaes, *baselines]
-    exploded = [one for one in models if has_degenerate_likelihood(one, "test", context)]
+    exploded = [one for one in models if has_degenerate_likelihood(one, "test", data)]
     if exploded:
         names = ", ".join(one.model.replace("_", " ") for one in exploded)
         notes.append(
             f"No comparison with {names}: returns moved by {100 * JITTER:g} % of a standard "
             "deviation cost their likelihood more than any law of returns may lose."
         )
-    return vaes, sound, notes
+    return vaes, bounded, notes
 
 
 def cause_notes(
@@ -79,15 +79,15 @@ def jittered_values(prepared: Prepared) -> Float[np.ndarray, "date asset"]:
     return jittered(Stream.JITTER.generator(prepared.config.root_seed), prepared.values)
 
 
-def _jittered_likelihoods(found: TrainedStudy) -> Float[np.ndarray, "member date"]:
+def _jittered_likelihoods(trained: TrainedStudy) -> Float[np.ndarray, "member date"]:
     """Log-likelihood of the jittered returns under every refit, by the draws of its own."""
-    prepared, config = found.prepared, found.prepared.config
+    prepared, config = trained.prepared, trained.prepared.config
     moved = np.nan_to_num(jittered_values(prepared)).astype(np.float32)
     batch = prepared.batch._replace(values=jnp.asarray(moved))
     again = evaluate_members(
         Stream.EVALUATION.key(config.root_seed),
         prepared.model,
-        found.fitted,
+        trained.fitted,
         batch,
         config.likelihood_samples,
         tile_width=tile_width_of(config),

@@ -56,7 +56,7 @@ class Scores(NamedTuple):
 
 
 def score_study(
-    found: TrainedStudy,
+    trained: TrainedStudy,
     aligned: Aligned,
     baselines: list[Scored],
     residual: Float[np.ndarray, "date asset"],
@@ -68,32 +68,32 @@ def score_study(
 
     residual: standardised returns less what the ensemble, the mean of the refits, rebuilds.
     """
-    prepared, grid, refits, _ = found
+    prepared, grid, refits, _ = trained
     split, root_seed = prepared.split, prepared.config.root_seed
     seeds = _score_each(refits, SEED_MODEL, "fit", ("test",))
-    best = seeds[found.best]._replace(model="vae_best", splits=REFIT_SPLITS, member=None)
-    vaes = [_score_mixture(found, residual), best]
-    vaes, sound, doubts = doubt_likelihoods(found, vaes, baselines)
+    best = seeds[trained.best]._replace(model="vae_best", splits=REFIT_SPLITS, member=None)
+    vaes = [_score_mixture(trained, residual), best]
+    vaes, bounded, doubts = doubt_likelihoods(trained, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, split.test]
     of_seeds = {"vae_ensemble": jackknife_half_width(on_test)}
     compared = comparisons_table(vaes, baselines, split, root_seed, of_seeds)
-    with_sound = compared[compared.baseline.isin([one.model for one in sound])]
-    of_past, ahead = backtest(clusters, with_sound)
+    with_bounded = compared[compared.baseline.isin([one.model for one in bounded])]
+    of_past, ahead = backtest(clusters, with_bounded)
     members = _score_each(grid, "vae", "train", MEMBER_SPLITS)
     n_kept = aligned.factors.shape[1]
     joint = Scored("consensus", n_kept, "fit", REFIT_SPLITS, factors=aligned.factors)
     reference = prepared.panel.reference
     known = None if reference is None else reference.factors.to_numpy(np.float64)
-    context = ScoringData(prepared.values, split, known)
+    data = ScoringData(prepared.values, split, known)
     ranked = udr_by_group(
         *_on_fit(prepared, grid), _betas_of_members(prepared), np.asarray(grid.ensemble.ok)
     )
     rows = [
-        *score_rows([*members, *vaes, joint, *baselines], context, root_seed),
+        *score_rows([*members, *vaes, joint, *baselines], data, root_seed),
         *kl_rows(prepared, grid),
-        *seed_rows(seeds, context),
-        *udr_rows(ranked, *_on_fit(prepared, refits), found.best, root_seed),
-        *best_seed_rows(seeds, sound, split, root_seed),
+        *seed_rows(seeds, data),
+        *udr_rows(ranked, *_on_fit(prepared, refits), trained.best, root_seed),
+        *best_seed_rows(seeds, bounded, split, root_seed),
         *metric_rows("data", "fit", describe(prepared.values[split.fit])),
         *metric_rows("vae_ensemble", "fit", describe(scenarios)),
         *of_past,
@@ -132,24 +132,24 @@ def _score_each(
     return scored
 
 
-def mix_estimates(bounds: LikelihoodEstimate) -> LikelihoodEstimate:
-    """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from bounds of shape
+def mix_estimates(estimates: LikelihoodEstimate) -> LikelihoodEstimate:
+    """The equal mixture of members, date by date: log (1/m) Σ p_i(x), from estimates of shape
     (member, date).
 
     The standard error joins the members' as independent, and the effective samples are averaged,
     both weighted by responsibilities.
     """
-    shares = softmax(bounds.value, axis=0)
+    shares = softmax(estimates.value, axis=0)
     return LikelihoodEstimate(
-        value=logsumexp(bounds.value, axis=0) - np.log(len(shares)),
-        standard_error=np.sqrt((shares**2 * bounds.standard_error**2).sum(axis=0)),
-        effective_samples=(shares * bounds.effective_samples).sum(axis=0),
+        value=logsumexp(estimates.value, axis=0) - np.log(len(shares)),
+        standard_error=np.sqrt((shares**2 * estimates.standard_error**2).sum(axis=0)),
+        effective_samples=(shares * estimates.effective_samples).sum(axis=0),
     )
 
 
-def _score_mixture(found: TrainedStudy, residual: Float[np.ndarray, "date asset"]) -> Scored:
+def _score_mixture(trained: TrainedStudy, residual: Float[np.ndarray, "date asset"]) -> Scored:
     """The equal mixture of the refits; its reconstruction is the mean of theirs."""
-    n_factors, likelihood = found.prepared.model.n_factors, found.refits.evaluation.likelihood
+    n_factors, likelihood = trained.prepared.model.n_factors, trained.refits.evaluation.likelihood
     bounds = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), likelihood)
     mixed: Any = mix_estimates(bounds)
     scored = Scored("vae_ensemble", n_factors, "fit", REFIT_SPLITS, *mixed)

@@ -30,14 +30,14 @@ OVER_SEEDS = ("log_likelihood", "r2", "active_units", *BY_MATCHING.names, *BY_AX
 UDR_DRAWS = 100
 
 
-def seed_rows(seeds: Sequence[Scored], context: ScoringData) -> list[MetricRow]:
+def seed_rows(seeds: Sequence[Scored], data: ScoringData) -> list[MetricRow]:
     """Test scores over the refitted seeds: `…_seeds_mean`, `…_seeds_low`, `…_seeds_high`.
 
     Of one seed's own score, never the mixture's. Mean and 95 % Student interval
     (`bootstrap.student_interval`): what the mean over all possible seeds may be, on these dates. No
     rows with fewer than two seeds.
     """
-    by_seed = pd.DataFrame([score_values(seed, "test", context) for seed in seeds])
+    by_seed = pd.DataFrame([score_values(seed, "test", data) for seed in seeds])
     values: dict[str, float] = {}
     for name in [name for name in OVER_SEEDS if name in by_seed and len(seeds) > 1]:
         interval = student_interval(by_seed[name].to_numpy(np.float64))

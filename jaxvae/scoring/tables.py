@@ -116,11 +116,11 @@ def score_baselines(
     return scored
 
 
-def has_degenerate_likelihood(scored: Scored, split: str, context: ScoringData) -> bool:
+def has_degenerate_likelihood(scored: Scored, split: str, data: ScoringData) -> bool:
     """`degeneracy.is_degenerate` of a model on a split; false where nobody asked."""
     if scored.log_likelihood is None or scored.of_jittered is None:
         return False
-    rows, n_assets = getattr(context.split, split), context.values.shape[1]
+    rows, n_assets = getattr(data.split, split), data.values.shape[1]
     cost = cost_of_jitter(scored.log_likelihood[rows], scored.of_jittered[rows])
     return is_degenerate(cost, n_assets)
 
@@ -142,7 +142,7 @@ def metric_rows(
     return [(model, member, n_factors, split, *item) for item in values.items()]
 
 
-def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -> list[MetricRow]:
+def score_rows(models: Sequence[Scored], data: ScoringData, root_seed: int) -> list[MetricRow]:
     """All scores of models, on their splits, as rows of the metrics table.
 
     Beside the factor scores of every model that is no single member's stand their nulls, each with
@@ -153,29 +153,29 @@ def score_rows(models: Sequence[Scored], context: ScoringData, root_seed: int) -
     """
     rows: list[MetricRow] = []
     splits = {split for scored in models if scored.member is None for split in scored.splits}
-    rotated = {split: _rotation_nulls(split, context, root_seed) for split in splits}
+    rotated = {split: _rotation_nulls(split, data, root_seed) for split in splits}
     for scored in models:
         for split in scored.splits:
-            values = score_values(scored, split, context)
+            values = score_values(scored, split, data)
             if scored.member is None:
-                chance = _chance_levels(scored, split, context, root_seed)
+                chance = _chance_levels(scored, split, data, root_seed)
                 values = with_nulls(values, chance=chance, rotation=rotated[split])
             rows += metric_rows(scored.model, split, values, scored.member, scored.n_factors)
     return rows
 
 
-def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, float]:
+def score_values(scored: Scored, split: str, data: ScoringData) -> dict[str, float]:
     """All scores of a model on a split, by metric, without nulls."""
-    rows, fit = getattr(context.split, split), context.split.fit
-    known = context.values[rows]
+    rows, fit = getattr(data.split, split), data.split.fit
+    known = data.values[rows]
     found: dict[str, float] = {}
     if scored.log_likelihood is not None:
         likelihood = scored.log_likelihood[rows]
         found["log_likelihood"] = float(likelihood.mean())
-        if np.isnan(context.values).any():
+        if np.isnan(data.values).any():
             n_cells = np.isfinite(known).sum()
             found["log_likelihood_per_cell"] = float(likelihood.sum() / n_cells)
-        if has_degenerate_likelihood(scored, split, context):
+        if has_degenerate_likelihood(scored, split, data):
             found["degenerate"] = 1.0
     if scored.standard_error is not None:
         error = scored.standard_error[rows]
@@ -185,15 +185,15 @@ def score_values(scored: Scored, split: str, context: ScoringData) -> dict[str, 
         found["effective_samples"] = float(scored.effective_samples[rows].mean())
         found["effective_samples_min"] = float(scored.effective_samples[rows].min())
     if scored.squared_error is not None:
-        mean = np.nanmean(context.values[getattr(context.split, scored.fitted_on)], axis=0)
+        mean = np.nanmean(data.values[getattr(data.split, scored.fitted_on)], axis=0)
         squared_error = float(scored.squared_error[rows].sum())
         found["r2"] = r2(squared_error, known, mean)
         found["mse"] = squared_error / np.isfinite(known).sum()
     if scored.factors is not None and scored.model in IN_PRIOR_UNITS:
         found["active_units"] = float(active_units(scored.factors[rows]).sum())
-    if scored.factors is not None and context.reference is not None:
+    if scored.factors is not None and data.reference is not None:
         for asked in _factor_scores(scored, split):
-            compared = compare_on(scored.factors, context.reference, fit, rows)
+            compared = compare_on(scored.factors, data.reference, fit, rows)
             found |= asked.score(compared)._asdict()
     return found
 
@@ -247,13 +247,13 @@ def _factor_scores(scored: Scored, split: str) -> Iterator[FactorScore]:
 
 
 def _chance_levels(
-    scored: Scored, split: str, context: ScoringData, root_seed: int
+    scored: Scored, split: str, data: ScoringData, root_seed: int
 ) -> dict[str, Null]:
     """By metric: each score against a reference shifted in time."""
-    learned, known = scored.factors, context.reference
+    learned, known = scored.factors, data.reference
     if learned is None or known is None:
         return {}
-    fit, rows = context.split.fit, getattr(context.split, split)
+    fit, rows = data.split.fit, getattr(data.split, split)
     levels: dict[str, Null] = {}
     for asked in _factor_scores(scored, split):
         rng = Stream.RESAMPLING.generator(root_seed)
@@ -262,12 +262,12 @@ def _chance_levels(
     return levels
 
 
-def _rotation_nulls(split: str, context: ScoringData, root_seed: int) -> dict[str, Null]:
+def _rotation_nulls(split: str, data: ScoringData, root_seed: int) -> dict[str, Null]:
     """By metric: the scores of random rotations of the reference, whatever the model."""
-    known = context.reference
+    known = data.reference
     if known is None:
         return {}
-    fit, rows = context.split.fit, getattr(context.split, split)
+    fit, rows = data.split.fit, getattr(data.split, split)
     rng = Stream.RESAMPLING.generator(root_seed)
     levels: dict[str, Null] = {}
     for asked in (BY_MATCHING, BY_AXES) if split == "test" else (BY_MATCHING,):

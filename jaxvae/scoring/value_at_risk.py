@@ -22,7 +22,7 @@ from jaxvae.inference.members import Fitted
 from jaxvae.models.model import take_rows
 from jaxvae.scoring.tables import MetricRow, metric_rows
 from jaxvae.training.streams import Stream
-from jaxvae.training.threads import at_once
+from jaxvae.training.threads import run_at_once
 
 ORDERS = (0.01, 0.05)
 DRAWS = 2000
@@ -119,14 +119,14 @@ def forecast_fan(
 
 
 def study_risk(
-    found: TrainedStudy,
+    trained: TrainedStudy,
 ) -> tuple[ValueAtRisk, Float[np.ndarray, "order date"] | None]:
     """Value at risk on the test dates and the fan of the dates that follow."""
-    asked = found.prepared, found.fitted
+    asked = trained.prepared, trained.fitted
     # The other half is the paths' of `backtest`.
-    key_risk, _ = jax.random.split(Stream.BACKTEST.key(found.prepared.config.root_seed))
-    key_fan = Stream.FAN.key(found.prepared.config.root_seed)
-    risk, fan = at_once(
+    key_risk, _ = jax.random.split(Stream.BACKTEST.key(trained.prepared.config.root_seed))
+    key_fan = Stream.FAN.key(trained.prepared.config.root_seed)
+    risk, fan = run_at_once(
         lambda: value_at_risk(key_risk, *asked), lambda: forecast_fan(key_fan, *asked)
     )
     return risk, fan

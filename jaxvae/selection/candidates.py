@@ -23,7 +23,7 @@ SEEDS = 2
 TRAINED_SHARE = 0.8
 
 
-class Candidate(NamedTuple):
+class CandidateModel(NamedTuple):
     """A family on the panel, with the most factors that may be asked of it.
 
     extra: how many of its factors move volatility and no returns.
@@ -42,7 +42,7 @@ class CandidateScores(NamedTuple):
 
 
 def train_candidate(
-    candidate: Candidate, sizes: Sequence[int], report: Callable[[Progress], None]
+    candidate: CandidateModel, sizes: Sequence[int], on_progress: Callable[[Progress], None]
 ) -> CandidateScores:
     """Train a candidate's seeds with each number of factors, and score them on `validation`.
 
@@ -55,14 +55,14 @@ def train_candidate(
     key, rows = Stream.EVALUATION.key(config.root_seed), prepared.rows(prepared.split.validation)
     how = (rows, config.likelihood_samples, _tile_width())
     with compiled_ahead(key, model, *how, likelihood_alone=True):
-        ensemble, ok = train_seeds(candidate, sizes, report)
+        ensemble, ok = train_seeds(candidate, sizes, on_progress)
     likelihood = estimate_members(key, model, fitted_members(ensemble), *how)
     scores = np.where(ok[:, None], np.asarray(likelihood.value, np.float64), np.nan)
     return CandidateScores(scores.reshape(len(sizes), SEEDS, -1))
 
 
 def train_seeds(
-    candidate: Candidate, sizes: Sequence[int], report: Callable[[Progress], None]
+    candidate: CandidateModel, sizes: Sequence[int], on_progress: Callable[[Progress], None]
 ) -> tuple[Ensemble, Bool[np.ndarray, " member"]]:
     """A candidate's members, by number of factors and seed, and which of them never diverged."""
     prepared, n_train = candidate.prepared, candidate.prepared.split.train.stop
@@ -77,7 +77,7 @@ def train_seeds(
 
     def fit(data: Data, members: Members, n_before: int) -> Ensemble:
         def of_both(where: Progress) -> None:
-            report(where._replace(done=where.done + n_before, members=2 * n_members))
+            on_progress(where._replace(done=where.done + n_before, members=2 * n_members))
 
         trained: Ensemble = train_ensemble(root, data, members, on_progress=of_both, **how)
         return trained

@@ -41,7 +41,7 @@ def sweep_factors(
     prepared: Prepared,
     grid: Trained,
     chosen: Choice,
-    report: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
     stage: Store | None = None,
 ) -> Sweep:
     """Train the first sound seeds (at most 4) at the chosen β with fewer than K factors, on `train`
@@ -61,7 +61,7 @@ def sweep_factors(
     if len(trained := sizes[len(parts) - 1 : -1]):
         members = with_factors(whole.ensemble.members, trained)
         data = training_data(prepared, split.train.stop)
-        fewer = train_members(prepared, data, members, report, stage, asked=split.validation)
+        fewer = train_members(prepared, data, members, on_progress, stage, asked=split.validation)
         parts.insert(-1, _scored(prepared, fewer))
     stacked = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sweep(sizes, *(part.reshape(len(sizes), -1, *part.shape[1:]) for part in stacked))

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 
 from jaxvae import baselines
 from jaxvae.analysis.incomplete import is_incomplete
-from jaxvae.analysis.selection import Ranking, simplest_within_error
+from jaxvae.analysis.ranking import Ranking, simplest_within_error
 from jaxvae.data.checks import check_panel
 from jaxvae.data.panel import Panel, Split, fit_scaler, split_dates
 from jaxvae.errors import DataError, OptionError
@@ -30,7 +30,7 @@ from jaxvae.fitting.presets import MODEL_OF, MODELS, PRESETS
 from jaxvae.selection.candidates import (
     SEEDS,
     TRAINED_SHARE,
-    Candidate,
+    CandidateModel,
     CandidateScores,
     mixture_of_seeds,
     train_candidate,
@@ -70,25 +70,25 @@ class Selection(NamedTuple):
     classical: int | None = None
 
 
-class Field(NamedTuple):
-    """Who may be chosen.
+class SearchSpace(NamedTuple):
+    """What is to be tried.
 
     families: that suit panel and settings. sizes: numbers of factors that move returns, with which
     they are compared: with the last of them all families, with the others those that are
     not far behind. most: of them, in further rounds. notes: on the choice of families.
     """
 
-    families: list[Candidate]
+    families: list[CandidateModel]
     sizes: list[int]
     most: int
     notes: list[str]
 
 
-class _Entry(NamedTuple):
+class Candidate(NamedTuple):
     """A family with a number of factors, and its scores of the validation dates, of the mixture of
     its seeds; NaN where all diverged."""
 
-    family: Candidate
+    family: CandidateModel
     n_factors: int
     scores: Float[np.ndarray, " date"]
 
@@ -96,7 +96,7 @@ class _Entry(NamedTuple):
 def select(
     panel: Panel,
     config: StudyConfig,
-    report: Callable[[Progress | None], None] = lambda progress: None,
+    on_progress: Callable[[Progress | None], None] = lambda progress: None,
     stage: Stages = in_memory,
     split: Split | None = None,
 ) -> Selection:
@@ -105,7 +105,7 @@ def select(
     Args:
         panel: of which the dates of `fit` are looked at.
         config: with "auto" for what is to be chosen.
-        report: called now and then with where training stands, None while factors are counted.
+        on_progress: called now and then with where training stands, None while factors are counted.
         stage: where finished candidates are kept.
         split: of the dates, by default `split_dates`.
 
@@ -117,23 +117,23 @@ def select(
         return Selection(settled, config)
     split = split_dates(panel.n_dates) if split is None else split
     is_open = config.n_factors == AUTO
-    families, sizes, most, notes = field_of(panel, config, split, report)
+    families, sizes, most, notes = search_space(panel, config, split, on_progress)
     if len(families) == 1 and not is_open:
         return Selection(replace(config, model=families[0].name), config, notes=tuple(notes))
     store = stage(STAGE, CandidateScores) or InMemory()
     with_most = [(family, [sizes[-1] + family.extra]) for family in families]
-    entries = _round(with_most, 0, report, store)
+    entries = _round(with_most, 0, on_progress, store)
     if len(sizes) > 1:
-        contenders = itertools.compress(families, ~_far_behind(_rank(entries)))
-        with_fewer = [(one, [size + one.extra for size in sizes[:-1]]) for one in contenders]
-        entries += _round(with_fewer, len(families), report, store)
+        near = itertools.compress(families, ~_far_behind(_rank(entries)))
+        with_fewer = [(one, [size + one.extra for size in sizes[:-1]]) for one in near]
+        entries += _round(with_fewer, len(families), on_progress, store)
     ranking, place = _rank(entries), 2 * len(families)
     while is_open and (untried := _untried(entries, entries[ranking.chosen], most)):
         family = entries[ranking.chosen].family
         if untried[0] == 0 and (constant := constant_of(family.prepared)) is not None:
-            entries.append(_Entry(family, untried.pop(0), constant))
+            entries.append(Candidate(family, untried.pop(0), constant))
         if untried:
-            entries += _round([(family, untried)], place, report, store)
+            entries += _round([(family, untried)], place, on_progress, store)
         ranking, place = _rank(entries), place + 1
     won = entries[ranking.chosen]
     least = 1 + won.family.extra
@@ -147,14 +147,14 @@ def select(
     )
 
 
-def field_of(
-    panel: Panel, config: StudyConfig, split: Split, report: Callable[[None], None]
-) -> Field:
+def search_space(
+    panel: Panel, config: StudyConfig, split: Split, on_progress: Callable[[None], None]
+) -> SearchSpace:
     """The families and numbers of factors that a study chooses from.
 
     Args:
         panel, config, split: as `select` takes them, with something left to choose.
-        report: called before factors are counted, which may take a while.
+        on_progress: called before factors are counted, which may take a while.
 
     Raises:
         DataError, OptionError: the panel cannot carry a study with these settings.
@@ -162,13 +162,13 @@ def field_of(
     check_panel(panel.to_frame(), 1)
     if config.n_factors == AUTO:
         _families(panel, config, split, 1)  # What does not go together is refused first.
-        report(None)
+        on_progress(None)
         start = count_by_factor_analysis(panel.values, split)
         sizes, most = first_sizes(start), min(start + MORE_FACTORS, panel.n_assets - 1)
     else:
         sizes, most = [int(config.n_factors)], int(config.n_factors)
     families, notes = _families(panel, config, split, most)
-    return Field(families, sizes, most, notes)
+    return SearchSpace(families, sizes, most, notes)
 
 
 def without_choice(panel: Panel, config: StudyConfig) -> StudyConfig | None:
@@ -195,7 +195,7 @@ def count_by_factor_analysis(values: Float[np.ndarray, "date asset"], split: Spl
 
 def _families(
     panel: Panel, config: StudyConfig, split: Split, most: int
-) -> tuple[list[Candidate], list[str]]:
+) -> tuple[list[CandidateModel], list[str]]:
     """The families that suit panel and settings; and what is to be said of their choice."""
     notes: list[str] = []
     known, found, errors = presets_of(config), [], []
@@ -204,7 +204,7 @@ def _families(
         notes = [f"{panel.n_dates} dates are too few to choose among models: it is {SIMPLEST}."]
     for name, preset in known.items():
         # Of sectors alone such a model is level with `linear`, and takes longer.
-        if config.model == AUTO and preset.informed and panel.covariates is None:
+        if config.model == AUTO and preset.needs_context and panel.covariates is None:
             continue
         extra = 0
         if config.n_factors == AUTO:
@@ -212,7 +212,7 @@ def _families(
             extra = 0 if facts.volatility_factor is None else 1
         asked = replace(config, model=name, n_factors=most + extra)
         try:
-            found.append(Candidate(name, prepare(panel, asked, split), extra))
+            found.append(CandidateModel(name, prepare(panel, asked, split), extra))
         except OptionError as error:
             errors.append(error)
     if not found:
@@ -231,7 +231,7 @@ def near_sizes(size: int, most: int) -> list[int]:
     return [0, *(k for k in range(size - REACH, size + REACH + 1) if 1 <= k <= most)]
 
 
-def _untried(entries: list[_Entry], best: _Entry, most: int) -> list[int]:
+def _untried(entries: list[Candidate], best: Candidate, most: int) -> list[int]:
     """What is left to try of the best entry's family, of numbers of factors near to its own; beside
     none at all, with volatility alone where the family has it."""
     family = best.family
@@ -248,11 +248,11 @@ def _far_behind(ranking: Ranking) -> Bool[np.ndarray, " candidate"]:
 
 
 def _round(
-    jobs: Sequence[tuple[Candidate, list[int]]],
+    jobs: Sequence[tuple[CandidateModel, list[int]]],
     first: int,
-    report: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
     store: Store,
-) -> list[_Entry]:
+) -> list[Candidate]:
     """Families, each with numbers of factors, trained side by side; `first` is the place in the
     store, where each leaves its `CandidateScores`, of the first of them."""
     kept = [store.get(first + place) for place in range(len(jobs))]
@@ -260,20 +260,20 @@ def _round(
     work = [functools.partial(train_candidate, *jobs[place]) for place in missing]
     # Each is trained and refitted.
     n_members = 2 * SEEDS * sum(len(jobs[place][1]) for place in missing)
-    for job, scores in in_threads(work, n_members, report):
+    for job, scores in in_threads(work, n_members, on_progress):
         kept[missing[job]] = scores
         # Processes that share a run all need the choice before their shares: each makes it, which
         # comes to the same, and one writes it down.
         if store.owns(0):
             store.put(first + missing[job], scores)
     return [
-        _Entry(family, size, mixed)
+        Candidate(family, size, mixed)
         for (family, sizes), scores in zip(jobs, kept, strict=True)
         for size, mixed in zip(sizes, mixture_of_seeds(scores), strict=True)
     ]
 
 
-def _rank(entries: list[_Entry]) -> Ranking:
+def _rank(entries: list[Candidate]) -> Ranking:
     """The simplest entry that is level with the best: by its family first, then by its factors.
 
     Raises DataError where every candidate diverged.
@@ -287,7 +287,7 @@ def _rank(entries: list[_Entry]) -> Ranking:
     return simplest_within_error(rng, scores, ranks * (1 + sizes.max()) + sizes)
 
 
-def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
+def _tabulate(entries: list[Candidate], ranking: Ranking) -> pd.DataFrame:
     """A row a candidate, by family in the order of simplicity.
 
     family, factors: what it is. seeds: that were trained. log_likelihood: of a validation date, of
@@ -311,7 +311,7 @@ def _tabulate(entries: list[_Entry], ranking: Ranking) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
-def _of_the_past(won: _Entry) -> list[str]:
+def _of_the_past(won: Candidate) -> list[str]:
     """A sentence where exponentially weighted covariances are likelier on validation than the
     winner, by more than a standard error."""
     prepared = won.family.prepared

@@ -22,14 +22,14 @@ FEW_SEEDS = 2
 MAJORITY = 0.5
 
 
-def study_notes(found: TrainedStudy, aligned: Aligned) -> list[str]:
+def study_notes(trained: TrainedStudy, aligned: Aligned) -> list[str]:
     """What the report must say of the run: multiplicity, short panels, diverged members, factors
     that were dropped, and each kept one that the members do not agree on."""
-    prepared, grid = found.prepared, found.grid
+    prepared, grid = trained.prepared, trained.grid
     n_members = len(grid.ensemble.ok)
     n_test = prepared.panel.n_dates - prepared.split.fit.stop
     best = f"The best of {n_members} members was" if n_members > 1 else "The best epoch was"
-    notes = _refit_notes(found.refits, prepared.preset.seeds)
+    notes = _refit_notes(trained.refits, prepared.preset.seeds)
     notes.append(
         f"{best} picked on the validation dates; the test dates were opened once, for the figures "
         "shown."
@@ -102,7 +102,7 @@ def _context_notes(prepared: Prepared) -> list[str]:
     if names:
         seen = ", ".join(facts.conditioned)
         notes.append(
-            f"The VAEs are told what each date was known to be: {', '.join(names)} (seen by: "
+            f"The VAEs are given what each date was known to be: {', '.join(names)} (seen by: "
             f"{seen}). Their likelihoods are given it, those of the classical models are not; "
             "covariance and scenarios are averaged over the dates the models were fitted on."
         )
@@ -145,9 +145,9 @@ def _dropped_notes(verdict: Verdict) -> list[str]:
     return notes
 
 
-def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
+def describe_study(trained: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
     """Everything that the numbers depend on, and the names that the report uses."""
-    prepared, grid, _, chosen = found
+    prepared, grid, _, chosen = trained
     panel, config, preset, model = prepared.panel, prepared.config, prepared.preset, prepared.model
     reference, exact = panel.reference, model.log_likelihood is not None
     return {
@@ -171,7 +171,7 @@ def describe_study(found: TrainedStudy, aligned: Aligned) -> dict[str, Any]:
             "seed": int(grid.ensemble.members.seed[chosen.member]),
             "beta": float(prepared.preset.betas[chosen.beta]),
             "best_epoch": int(grid.ensemble.best_epoch[chosen.member]),
-            "refit_seed": int(found.refits.ensemble.members.seed[found.best]),
+            "refit_seed": int(trained.refits.ensemble.members.seed[trained.best]),
         },
         "reference": None
         if reference is None

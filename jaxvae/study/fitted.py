@@ -20,7 +20,7 @@ from jaxvae.fitting.fit import TrainedStudy
 from jaxvae.inference.members import Fitted
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
-from jaxvae.scoring.align import CONSENSUS, Reported
+from jaxvae.scoring.align import CONSENSUS, RefitFactors
 from jaxvae.study.assumptions import assumed_conditions
 from jaxvae.study.dataset import with_units
 
@@ -184,10 +184,10 @@ class Asked(Protocol):
         """Its trained members."""
 
 
-def saved_arrays(found: TrainedStudy, reported: Reported) -> dict[str, np.ndarray]:
+def saved_arrays(trained: TrainedStudy, arranged: RefitFactors) -> dict[str, np.ndarray]:
     """Loadings of the best refit as they are reported, scalers, and the conditions of `fit`."""
-    prepared, evaluation, best = found.prepared, found.refits.evaluation, found.best
-    order, signs = reported.order, reported.signs
+    prepared, evaluation, best = trained.prepared, trained.refits.evaluation, trained.best
+    order, signs = arranged.order, arranged.signs
     fit = prepared.split.fit
     past = jax.tree.leaves((prepared.rows(fit).past, prepared.end_of_fit))
     return {

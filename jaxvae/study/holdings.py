@@ -18,7 +18,7 @@ PAIR_EDGES = np.linspace(-1.0, 1.0, 81)
 EQUAL = "(equal weights)"
 
 
-class HeldStudy(NamedTuple):
+class HoldingsInput(NamedTuple):
     """What tables of holdings are made of, returns as fractions.
 
     Attributes:
@@ -46,7 +46,7 @@ class HeldStudy(NamedTuple):
 
 
 def holdings(
-    held: HeldStudy,
+    held: HoldingsInput,
     factors: Float[np.ndarray, "date factor"],
     risk: ValueAtRisk,
     fan: Float[np.ndarray, "order step"] | None,
@@ -76,7 +76,7 @@ def holdings(
     return tables, arrays | {"pairs_edges": PAIR_EDGES}
 
 
-def _correlations(held: HeldStudy) -> dict[str, Float[np.ndarray, "asset asset"]]:
+def _correlations(held: HoldingsInput) -> dict[str, Float[np.ndarray, "asset asset"]]:
     prepared, split = held.prepared, held.prepared.split
     covariance = held.covariance.to_numpy()
     std = np.sqrt(np.diag(covariance))
@@ -89,7 +89,7 @@ def _correlations(held: HeldStudy) -> dict[str, Float[np.ndarray, "asset asset"]
     }
 
 
-def assets_table(held: HeldStudy) -> pd.DataFrame:
+def assets_table(held: HoldingsInput) -> pd.DataFrame:
     """A row an asset, and one for the portfolio of equal weights.
 
     count, mean, std, min, 25%, 50%, 75%, max: of its returns on all dates, as `DataFrame.describe`
@@ -115,17 +115,17 @@ def assets_table(held: HeldStudy) -> pd.DataFrame:
     return table.join(shares).rename_axis("asset")
 
 
-def _parts(held: HeldStudy, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
+def _parts(held: HoldingsInput, weights: Float[np.ndarray, "portfolio asset"]) -> VarianceParts:
     return variance_parts(weights, held.return_loadings, held.noise, held.covariance.to_numpy())
 
 
-def _portfolio_r2(held: HeldStudy) -> float:
+def _portfolio_r2(held: HoldingsInput) -> float:
     weights, test = held.prepared.scaler.scale, held.prepared.split.test
     both = [(part[test] @ weights)[:, None] for part in (held.prepared.values, held.residual)]
     return float(column_r2(*both)[0])
 
 
-def portfolios_table(held: HeldStudy) -> pd.DataFrame:
+def portfolios_table(held: HoldingsInput) -> pd.DataFrame:
     """Assets × factors: weights of the portfolio that moves with one factor and with no other
     (`analysis.portfolios.mimicking_weights`), long and short together 1."""
     weights = to_gross_one(mimicking_weights(held.return_loadings, held.noise))
@@ -133,7 +133,7 @@ def portfolios_table(held: HeldStudy) -> pd.DataFrame:
 
 
 def portfolio_arrays(
-    held: HeldStudy, portfolios: pd.DataFrame, factors: Float[np.ndarray, "date factor"]
+    held: HoldingsInput, portfolios: pd.DataFrame, factors: Float[np.ndarray, "date factor"]
 ) -> dict[str, np.ndarray]:
     """Of each factor's portfolio: its return per standard deviation of the factor, its volatility
     under the fitted covariance, the share of that variance that is specific, and its correlation
@@ -172,7 +172,7 @@ def pairs_table(
     return pd.DataFrame({"by": by, "asset": names[:, 0], "other": names[:, 1], **values})
 
 
-def exposures_table(held: HeldStudy) -> pd.DataFrame | None:
+def exposures_table(held: HoldingsInput) -> pd.DataFrame | None:
     """A row a sector: the number of its assets, their mean loading on each factor; None without
     sectors."""
     sectors = held.prepared.panel.sectors

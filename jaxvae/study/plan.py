@@ -17,10 +17,10 @@ from jaxvae.fitting.fit import grid_of, training_data
 from jaxvae.fitting.fit_baselines import fit_baselines
 from jaxvae.fitting.prepare import prepare
 from jaxvae.fitting.presets import model_name
-from jaxvae.runs.progress import Report, reported
-from jaxvae.selection.candidates import SEEDS, Candidate
+from jaxvae.runs.progress import OnProgress, progress_for_call
+from jaxvae.selection.candidates import SEEDS, CandidateModel
 from jaxvae.selection.count_factors import MOST_SWEPT_SEEDS, sizes_tried
-from jaxvae.selection.select import REACH, Field, field_of, without_choice
+from jaxvae.selection.select import REACH, SearchSpace, search_space, without_choice
 from jaxvae.training.blas import blas_threads
 from jaxvae.training.ensemble import CHUNK_EPOCHS, train_ensemble
 from jaxvae.training.tiles import resolve_width
@@ -83,7 +83,7 @@ def plan_study(
     sectors: Sectors | None = None,
     covariates: Covariates | None = None,
     progress: bool = True,
-    on_progress: Report | None = None,
+    on_progress: OnProgress | None = None,
     **settings: Any,
 ) -> Plan:
     """Check a panel as `run_study` does, and say what it would train, and for about how long.
@@ -104,22 +104,22 @@ def plan_study(
     known = {"kind": kind, "missing": missing, "sectors": sectors, "covariates": covariates}
     asked = read_input(StudyConfig, panel, config, settings, **known)
     panel, config = asked
-    with blas_threads(*panel.values.shape), reported(progress, on_progress) as report:
-        field = _field(panel, config, lambda progress: report("plan", progress))
-        fit_baselines(field.families[0].prepared)
-        models = pd.DataFrame([_planned(family, field, config) for family in field.families])
+    with blas_threads(*panel.values.shape), progress_for_call(progress, on_progress) as show:
+        space = _space(panel, config, lambda progress: show("plan", progress))
+        fit_baselines(space.families[0].prepared)
+        models = pd.DataFrame([_planned(family, space, config) for family in space.families])
     whole = (1 + AFTERWARDS) * (models.seconds_to_choose.sum() + models.seconds)
     return Plan(panel, _parts(panel), models, (float(whole.min()), float(whole.max())))
 
 
-def _field(panel: Panel, config: StudyConfig, report: Callable[[None], None]) -> Field:
+def _space(panel: Panel, config: StudyConfig, on_progress: Callable[[None], None]) -> SearchSpace:
     """The families that may be fitted, where there is no choice the one."""
     settled = without_choice(panel, config)
     if settled is None:
-        return field_of(panel, config, split_dates(panel.n_dates), report)
-    candidate = Candidate(model_name(settled.model), prepare(panel, settled), 0)
-    report(None)
-    return Field([candidate], [], candidate.prepared.model.n_factors, [])
+        return search_space(panel, config, split_dates(panel.n_dates), on_progress)
+    candidate = CandidateModel(model_name(settled.model), prepare(panel, settled), 0)
+    on_progress(None)
+    return SearchSpace([candidate], [], candidate.prepared.model.n_factors, [])
 
 
 def _parts(panel: Panel) -> pd.DataFrame:
@@ -129,18 +129,22 @@ def _parts(panel: Panel) -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.Index(parts, name="part"))
 
 
-def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, Any]:
+def _planned(family: CandidateModel, space: SearchSpace, config: StudyConfig) -> dict[str, Any]:
     """A row of `Plan.models`."""
-    preset, sizes = family.prepared.preset, [size + family.extra for size in field.sizes]
+    preset, sizes = family.prepared.preset, [size + family.extra for size in space.sizes]
     # Where something stops them, candidates are trained twice, as members are refitted.
     times = 1 if preset.train.patience is None else 2
-    is_raced = len(field.families) > 1 or len(sizes) > 1
+    is_raced = len(space.families) > 1 or len(sizes) > 1
     further = 2 * REACH if len(sizes) > 1 else 0  # numbers of factors, of the best model alone
-    candidates = SEEDS * times * (len(sizes) + further / len(field.families)) if is_raced else 0
+    candidates = SEEDS * times * (len(sizes) + further / len(space.families)) if is_raced else 0
     members = preset.seeds * len(preset.betas)
-    model, informed = family.prepared.model, family.prepared.conditions.shape[1] > 0
+    model, has_covariates = family.prepared.model, family.prepared.conditions.shape[1] > 0
     # Of all factors there are members already; of none where a constant needs no training.
-    tried = len(sizes_tried(model.n_factors)) - 1 - (model.facts.noise is not None and not informed)
+    tried = (
+        len(sizes_tried(model.n_factors))
+        - 1
+        - (model.facts.noise is not None and not has_covariates)
+    )
     counting = min(preset.seeds, MOST_SWEPT_SEEDS) * tried
     compiling, training = _seconds(family, config)
     n_trained = members + preset.seeds + counting
@@ -158,7 +162,7 @@ def _planned(family: Candidate, field: Field, config: StudyConfig) -> dict[str, 
     }
 
 
-def _seconds(family: Candidate, config: StudyConfig) -> tuple[float, float]:
+def _seconds(family: CandidateModel, config: StudyConfig) -> tuple[float, float]:
     """Of compiling a family's training, and of training a member for all of its epochs."""
     prepared, train = family.prepared, family.prepared.preset.train
     data = training_data(prepared, prepared.split.train.stop)

@@ -13,7 +13,7 @@ from jaxvae.fitting.fit import Trained, TrainedStudy, choose, refit, train_grid
 from jaxvae.fitting.fit_baselines import fit_baselines
 from jaxvae.fitting.prepare import prepare
 from jaxvae.runs.execute import Procedure, execute
-from jaxvae.runs.progress import Report, reported
+from jaxvae.runs.progress import OnProgress, progress_for_call
 from jaxvae.selection.count_factors import sweep_factors
 from jaxvae.selection.select import STAGE, select
 from jaxvae.study.describe import study_identity
@@ -36,7 +36,7 @@ def run_study(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    on_progress: Report | None = None,
+    on_progress: OnProgress | None = None,
     **settings: Any,
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
@@ -74,15 +74,15 @@ def run_study(
     """
     known = {"kind": kind, "missing": missing, "sectors": sectors, "covariates": covariates}
     asked = read_input(StudyConfig, panel, config, settings, **known)
-    with reported(progress, on_progress) as report:
-        study: Study = execute(study_procedure(*asked), report, out, resume=resume)[0]
+    with progress_for_call(progress, on_progress) as show:
+        study: Study = execute(study_procedure(*asked), show, out, resume=resume)[0]
     return study
 
 
 def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
     """A study of a panel, to be run in memory or in a folder."""
 
-    def compute(on_progress: Report, stage: Stages) -> Study:
+    def compute(on_progress: OnProgress, stage: Stages) -> Study:
         with blas_threads(*panel.values.shape):
             return _run(panel, config, on_progress, stage)
 
@@ -96,20 +96,20 @@ def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
     )
 
 
-def _run(panel: Panel, config: StudyConfig, on_progress: Report, stage: Stages) -> Study:
-    def report(stage: str) -> Callable[[Progress | None], None]:
-        return lambda progress: on_progress(stage, progress)
+def _run(panel: Panel, config: StudyConfig, on_progress: OnProgress, stage: Stages) -> Study:
+    def of_stage(name: str) -> Callable[[Progress | None], None]:
+        return lambda progress: on_progress(name, progress)
 
-    selection = select(panel, config, report(STAGE), stage)
+    selection = select(panel, config, of_stage(STAGE), stage)
     prepared = prepare(panel, selection.config)
     on_progress("baselines", None)
     # Before hours of training, since a panel that cannot carry them is refused.
     baselines = fit_baselines(prepared, selection.classical)
     on_progress("train", None)
-    grid = train_grid(prepared, report("train"), stage("train", Trained))
+    grid = train_grid(prepared, of_stage("train"), stage("train", Trained))
     chosen = choose(grid, prepared)
-    refits = refit(prepared, grid, chosen, report("refit"), stage("refit", Trained))
-    sweep = sweep_factors(prepared, grid, chosen, report("count"), stage("count", Trained))
+    refits = refit(prepared, grid, chosen, of_stage("refit"), stage("refit", Trained))
+    sweep = sweep_factors(prepared, grid, chosen, of_stage("count"), stage("count", Trained))
     on_progress("score", None)
-    found = TrainedStudy(prepared, grid, refits, chosen)
-    return summarise(found, selection, sweep, baselines)
+    trained = TrainedStudy(prepared, grid, refits, chosen)
+    return summarise(trained, selection, sweep, baselines)

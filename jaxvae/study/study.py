@@ -13,16 +13,17 @@ from jaxvae.fitting.presets import family_of
 from jaxvae.models import Family
 from jaxvae.report.results import StudyResults
 from jaxvae.report.study_report import study_opening, study_report
-from jaxvae.runs.results import Format, Kept, write_drawings
+from jaxvae.runs.results import Format, SavedResults, write_drawings
 from jaxvae.study.dataset import to_dataset
 from jaxvae.study.fitted import FittedStudy
 from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT, read_study
 from jaxvae.study.plots import Plots
-from jaxvae.study.questions import conditional_scenarios, forecasts, new_assets, panels
+from jaxvae.study.questions import forecasts, new_assets, new_dates
+from jaxvae.study.questions import scenarios as scenario_questions
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Study(StudyResults, Kept):
+class Study(StudyResults, SavedResults):
     """The results of a study, with what its report is drawn from (`StudyResults`).
 
     covariance: assets × assets. The units of each table are in its `attrs`.
@@ -72,8 +73,8 @@ class Study(StudyResults, Kept):
         """The trained members, with the units and conditions that they speak in."""
         return FittedStudy(self.config, self.arrays, self.parameters, self.covariance, self.family)
 
-    encode, impute = panels.encode, panels.impute
-    scenarios = conditional_scenarios.scenarios
+    encode, impute = new_dates.encode, new_dates.impute
+    scenarios = scenario_questions.scenarios
     forecast, forecast_covariance = forecasts.forecast, forecasts.forecast_covariance
     paths = forecasts.paths
     new_asset = new_assets.new_asset

@@ -18,7 +18,7 @@ from jaxvae.models.model import Batch, take_rows
 from jaxvae.scoring.align import (
     Aligned,
     align,
-    as_reported,
+    arrange_refit_factors,
     consensus_arrays,
     factors_table,
     loadings_table,
@@ -26,7 +26,7 @@ from jaxvae.scoring.align import (
     tabulate_stability,
 )
 from jaxvae.scoring.backtest import study_clusters
-from jaxvae.scoring.evidence import numbers_table, rankings_table, spectrum_table
+from jaxvae.scoring.evidence import rankings_table, spectrum_table, tabulate_n_factors
 from jaxvae.scoring.flag_degenerate import jittered_values
 from jaxvae.scoring.score import members_table, score_study
 from jaxvae.scoring.tables import score_baselines
@@ -42,49 +42,49 @@ from jaxvae.study.describe import (
 )
 from jaxvae.study.figure_data import figure_arrays
 from jaxvae.study.fitted import as_saved, saved_arrays
-from jaxvae.study.holdings import HeldStudy, holdings
+from jaxvae.study.holdings import HoldingsInput, holdings
 from jaxvae.study.missing import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.study import Study
 from jaxvae.training.state import Losses
 from jaxvae.training.streams import Stream
-from jaxvae.training.threads import at_once
+from jaxvae.training.threads import run_at_once
 
 SCENARIOS = 8000
 
 
 def summarise(
-    found: TrainedStudy,
+    trained: TrainedStudy,
     selection: Selection,
     sweep: Sweep,
     baselines: tuple[dict[str, Law], list[str]],
 ) -> Study:
     """Score, align and tabulate.
 
-    found: all members, and those of the chosen β refitted. selection: what the study is of. sweep:
-    members of fewer factors. baselines: what `fit_baselines` gave.
+    trained: all members, and those of the chosen β refitted. selection: what the study is of.
+    sweep: members of fewer factors. baselines: what `fit_baselines` gave.
     """
-    prepared, grid, _, chosen = found
-    fitted, aligned = found.fitted, align(prepared, grid, chosen)
-    reported = as_reported(found, aligned)
-    clusters, at_risk, rebuilt, scenarios, covariance = _answers(found)
+    prepared, grid, _, chosen = trained
+    fitted, aligned = trained.fitted, align(prepared, grid, chosen)
+    arranged = arrange_refit_factors(trained, aligned)
+    clusters, at_risk, rebuilt, scenarios, covariance = _answers(trained)
     laws, unfitted = baselines
     factor_analysis: Any = laws["factor_analysis_best"]
     filled = completed(prepared.values, prepared.split, factor_analysis, prepared.config.root_seed)
     whole = prepared._replace(values=filled)
     scored = score_baselines(laws, prepared.values, jittered_values(prepared))
     residual = prepared.values - rebuilt.mean(axis=0)
-    scores = score_study(found, aligned, scored, residual, scenarios, at_risk[0], clusters)
+    scores = score_study(trained, aligned, scored, residual, scenarios, at_risk[0], clusters)
     members = members_table(prepared, grid, scores.metrics)
-    rebuilds = {"vae": rebuilt[found.best], "pca": laws["pca"].reconstruct(prepared.values)}
-    held = _held(found, aligned, residual, covariance)
+    rebuilds = {"vae": rebuilt[trained.best], "pca": laws["pca"].reconstruct(prepared.values)}
+    held = _held(trained, aligned, residual, covariance)
     tables, drawn = holdings(held, aligned.factors, *at_risk)
-    notes = [*prepared.panel.notes, *scores.doubts, *unfitted, *study_notes(found, aligned)]
+    notes = [*prepared.panel.notes, *scores.doubts, *unfitted, *study_notes(trained, aligned)]
     notes += [*selection.notes, *scores.of_past, *_gap_notes(prepared, factor_analysis)]
     return Study(
         config={
-            **describe_study(found, aligned),
+            **describe_study(trained, aligned),
             "notes": notes,
-            "refit_factors": reported.names,
+            "refit_factors": arranged.names,
             "identity": study_identity(prepared.panel, selection.asked),
             "selection": describe_selection(selection),
         },
@@ -100,11 +100,11 @@ def summarise(
             **consensus_arrays(aligned),
             **persistence_arrays(prepared.model, grid, aligned, chosen),
             **figure_arrays(prepared, filled, aligned.factors, rebuilds, scenarios),
-            **saved_arrays(found, reported),
+            **saved_arrays(trained, arranged),
             **drawn,
         },
         parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
-        n_factors=numbers_table(whole, sweep),
+        n_factors=tabulate_n_factors(whole, sweep),
         spectrum=spectrum_table(whole, grid),
         family=prepared.preset.model,
         stability=tabulate_stability(members, aligned),
@@ -114,16 +114,16 @@ def summarise(
 
 
 def _held(
-    found: TrainedStudy,
+    trained: TrainedStudy,
     aligned: Aligned,
     residual: Float[np.ndarray, "date asset"],
     covariance: pd.DataFrame,
-) -> HeldStudy:
+) -> HoldingsInput:
     """Loadings and covariance, with what else tables of holdings need."""
-    prepared, own = found.prepared, found.refits.evaluation.noise_variance
-    return HeldStudy(
+    prepared, own = trained.prepared, trained.refits.evaluation.noise_variance
+    return HoldingsInput(
         prepared=prepared,
-        loadings=loadings_table(prepared, found.grid, aligned),
+        loadings=loadings_table(prepared, trained.grid, aligned),
         volatility=volatility_factors(prepared, aligned),
         noise=np.asarray(own, np.float64).mean(axis=0) * prepared.scaler.scale**2,
         covariance=covariance,
@@ -167,27 +167,27 @@ def notebook_losses(losses: Losses, n_rows: int, n_batches: int, n_assets: int) 
     )
 
 
-def _answers(found: TrainedStudy) -> list[Any]:
+def _answers(trained: TrainedStudy) -> list[Any]:
     """What the refits are asked, side by side: each is a program, which one core compiles."""
     asked = (study_clusters, study_risk, _rebuilt, _scenarios, _covariance_table)
-    return at_once(*(functools.partial(ask_it, found) for ask_it in asked))
+    return run_at_once(*(functools.partial(ask_it, trained) for ask_it in asked))
 
 
-def _rebuilt(found: TrainedStudy) -> Float[np.ndarray, "member date asset"]:
+def _rebuilt(trained: TrainedStudy) -> Float[np.ndarray, "member date asset"]:
     """Returns from each refit's posterior means."""
-    prepared, shared = found.prepared, {"batch": found.prepared.batch}
-    return np.asarray(ask(reconstruct, found.fitted, shared, model=prepared.model), np.float64)
+    prepared, shared = trained.prepared, {"batch": trained.prepared.batch}
+    return np.asarray(ask(reconstruct, trained.fitted, shared, model=prepared.model), np.float64)
 
 
-def _scenarios(found: TrainedStudy) -> Float[np.ndarray, "scenario asset"]:
-    key, prepared = Stream.SCENARIOS.key(found.prepared.config.root_seed), found.prepared
-    return sample_by_mixture(key, prepared.model, found.fitted, _under(prepared), SCENARIOS)
+def _scenarios(trained: TrainedStudy) -> Float[np.ndarray, "scenario asset"]:
+    key, prepared = Stream.SCENARIOS.key(trained.prepared.config.root_seed), trained.prepared
+    return sample_by_mixture(key, prepared.model, trained.fitted, _under(prepared), SCENARIOS)
 
 
-def _covariance_table(found: TrainedStudy) -> pd.DataFrame:
-    key, prepared = Stream.COVARIANCE.key(found.prepared.config.root_seed), found.prepared
+def _covariance_table(trained: TrainedStudy) -> pd.DataFrame:
+    key, prepared = Stream.COVARIANCE.key(trained.prepared.config.root_seed), trained.prepared
     scale, under = prepared.scaler.scale, _under(prepared)
-    standard = covariance_of_mixture(key, prepared.model, found.fitted, under, SCENARIOS)
+    standard = covariance_of_mixture(key, prepared.model, trained.fitted, under, SCENARIOS)
     assets = list(prepared.panel.assets)
     index = pd.Index(assets, name="asset")
     return pd.DataFrame(standard * np.outer(scale, scale), index=index, columns=assets)

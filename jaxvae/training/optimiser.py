@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from jaxvae.models.model import matrices
+from jaxvae.models.model import is_matrix
 from jaxvae.training.config import TrainConfig
 
 # Below the rounding of Adam's ε = 1e-8, so that no step is another: without it √ν has no gradient
@@ -19,7 +19,7 @@ B1, B2, EPS, EPS_ROOT = 0.9, 0.999, 1e-8, 1e-32
 
 @functools.cache
 def make_optimiser(
-    config: TrainConfig, decayed: Callable[[Any], Any] = matrices
+    config: TrainConfig, decayed: Callable[[Any], Any] = is_matrix
 ) -> optax.GradientTransformationExtraArgs:
     """The chain of a configuration.
 

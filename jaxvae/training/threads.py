@@ -20,15 +20,15 @@ class _Stopped(Exception):
 
 
 def in_threads(
-    jobs: Sequence[Job[Result]], n_members: int, report: Callable[[Progress], None]
+    jobs: Sequence[Job[Result]], n_members: int, on_progress: Callable[[Progress], None]
 ) -> Iterator[tuple[int, Result]]:
     """Run jobs, as many at once as there are cores.
 
     Args:
-        jobs: each is called with a `report` of its own, which it calls at its edges and whose
+        jobs: each is called with a `on_progress` of its own, which it calls at its edges and whose
             errors it lets pass.
         n_members: of all jobs together.
-        report: called in the caller's thread, with the sum of what the jobs reported. Where it
+        on_progress: called in the caller's thread, with the sum of what the jobs reported. Where it
             raises no further job begins, and those in work end at their next edge.
 
     Yields:
@@ -53,13 +53,13 @@ def in_threads(
             for future in ended:
                 yield places[future], future.result()
             # Before any job has reported, too: a caller may have to end while programs compile.
-            report(_sum_of(list(latest.values()), n_members))
+            on_progress(_sum_of(list(latest.values()), n_members))
     finally:
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def at_once(*jobs: Callable[[], Any]) -> list[Any]:
+def run_at_once(*jobs: Callable[[], Any]) -> list[Any]:
     """What the jobs return, worked on as many at once as there are cores; where one fails, no
     further one begins."""
     pool = _pool(len(jobs))
@@ -70,7 +70,7 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 @contextmanager
-def beside(job: Callable[[], Any]) -> Iterator[None]:
+def in_background(job: Callable[[], Any]) -> Iterator[None]:
     """A job in a thread while a block runs, and waited for where that ends well; nobody is told of
     the job's own error."""
     pool = _pool(1)

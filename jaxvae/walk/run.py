@@ -8,7 +8,7 @@ import pandas as pd
 from jaxvae.data.panel import Panel
 from jaxvae.fitting.config import read_input
 from jaxvae.runs.execute import Procedure, execute
-from jaxvae.runs.progress import Report, reported
+from jaxvae.runs.progress import OnProgress, progress_for_call
 from jaxvae.training.blas import blas_threads
 from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig
@@ -26,7 +26,7 @@ def walk_forward(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    on_progress: Report | None = None,
+    on_progress: OnProgress | None = None,
     **settings: Any,
 ) -> Walk:
     """Train the ensemble on each window and judge it on the dates that follow.
@@ -55,15 +55,15 @@ def walk_forward(
         TypeError: a setting that there is not, or settings beside a whole `WalkConfig`.
     """
     asked = read_input(WalkConfig, panel, config, settings, kind=kind, missing=missing)
-    with reported(progress, on_progress) as report:
-        walk: Walk = execute(walk_procedure(*asked), report, out, resume=resume)[0]
+    with progress_for_call(progress, on_progress) as show:
+        walk: Walk = execute(walk_procedure(*asked), show, out, resume=resume)[0]
     return walk
 
 
 def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
     """A walk over a panel, to be run in memory or in a folder."""
 
-    def compute(on_progress: Report, stage: Stages) -> Walk:
+    def compute(on_progress: OnProgress, stage: Stages) -> Walk:
         with blas_threads(*panel.values.shape):
             prepared = prepare_walk(panel, config)
             on_progress("train", None)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from jaxvae.errors import as_html
 from jaxvae.report.content import REPORT
 from jaxvae.report.walk_report import FILES, walk_report
-from jaxvae.runs.results import Format, Kept, Layout, Results, TableLayout, write_drawings
+from jaxvae.runs.results import Format, Layout, Results, SavedResults, TableLayout, write_drawings
 
 ARRAYS = "arrays"
 WALK_LAYOUT = Layout(
@@ -46,7 +46,7 @@ WALK_FORMAT = Format(WALK_LAYOUT, FILES, _as_results, _as_parts, walk_report, RE
 
 
 @dataclass(frozen=True, repr=False)
-class Walk(Kept):
+class Walk(SavedResults):
     """The results of a walk. The units of each table are in its `attrs`.
 
     config: the settings, as `config.json` keeps them.

@@ -9,6 +9,7 @@ import pytest
 
 from jaxvae.analysis.n_factors import (
     PARALLEL,
+    combine_estimates,
     edge_distribution,
     eigenvalue_ratio,
     growth_ratio,
@@ -18,7 +19,6 @@ from jaxvae.analysis.n_factors import (
     n_factors_table,
     parallel_analysis,
     sample_eigenvalues,
-    verdict,
 )
 from jaxvae.baselines import fit_factor_analysis
 from jaxvae.data.synthetic import linear_panel
@@ -78,14 +78,14 @@ SEEDS = (1, pytest.param(2, marks=pytest.mark.slow))
 def test_noise_has_no_factors(noise, seed):
     table = table_of(NOISES[noise](np.random.default_rng(seed)))
     assert [table[name] for name in IC + RATIOS] == [0] * 5
-    assert verdict(table) == 0
+    assert combine_estimates(table) == 0
 
 
 @pytest.mark.parametrize("noise", DEPENDENT_NOISES)
 def test_the_verdict_withstands_noise_that_misleads_parallel_analysis(noise):
     table = table_of(DEPENDENT_NOISES[noise](np.random.default_rng(1)))
     assert table[PARALLEL] == 10
-    assert verdict(table) == 0
+    assert combine_estimates(table) == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -93,7 +93,7 @@ def test_strong_factors_are_counted_by_all(seed):
     """Strength 32: each factor explains 9 % of the variance."""
     table = table_of(planted(seed, 32))
     assert set(table.values()) == {3}
-    assert verdict(table) == 3
+    assert combine_estimates(table) == 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -102,7 +102,7 @@ def test_the_verdict_is_right_from_five_percent_of_variance(seed):
     table = table_of(planted(seed, 16))
     assert [table[name] for name in IC + EDGES] == [3] * 5
     assert table["eigenvalue_ratio"] == 0
-    assert verdict(table) == 3
+    assert combine_estimates(table) == 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -111,7 +111,7 @@ def test_weak_factors_are_seen_by_edge_and_parallel_analysis_alone(seed):
     table = table_of(planted(seed, 6))
     assert [table[name] for name in EDGES] == [3, 3]
     assert [table[name] for name in IC + RATIOS] == [0] * 5
-    assert verdict(table) == 0
+    assert combine_estimates(table) == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -138,7 +138,7 @@ def test_linear_panels(seed):
     estimates, expected = LINEAR[seed]
     assert list(table) == NAMES
     assert list(table.values()) == estimates
-    assert verdict(table) == expected
+    assert combine_estimates(table) == expected
 
 
 def test_a_dominant_market_captures_the_eigenvalue_ratio():
@@ -148,7 +148,7 @@ def test_a_dominant_market_captures_the_eigenvalue_ratio():
     values = market + others + rng.normal(size=(N_DATES, N_ASSETS))
     assert asked(eigenvalue_ratio, values) == 1
     assert asked(growth_ratio, values) == 3
-    assert verdict(table_of(values)) == 3
+    assert combine_estimates(table_of(values)) == 3
 
 
 @pytest.mark.parametrize("shape", [(200, 30), (30, 200)])
@@ -243,15 +243,15 @@ def test_parallel_analysis_is_its_generators():
 
 
 def test_the_verdict_is_a_median_with_a_veto():
-    assert verdict(dict(zip(NAMES, [1, 1, 1, 3, 4, 5, 6], strict=True))) == 3
-    assert verdict(dict(zip(NAMES, [0, 0, 0, 0, 4, 5, 6], strict=True))) == 0
-    assert verdict(dict(zip(NAMES, [2, 2, 2, 2, 2, 2, 0], strict=True))) == 0
+    assert combine_estimates(dict(zip(NAMES, [1, 1, 1, 3, 4, 5, 6], strict=True))) == 3
+    assert combine_estimates(dict(zip(NAMES, [0, 0, 0, 0, 4, 5, 6], strict=True))) == 0
+    assert combine_estimates(dict(zip(NAMES, [2, 2, 2, 2, 2, 2, 0], strict=True))) == 0
 
 
 def test_no_factors_by_held_out_likelihood_are_no_factors():
     table = dict(zip(NAMES, [2, 2, 3, 3, 3, 2, 2], strict=True))
-    assert [verdict(table, held_out) for held_out in (None, 0, 1, 5)] == [2, 0, 2, 2]
-    assert [verdict({}, held_out) for held_out in (None, 0, 4)] == [0, 0, 4]
+    assert [combine_estimates(table, held_out) for held_out in (None, 0, 1, 5)] == [2, 0, 2, 2]
+    assert [combine_estimates({}, held_out) for held_out in (None, 0, 4)] == [0, 0, 4]
 
 
 def held_out_scores(values, sizes, n_fit=500):
@@ -304,13 +304,13 @@ def test_most_considered_is_fifteen_or_a_third_of_what_there_is():
     shapes = [(700, 100), (700, 30), (20, 90), (700, 6), (700, 5), (700, 2)]
     assert [most_considered(*shape) for shape in shapes] == [15, 10, 6, 1, 0, 0]
     values = NOISES["Gaussian"](np.random.default_rng(0))[:, :6]
-    assert verdict(table_of(values, most_considered(*values.shape))) == 0
+    assert combine_estimates(table_of(values, most_considered(*values.shape))) == 0
 
 
 @pytest.mark.parametrize("n_assets", [12, 20, 40])
 def test_small_panels_of_noise_have_no_factors_either(n_assets):
     values = NOISES["Gaussian"](np.random.default_rng(3))[:300, :n_assets]
-    assert verdict(table_of(values, most_considered(*values.shape))) == 0
+    assert combine_estimates(table_of(values, most_considered(*values.shape))) == 0
 
 
 @pytest.mark.parametrize("most", [0, 16])

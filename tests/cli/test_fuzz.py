@@ -92,7 +92,7 @@ def shell(place, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr("jaxvae.study.run._run", no_training)
     monkeypatch.setattr("jaxvae.walk.run.prepare_walk", no_training)
-    monkeypatch.setattr("jaxvae.cli.run.Processes.connect", lambda processes: processes)
+    monkeypatch.setattr("jaxvae.cli.task.Processes.connect", lambda processes: processes)
     monkeypatch.setattr("jaxvae.data.named.import_extra", no_download)
     study, table = create_autospec(Study, instance=True), pd.DataFrame({"A": [0.5]})
     study.config = {"covariates": ["VIX"], "assets": ["A"]}

@@ -471,7 +471,7 @@ def test_what_a_study_was_not_told_of_is_refused_later(study, csv, capsys):
         words = [command, study, "--data", csv, "--covariates", "calendar"]
         assert run(*words, capsys=capsys) == (
             2,
-            ["jaxvae: --covariates: the study was told of none; leave them out"],
+            ["jaxvae: --covariates: the study was given none; leave them out"],
         )
 
 

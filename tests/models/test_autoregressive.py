@@ -277,7 +277,7 @@ LONG, TRUE = state_space.planted(4, (0.9, 0.3), 1000, 12)
 CENTRE, SCALE = LONG[:700].mean(axis=0), LONG[:700].std(axis=0)
 LONG, TRUE = (
     (LONG - CENTRE) / SCALE,
-    kalman.LinearGaussian(
+    kalman.StateSpace(
         TRUE[0] / SCALE[:, None], (TRUE[1] - CENTRE) / SCALE, TRUE[2] / SCALE**2, TRUE[3]
     ),
 )
@@ -315,7 +315,7 @@ def test_training_recovers_persistence_and_likelihood(trained):
     found = np.sort(np.asarray(persistence(variables), float))
     np.testing.assert_allclose(found, np.sort(TRUE[3]), atol=0.08)
     exact = jax.jit(model.log_likelihood)(variables, make_batch(LONG))
-    true = kalman.LinearGaussian(*(jnp.asarray(part, jnp.float32) for part in TRUE))
+    true = kalman.StateSpace(*(jnp.asarray(part, jnp.float32) for part in TRUE))
     oracle = jax.jit(kalman.kalman_filter)(true, *make_batch(LONG)[:2]).log_likelihood
     assert float(jnp.mean(exact[:700])) > float(jnp.mean(oracle[:700]))
     assert float(jnp.mean(exact[700:])) > float(jnp.mean(oracle[700:])) - 0.1

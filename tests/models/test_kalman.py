@@ -44,7 +44,7 @@ def double_precision():
 
 
 def arrays(parameters, dtype=jnp.float64):
-    return kalman.LinearGaussian(*(jnp.asarray(part, dtype) for part in parameters))
+    return kalman.StateSpace(*(jnp.asarray(part, dtype) for part in parameters))
 
 
 def cells(values, dtype=jnp.float64):

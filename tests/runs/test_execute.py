@@ -10,7 +10,7 @@ from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs.documents import read_sealed
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.files import write_files
-from jaxvae.runs.results import Layout, vouched
+from jaxvae.runs.results import Layout, with_checksums
 
 LAYOUT = Layout("sum", {}, {})
 SEEDS = {"seeds": 2}
@@ -40,7 +40,7 @@ def make_procedure(stop=False, **changes):
         identity=lambda: SEEDS,
         compute=compute,
         layout=LAYOUT,
-        files=lambda result: vouched(LAYOUT, result.config, {"a.csv": b"a\n"}),
+        files=lambda result: with_checksums(LAYOUT, result.config, {"a.csv": b"a\n"}),
         read=lambda folder: Result(read_sealed(folder / "config.json")),
     )._replace(**changes)
 

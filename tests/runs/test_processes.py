@@ -11,8 +11,8 @@ import pytest
 from launch import STUDY, contents, ended, launch, launch_command, wait_until
 
 from jaxvae.cli.main import main
-from jaxvae.cli.run import how_to_go_on
 from jaxvae.cli.study import gather
+from jaxvae.cli.task import how_to_go_on
 from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs import processes
 from jaxvae.runs.processes import Processes, ShareDone, parse_processes

@@ -14,7 +14,7 @@ def test_a_stage_is_said_as_it_begins_and_once_as_it_is_done(monkeypatch, capsys
     """However often a stage that waits reports it, and however soon the next one is done."""
     now = itertools.count()
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now) / 100)
-    with progress.shown(quiet=False) as show:
+    with progress.show_progress(quiet=False) as show:
         show("train", None)
         for stage in ("train", "refit"):
             for done in (2, 12, 12, 12):
@@ -30,7 +30,7 @@ def test_a_stage_is_said_as_it_begins_and_once_as_it_is_done(monkeypatch, capsys
 
 def test_a_line_is_said_again_with_its_time_while_a_stage_is_silent(monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
-    with progress.shown(quiet=False) as show:
+    with progress.show_progress(quiet=False) as show:
         time.sleep(0.5)
         first = capsys.readouterr().err.splitlines()
         assert {line.rsplit(", ", 1)[0] for line in first} == {progress.AT_FIRST}
@@ -46,7 +46,7 @@ def test_a_line_is_said_again_with_its_time_while_a_stage_is_silent(monkeypatch,
 def test_what_is_said_again_promises_nothing(monkeypatch, capsys):
     """Neither a pace nor a time left, which have passed."""
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
-    with progress.shown(quiet=False) as show:
+    with progress.show_progress(quiet=False) as show:
         show("train", Progress(0, 4, 4, 10, 30))
         time.sleep(0.2)
         show("train", Progress(0, 4, 4, 20, 30))
@@ -78,7 +78,7 @@ def test_what_is_being_compiled_is_said(monkeypatch, capsys):
         said.append(progress.compiling_words())
         return member
 
-    with progress.shown(quiet=False) as show:
+    with progress.show_progress(quiet=False) as show:
         show("train", None)
         tiles.map_members(_advance, np.zeros((2, 3)), np.ones(()))
         time.sleep(0.3)

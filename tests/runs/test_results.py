@@ -18,7 +18,7 @@ from jaxvae.runs.results import (
     pack,
     read_results,
     unpack,
-    vouched,
+    with_checksums,
     write_drawings,
 )
 
@@ -65,7 +65,7 @@ def results():
 @pytest.fixture
 def folder(tmp_path):
     files = {**pack(LAYOUT, results()), **DRAWINGS}
-    make_folder(tmp_path / "study", vouched(LAYOUT, results().config, files))
+    make_folder(tmp_path / "study", with_checksums(LAYOUT, results().config, files))
     return tmp_path / "study"
 
 
@@ -94,7 +94,7 @@ def test_what_is_packed_again_is_the_same_bytes(folder):
     config, _, _ = again = read_results(folder, LAYOUT)
     files = {**pack(LAYOUT, again), **DRAWINGS}
     assert pack(LAYOUT, unpack(LAYOUT, config, files)) == pack(LAYOUT, results())
-    for name, content in vouched(LAYOUT, config, files).items():
+    for name, content in with_checksums(LAYOUT, config, files).items():
         assert (folder / name).read_bytes() == content, name
 
 

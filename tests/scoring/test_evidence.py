@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 from jaxvae.analysis.n_factors import held_out_gains
-from jaxvae.analysis.selection import LEAST_GAIN
+from jaxvae.analysis.ranking import LEAST_GAIN
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.fitting.fit import Choice, choose, train_grid
 from jaxvae.fitting.prepare import prepare
 from jaxvae.scoring.align import align
-from jaxvae.scoring.evidence import numbers_table, rankings_table, spectrum_table
+from jaxvae.scoring.evidence import rankings_table, spectrum_table, tabulate_n_factors
 from jaxvae.selection import count_factors
 from jaxvae.selection.count_factors import Sweep, sizes_tried, sweep_factors
 
@@ -74,7 +74,7 @@ def number(table, name):
 def test_pure_noise_has_no_factors(unplanted):
     """Neither by the verdict nor by a gain in held-out likelihood beyond its error."""
     prepared, _, _, sweep = unplanted
-    table = numbers_table(prepared, sweep)
+    table = tabulate_n_factors(prepared, sweep)
     assert number(table, "verdict") == 0
     assert number(table, "held_out") == 0
     sizes = table[table.kind == "size"].iloc[1:]
@@ -84,7 +84,7 @@ def test_pure_noise_has_no_factors(unplanted):
 
 def test_planted_factors_are_counted(planted):
     prepared, _, _, sweep = planted
-    table = numbers_table(prepared, sweep)
+    table = tabulate_n_factors(prepared, sweep)
     assert number(table, "verdict") == 2
     # The highest mean score may fall to a third factor, but by no more than its error and what
     # matters.
@@ -152,7 +152,7 @@ def test_a_size_whose_members_diverged_is_left_out(planted):
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     likelihood[1], active[1] = np.nan, np.nan
     likelihood[2, 0], active[2, 0] = np.nan, np.nan
-    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active))
+    table = tabulate_n_factors(prepared, Sweep(np.arange(len(active)), likelihood, active))
     assert table[table.kind == "size"].factors.tolist() == [0, 2, 3, 4]
     assert number(table, "held_out") in (2, 3)
     assert np.isfinite(table[table.kind == "size"].gain).all()
@@ -162,7 +162,7 @@ def test_members_that_use_no_factor_are_members_without_factors(planted):
     prepared, _, _, sweep = planted
     likelihood, active = sweep.log_likelihood.copy(), sweep.active.copy()
     active[1] = 0
-    table = numbers_table(prepared, Sweep(np.arange(len(active)), likelihood, active))
+    table = tabulate_n_factors(prepared, Sweep(np.arange(len(active)), likelihood, active))
     none = table[table.kind == "size"].iloc[0]
     assert none.log_likelihood == pytest.approx(likelihood[:2].mean())
     assert table[table.kind == "size"].gain.isna().tolist() == [False, True, False, False, False]
@@ -173,7 +173,7 @@ def test_a_few_assets_are_judged_by_held_out_likelihood_alone():
     panel = replace(PANEL, values=PANEL.values[:, :3], assets=PANEL.assets[:3], sectors=None)
     config = replace(CONFIG, seeds=1, betas=(1.0,), n_factors=1)
     prepared, _, _, sweep = fitted(panel, config)
-    table = numbers_table(prepared, sweep)
+    table = tabulate_n_factors(prepared, sweep)
     assert table.kind.tolist() == ["estimate", "verdict", "size", "size"]
     assert number(table, "verdict") == number(table, "held_out")
 

@@ -26,7 +26,7 @@ from jaxvae.study.plan import plan_study
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
 from jaxvae.training.ensemble import Ensemble, Progress
-from jaxvae.training.threads import at_once, in_threads
+from jaxvae.training.threads import in_threads, run_at_once
 
 CONFIG = StudyConfig(seeds=2, betas=(1.0,), epochs=200, learning_rate=3e-2, likelihood_samples=16)
 DATES = pd.bdate_range("2020-01-01", periods=200)
@@ -109,7 +109,7 @@ def test_dates_that_rank_a_candidate_neither_train_nor_stop_it(monkeypatch):
     scored = SimpleNamespace(value=np.zeros((4, 28)))
     monkeypatch.setattr(candidates, "estimate_members", lambda *_, **__: scored)
     config = replace(CONFIG, model="student", n_factors=4)
-    family = candidates.Candidate("student", prepare(PANEL, config), 0)
+    family = candidates.CandidateModel("student", prepare(PANEL, config), 0)
     scores = candidates.train_candidate(family, [1, 3], lambda progress: None)
     assert scores.log_likelihood.shape == (2, 2, 28)
     values = family.prepared.values.astype(np.float32)
@@ -233,7 +233,7 @@ def test_the_panel_decides_which_families_stand(two_families):
     )
 
     def standing(panel):
-        field = select.field_of(panel, config, split, lambda progress: None)
+        field = select.search_space(panel, config, split, lambda progress: None)
         return {family.name: family.prepared.preset.model for family in field.families}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -362,9 +362,9 @@ def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
 def test_what_is_done_at_once_comes_back_in_order_and_overlaps(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     both = threading.Barrier(2, timeout=20)
-    assert at_once(lambda: both.wait() * 0, lambda: both.wait() * 0 + 1, lambda: 2) == [0, 1, 2]
+    assert run_at_once(lambda: both.wait() * 0, lambda: both.wait() * 0 + 1, lambda: 2) == [0, 1, 2]
     with pytest.raises(DataError, match="no"):
-        at_once(lambda: 0, fails_at_once)
+        run_at_once(lambda: 0, fails_at_once)
 
 
 def fails_at_once():

@@ -36,7 +36,7 @@ def held():
     rebuilt = prepared.scaler.standardise(FACTORS @ LOADINGS.T)
     residual = prepared.values - rebuilt
     sigma = pd.DataFrame(covariance(LOADINGS, NOISE))
-    return holding.HeldStudy(prepared, table, [], NOISE, sigma, residual)
+    return holding.HoldingsInput(prepared, table, [], NOISE, sigma, residual)
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ class Terminal(io.StringIO):
 def reported_to(stream, monkeypatch, **how):
     """What is written while something is in work."""
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress.reported(how.pop("shown", True), **how) as report:
+    with progress.progress_for_call(how.pop("shown", True), **how) as report:
         report("train", WHERE)
     return stream.getvalue()
 

@@ -11,7 +11,7 @@ from small import same_bits
 from threadpoolctl import threadpool_info
 
 import jaxvae
-from jaxvae.analysis.selection import LEAST_GAIN
+from jaxvae.analysis.ranking import LEAST_GAIN
 from jaxvae.baselines import BASELINES
 from jaxvae.data.synthetic import linear_panel
 from jaxvae.errors import DataError, FolderError, OptionError

@@ -167,8 +167,8 @@ def test_a_capacity_rises_linearly_and_nothing_is_chosen_before_it_has():
     np.testing.assert_allclose(risen, [0, 0.75, 3, 3], rtol=1e-6)
     assert config.settled_epochs == 20
     assert replace(config, capacity=None).settled_epochs == 5
-    at_once = replace(config, capacity_epochs=0)
-    assert training._settings(jnp.int32(0), setup._replace(config=at_once)).capacity == 3.0
+    run_at_once = replace(config, capacity_epochs=0)
+    assert training._settings(jnp.int32(0), setup._replace(config=run_at_once)).capacity == 3.0
 
 
 def static(**changes):

@@ -19,8 +19,8 @@ from jaxvae.errors import DataError, OptionError, check_numbers, check_option
 from jaxvae.inference.forecasts import forecast_moments, forecast_portfolio, generate_paths
 from jaxvae.scoring.value_at_risk import DRAWS, ORDERS
 from jaxvae.study.dataset import with_units
+from jaxvae.study.draws import check_draws
 from jaxvae.study.fitted import Asked, FittedStudy
-from jaxvae.study.questions.panels import check_draws
 
 LEAST_DRAWS = 100  # for a quantile at 1 %
 BURN_IN = 250

@@ -24,7 +24,7 @@ from jaxvae.runs import progress
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.processes import Processes, Share, ShareDone
-from jaxvae.runs.run import has_record, is_at_work, is_finished
+from jaxvae.runs.work import has_record, is_at_work, is_finished
 
 ALONE = Processes()
 
@@ -117,7 +117,7 @@ def _run(
 
     share = Share(processes.process, processes.processes, wait)
     done = output.resume and is_finished(out)
-    with progress.shown(quiet=output.quiet) as show:
+    with progress.show_progress(quiet=output.quiet) as show:
 
         def on_progress(stage: str, where: Any) -> None:
             interrupts.check()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxvae.analysis.selection import simplest_within_error
+from jaxvae.analysis.ranking import simplest_within_error
 
 
 def rank(scores, complexity):

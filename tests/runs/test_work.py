@@ -11,11 +11,11 @@ import pytest
 from launch import FORKS, ended, launch
 
 from jaxvae.errors import DataError, FolderError, OptionError
-from jaxvae.runs import run as runs
+from jaxvae.runs import work as runs
 from jaxvae.runs.documents import SCHEMA, hash_document, read_sealed, seal
 from jaxvae.runs.files import write_files
 from jaxvae.runs.processes import UNSHARED, Share
-from jaxvae.runs.run import (
+from jaxvae.runs.work import (
     drop_work,
     is_at_work,
     is_finished,

@@ -10,7 +10,7 @@ import pytest
 
 from jaxvae.errors import OptionError
 from jaxvae.models import make_batch
-from jaxvae.study.questions import conditional_scenarios
+from jaxvae.study.questions import scenarios
 from jaxvae.study.study import load_study
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def test_a_sector_is_the_plain_mean_of_its_assets(study):
 
 
 def test_few_effective_draws_are_warned_of(study, given, monkeypatch):
-    monkeypatch.setattr(conditional_scenarios, "LEAST_SHARE", 1.0)
+    monkeypatch.setattr(scenarios, "LEAST_SHARE", 1.0)
     with pytest.warns(UserWarning, match="the effective sample size is .* of .* draws"):
         study.scenarios(10, given=given)
 

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from jaxvae.analysis import consensus
 from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
-from jaxvae.errors import OptionError, check_option
 from jaxvae.fitting.config import check_seed
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.imputation import complete_by_mixture
@@ -17,10 +16,6 @@ from jaxvae.inference.members import ask
 from jaxvae.models.model import Batch
 from jaxvae.study.dataset import with_units
 from jaxvae.study.fitted import Asked, FittedStudy
-from jaxvae.training.host_memory import host_bytes_free
-
-# Of each draw in memory at once: as float32 a member, joined, in float64, restored, in a table.
-COPIES = 8
 
 
 def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
@@ -86,17 +81,3 @@ def _imputed(fitted: FittedStudy, rows: Batch, seed: int) -> Float[np.ndarray, "
     """`impute` in standard units."""
     key, n_samples = jax.random.key(seed), fitted.config["likelihood_samples"]
     return complete_by_mixture(key, fitted.model, fitted.refits, rows, n_samples)
-
-
-def check_draws(number: int, seed: int, n_cells: int, least: int = 1) -> None:
-    """OptionError unless so many draws, of so many cells each, are asked for with a seed that fits,
-    and fit into what memory is free."""
-    check_option("number", number, least=least)
-    check_seed(seed)
-    free, needed = host_bytes_free(), COPIES * 8 * number * n_cells
-    if free is not None and needed > free:
-        raise OptionError(
-            "number",
-            f"{number:,} draws take {needed / 1e9:,.0f} GB, {free / 1e9:,.0f} GB are free; at most "
-            f"{number * free // needed:,}",
-        )

@@ -19,8 +19,8 @@ from jaxvae.inference.resampling import (
 )
 from jaxvae.inference.scenarios import even_rows, sample_by_mixture
 from jaxvae.models.model import Batch
+from jaxvae.study.draws import check_draws
 from jaxvae.study.fitted import Asked, FittedStudy
-from jaxvae.study.questions.panels import check_draws
 from jaxvae.training.streams import Stream
 
 SAMPLES = 64
