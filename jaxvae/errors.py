@@ -5,6 +5,7 @@ names an option as the argument that it is in Python; the command line names its
 """
 
 import difflib
+import functools
 import html
 import importlib
 import math
@@ -18,8 +19,8 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 LARGEST_SEED, LARGEST_INT32, LARGEST_FLOAT32 = 2**32 - 1, 2**31 - 1, (2 - 2**-23) * 2.0**127
-LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, with Linux
-Settings = TypeVar("Settings")
+LONGEST_PATH, LONGEST_FILE_NAME = 4096, 255  # bytes, with Linux
+AnyConfig = TypeVar("AnyConfig")
 LONGEST_WORD = 60  # that a hint is looked for
 NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
@@ -179,8 +180,8 @@ def like(config: Any, name: str, default: Any, help: str | None = None, **limits
 
 
 def settings_of(
-    kind: type[Settings], config: Settings | None, given: Mapping[str, Any]
-) -> Settings:
+    kind: type[AnyConfig], config: AnyConfig | None, given: Mapping[str, Any]
+) -> AnyConfig:
     """A configuration as it is, or made of settings by keyword.
 
     Args:
@@ -303,9 +304,21 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
         raise OptionError(name, f"{shown(value)} is not a path") from None
     if "\0" in str(path):
         raise OptionError(name, f"{shown(str(path))} holds a null byte; no path does")
-    if sizes[0] > LONGEST_PATH or max(sizes[1:], default=0) > LONGEST_NAME:
+    if sizes[0] > LONGEST_PATH or max(sizes[1:], default=0) > LONGEST_FILE_NAME:
         raise OptionError(name, f"{shown(str(path))} is too long for a path")
     return path
+
+
+def part_name(part: Any) -> str:
+    """What a part of a caller's own is called: a function or a class by its name, an object by its
+    class's, a tuple of functions (a model, an optimiser) by the function that made them."""
+    is_made = isinstance(part, tuple)
+    part = next(filter(callable, part), part) if is_made else part
+    while isinstance(part, functools.partial):
+        part = part.func
+    named = part if hasattr(part, "__qualname__") else type(part)
+    name: str = named.__qualname__.partition(".")[0] if is_made else named.__name__
+    return name
 
 
 def shown(value: object) -> str:

@@ -11,9 +11,9 @@ from jaxvae.data import as_panel
 from jaxvae.data.panel import Panel
 from jaxvae.errors import (
     LARGEST_SEED,
+    AnyConfig,
     Option,
     OptionError,
-    Settings,
     as_html,
     check_option,
     check_options,
@@ -26,7 +26,10 @@ from jaxvae.fitting.presets import MODEL_OF, MODELS, PRESETS, Preset, make_prese
 from jaxvae.models import describe_family
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
+from jaxvae.training.tiles import TILE_WIDTHS, WIDE
 
+_NARROW = " and ".join(name for name, preset in PRESETS.items() if preset.tile_width == 2)
+TILE_WIDTH_WORDS = f"{TILE_WIDTHS['cpu']} on a CPU, 2 of {_NARROW}, {WIDE} elsewhere"
 AUTO = "auto"  # the study chooses (`selection`)
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
@@ -102,7 +105,7 @@ class StudyConfig:
     tile_width: int | None = option(
         None,
         "number of members that a device trains at once",
-        otherwise="4 on a CPU, 2 of temporal, 256 elsewhere",
+        otherwise=TILE_WIDTH_WORDS,
         least=1,
         most=MOST_WIDTH,
     )
@@ -197,12 +200,12 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_input(
-    of: type[Settings],
+    of: type[AnyConfig],
     panel: Panel | pd.DataFrame,
-    config: Settings | None,
+    config: AnyConfig | None,
     settings: Mapping[str, Any],
     **known: Any,
-) -> tuple[Panel, Settings]:
+) -> tuple[Panel, AnyConfig]:
     """The panel and the settings that a study or a walk is asked for, checked.
 
     Args:

@@ -5,11 +5,11 @@ validation dates, of other draws of the synthetic panels than the ones that are 
 `static` over linear, nonlinear and real panels by experiments/defaults.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.errors import OptionError, check_option, shown
+from jaxvae.errors import OptionError, check_option, part_name, shown
 from jaxvae.models import Family, Model, OwnModel
 from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
@@ -185,8 +185,8 @@ def make_preset(
 
     Args:
         model: a preset's name; or a model of the caller's own, trained as `static` is: a family's
-            configuration, or what makes a `Model` for a number of assets, a function or an object
-            with a method `build`.
+            configuration, a `Model` of the panel's assets, or what makes one for a number of
+            assets: a function, or an object with a method `build`.
         n_factors: latent factors of a preset, None for its own; a caller's own model has its own.
         epochs: instead of the preset's; β then warms up over a quarter of them at most, and factors
             come into use in the same share of them.
@@ -214,18 +214,15 @@ def family_of(model: Any) -> Family:
     """
     if isinstance(model, Family):
         return model
-    make: Callable[[int], Model] = getattr(model, "build", model)
-    if not callable(make):
+    make = getattr(model, "build", model)
+    if not (isinstance(make, Model) or callable(make)):
         raise OptionError("model", f"{shown(model)} makes no model; give a name, or what makes one")
     return OwnModel(make)
 
 
 def model_name(model: Any) -> str:
     """What tables and reports call a model that `make_preset` takes."""
-    if isinstance(model, str):
-        return model
-    name: str = getattr(model, "__name__", type(model).__name__)
-    return name
+    return model if isinstance(model, str) else part_name(model)
 
 
 def _in_epochs(train: TrainConfig, epochs: int | None) -> TrainConfig:

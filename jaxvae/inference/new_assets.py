@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis.new_assets import Design
 from jaxvae.inference.modes import posterior_modes
-from jaxvae.models.model import Batch, Model, Variables
+from jaxvae.models.model import Batch, Model, Variables, make_batch
 
 
 def regressors(model: Model, variables: Variables, batch: Batch) -> Design:
@@ -32,6 +32,7 @@ def regressors(model: Model, variables: Variables, batch: Batch) -> Design:
 
 
 def asset_coefficients(
+    model: Model,
     variables: Variables,
     location: Float[np.ndarray, " asset"],
     scale: Float[np.ndarray, " asset"],
@@ -41,8 +42,8 @@ def asset_coefficients(
     Float[np.ndarray, " asset"],
 ]:
     """Coefficients of the model's assets on (factors, conditions, 1), their posterior variances
-    (none are known but the loadings'), and noise variances, in the units that location and scale
-    take returns from."""
+    (none are known but the loadings'), and noise variances where the conditions are 0, in the units
+    that location and scale take returns from."""
     decoder: Any = jax.tree.map(
         lambda leaf: np.asarray(leaf, np.float64), variables.parameters["decoder"]
     )
@@ -56,7 +57,10 @@ def asset_coefficients(
     variances = np.zeros_like(coefficients)
     spread = np.exp(decoder["curves"]["log_variance"]).T
     variances[:, : len(loadings)] = scale[:, None] ** 2 * spread
-    return coefficients, variances, scale**2 * np.exp(decoder["log_variance"])
+    at_zero = make_batch(np.zeros((1, len(scale))), np.zeros((1, len(conditions))))
+    no_factors = jnp.zeros((1, len(loadings)))
+    observation, _ = model.decode(variables, no_factors, at_zero, False)
+    return coefficients, variances, scale**2 * np.asarray(observation.variance[0], np.float64)
 
 
 def _relative_noise(variables: Variables, batch: Batch) -> Float[np.ndarray, " row"]:

@@ -7,6 +7,7 @@ from jaxvae.models.conditional import ConditionalConfig as ConditionalConfig
 from jaxvae.models.families import FAMILIES as FAMILIES
 from jaxvae.models.families import OwnModel as OwnModel
 from jaxvae.models.families import describe_family as describe_family
+from jaxvae.models.families import is_own as is_own
 from jaxvae.models.families import read_family as read_family
 from jaxvae.models.likelihoods import df_of as df_of
 from jaxvae.models.likelihoods import standard_t_prior as standard_t_prior

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from jaxvae.errors import OptionError, either, shown
+from jaxvae.errors import OptionError, either, part_name, shown
 from jaxvae.models.autoregressive import AutoregressiveConfig
 from jaxvae.models.conditional import ConditionalConfig
 from jaxvae.models.model import Family, Model
@@ -16,13 +16,12 @@ from jaxvae.models.temporal import TemporalConfig
 
 @dataclass(frozen=True)
 class OwnModel(Family):
-    """A model of a caller's own, by the function that makes it for a number of assets."""
+    """A model of a caller's own, or the function that makes it for a number of assets."""
 
-    own: ClassVar[bool] = True
-    make: Callable[[int], Model]
+    make: Callable[[int], Model] | Model
 
     def new_model(self, n_assets: int) -> Model:
-        return self.make(n_assets)
+        return self.make if isinstance(self.make, Model) else self.make(n_assets)
 
 
 FAMILIES: dict[str, type[Any]] = {
@@ -35,13 +34,17 @@ FAMILIES: dict[str, type[Any]] = {
 OWN = "own"
 
 
+def is_own(family: Family) -> bool:
+    """Whether it is a caller's own, whose code no folder holds."""
+    return type(family) not in FAMILIES.values()
+
+
 def describe_family(family: Any) -> dict[str, Any]:
     """A family's name and settings, for `config.json`."""
     for name, kind in FAMILIES.items():
         if type(family) is kind:
             return {"family": name, **dataclasses.asdict(family)}
-    make = getattr(family, "make", family)
-    return {"family": OWN, "name": getattr(make, "__qualname__", type(make).__name__)}
+    return {"family": OWN, "name": part_name(getattr(family, "make", family))}
 
 
 def read_family(saved: Mapping[str, Any]) -> Family:

@@ -7,7 +7,7 @@ whose functions keep the shapes below; what it leaves out is estimated, or not r
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -186,13 +186,7 @@ class Model(NamedTuple):
 
 
 class Family(ABC):
-    """The base of configurations: what a model is before the number of assets is known.
-
-    Attributes:
-        own: Whether it is a caller's own, whose code no folder holds.
-    """
-
-    own: ClassVar[bool] = False
+    """The base of configurations: what a model is before the number of assets is known."""
 
     def for_panel(self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool) -> "Family":
         """The configuration for a panel with covariates, sectors or missing cells: the same, for a

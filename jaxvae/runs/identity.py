@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.extend import backend
 
-from jaxvae.errors import FolderError
+from jaxvae.errors import FolderError, part_name
 from jaxvae.training.ensemble import CHUNK_EPOCHS
 from jaxvae.training.tiles import resolve_width
 
@@ -106,5 +106,4 @@ def _by_name(record: dict[str, Any], group: str = "") -> dict[str, Any]:
 
 def _name_of(part: Any) -> str:
     """Of a user's own model or distribution, which is no JSON, by its module."""
-    named = part if hasattr(part, "__qualname__") else type(part)
-    return f"{named.__module__}.{named.__qualname__}"
+    return f"{part.__module__}.{part_name(part)}"

@@ -10,7 +10,7 @@ from jaxvae.fitting.config import AUTO, StudyConfig, recorded, tile_width_of
 from jaxvae.fitting.fit import Trained, TrainedStudy
 from jaxvae.fitting.prepare import Prepared, distributions_of
 from jaxvae.fitting.presets import PRESETS, model_name
-from jaxvae.models import describe_family
+from jaxvae.models import describe_family, is_own
 from jaxvae.runs.identity import identify
 from jaxvae.scoring.align import Aligned, Verdict, describe_consensus, factor_names
 from jaxvae.selection.select import Selection
@@ -72,7 +72,7 @@ def _stability_notes(aligned: Aligned) -> list[str]:
 def _own_notes(prepared: Prepared) -> list[str]:
     """What a caller's own model is made of, and their own optimiser."""
     notes, optimiser = [], prepared.preset.train.optimiser_name
-    if prepared.preset.model.own:
+    if is_own(prepared.preset.model):
         kinds = distributions_of(prepared.model, prepared.batch)
         notes.append(
             f"The model is the caller’s own, “{model_name(prepared.config.model)}”: returns given "

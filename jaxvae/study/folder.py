@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from jaxvae.errors import FolderError
-from jaxvae.models import read_family
+from jaxvae.models import is_own, read_family
 from jaxvae.report import words
 from jaxvae.report.content import REPORT
 from jaxvae.report.study_report import study_report
@@ -85,7 +85,7 @@ def _require_model(config: dict[str, Any], assets: list[str], folder: Path) -> N
     and of the assets of the tables."""
     try:
         family = read_family(config["model_config"])
-        if not family.own:
+        if not is_own(family):
             family.build(len(assets))
         of_tables = assets == config["assets"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -5,7 +5,15 @@ from typing import Any
 
 import optax
 
-from jaxvae.errors import Option, OptionError, as_html, check_options, option, show_settings
+from jaxvae.errors import (
+    Option,
+    OptionError,
+    as_html,
+    check_options,
+    option,
+    part_name,
+    show_settings,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,4 +114,4 @@ class TrainConfig:
     @property
     def optimiser_name(self) -> str | None:
         """The function that made an optimiser of your own; None for the package's."""
-        return self.optimiser and self.optimiser.init.__qualname__.partition(".")[0]
+        return None if self.optimiser is None else part_name(self.optimiser)

@@ -60,10 +60,10 @@ def laplace_noise(n_assets):
 
 @pytest.fixture(scope="module")
 def studies():
-    """By the number of factors."""
+    """By the number of factors: of what makes a model, and of a model."""
     return {
         n: run_study(PANEL, StudyConfig(model=model, n_factors=n, **GRID))
-        for n, model in ((1, laplace_noise), (2, principal_components))
+        for n, model in ((1, laplace_noise), (2, principal_components(PANEL.n_assets)))
     }
 
 

@@ -97,7 +97,9 @@ def sector_prior(fitted: FittedStudy, sector: str) -> Prior:
     labels = sector_labels(fitted.config["sectors"])
     check_option("sector", sector, str, choices=labels)
     of_asset = np.array(fitted.config["sectors"])
-    coefficients, variances, noises = asset_coefficients(fitted.best_refit, *fitted.scaler)
+    coefficients, variances, noises = asset_coefficients(
+        fitted.model, fitted.best_refit, *fitted.scaler
+    )
     order, signs = _as_reported(fitted, coefficients.shape[1])
     members = np.array(labels)[:, None] == of_asset[None, :]
     known = (signs * coefficients[:, order], variances[:, order], noises)

@@ -1,0 +1,72 @@
+"""Models and optimisers of a caller's own: what is taken, and what it is called."""
+
+import functools
+
+import optax
+import pytest
+
+from jaxvae.errors import OptionError, part_name
+from jaxvae.fitting.presets import family_of, make_preset, model_name
+from jaxvae.models import AdditiveConfig, Model, describe_family, is_own
+from jaxvae.training.config import TrainConfig
+
+
+def small_model(n_assets, n_factors=2):
+    return AdditiveConfig(n_factors).build(n_assets)._replace(initialise=lambda key, batch: None)
+
+
+def two_factors(n_assets):
+    return small_model(n_assets)
+
+
+class Own(AdditiveConfig):
+    """A family of one's own."""
+
+
+class Builder:
+    def build(self, n_assets):
+        return small_model(n_assets)
+
+
+MODEL = two_factors(3)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (two_factors, "two_factors"),
+        (functools.partial(small_model, n_factors=2), "small_model"),
+        (Builder(), "Builder"),
+        (MODEL, "small_model"),
+        (Own(2), "Own"),
+    ],
+    ids=["function", "partial", "object", "model", "family"],
+)
+def test_a_model_of_ones_own_is_taken_and_named(given, name):
+    family = make_preset(given).model
+    assert isinstance(family.build(3), Model)
+    assert is_own(family)
+    assert model_name(given) == name
+
+
+def test_what_is_the_packages_is_not_ones_own():
+    assert not is_own(AdditiveConfig(2))
+    assert describe_family(AdditiveConfig(2))["family"] == "additive"
+    assert describe_family(Own(2)) == {"family": "own", "name": "Own"}
+
+
+def test_a_model_is_its_familys_own():
+    assert family_of(MODEL).build(3) is MODEL
+    assert describe_family(family_of(MODEL))["name"] == "small_model"
+
+
+def test_what_makes_no_model_is_refused():
+    with pytest.raises(OptionError, match="5 makes no model"):
+        family_of(5)
+
+
+def test_an_optimiser_is_named_by_what_made_it():
+    init = functools.partial(optax.adam(0.1).init)
+    whole = optax.GradientTransformation(init, optax.adam(0.1).update)
+    assert TrainConfig(optimiser=whole).optimiser_name == part_name(optax.adam(0.1)) == "chain"
+    assert TrainConfig().optimiser_name is None
