@@ -13,6 +13,7 @@ from jaxvae.models.student_t import IndependentT, StudentT
 
 FIRST_DF = 10.0
 FIRST_VOLATILITY = 0.5
+NOISE_FLOOR = 1e-6  # of a variance that is learned, in standard units
 # ν - 2, so that returns have a variance; at a million the density is a Gaussian's.
 EXCESS_DF = (1e-2, 1e6)
 

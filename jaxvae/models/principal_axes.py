@@ -14,9 +14,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from jaxvae.models.likelihoods import NOISE_FLOOR
 from jaxvae.models.model import Variables
-
-NOISE_FLOOR_LOG = np.log(1e-6)
 
 
 def make_principal(first: int) -> Callable[[Variables], Variables]:
@@ -63,7 +62,7 @@ def _rotation(
     used, loadings = mask.astype(np.float64), terms.astype(np.float64)
     if log_noise is None:
         log_noise = np.zeros((*mask.shape[:-1], 1))
-    root = np.exp(-0.5 * np.logaddexp(log_noise.astype(np.float64), NOISE_FLOOR_LOG))
+    root = np.exp(-0.5 * np.logaddexp(log_noise.astype(np.float64), np.log(NOISE_FLOOR)))
     scaled = loadings * root[..., None, :] * used[..., :, None]
     information = scaled @ np.swapaxes(scaled, -1, -2)
     # Factors not in use have zeros there; −1 is below every eigenvalue, so that they come last.

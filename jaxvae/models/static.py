@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from jaxvae.errors import OptionError, check_options, option
 from jaxvae.models.distributions import Distribution, Gaussian
 from jaxvae.models.layers import Affine, Curves, Perceptron, dense, draw_uniform, side_by_side
-from jaxvae.models.likelihoods import LIKELIHOODS
+from jaxvae.models.likelihoods import LIKELIHOODS, NOISE_FLOOR
 from jaxvae.models.linear import with_exact_answers
 from jaxvae.models.model import (
     Batch,
@@ -28,7 +28,6 @@ from jaxvae.models.principal_axes import make_principal
 
 NORMALISATIONS = ("batch", "layer", "none")
 NOISES = ("asset", "scalar", "fixed")
-NOISE_FLOOR = 1e-6
 # A date far outside of what training saw must not make a variance overflow.
 LARGEST_LOG_VARIANCE = 10.0
 
