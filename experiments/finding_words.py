@@ -65,7 +65,7 @@ def portfolios() -> str:
     """Portfolios of least variance."""
     moved = results("walk_forward")["models"]["linear"]["parts"]["all"]["volatility"]
     return (
-        f"**Portfolios** of least variance: {number(moved['vae'])} % a year by the ensemble, "
+        f"**Portfolios** of least variance moved {number(moved['vae'])} % a year by the ensemble, "
         f"{number(moved['ledoit_wolf'])} by Ledoit–Wolf, {number(moved['shrunk_correlation'])} by "
         "shrunk correlations."
     )
