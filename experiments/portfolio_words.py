@@ -7,6 +7,12 @@ from pages import claims, interval, listed, number, results, table
 from jaxvae.analysis.portfolios import CORRELATION_SHRINKAGE
 
 PORTFOLIOS = {
+    "vae": "ensemble",
+    "sample": "sample",
+    "shrunk_correlation": "shrunk correlations",
+    "oas": "OAS",
+    "pca": "PCA",
+    "factor_analysis": "factor analysis",
     "equal": "equal weights",
     "empirical": "empirical prior",
     "ledoit_wolf": "Ledoit–Wolf",
@@ -26,7 +32,7 @@ def walk_table() -> str:
         gap = part["variance_difference"][name]
         against = "–" if name == "ledoit_wolf" else interval(*gap)
         cells = (number(part[kind][name]) for kind in ("volatility", "turnover"))
-        rows.append((name.replace("_", " "), *cells, against))
+        rows.append((PORTFOLIOS[name], *cells, against))
     return table(heads, rows)
 
 

@@ -95,7 +95,7 @@ def temporal_claim() -> str:
     """Where the past helps, beside the classical model that is strongest in hindsight, jointly."""
     panels = results("temporal")["panels"]
     words = {}
-    for panel in ("sp500", "french", "regimes"):
+    for panel in ("sp500", "french", "regimes", "noise", "linear"):
         baseline, lead = against_the_strongest(panels[panel])
         words[panel] = f"{stands(lead)} the strongest classical model ({NAMES[baseline]})"
         words[panel] += f", {joint(lead)}"
@@ -104,6 +104,8 @@ def temporal_claim() -> str:
         f"One step ahead on `sp500` `temporal` is {words['sp500']} nats a date.",
         f"On `french` it is {words['french']}.",
         f"Where volatility jumps (`regimes`) it is {words['regimes']}.",
+        f"Where the past says nothing it is {words['noise']}, on `noise`, and {words['linear']}, "
+        "on `linear`.",
         f"On {len(FILES)} panels of other markets and decades, on which nothing was tuned, it is "
         f"{counts_elsewhere()}. The least lead there is {joint(lead)} on `{worst}`, by quarter of "
         f"the test dates {', '.join(number(part, sign=True) for part in quarters)}.",
