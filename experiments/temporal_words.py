@@ -104,7 +104,7 @@ def temporal_claim() -> str:
         f"One step ahead on `sp500` `temporal` is {words['sp500']} nats a date.",
         f"On `french` it is {words['french']}.",
         f"Where volatility jumps (`regimes`) it is {words['regimes']}.",
-        f"Where the past says nothing it is {words['noise']}, on `noise`, and {words['linear']}, "
+        f"Where the past says little it is {words['noise']}, on `noise`, and {words['linear']}, "
         "on `linear`.",
         f"On {len(FILES)} panels of other markets and decades, on which nothing was tuned, it is "
         f"{counts_elsewhere()}. The least lead there is {joint(lead)} on `{worst}`, by quarter of "
