@@ -131,17 +131,18 @@ def paths_claim() -> str:
     """Whether paths keep their level, and whether their squares cluster as the data's do."""
     panels = results("temporal")["panels"]
     ends = [one["level_of_long_paths"] for one in panels.values()]
-    less, more, alike = [], [], []
+    found: dict[str, list[str]] = {"less": [], "more": [], "alike": []}
     for panel, result in panels.items():
         lags = result["squares_autocorrelation"]
         ours, known = (sum(lags[name]) / len(lags[name]) for name in ("vae_ensemble", "data"))
-        near = abs(ours - known) < CLOSE
-        (alike if near else less if ours < known else more).append(f"`{panel}`")
+        kind = "alike" if abs(ours - known) < CLOSE else "less" if ours < known else "more"
+        found[kind].append(f"`{panel}`")
+    less, more, alike = (listed(names) for names in found.values())
     return claims(
         f"Generated paths keep their level: after 2,000 dates {number(min(ends))} to "
         f"{number(max(ends))} of the data's standard deviation.",
-        f"Their squares cluster less than the data's on {listed(less)}, more on {listed(more)}, "
-        f"and within {CLOSE:g} of them on {listed(alike)}.",
+        f"Their squares cluster less than the data's on {less}, more on {more}, and within "
+        f"{CLOSE:g} of them on {alike}.",
     )
 
 
