@@ -31,7 +31,6 @@ from time_to_report import timed_command
 
 ROOT = FOLDER.parent
 STAGES = ("start", "baselines", "train", "refit", "count", "score", "report")
-GOALS = {"sp500": "240", "regimes": "150"}
 TEMPORAL = ("--model", "temporal", "--factors", "9", "--betas", "1")
 PANELS = {
     "sp500": ("--data", "sp500", "--seeds", "4", *TEMPORAL),
@@ -40,7 +39,7 @@ PANELS = {
 }
 SIZE, QUICK_SIZE = {"n_dates": 6400, "n_assets": 22}, {"n_dates": 150, "n_assets": 5}
 QUICK = ("--factors", "2", "--epochs", "2")
-HEADS = ("row", "code", "load", "seconds", "goal", "processor seconds", *STAGES)
+HEADS = ("row", "code", "load", "seconds", "processor seconds", *STAGES)
 
 
 def unpacked(revision: str, folder: Path) -> Path:
@@ -106,7 +105,6 @@ def table_cells(name: str, code: str, row: dict[str, Any]) -> list[str]:
         code,
         f"{row['load']:.1f}",
         f"{row['seconds']:.0f}",
-        GOALS.get(name, ""),
         f"{row['processor']:.0f}",
         *("" if part is None else f"{part:.0f}" for part in parts),
     ]

@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Any
 
-from pages import ROOT, number, results, table
+from pages import ROOT, claims, number, results, table
 
 STAGES = ("start", "select", "baselines", "train", "refit", "count", "score", "report")
 
@@ -18,19 +18,19 @@ def throughput_table() -> str:
 
 
 def throughput_claim() -> str:
-    """The tile engine beside the notebook's loop and hand-batched PyTorch."""
+    """The tile engine beside the notebook's loop and hand-batched PyTorch, as the table has it."""
     found = results("throughput", "benchmarks")
-    ratios = {name: ratio["median"] for name, ratio in found["ratios"].items()}
+    seconds = {name: row["seconds_a_member"]["median"] for name, row in found["rows"].items()}
     starts = {kind: laps["total"]["median"] for kind, laps in found["cold_start"].items()}
     loop, batched = (
-        number(ratios[f"tiles_over_{one}"], 1) for one in ("notebook_loop", "torch_batched")
+        number(seconds[name] / seconds["jaxvae_tiles"], 1)
+        for name in ("notebook_loop", "torch_batched")
     )
-    return (
-        f"**The tile engine trains {loop} times the members a second of the notebook's loop, "
-        f"{batched} times "
-        "those of PyTorch batched by hand. One member in a cold process, imports and compiling "
-        f"included, takes {number(starts['cold'], 1)} s, {number(starts['cached'], 1)} s with a "
-        "compilation cache.**"
+    return claims(
+        f"The tile engine trains {loop} times the members a second of the notebook's loop, "
+        f"{batched} times those of PyTorch batched by hand.",
+        f"One member in a cold process, imports and compiling included, takes "
+        f"{number(starts['cold'], 1)} s, {number(starts['cached'], 1)} s with a compilation cache.",
     )
 
 
@@ -39,13 +39,13 @@ def report_claim() -> str:
     rows = results("time_to_report", "benchmarks")["rows"]
     times = {name: number(row["times_notebook"]["median"], 1) for name, row in rows.items()}
     drawn = [row["scoring_and_drawing"] for name, row in rows.items() if name != "notebook"]
-    return (
-        f"**From the command to the report a study of `static`, 40 members with scores, nulls and "
-        f"rivals, takes {times['static, cold']} times the notebook's script for one VAE, "
-        f"{times['static, cached']} times once its programs are compiled; with the choice of a "
-        f"model {times['race, cold']} and {times['race, cached']} times, on `sp500` "
-        f"{times['sp500, cold']} and {times['sp500, cached']}. Scores and figures are "
-        f"{100 * min(drawn):.0f} to {100 * max(drawn):.0f} % of it.**"
+    return claims(
+        "From the command to the report a study of `static`, 40 members with scores, nulls and "
+        f"classical models, takes {times['static, cold']} times the notebook's script for one VAE, "
+        f"{times['static, cached']} times once its programs are compiled.",
+        f"With the choice of a model it takes {times['race, cold']} and {times['race, cached']} "
+        f"times, on `sp500` {times['sp500, cold']} and {times['sp500, cached']}.",
+        f"Scores and figures are {100 * min(drawn):.0f} to {100 * max(drawn):.0f} % of it.",
     )
 
 
@@ -75,11 +75,11 @@ def study_scaling_claim() -> str:
         for pick in (min, max)
     )
     costs = [f"{1e3 * p['analysis'] / p['members']:.0f}" for p in (few, many)]
-    return (
-        f"**{wide['assets']:,} assets × {wide['dates']:,} dates × {wide['members']} members end in "
-        f"a report after {wide['seconds']:.0f} s and {wide['peak_memory_mb'] / 1e3:.1f} GB. "
+    return claims(
+        f"{wide['assets']:,} assets × {wide['dates']:,} dates × {wide['members']} members end in a "
+        f"report after {wide['seconds']:.0f} s and {wide['peak_memory_mb'] / 1e3:.1f} GB.",
         f"Analysis costs {costs[0]} ms a member where there are {few['members']}, {costs[1]} where "
-        f"there are {many['members']:,}.**"
+        f"there are {many['members']:,}.",
     )
 
 
@@ -93,6 +93,20 @@ def study_scaling_table() -> str:
     sweeps = results("study_scaling", "benchmarks")["sweeps"].values()
     rows = {tuple(script.table_cells(point)): None for sweep in sweeps for point in sweep}
     return table(script.HEADS, rows)
+
+
+def temporal_study_claim() -> str:
+    """What whole studies took before and take after."""
+    rows = results("temporal_study", "benchmarks")["rows"]
+    words = []
+    for name, by_code in rows.items():
+        spent = [
+            [f"{by_code[code][kind]:.0f}" for code in ("before", "after")]
+            for kind in ("seconds", "processor")
+        ]
+        (was, takes), (processor, now) = spent
+        words.append(f"{was} s, then {takes} (`{name}`; of processors {processor} and {now})")
+    return f"**A cold study takes, before and after: {'; '.join(words)}.**"
 
 
 def temporal_study_table() -> str:
@@ -130,8 +144,9 @@ def _script(name: str) -> Any:
 def profile_claim() -> str:
     """What a step spends its time on."""
     spent = results("step_profile", "benchmarks")["microseconds"]
-    return (
-        f"Of a member's step of {spent['untraced']:.0f} µs on one core, matrix products take "
-        f"{spent['products']:.0f}. From 16 members to 2,048 the cost of one stays within a factor "
-        f"of {number(results('scaling', 'benchmarks')['flatness'])}."
+    flatness = number(results("scaling", "benchmarks")["flatness"])
+    return claims(
+        f"Before the step was rewritten, a member's step took {spent['untraced']:.0f} µs on one "
+        f"core, {spent['products']:.0f} of them in matrix products.",
+        f"From 16 members to 2,048 the cost of one stayed within a factor of {flatness}.",
     )

@@ -1,24 +1,23 @@
-"""Does it help on real panels to tell a VAE how volatile they have been, the month, the sectors?
+"""Does it help on real panels to give a VAE how volatile they have been, the month, the sectors?
 
 Command: python experiments/conditional_panels.py   (about six minutes on 2 cores; --quick: one)
 
-`sp500` told how volatile the panel was up to the date before (`trailing_volatility`) and the
-sectors below; `french` told the month and, as another study, its trailing volatility; each by
-`--model conditional`, beside `--model linear`, which is told nothing, and the classical baselines:
+`sp500` given how volatile the panel was up to the date before (`trailing_volatility`) and the
+sectors below; `french` given the month and, as another study, its trailing volatility; each by
+`--model conditional`, beside `--model linear`, which is given nothing, and the classical baselines:
 2 seeds at β = 1, K = 5, refitted on `fit`. Test log-likelihoods in nats a date and the paired leads
 of the seeds' mixture over the baselines, with block-bootstrap intervals. What the model sees
 (encoder, decoder, prior and noise) was fixed before, on planted panels and validation dates: on
 `sp500`, whose validation dates hold the crisis of 2008, members of 40 epochs score −22.2 there, and
 −25.1 where the noise does not see the volatility.
 
-Found: on `sp500` −19.17, where the model untold has −21.23 and the best factor analysis −21.20; on
-`french` −29.87 told its trailing volatility, −33.92 told the month, −32.38 untold. So volatility
-is worth two nats a date or more, and the month nothing: eleven dummies that move the noise of 30
+What it cannot say: on `sp500` volatility and sectors are given together, and no paired interval
+stands between what is given and nothing. The month: eleven dummies that move the noise of 30
 portfolios are fitted on 38 dates each, and overfit. With Gaussian noise the model stays behind the
-multivariate t (−17.69, −22.39), which is told nothing. Tried on validation dates, 2 seeds: a prior
-that sees the volatility under the likelihood `volatility`, −17.6 on `french` where the Gaussian
-has −18.6, and −20.2 on `sp500` in 40 epochs where it has −22.3; sectors' loadings are Gaussian
-only, so it is no part of `--model conditional`. The figures are in results/conditional_panels.json.
+multivariate t, which is given nothing. Tried on validation dates, 2 seeds: a prior that sees the
+volatility under the likelihood `volatility`, −17.6 on `french` where the Gaussian has −18.6, and
+−20.2 on `sp500` in 40 epochs where it has −22.3; sectors' loadings are Gaussian only, so it is no
+part of `--model conditional`. The figures are in results/conditional_panels.json.
 """
 
 import dataclasses

@@ -6,6 +6,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+# Classical models as the READMEs call them.
+NAMES = {
+    "pca": "PCA",
+    "pca_best": "PCA, best K",
+    "factor_analysis": "factor analysis",
+    "factor_analysis_best": "factor analysis, best K",
+    "ledoit_wolf": "Ledoit–Wolf",
+    "multivariate_t": "multivariate t",
+    "multivariate_t_shrunk": "shrunk multivariate t",
+    "ewma_t": "EWMA, t",
+    "ewma_t_two_speeds": "EWMA of two speeds",
+    "garch_copula": "GARCH, t copula",
+    "ccc_t": "constant correlations, t",
+}
 
 
 def results(name: str, folder: str = "experiments") -> Any:
@@ -22,6 +36,17 @@ def number(value: float, digits: int = 2, sign: bool = False) -> str:
 def interval(value: float, low: float, high: float) -> str:
     """A signed number with the ends of its interval."""
     return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas, and an "and" before the last."""
+    *most, last = list(names) or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def claims(*lines: str) -> str:
+    """Claims in bold, a bullet each."""
+    return "\n".join(f"- **{line}**" for line in lines)
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -13,15 +13,13 @@ where factors are known (on `french` MktRF, SMB, HML and Mom), and how the stand
 generated returns compares with the data's. The betas, epochs and baselines' K were chosen on
 validation, and nothing on the test part. The figures are in results/panels.json.
 
-The goal on the real panels is to beat the multivariate t with an interval clear of zero. `student`
-contains it, with a factor structure in place of the full scatter: .06 behind it on `sp500`, ahead
-on `french` (+.34; with other random numbers it was +.21, and the interval just reached zero).
-`volatility` is clear of it on `sp500` (+.84): with tails of each asset's own beside a volatility
-that all share, a shock to one company says little about the others. On `french`, portfolios of many
-companies and 573 months to fit them, it is level. Tried on validation dates, without a gain: more
-and fewer factors (6 to 20), weight decay of .03 to 1, input dropout, eight samples of z, training
-through without early stopping, cubic curves, perceptron decoders, three volatility factors in place
-of one.
+On the real panels the baseline to beat is the multivariate t. `student` contains it, with a factor
+structure in place of the full scatter. `volatility` has tails of each asset's own beside a
+volatility that all share, so that a shock to one company says little about the others; `french`
+holds portfolios of many companies and 573 months to fit them. Tried on validation dates, without a
+gain: more and fewer factors (6 to 20), weight decay of .03 to 1, input dropout, eight samples of z,
+training through without early stopping, cubic curves, perceptron decoders, three volatility factors
+in place of one.
 """
 
 import dataclasses

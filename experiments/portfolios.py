@@ -13,7 +13,7 @@ The VAEs: `linear` with 8 factors, the equal mixture of β = ½, 1, 2, 4 and 8, 
 the run; the rest is as in walk_forward.py, which chose the betas on dates before 2013-05-03, for
 portfolios that may be short. So every figure is given for all dates, and for the late ones, the
 last 30 %, from 2013-02-04 on: but for their first three months no choice saw them. That
-`volatility` is likelier than its rivals there was known (panels.json).
+`volatility` is likelier than the baselines there was known (panels.json).
 
 A third part was added after a first run had been seen, which gave the same figures for the other
 two. One stock's price (RRC, in quotes that are rounded) stood still on half to nine tenths of the

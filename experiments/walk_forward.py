@@ -26,22 +26,24 @@ zero. Shrinking correlations by 30 % to the identity does as well, 14.82. `stude
 The figures are in results/walk_forward.json, the picture in results/walk_forward.png.
 
 Why it works: at β the factor part keeps the directions whose variance exceeds β times the noise's,
-less β times the noise. No single β helps (early part: 15.20, 15.22, 15.11, 15.09, 15.71 %): a small
-one believes the window's noise, a large one forgets the factors. Their mixture shrinks each
-direction as strongly as the betas disagree on it, as Ledoit-Wolf's does towards the identity but
-with each asset's own variance kept. Tried on the early part, at the optimum of each model in closed
-form or trained, without a better figure: 1 to 19 factors at β = 1 (15.21 to 15.71 %) and their
-mixture (15.11); 5 factors in place of 8 in the mixture over betas (14.86); a Student-t scatter with
-factors and a fixed ν of 4 or 8 (15.19 to 15.29); dates weighted by half-lives of 63 to 252 (14.97
-to 15.43); averaging weights in place of covariances (15.00).
+less β times the noise. No single β is more than .05 below Ledoit-Wolf's 15.14 on the early part
+(15.15, 15.20, 15.09, 15.09, 15.71 %): a small one believes the window's noise, a large one forgets
+the factors. Their mixture shrinks each direction as strongly as the betas disagree on it, as
+Ledoit-Wolf's does towards the identity but with each asset's own variance kept. Tried on the early
+part, at the optimum of each model in closed form or trained, without a better figure: 1 to 19
+factors at β = 1 (15.21 to 15.71 %) and their mixture (15.11); 5 factors in place of 8 in the
+mixture over betas (14.86); a Student-t scatter with factors and a fixed ν of 4 or 8 (15.19 to
+15.29); dates weighted by half-lives of 63 to 252 (14.97 to 15.43); averaging weights in place of
+covariances (15.00).
+
 `volatility` at β = 1, trained for 200 epochs, reaches 14.88 by another road, and mixed with
 `linear` 14.77: a choice that this script leaves out, since it was not among the sets.
 
-Of `temporal` 14.5 were wanted. Tried on the early part, where it stands at 14.91: its correlations
-shrunk to the identity by 10 to 60 %, 14.75 at best (20 and 30 %); mixed with Ledoit-Wolf's
-covariance by a quarter to three quarters, 14.86 at best; beside the window's own standard
-deviations 14.88; these and 20 % of shrinkage 14.75; geometric means of both deviations and 30 %
-14.70. Nothing of it was kept: 14.5 is not reached, and shrinking helps the sample's too (14.86).
+Tried with `temporal` on the early part, where it stands at 14.91: its correlations shrunk to the
+identity by 10 to 60 %, 14.75 at best (20 and 30 %); mixed with Ledoit-Wolf's covariance by a
+quarter to three quarters, 14.86 at best; beside the window's own standard deviations 14.88; these
+and 20 % of shrinkage 14.75; geometric means of both deviations and 30 % 14.70. Nothing of it was
+kept: shrinking helps the sample's as well (14.86).
 """
 
 import itertools

@@ -22,10 +22,6 @@ OTHERS = ("readme", "notebooks")
 EXPERIMENTS = [path for path in SCRIPTS if path.stem not in OTHERS]
 
 
-def test_scripts_are_found():
-    assert {"notebook", "defaults"} <= {script.stem for script in SCRIPTS}
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("compilation_cache")
 @pytest.mark.parametrize("script", EXPERIMENTS, ids=lambda script: script.stem)
@@ -36,8 +32,3 @@ def test_quick_run_writes_its_json(script, tmp_path):
     results = json.loads((tmp_path / f"{script.stem}.json").read_text("utf-8"))
     assert results["quick"] is True
     assert "jax" in results["ran_on"]
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_docstring_gives_the_command(script):
-    assert f"Command: python experiments/{script.name}" in (ast.get_docstring(TREES[script]) or "")
