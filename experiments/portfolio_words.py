@@ -4,7 +4,7 @@ from typing import Any
 
 from pages import claims, interval, listed, number, results, table
 
-from jaxvae.analysis.portfolios import CORRELATION_SHRINKAGE
+from jaxvae.baselines.covariances import CORRELATION_SHRINKAGE
 
 PORTFOLIOS = {
     "vae": "ensemble",
