@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from jaxvae.errors import (
     JaxvaeError,
@@ -172,7 +172,7 @@ def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float] | 
 
 def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     words, choices = one.metadata, one.metadata["limits"].get("choices", ())
-    kinds: Sequence[Any] = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    kinds: Sequence[Any] = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     # Of what a sequence is one, where the option takes several words.
     items = [get_args(inner)[0] for inner in kinds if get_origin(inner) is tuple]
     what = f"{words['help']}: {', '.join(choices)}" if choices else words["help"]

@@ -57,7 +57,8 @@ class _Mixture(Settings):
     """Settings of an equal mixture of VAEs."""
 
     _: KW_ONLY
-    seeds: Any = 1
+    beta: float | Sequence[float] = 1.0  # type: ignore[assignment]
+    seeds: int = 1
 
 
 @dataclass(eq=False, repr=False)
@@ -85,9 +86,9 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
     """
 
     _: KW_ONLY
-    nearest: Any = True
-    higham: Any = False
-    higham_max_iteration: Any = 100
+    nearest: bool = True
+    higham: bool = False
+    higham_max_iteration: int = 100
 
     def __post_init__(self) -> None:
         own = {name: getattr(self, name) for name in ("nearest", "higham", "higham_max_iteration")}

@@ -3,7 +3,7 @@
 import math
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Description(NamedTuple):
     covariance: Float[Array, "asset asset"]
 
 
+@no_type_check  # at run time, where the types are for `fit` to check
 @dataclass(eq=False, repr=False)
 class Settings:
     """What VAEs are trained with, and that cells may be missing.
@@ -63,14 +64,14 @@ class Settings:
     Types are checked by `fit`, as scikit-learn wants it.
     """
 
-    n_components: Any = AUTO
+    n_components: int | Literal["auto"] = AUTO
     _: KW_ONLY
-    beta: Any = 1.0
-    preset: Any = None
-    model: Any = AUTO
-    epochs: Any = None
-    n_samples: Any = 128
-    random_state: Any = 0
+    beta: float = 1.0
+    preset: Literal["notebook"] | None = None
+    model: str | object = AUTO
+    epochs: int | None = None
+    n_samples: int = 128
+    random_state: int | np.random.RandomState | np.random.Generator | None = 0
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

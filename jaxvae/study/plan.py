@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.errors import as_html
-from jaxvae.fitting.config import StudyConfig, read_input, tile_width_of
+from jaxvae.fitting.config import StudyConfig, StudySettings, read_input, tile_width_of
 from jaxvae.fitting.fit import grid_of, training_data
 from jaxvae.fitting.fit_baselines import fit_baselines
 from jaxvae.fitting.prepare import prepare
@@ -84,7 +84,7 @@ def plan_study(
     covariates: Covariates | None = None,
     progress: bool = True,
     on_progress: OnProgress | None = None,
-    **settings: Any,
+    **settings: Unpack[StudySettings],
 ) -> Plan:
     """Check a panel as `run_study` does, and say what it would train, and for about how long.
 

@@ -1,11 +1,21 @@
 """How a member is trained: a frozen, checked set of settings."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import optax
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxvae.errors import Option, OptionError, as_html, check_options, option, show_settings
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """An optax chain, which is a pair of functions, to type checkers too, that know none of optax's
+    types."""
+
+    @property
+    def init(self) -> Callable[..., Any]: ...
+    @property
+    def update(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,9 +74,11 @@ class TrainConfig:
     weight_decay: float = option(0.0, "decay of matrices", least=0)
     hidden_cells: float = option(0.0, "the most of a row's cells to hide", least=0, below=1)
     n_samples: int = option(1, "draws of the factors a row and step", least=1)
-    reduction: str = option("mean", "over a batch's rows", choices=("mean", "sum"))
+    reduction: Literal["mean", "sum"] = option(
+        "mean", "over a batch's rows", choices=("mean", "sum")
+    )
     patience: int | None = option(40, "epochs without a better validation objective", least=1)
-    optimiser: optax.GradientTransformation | None = None
+    optimiser: Optimiser | None = None
 
     __repr__ = show_settings
     _repr_html_ = as_html
@@ -106,4 +118,6 @@ class TrainConfig:
     @property
     def optimiser_name(self) -> str | None:
         """The function that made an optimiser of your own; None for the package's."""
-        return self.optimiser and self.optimiser.init.__qualname__.partition(".")[0]
+        if self.optimiser is None:
+            return None
+        return str(self.optimiser.init.__qualname__).partition(".")[0]
