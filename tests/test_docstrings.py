@@ -19,7 +19,7 @@ ANY_ERROR = {"Exception", "BaseException", "object"}
 
 def sections(doc):
     """The text under each heading of a docstring."""
-    _, *parts = re.split(r"(?m)^(Args|Returns|Raises):$", doc)
+    _, *parts = re.split(r"(?m)^(Args|Attributes|Returns|Raises):$", doc)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -47,13 +47,13 @@ def function_of(member):
 
 def members(kind):
     """The public methods and properties of a class that are the package's, its bases' included,
-    each with the docstrings that it and those it overrides have."""
+    each with the docstring that is shown for it: its own, or that of what it overrides."""
     for name in dict.fromkeys(name for base in kind.__mro__ for name in vars(base)):
         found = [vars(base)[name] for base in kind.__mro__ if name in vars(base)]
         functions = [function_of(one)[0] for one in found]
         if not name.startswith("_") and is_ours(functions[0]):
             docs = [one.__doc__ for one in functions if is_ours(one) and one.__doc__]
-            yield name, *function_of(found[0]), docs
+            yield name, *function_of(found[0]), docs[:1]
 
 
 def raised_in(function):
@@ -103,8 +103,10 @@ def faults_of_class(kind):
     if (vars(kind).get("__doc__") or f"{kind.__name__}(").startswith(f"{kind.__name__}("):
         yield "", "a docstring"
     known = [one.name for one in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    said = [sections(inspect.cleandoc(doc)) for doc in docs]
+    told = [entries(one.get(heading, "")) for one in said for heading in ("Args", "Attributes")]
     for name in [*known, *getattr(kind, "_fields", ())]:
-        if not any(re.search(rf"\b{name}(, \w+)*[:(]", doc) for doc in docs):
+        if not any(name in names for names in told):
             yield "", name
     for name, function, looked_at, docs in members(kind):
         found = faults(function, docs, looked_at=looked_at, bound=True)

@@ -14,9 +14,12 @@ LEAST_GAIN = 0.05
 class Ranking(NamedTuple):
     """Candidates by their scores.
 
-    chosen: place of the simplest candidate that is level with the best.
-    score: mean over dates; NaN where a candidate has none. score_error: its standard error.
-    difference: to the best, 0 or below. difference_error: its standard error, paired by date.
+    Attributes:
+        chosen: place of the simplest candidate that is level with the best.
+        score: mean over dates; NaN where a candidate has none.
+        score_error: its standard error.
+        difference: to the best, 0 or below.
+        difference_error: its standard error, paired by date.
     """
 
     chosen: int

@@ -248,7 +248,9 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
 class Box(NamedTuple):
     """What is given of some assets: returns between two ends, or one where the two meet.
 
-    columns: of these assets. low, high: a row where all samples share them, else a row each.
+    Attributes:
+        columns: of these assets.
+        low, high: a row where all samples share them, else a row each.
     """
 
     columns: list[int]

@@ -37,14 +37,17 @@ COUNTS = ["factors", "candidates", "members", "refits", "counting", "epochs"]
 class Plan:
     """What a study would train, at most; several models where one is still to be chosen.
 
-    panel: as it was read.
-    parts: a row a part of the dates: train, validation, test; dates, first, last.
-    models: a row a model: model; factors, the numbers that it is compared with first; epochs, the
-        most; candidates, members that are trained to choose among models and factors; of a study of
-        it: members of the grid, refits, and counting, members with fewer factors; seconds_to_choose
-        and seconds, estimates of the training of candidates, and of a study's members.
-    seconds: estimates of the whole study, of the quickest of the models and of the slowest, from a
-        few epochs of each, timed here, and from what scores and report took in a benchmark.
+    Attributes:
+        panel: as it was read.
+        parts: a row a part of the dates: train, validation, test; dates, first, last.
+        models: a row a model: model; factors, the numbers that it is compared with first; epochs,
+            the most; candidates, members that are trained to choose among models and factors; of a
+            study of it: members of the grid, refits, and counting, members with fewer factors;
+            seconds_to_choose and seconds, estimates of the training of candidates, and of a study's
+            members.
+        seconds: estimates of the whole study, of the quickest of the models and of the slowest,
+            from a few epochs of each, timed here, and from what scores and report took in a
+            benchmark.
     """
 
     panel: Panel

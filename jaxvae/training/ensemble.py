@@ -42,8 +42,12 @@ MOST_MEMBERS = 1_000_000
 
 
 class Members(NamedTuple):
-    """The table of members: a seed and a row of hyperparameters each, leading axis member; host
-    arrays, so that a caller may write into them."""
+    """The table of members, leading axis member; host arrays, so that a caller may write into them.
+
+    Attributes:
+        seed: each member's, of 32 bits.
+        hyperparameters: a row a member.
+    """
 
     seed: UInt32[Array, "*members"]
     hyperparameters: Hyperparameters
@@ -52,9 +56,13 @@ class Members(NamedTuple):
 class Ensemble(NamedTuple):
     """Trained members, as host arrays with the member axis first.
 
-    variables: of each member's best epoch. best_epoch: how many epochs made them.
-    ok: false for a member that diverged; its variables are the last good ones.
-    epochs: epochs done. history: losses by member and epoch, NaN after a member's last.
+    Attributes:
+        members: the table that they were trained from.
+        variables: of each member's best epoch.
+        best_epoch: how many epochs made them.
+        ok: false for a member that diverged; its variables are the last good ones.
+        epochs: epochs done.
+        history: losses by member and epoch, NaN after a member's last.
     """
 
     members: Members
@@ -66,9 +74,15 @@ class Ensemble(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a run stands at the edge of a chunk: members done, in work and in all; epochs done by
-    the tile in work, of the most it may take. With all of these done, what is in work is trained
-    and about to be finished (`train_ensemble`)."""
+    """Where a run stands at the edge of a chunk of epochs.
+
+    With all epochs done, what is in work is trained and about to be finished (`train_ensemble`).
+
+    Attributes:
+        done, in_work, members: members trained and kept; members of the tile in work; members in
+            all.
+        epoch, epochs: epochs done by the tile in work; the most it may take.
+    """
 
     done: int
     in_work: int

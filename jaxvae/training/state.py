@@ -13,11 +13,12 @@ from jaxvae.training.config import TrainConfig
 class Window(NamedTuple):
     """A member's own view of the shared rows: which of them it sees, and in what units.
 
-    rows: of the shared training rows, in the member's order; all members take equally many.
-    location, scale: by asset; the member sees (x - location) / scale, in validation too.
-
     What a model is given of the past begins with the first of the shared rows, in the member's
     units, whichever rows are its own.
+
+    Attributes:
+        rows: of the shared training rows, in the member's order; all members take equally many.
+        location, scale: by asset; the member sees (x - location) / scale, in validation too.
     """
 
     rows: Int[Array, "*members row"]
@@ -28,14 +29,15 @@ class Window(NamedTuple):
 class Hyperparameters(NamedTuple):
     """What may differ between members, all traced.
 
-    beta: weight of the KL term.
-    learning_rate: Adam's, before the schedule.
-    factor_mask: 1 for the factors in use, 0 for the rest.
-    row_weights: what each training row counts; 0 leaves it out.
-    validation_weights: what each validation row counts.
-    last_epoch: epochs after which the member is frozen.
-    window: the rows and units of the member's own, whose rows `row_weights` then counts; None where
-        all members see the data as they are.
+    Attributes:
+        beta: weight of the KL term.
+        learning_rate: Adam's, before the schedule.
+        factor_mask: 1 for the factors in use, 0 for the rest.
+        row_weights: what each training row counts; 0 leaves it out.
+        validation_weights: what each validation row counts.
+        last_epoch: epochs after which the member is frozen.
+        window: the rows and units of the member's own, whose rows `row_weights` then counts; None
+            where all members see the data as they are.
     """
 
     beta: Float[Array, "*members"]
@@ -50,9 +52,10 @@ class Hyperparameters(NamedTuple):
 class Data(NamedTuple):
     """What all members share.
 
-    training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
-    n_batches: batches an epoch, where no member uses all training rows: enough for the one that
-        uses the most; None for as many as all rows fill.
+    Attributes:
+        training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
+        n_batches: batches an epoch, where no member uses all training rows: enough for the one that
+            uses the most; None for as many as all rows fill.
     """
 
     training: Batch
@@ -117,10 +120,13 @@ def make_hyperparameters(
 class TrainState(NamedTuple):
     """A member between two epochs.
 
-    best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
-        infinite until the schedules are over) and the number of epochs that made them.
-    epoch: epochs done.
-    ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
+    Attributes:
+        variables: those of the last epoch.
+        optimiser: the state of the optax chain.
+        best, best_validation, best_epoch: the variables kept, their validation objective (nats a
+            row; infinite until the schedules are over) and the number of epochs that made them.
+        epoch: epochs done.
+        ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
     """
 
     variables: Variables
@@ -135,8 +141,11 @@ class TrainState(NamedTuple):
 class Losses(NamedTuple):
     """An epoch's objective and its parts: nats a row, or mean batch sums if `reduction` is "sum".
 
-    reconstruction: -E_q log p(x | z). kl: KL(q ‖ p), without β. validation: the objective at the
-    full β and capacity on the validation rows, nats a row.
+    Attributes:
+        total: the objective that training lowers: reconstruction and what the KL costs.
+        reconstruction: -E_q log p(x | z).
+        kl: KL(q ‖ p), without β.
+        validation: the objective at the full β and capacity on the validation rows, nats a row.
     """
 
     total: Float[Array, "*members"]
