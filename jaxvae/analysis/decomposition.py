@@ -34,9 +34,9 @@ class Decomposition(NamedTuple):
     """The parts of the mean KL, nats a date; they sum to it.
 
     Attributes:
-        index_code_information: What a code says of which date it is; at most ln N.
-        total_correlation: Dependence between factors, 0 where q(z) is the product of its marginals.
-        dimension_kl: Distance of single factors' aggregate posteriors from the prior.
+        index_code_information: what a code says of which date it is; at most ln N.
+        total_correlation: dependence between factors, 0 where q(z) is the product of its marginals.
+        dimension_kl: distance of single factors' aggregate posteriors from the prior.
         ..._se: Monte-Carlo standard errors.
     """
 
@@ -60,7 +60,7 @@ def decompose(rng: np.random.Generator, codes: Codes, n_points: int = N_POINTS) 
     independent or not: compare `chance_correlation`.
 
     Args:
-        n_points: Draws of z, spread evenly over the dates.
+        n_points: draws of z, spread evenly over the dates.
     """
     points = _draw(rng, codes, n_points)
     marginal = _log_marginals(codes, points)
@@ -89,7 +89,7 @@ def chance_correlation(rng: np.random.Generator, codes: Codes, n_points: int = N
     Of one draw of circular shifts, nats. What is left is of the N bumps alone.
 
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
     """
     n_dates, n_factors = codes.mean.shape
     rows = (np.arange(n_dates)[:, None] - random_shifts(rng, n_dates, n_factors)) % n_dates

@@ -24,14 +24,14 @@ class Cause(NamedTuple):
     """Why an asset's returns have no bounded density.
 
     Attributes:
-        asset: Its place among the assets.
+        asset: its place among the assets.
         kind: "repeated": half or more of its returns are one value. "few values": they take no
             more than 10. "still": the middle half of them lies within 1 % of their standard
             deviation. "copy": another asset explains all but .01 % of their variance.
             "combination": the others do so together.
-        size: The share of the commonest value, the number of values, the width of the middle half
+        size: the share of the commonest value, the number of values, the width of the middle half
             in standard deviations, or the share of variance not explained.
-        other: The asset copied, or −1.
+        other: the asset copied, or −1.
     """
 
     asset: int
@@ -44,7 +44,7 @@ def find_causes(values: Float[np.ndarray, "date asset"]) -> list[Cause]:
     """What in some rows of a panel could let a likelihood grow without end.
 
     Args:
-        values: Returns in any units; NaN marks a missing cell. Combinations are looked for among
+        values: returns in any units; NaN marks a missing cell. Combinations are looked for among
             complete rows at least twice as many as assets; with fewer, each asset is one.
 
     Returns:
@@ -83,8 +83,8 @@ def is_degenerate(cost: float, n_assets: int) -> bool:
     an asset .5 % of its variance, and of one direction more with .005 %.
 
     Args:
-        cost: From `cost_of_jitter`; NaN counts as too much.
-        n_assets: Assets of the panel.
+        cost: from `cost_of_jitter`; NaN counts as too much.
+        n_assets: assets of the panel.
     """
     return not cost <= LARGEST_COST + LARGEST_COST_AN_ASSET * n_assets
 

@@ -70,7 +70,7 @@ def ridge(
     logarithm. Regressors that repeat each other share their weight.
 
     Args:
-        regressors, targets: Centred, usually standardised; more dates than regressors and 1.
+        regressors, targets: centred, usually standardised; more dates than regressors and 1.
 
     Source: Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for choosing a
     good ridge parameter".
@@ -155,7 +155,7 @@ def modularity(information: Float[np.ndarray, "code factor"]) -> float:
     knows all J factors alike, or none, counts 0. A single factor cannot be mixed.
 
     Args:
-        information: From `mutual_information`.
+        information: from `mutual_information`.
 
     Source: Ridgeway and Mozer (2018), "Learning deep disentangled embeddings" (arXiv:1802.05312);
     the 0 of a code that knows nothing is that of Locatello et al. (2019).

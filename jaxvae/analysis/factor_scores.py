@@ -33,8 +33,8 @@ class AxisScores(NamedTuple):
     """How the learned axes stand to the true ones; sources are with the functions that compute.
 
     Attributes:
-        canonical_correlation: Mean over true factors; a pair beyond the learned factors counts 0.
-        mutual_information: Mean over true factors of the most that any learned one knows of it,
+        canonical_correlation: mean over true factors; a pair beyond the learned factors counts 0.
+        mutual_information: mean over true factors of the most that any learned one knows of it,
             nats.
     """
 

@@ -26,11 +26,11 @@ class Conditional(NamedTuple):
     """Incomplete rows under a density, given the cells observed.
 
     Attributes:
-        values: The rows, their missing cells filled by E[x_m | x_o].
+        values: the rows, their missing cells filled by E[x_m | x_o].
         spread: Σ Cov[x_m | x_o] over rows, a Gaussian's; 0 in rows and columns that are observed.
         distances: (x_o - m_o)ᵀ S_oo⁻¹ (x_o - m_o) of each row.
         log_determinants: ln det S_oo of each row.
-        counts: Cells observed in each row.
+        counts: cells observed in each row.
     """
 
     values: Float[np.ndarray, "date asset"]

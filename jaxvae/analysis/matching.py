@@ -19,8 +19,8 @@ class Matching(NamedTuple):
     """Which learned factor stands for each reference factor.
 
     Attributes:
-        learned: Its index, −1 where none does.
-        signs: Of their correlation; 0 where none does.
+        learned: its index, −1 where none does.
+        signs: of their correlation; 0 where none does.
         correlations: |correlation| on the rows matched on; 0 where none does.
     """
 
@@ -53,7 +53,7 @@ def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, 
     """One-to-one assignments of largest total strength, one a matrix (the Hungarian method).
 
     Args:
-        strength: Not negative, such as |correlation|.
+        strength: not negative, such as |correlation|.
 
     Returns:
         The factor assigned to each other factor; −1 where none is left or its strength is 0.
@@ -88,8 +88,8 @@ def matched_totals(
     """Total matched |correlation| of every member with every other.
 
     Args:
-        units: Standardised factors (`metrics.standardise_columns`), zeros where one is not used.
-        others: The same of the others; where they are the members themselves, each pair is matched
+        units: standardised factors (`metrics.standardise_columns`), zeros where one is not used.
+        others: the same of the others; where they are the members themselves, each pair is matched
             once.
     """
     n_members, n_dates, n_factors = units.shape
@@ -119,7 +119,7 @@ def agreement(
     one-to-one, over the larger number of factors that either uses.
 
     Args:
-        units, others: As in `matched_totals`.
+        units, others: as in `matched_totals`.
 
     Returns:
         From 0, where neither uses any factor, to 1, where both use the same ones, however few.

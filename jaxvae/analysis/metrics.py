@@ -21,7 +21,7 @@ def r2(
     Args:
         squared_error: Σ (x − x̂)² over the observed cells.
         values: x; NaN where a cell is missing.
-        mean: Of the *training* rows, so that out of sample it is what was known then. R² may be
+        mean: of the *training* rows, so that out of sample it is what was known then. R² may be
             negative there.
 
     Returns:
@@ -39,8 +39,8 @@ def column_r2(
 
     Args:
         values: NaN where a cell is missing.
-        residual: The values less what was rebuilt of them.
-        mean: Of the training rows; by default 0, as it is of standardised returns.
+        residual: the values less what was rebuilt of them.
+        mean: of the training rows; by default 0, as it is of standardised returns.
     """
     return _explained(np.nansum(residual**2, axis=0), np.nansum((values - mean) ** 2, axis=0))
 
@@ -115,7 +115,7 @@ def active_units(
     """Which factors a model uses: Var_x(E_q[z]) > 0.01 (Burda et al. 2016, arXiv:1509.00519).
 
     Args:
-        means: Posterior means of the factors, in units of the prior's standard deviation.
+        means: posterior means of the factors, in units of the prior's standard deviation.
     """
     return means.var(axis=-2) > ACTIVE_VARIANCE
 

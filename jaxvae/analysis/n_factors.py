@@ -37,8 +37,8 @@ def bai_ng(
     the residual variance of k principal components, up to a constant factor that moves no minimum.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
         shape: T and N.
     """
     (n_dates, n_assets), smaller = shape, min(shape)
@@ -60,8 +60,8 @@ def eigenvalue_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) ->
     One factor that dwarfs the others, such as a market, makes it answer 1.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
 
@@ -74,8 +74,8 @@ def growth_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) -> int
     Dividing by what remains makes it less of a captive of one dominant factor than ER.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
     return _largest_ratio(growth)
@@ -90,8 +90,8 @@ def edge_distribution(eigenvalues: Float[np.ndarray, " component"], most: int) -
     then with j = the last answer + 1, four rounds in all.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
     found = most
@@ -134,7 +134,7 @@ def n_factors_table(
     """Every estimator's number of factors, 0 to `most`, by its name.
 
     Args:
-        rng: For `parallel_analysis`.
+        rng: for `parallel_analysis`.
 
     Raises:
         OptionError: `most` is out of range: 1 to min(date − 1, asset) − 5.
@@ -167,7 +167,7 @@ def held_out_gains(
     Intervals: 95 %, block bootstrap.
 
     Args:
-        scores: Log-likelihood of dates that the models were not fitted on, by number of factors.
+        scores: log-likelihood of dates that the models were not fitted on, by number of factors.
     """
     return [block_bootstrap_interval(rng, size - scores[0]) for size in scores]
 
@@ -184,8 +184,8 @@ def held_out_number(
     there may be more.
 
     Args:
-        sizes: Numbers of factors, ascending from 0.
-        used: How many of them the models use on average; a factor that is not used does not count,
+        sizes: numbers of factors, ascending from 0.
+        used: how many of them the models use on average; a factor that is not used does not count,
             as what a model gains without one, by stopping early perhaps, is none of its doing.
     """
     best = int(scores.mean(axis=1).argmax())
@@ -206,7 +206,7 @@ def combine_estimates(table: dict[str, int], held_out: int | None = None) -> int
     assets. Weaker factors that `edge_distribution` and `parallel_analysis` agree on stay out of it.
 
     Args:
-        table: Empty where a panel has too few assets for them; then `held_out` alone speaks.
+        table: empty where a panel has too few assets for them; then `held_out` alone speaks.
         held_out: `held_out_number`; it may only say that there are none, since members come with a
             largest number of factors. None where nobody asked.
     """

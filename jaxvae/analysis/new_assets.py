@@ -17,8 +17,8 @@ class Prior(NamedTuple):
     """What is known of an asset before its returns.
 
     Attributes:
-        mean, variance: Of its coefficients, independent and normal.
-        df, noise: The noise variance ~ InverseGamma(df/2, df·noise/2).
+        mean, variance: of its coefficients, independent and normal.
+        df, noise: the noise variance ~ InverseGamma(df/2, df·noise/2).
     """
 
     mean: Float[np.ndarray, " column"]
@@ -31,8 +31,8 @@ class Design(NamedTuple):
     """The regressors of a history.
 
     Attributes:
-        mean, covariance: Of each date's regressors d_t; 0 covariance where they are known.
-        relative_noise: Noise variance of each date over an average one's.
+        mean, covariance: of each date's regressors d_t; 0 covariance where they are known.
+        relative_noise: noise variance of each date over an average one's.
     """
 
     mean: Float[np.ndarray, "date column"]

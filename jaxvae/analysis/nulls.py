@@ -46,7 +46,7 @@ def shifted_scores(
     dates; each draw is learned on `fit` and scored on `rows`, as the score itself is.
 
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
 
     Source: the circular-shift surrogates of time-series analysis (Lancaster et al. 2018).
     """
@@ -93,7 +93,7 @@ def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[n
     """Circular shifts of at least √n of the n dates either way, drawn uniformly.
 
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
     """
     if n_dates < 9:
         raise DataError(f"{n_dates} dates are too few for circular shifts: give at least 9")

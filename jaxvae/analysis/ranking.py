@@ -43,10 +43,10 @@ def simplest_within_error(
     as differences of log-likelihoods cluster with volatility.
 
     Args:
-        rng: Source of the blocks' starts.
-        scores: Log-likelihood of dates that no candidate was fitted on; a row of NaN for a
+        rng: source of the blocks' starts.
+        scores: log-likelihood of dates that no candidate was fitted on; a row of NaN for a
             candidate that has none, at least one without.
-        complexity: Of two candidates that are level the lower is preferred, of equals the first.
+        complexity: of two candidates that are level the lower is preferred, of equals the first.
 
     Source: Breiman, Friedman, Olshen and Stone (1984), "Classification and regression trees",
     § 3.4; there the error is that of the best score and not of the difference.

@@ -30,11 +30,11 @@ class Coverage(NamedTuple):
     """How a value at risk was kept.
 
     Attributes:
-        rate: Share of dates that breached it; p is what it should be.
+        rate: share of dates that breached it; p is what it should be.
         unconditional: Kupiec's test of the rate, 1 degree of freedom.
         independence: Christoffersen's, whether a breach makes one on the next date likelier, 1
             degree.
-        conditional: Both at once, 2 degrees.
+        conditional: both at once, 2 degrees.
     """
 
     rate: float

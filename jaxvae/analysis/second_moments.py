@@ -17,7 +17,7 @@ class SecondMoments(NamedTuple):
     Attributes:
         matrix: S itself; where dates are fewer than assets, rows R with RᵀR = S, whose products
             with each other are the smaller matrix.
-        of_rows: Whether it is R.
+        of_rows: whether it is R.
     """
 
     matrix: Float[np.ndarray, "row asset"]
@@ -40,8 +40,8 @@ class SecondMoments(NamedTuple):
         """Those of Ψ^(−½) S Ψ^(−½), largest first.
 
         Args:
-            noise: The diagonal of Ψ.
-            most: How many are needed; of large matrices no more are sought, and others are 0.
+            noise: the diagonal of Ψ.
+            most: how many are needed; of large matrices no more are sought, and others are 0.
         """
         found, matrix = np.zeros(len(noise)), self._smaller(noise)
         if most is not None and _are_few(most, matrix):
@@ -57,8 +57,8 @@ class SecondMoments(NamedTuple):
         """The largest eigenvalues of Ψ^(−½) S Ψ^(−½), largest first, with eigenvectors.
 
         Args:
-            noise: The diagonal of Ψ.
-            most: How many are asked for; no more than can differ from 0 are found.
+            noise: the diagonal of Ψ.
+            most: how many are asked for; no more than can differ from 0 are found.
         """
         matrix = self._smaller(noise)
         size = len(matrix)

@@ -52,8 +52,8 @@ def chance_stability(
     their factors.
 
     Args:
-        rng: Source of the shifts.
-        factors, active, quality: As in `align_members`, on the rows aligned on.
+        rng: source of the shifts.
+        factors, active, quality: as in `align_members`, on the rows aligned on.
 
     Returns:
         The level; −1 for fewer than two members, whose stability says nothing.

@@ -20,7 +20,7 @@ class Tracking(NamedTuple):
     """How each window's own factors map to the tracked ones, the second axis.
 
     Attributes:
-        order: The window's own factor for each tracked one, a permutation.
+        order: the window's own factor for each tracked one, a permutation.
         signs: −1 or 1.
         correlations: |Correlation| with the window before on the dates that both have; 0 where
             either does not use the factor. NaN in the first window.
@@ -44,13 +44,13 @@ def track_factors(
     are free, is another one.
 
     Args:
-        rng: Source of the shifts behind `Tracking.chance`.
-        factors: Of the dates of each window, which begins `step` dates after the one before;
+        rng: source of the shifts behind `Tracking.chance`.
+        factors: of the dates of each window, which begins `step` dates after the one before;
             constant where a factor is not in use.
-        step: At least 9 dates must be shared.
+        step: at least 9 dates must be shared.
 
     Raises:
-        DataError: Windows share too few dates.
+        DataError: windows share too few dates.
     """
     n_windows, n_dates, n_factors = factors.shape
     order = np.tile(np.arange(n_factors), (n_windows, 1))
@@ -90,8 +90,8 @@ def congruence(
     A factor that has lost its identity scores about 0 unless loadings share a sign.
 
     Args:
-        loadings: Of tracked factors.
-        lag: Windows; of window / step or more, the two share no date.
+        loadings: of tracked factors.
+        lag: windows; of window / step or more, the two share no date.
 
     Returns:
         −1 to 1; NaN in the first `lag` windows, 0 where a factor is not in use.

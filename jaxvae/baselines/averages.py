@@ -56,7 +56,7 @@ def distances_of_dates(
         rows: x, of all these dates.
 
     Raises:
-        LinAlgError: A matrix is not positive definite.
+        LinAlgError: a matrix is not positive definite.
     """
     (n_dates, n_assets), begun = rows.shape, 0
     distances, log_determinants = np.full((2, n_dates), np.nan)

@@ -37,11 +37,11 @@ class Elliptical(NamedTuple):
     Values are returns in units standardised on the rows fitted; NaN marks a missing cell.
 
     Attributes:
-        mean: Of each asset.
-        form: The scatter matrix, whole or by factors, in whose form densities are worked out.
-        loadings: Returns per unit of a factor; no columns where there are no factors.
+        mean: of each asset.
+        form: the scatter matrix, whole or by factors, in whose form densities are worked out.
+        loadings: returns per unit of a factor; no columns where there are no factors.
         projection: factors = (x − mean) projection.
-        df: Degrees of freedom of the Student-t; infinite for a Gaussian.
+        df: degrees of freedom of the Student-t; infinite for a Gaussian.
     """
 
     mean: Float[np.ndarray, " asset"]
@@ -122,7 +122,7 @@ def maximise(
     assets. Rows without a missing cell need no expectation: there the first fit is the answer.
 
     Raises:
-        LinAlgError: A matrix met on the way has no Cholesky factor.
+        LinAlgError: a matrix met on the way has no Cholesky factor.
     """
     law, last = refit(independent(values)), -np.inf
     if np.isfinite(values).all():

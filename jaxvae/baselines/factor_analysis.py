@@ -35,7 +35,7 @@ def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int)
     one's noise.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
         n_factors: K, from 0 to one less than the assets.
 
     Returns:

@@ -25,8 +25,8 @@ class Innovations(NamedTuple):
     Attributes:
         variances: σ²_t.
         log_density: ln p(x_t | dates before), nats.
-        values: Standardised residuals over the scale of their Student-t, which is then standard.
-        tails: Probability of what lies further out on the same side.
+        values: standardised residuals over the scale of their Student-t, which is then standard.
+        tails: probability of what lies further out on the same side.
     """
 
     variances: Float[np.ndarray, "date asset"]
@@ -48,7 +48,7 @@ class Garch(NamedTuple):
         reaction: α.
         leverage: γ.
         decay: β.
-        df: Degrees of freedom ν > 2 of ε.
+        df: degrees of freedom ν > 2 of ε.
         first: σ² of the first date.
     """
 
@@ -64,7 +64,7 @@ class Garch(NamedTuple):
         """What the returns are, one step ahead.
 
         Args:
-            values: Complete rows, the first of them the first fitted.
+            values: complete rows, the first of them the first fitted.
         """
         errors, df = values - self.mean, self.df
         push = self.constant + (self.reaction + self.leverage * (errors < 0)) * errors**2
@@ -86,11 +86,11 @@ def fit_garch(values: Float[np.ndarray, "date asset"]) -> Garch:
     of dates among them therefore know.
 
     Args:
-        values: Complete returns, of variances near 1.
+        values: complete returns, of variances near 1.
 
     Raises:
         MissingExtraError: `arch` is not installed.
-        DataError: A fit does not end in numbers.
+        DataError: a fit does not end in numbers.
 
     Source: Bollerslev (1987), "A conditionally heteroskedastic time series model for speculative
     prices and rates of return".
@@ -105,7 +105,7 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
     """GJR of each asset by maximum likelihood, or its GARCH where the search finds nothing better.
 
     Args:
-        values: Complete returns, of variances near 1.
+        values: complete returns, of variances near 1.
         plain: GARCH(1,1) of the same returns, from which the search starts: `arch`'s own choice of
             a start can lead to a maximum far below.
 

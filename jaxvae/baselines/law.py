@@ -1,4 +1,4 @@
-"""What a fitted baseline is."""
+"""The Protocol of fitted baselines: log-likelihoods, factors and rebuilt returns by date."""
 
 from abc import abstractmethod
 from typing import Protocol, runtime_checkable

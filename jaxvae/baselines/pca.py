@@ -26,7 +26,7 @@ def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptic
     orthogonal projection.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
         n_factors: K, from 0 to one less than the assets.
 
     Raises:
@@ -64,8 +64,8 @@ def principal_axes(
     """Eigenvalues, largest first, and eigenvectors of the sample covariance (divisor n).
 
     Args:
-        values: Complete rows.
-        most: How many eigenvectors are needed. At least as many are returned; where dates are
+        values: complete rows.
+        most: how many eigenvectors are needed. At least as many are returned; where dates are
             fewer than assets, no more than dates, since the other eigenvalues are 0.
     """
     centred = values - values.mean(axis=0)

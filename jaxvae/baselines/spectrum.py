@@ -32,8 +32,8 @@ class LinearOptimum(NamedTuple):
 
     Attributes:
         signal_to_noise: λ_1 … λ_D, largest first.
-        directions: Asset × factor, of the first K; a factor's score is (x − mean) times its column.
-        active: How many factors are in use, the first ones.
+        directions: asset × factor, of the first K; a factor's score is (x − mean) times its column.
+        active: how many factors are in use, the first ones.
         noise: Ψ, the observation variance of each asset, in squared units of the values.
     """
 
@@ -55,7 +55,7 @@ def linear_optima(
 
     Args:
         n_factors: K, at most the number of assets.
-        betas: Weights of the KL term, not negative.
+        betas: weights of the KL term, not negative.
         noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
             (learned, one an asset).
     """
@@ -120,7 +120,7 @@ def asset_noise(
     there Ψ is held at factor analysis's.
 
     Args:
-        start: Variances, such as factor analysis's.
+        start: variances, such as factor analysis's.
     """
     floor = LEAST_NOISE_SHARE * sample.variances
     noise = np.maximum(start, floor)
@@ -147,7 +147,7 @@ def r2_of_linear_factors(
     1 is all of it, 0 nothing.
 
     Args:
-        factors: The member's posterior means on the same dates; those that it does not use
+        factors: the member's posterior means on the same dates; those that it does not use
             (`metrics.active_units`) take no part.
     """
     scores, _, _ = standardise_columns(values @ optimum.directions)

@@ -116,21 +116,21 @@ class Command(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Debug:
-    """For those who look for a fault of ours."""
+    """The option that shows the traceback of an error."""
 
     debug: bool = option(False, "traceback of an error, in place of its one line")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InFolder(Debug):
-    """Which run."""
+    """The folder of a finished run."""
 
     folder: Path = option(MISSING, "folder of a finished study", flag="", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Debug):
-    """Where a run's folder is, and what is shown of the run."""
+    """The folder of a new run, whether to go on with one, and whether to be quiet."""
 
     out: Path | None = option(
         None, "new folder for the results", otherwise="runs/NAME-DATE-TIME", metavar="DIR"

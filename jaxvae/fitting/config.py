@@ -39,7 +39,7 @@ OWN_BETAS = sorted({" ".join(f"{beta:g}" for beta in p.betas) for p in PRESETS.v
 
 @dataclass(frozen=True, repr=False)
 class StudyConfig:
-    """What to train and how to score it.
+    """The grid of members that a study trains, its model, and how it is scored.
 
     Args:
         seeds: how many at each beta, numbered from 0; None for the model's own number, 8 of most.

@@ -197,7 +197,7 @@ class Family(ABC):
     """The base of configurations: what a model is before the number of assets is known.
 
     Attributes:
-        own: Whether it is a caller's own, whose code no folder holds.
+        own: whether it is a caller's own, whose code no folder holds.
     """
 
     own: ClassVar[bool] = False
@@ -258,10 +258,10 @@ def make_batch(
     """A float32 batch from standardised returns.
 
     Args:
-        values: The returns; NaN marks a missing cell.
-        conditions: Covariates of each row; by default none.
-        weights: What each row counts; by default 1.
-        past: What each row is told of those before it, arrays with the row axis first.
+        values: the returns; NaN marks a missing cell.
+        conditions: covariates of each row; by default none.
+        weights: what each row counts; by default 1.
+        past: what each row is told of those before it, arrays with the row axis first.
 
     Returns:
         The `Batch`, 0 in its missing cells.
@@ -303,9 +303,9 @@ def remember(
     """What the rows of a panel are told of those before them, and where that ends.
 
     Args:
-        model: Of one without a recurrence no row is told anything.
-        values: Returns in standard units, oldest date first; NaN marks a missing one.
-        after: Where what came before has ended; by default nothing came before, no return was seen.
+        model: of one without a recurrence no row is told anything.
+        values: returns in standard units, oldest date first; NaN marks a missing one.
+        after: where what came before has ended; by default nothing came before, no return was seen.
 
     Returns:
         Each row's `Batch.past`; the recurrence's state after the last row with that row's returns,

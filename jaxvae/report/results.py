@@ -68,8 +68,8 @@ class StudyResults:
         """One value of the metrics table; NaN where there is none.
 
         Args:
-            model, metric, split: As in the table.
-            member: Of the grid, where the model is "vae".
+            model, metric, split: as in the table.
+            member: of the grid, where the model is "vae".
 
         Returns:
             The value, in the units of the metric.

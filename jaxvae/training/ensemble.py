@@ -1,6 +1,6 @@
 """Many members at once: the table of members, and their training tile by tile.
 
-`train` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
+`member` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
 host loop walks over tiles of members and, within a tile, over chunks of epochs: one compiled
 program, bounded memory, and at each edge progress, a checkpoint and a chance to stop.
 """
@@ -112,18 +112,18 @@ def member_grid(
     """Seeds × betas: for each β all seeds in turn; every row and every factor in use.
 
     Args:
-        seeds: Whole numbers, each once.
-        betas: Weights of the KL term, each once.
-        data: What the members are trained and validated on.
-        model: Of all of them.
+        seeds: whole numbers, each once.
+        betas: weights of the KL term, each once.
+        data: what the members are trained and validated on.
+        model: of all of them.
         learning_rate: Adam's, before the schedule.
-        epochs: The most of each.
+        epochs: the most of each.
 
     Returns:
         A row a member, seeds × betas of them, as host arrays.
 
     Raises:
-        OptionError: As `check_grid` does; epochs or a learning rate out of reach.
+        OptionError: as `check_grid` does; epochs or a learning rate out of reach.
     """
     check_grid(seeds, betas)
     learning_rate = check_option("learning_rate", learning_rate, float, least=0)
@@ -191,19 +191,19 @@ def train_ensemble(
     """Train every member.
 
     Args:
-        root: The key that every member's own comes from, with its seed and its β.
-        data: What all are trained and validated on.
-        members: A row a member.
-        model: Of all of them.
-        config: How they are trained.
-        tile_width: Members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
+        root: the key that every member's own comes from, with its seed and its β.
+        data: what all are trained and validated on.
+        members: a row a member.
+        model: of all of them.
+        config: how they are trained.
+        tile_width: members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
             bits depend on it, and on nothing else of the grid.
-        devices: By default all local ones.
-        on_progress: Called at the edge of every chunk; what it raises ends the run, a
+        devices: by default all local ones.
+        on_progress: called at the edge of every chunk; what it raises ends the run, a
             KeyboardInterrupt once the tile's state is kept.
-        finish: Makes of a trained tile what is to be kept of it, arrays with the member axis first;
+        finish: makes of a trained tile what is to be kept of it, arrays with the member axis first;
             by default all. Memory holds one tile and what is kept.
-        stage: Where that goes and what is there already; by default memory.
+        stage: where that goes and what is there already; by default memory.
 
     Returns:
         What was kept, joined along the member axis: an `Ensemble` unless `finish` says else.

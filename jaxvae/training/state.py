@@ -1,4 +1,4 @@
-"""What training takes and gives: hyperparameters, data, state, losses."""
+"""Arguments and results of training: hyperparameters, data, state, losses."""
 
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ class Window(NamedTuple):
 
 
 class Hyperparameters(NamedTuple):
-    """What may differ between members, all traced.
+    """A member's own settings, arrays that one compiled program takes: with members on the leading
+    axes, a table of them.
 
     Attributes:
         beta: weight of the KL term.
@@ -50,7 +51,7 @@ class Hyperparameters(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What all members share.
+    """Training and validation rows, the same for all members.
 
     Attributes:
         training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
@@ -73,7 +74,16 @@ def compact(data: Data) -> Data:
 
 
 def view(data: Data, window: Window | None, model: Model) -> Data:
-    """The data as a member with this window sees them."""
+    """The data as a member with this window sees them.
+
+    Args:
+        data: the shared rows.
+        window: None for a member that sees them as they are.
+        model: by whose recurrence rows are told of the past anew, in the member's units.
+
+    Returns:
+        The member's own rows, in its units.
+    """
     if window is None:
         return data
     training, validation = (_in_units_of(window, part) for part in data[:2])
@@ -98,10 +108,10 @@ def make_hyperparameters(
     """One member's, with every row and factor in use and all epochs to go.
 
     Args:
-        data: Training and validation rows.
-        model: What is trained.
-        config: How it is trained.
-        beta: Weight of the KL term.
+        data: training and validation rows.
+        model: what is trained.
+        config: how it is trained.
+        beta: weight of the KL term.
         learning_rate: Adam's, before the schedule.
 
     Returns:
@@ -118,7 +128,7 @@ def make_hyperparameters(
 
 
 class TrainState(NamedTuple):
-    """A member between two epochs.
+    """A member between two epochs: what `init` makes, and `epoch` takes and gives back.
 
     Attributes:
         variables: those of the last epoch.

@@ -14,7 +14,7 @@ _LEAST_WINDOW, _LEAST_SHARED = 20, 9
 
 @dataclass(frozen=True, repr=False)
 class WalkConfig:
-    """What to walk with.
+    """How a panel is cut into windows, and the ensemble of each.
 
     Args:
         window: dates of a window, of the first one where they expand.

@@ -96,14 +96,14 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
     """Read a walk's folder back.
 
     Args:
-        folder: Of a walk that is done.
-        drawings: Whether figures and report must be as they were written, too.
+        folder: of a walk that is done.
+        drawings: whether figures and report must be as they were written, too.
 
     Returns:
         The walk, as `walk_forward` gave it.
 
     Raises:
-        FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
+        FolderError: it names the file; the folder holds no walk, or a file is missing, damaged or
             another than was written.
     """
     return Walk(**WALK_FORMAT.read(Path(folder), drawings))
