@@ -45,6 +45,9 @@ def variance_parts(
         noise: the diagonal of Ψ, positive.
         covariance: Σ.
 
+    Returns:
+        A row or number a portfolio, in squared units of the returns.
+
     Source: Meucci (2007), "Risk contributions from generic user-defined factors".
     """
     portfolios = mimicking_weights(loadings, noise)
@@ -65,6 +68,9 @@ def largest_pairs(
     Args:
         values: the matrix.
         number: how many pairs, or all where there are fewer.
+
+    Returns:
+        Places i and j, a row a pair.
     """
     first, second = np.triu_indices(len(values), k=1)
     size = np.abs(values[first, second])

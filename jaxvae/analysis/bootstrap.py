@@ -18,7 +18,12 @@ CONFIDENCE = 0.95  # the coverage of an interval
 
 
 class Interval(NamedTuple):
-    """A mean and the two ends of its interval, in the units of what was averaged."""
+    """A mean and the two ends of its interval, in the units of what was averaged.
+
+    Attributes:
+        mean: of what was averaged.
+        low, high: the ends.
+    """
 
     mean: float
     low: float
@@ -97,7 +102,12 @@ def block_bootstrap_interval(
 
 
 def percentile_interval(mean: float, draws: Float[np.ndarray, "..."]) -> Interval:
-    """A mean between the quantiles of its bootstrap draws that hold 95 % of them."""
+    """A mean between the quantiles of its bootstrap draws that hold 95 % of them.
+
+    Args:
+        mean: of the data themselves.
+        draws: the mean in each resample.
+    """
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))
 

@@ -135,6 +135,7 @@ def consensus_factors(
     Standardised so that they have mean 0 and variance 1 on the rows aligned on.
 
     Args:
+        consensus: as `align_members` leaves it, or `by_convention`.
         factors: of the members aligned, in their order.
     """
     aligned = aligned_factors(consensus, factors)
@@ -157,6 +158,7 @@ def trimmed_mean(
     variance is 1.2 times as large, a median's 1.6 times), and unmoved by a quarter of the members.
 
     Args:
+        columns: each member's, aligned.
         weights: not negative; by column they sum to 1, or to 0, where the mean is 0.
         trim: from 0, the weighted mean, to below ½, towards the weighted median.
 
@@ -176,6 +178,10 @@ def aligned_factors(
     """Each member's factors in the order and sign of the consensus, in standard units.
 
     A consensus factor that a member does not have is 0 there.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, in their order.
     """
     units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
     return _arranged(units, consensus.alignment)
@@ -190,6 +196,7 @@ def consensus_loadings(
     per standard deviation, which is the consensus factor's unit.
 
     Args:
+        consensus: as `align_members` leaves it.
         loadings: returns per unit of each member's factor.
 
     Returns:
@@ -238,6 +245,9 @@ def by_convention(
         consensus: as `align_members` leaves it.
         loadings: of the members aligned: returns in standard units per unit of each one's factor.
         scale: standard deviations of the returns.
+
+    Returns:
+        The same factors in another order, some turned.
     """
     order, signs = convention(consensus_loadings(consensus, loadings), scale)
     ordered = keep(consensus, order)
@@ -255,6 +265,10 @@ def member_stability(
     rows (somewhat more on those aligned on) and a factor that turns over there scores below.
     Members that share a space but not its axes still score about `nulls.rotation_null`. 0 where
     the member does not have the factor or no other does, hence with a single member.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, on any rows.
     """
     units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
     return stability_of_units(units, consensus.alignment)
@@ -263,7 +277,12 @@ def member_stability(
 def stability_of_units(
     units: Float[np.ndarray, "member date factor"], alignment: Alignment
 ) -> Float[np.ndarray, "member consensus"]:
-    """`member_stability` of factors in standard units, whatever their means."""
+    """`member_stability` of factors in standard units, whatever their means.
+
+    Args:
+        units: from `member_units`, on any rows.
+        alignment: of these members.
+    """
     aligned = _arranged(units, alignment)
     aligned = aligned - aligned.mean(axis=1, keepdims=True)
     weighted = aligned * alignment.weights[:, None]
@@ -283,6 +302,8 @@ def stability(
     """Mean `member_stability` of each group of members, such as the seeds at one beta.
 
     Args:
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, on any rows.
         groups: a label a member.
 
     Returns:
@@ -294,7 +315,12 @@ def stability(
 
 
 def keep(consensus: Consensus, kept: Int[np.ndarray, " kept"]) -> Consensus:
-    """The consensus of some of its factors, in the order given."""
+    """The consensus of some of its factors, in the order given.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        kept: places of the factors.
+    """
     return consensus._replace(
         alignment=Alignment(*(field[:, kept] for field in consensus.alignment)),
         spread=consensus.spread[kept],
@@ -306,7 +332,12 @@ def member_units(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None,
 ) -> Float[np.ndarray, "member date factor"]:
-    """Members' factors in standard units, zeros where one is constant or not active."""
+    """Members' factors in standard units, zeros where one is constant or not active.
+
+    Args:
+        factors: of every member.
+        active: the factors a member uses; None for all.
+    """
     units, _, _ = standardise_columns(factors)
     return units if active is None else units * active[:, None]
 

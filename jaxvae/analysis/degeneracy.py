@@ -62,7 +62,12 @@ def find_causes(values: Float[np.ndarray, "date asset"]) -> list[Cause]:
 def jittered(
     rng: np.random.Generator, values: Float[np.ndarray, "date asset"]
 ) -> Float[np.ndarray, "date asset"]:
-    """Standardised returns moved at random by 1 % of a standard deviation, for `cost_of_jitter`."""
+    """Standardised returns moved at random by 1 % of a standard deviation, for `cost_of_jitter`.
+
+    Args:
+        rng: source of the moves.
+        values: standardised returns; NaN marks a missing cell.
+    """
     return values + JITTER * rng.standard_normal(values.shape)
 
 
@@ -72,6 +77,10 @@ def cost_of_jitter(
     """What `jittered` returns lose in log-likelihood, nats per date.
 
     A Gaussian law loses Σ_a ½ (.01 / s_a)², s_a the standard deviation of asset a given the others.
+
+    Args:
+        log_likelihood: of each date, nats.
+        of_jittered: the same under the same law, of `jittered` returns.
     """
     return float((log_likelihood - of_jittered).mean())
 

@@ -40,6 +40,9 @@ def bai_ng(
         eigenvalues: from `sample_eigenvalues`, which checks `most`.
         most: the largest k.
         shape: T and N.
+
+    Returns:
+        Each answer by its name, 0 to `most`.
     """
     (n_dates, n_assets), smaller = shape, min(shape)
     cells, ends = n_dates * n_assets, n_dates + n_assets
@@ -115,6 +118,11 @@ def parallel_analysis(
     breaks autocorrelation and volatility that assets share; where noise has either, its
     eigenvalues spread more than permuted ones and the answer is too large.
 
+    Args:
+        values: complete returns.
+        most: the largest number.
+        rng: source of the permutations.
+
     Raises:
         OptionError: `most` is out of range.
 
@@ -134,7 +142,12 @@ def n_factors_table(
     """Every estimator's number of factors, 0 to `most`, by its name.
 
     Args:
+        values: complete returns.
+        most: the largest number.
         rng: for `parallel_analysis`.
+
+    Returns:
+        Seven numbers of factors by the names of their estimators.
 
     Raises:
         OptionError: `most` is out of range: 1 to min(date − 1, asset) − 5.
@@ -154,6 +167,9 @@ def most_considered(n_dates: int, n_assets: int) -> int:
 
     Information criteria count to the end where `most` comes near the number of eigenvalues: a few
     that remain leave so little variance that each is a large share of it.
+
+    Args:
+        n_dates, n_assets: of the panel.
     """
     smaller = min(n_dates - 1, n_assets)
     return max(0, min(MOST, smaller // 3, smaller - EDGE_POINTS))
@@ -167,7 +183,11 @@ def held_out_gains(
     Intervals: 95 %, block bootstrap.
 
     Args:
+        rng: source of the blocks' starts.
         scores: log-likelihood of dates that the models were not fitted on, by number of factors.
+
+    Returns:
+        One a number of factors, none first.
     """
     return [block_bootstrap_interval(rng, size - scores[0]) for size in scores]
 
@@ -184,6 +204,8 @@ def held_out_number(
     there may be more.
 
     Args:
+        rng: source of the blocks' starts.
+        scores: as in `held_out_gains`.
         sizes: numbers of factors, ascending from 0.
         used: how many of them the models use on average; a factor that is not used does not count,
             as what a model gains without one, by stopping early perhaps, is none of its doing.
@@ -222,6 +244,10 @@ def sample_eigenvalues(
 ) -> Float[np.ndarray, " component"]:
     """μ_1 ≥ μ_2 ≥ …, those that can differ from 0, for estimators that consider up to `most`
     factors.
+
+    Args:
+        values: complete returns.
+        most: the largest number of factors considered.
 
     Raises:
         OptionError: `most` is out of range.

@@ -110,6 +110,12 @@ def noise_prior(noises: Float[np.ndarray, " asset"]) -> tuple[float, float]:
     """ν and ψ_0 of an InverseGamma(ν/2, νψ_0/2) with the mean and variance of ln ψ over assets:
 
     Var = trigamma(ν/2),   E = ln(νψ_0/2) - digamma(ν/2)
+
+    Args:
+        noises: noise variances of the assets.
+
+    Returns:
+        ν and ψ_0.
     """
     logs = np.log(noises)
     spread = np.clip(np.var(logs), polygamma(1, MOST_DF / 2), polygamma(1, LEAST_DF / 2))

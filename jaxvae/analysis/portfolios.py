@@ -23,6 +23,9 @@ def minimum_variance(
 ) -> Float[np.ndarray, "*window asset"]:
     """Weights of the portfolio of least variance, w = Σ⁻¹1 / 1ᵀΣ⁻¹1; its variance is 1/(1ᵀΣ⁻¹1).
 
+    Args:
+        covariance: Σ, of one window or of several.
+
     Raises:
         DataError: a covariance is not positive definite.
 
@@ -84,6 +87,7 @@ def hold(
     """A portfolio's return on each date, the windows' steps in a row.
 
     Args:
+        weights: of each window.
         returns: of the dates that a window's weights are held for. On each of them the portfolio is
             brought back to its weights.
     """
@@ -91,13 +95,22 @@ def hold(
 
 
 def annual_volatility(returns: Float[np.ndarray, " date"], per_year: float) -> float:
-    """Standard deviation (divisor n) over dates, times √(dates a year); NaN of a single date."""
+    """Standard deviation (divisor n) over dates, times √(dates a year); NaN of a single date.
+
+    Args:
+        returns: of the portfolio.
+        per_year: dates a year (`dates_per_year`).
+    """
     return float(returns.std() * np.sqrt(per_year)) if len(returns) > 1 else float("nan")
 
 
 def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
     """Mean of Σ_a |w_a − w_a before| over rebalances: what is bought plus what is sold, as a share
-    of the portfolio; drift within a step is not counted. NaN with a single window."""
+    of the portfolio; drift within a step is not counted. NaN with a single window.
+
+    Args:
+        weights: of each window, one after another.
+    """
     trades = np.abs(np.diff(weights, axis=0)).sum(axis=1)
     return float(trades.mean()) if len(trades) else float("nan")
 

@@ -48,6 +48,9 @@ def simplest_within_error(
             candidate that has none, at least one without.
         complexity: of two candidates that are level the lower is preferred, of equals the first.
 
+    Returns:
+        The candidates' scores, and the place of the one chosen.
+
     Source: Breiman, Friedman, Olshen and Stone (1984), "Classification and regression trees",
     § 3.4; there the error is that of the best score and not of the difference.
     """

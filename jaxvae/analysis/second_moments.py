@@ -25,13 +25,18 @@ class SecondMoments(NamedTuple):
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "date asset"]) -> "SecondMoments":
-        """Of complete rows."""
+        """Second moments of complete rows.
+
+        Args:
+            values: complete rows.
+        """
         n_dates, n_assets = values.shape
         rows = (values - values.mean(axis=0)) / np.sqrt(n_dates)
         return cls(rows, of_rows=True) if n_dates < n_assets else cls(rows.T @ rows)
 
     @property
     def variances(self) -> Float[np.ndarray, " asset"]:
+        """The diagonal of S."""
         return (self.matrix**2).sum(axis=0) if self.of_rows else np.diag(self.matrix)
 
     def eigenvalues(
@@ -59,6 +64,9 @@ class SecondMoments(NamedTuple):
         Args:
             noise: the diagonal of Ψ.
             most: how many are asked for; no more than can differ from 0 are found.
+
+        Returns:
+            Eigenvalues, and a column of each one's eigenvector.
         """
         matrix = self._smaller(noise)
         size = len(matrix)

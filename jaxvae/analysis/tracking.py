@@ -22,7 +22,7 @@ class Tracking(NamedTuple):
     Attributes:
         order: the window's own factor for each tracked one, a permutation.
         signs: −1 or 1.
-        correlations: |Correlation| with the window before on the dates that both have; 0 where
+        correlations: |correlation| with the window before on the dates that both have; 0 where
             either does not use the factor. NaN in the first window.
         agreement: `matching.agreement` of a window with the one before; NaN in the first.
         chance: 95th percentile of the same where the earlier factors are shifted in time.
@@ -48,6 +48,9 @@ def track_factors(
         factors: of the dates of each window, which begins `step` dates after the one before;
             constant where a factor is not in use.
         step: at least 9 dates must be shared.
+
+    Returns:
+        The windows' orders and signs, and how well each agrees with the one before.
 
     Raises:
         DataError: windows share too few dates.
@@ -75,7 +78,12 @@ def track_factors(
 def rearrange(
     columns: Float[np.ndarray, "window row factor"], tracking: Tracking
 ) -> Float[np.ndarray, "window row factor"]:
-    """Each window's columns, of factors or loadings, in tracked order, times their signs."""
+    """Each window's columns, of factors or loadings, in tracked order, times their signs.
+
+    Args:
+        columns: of each window's own factors.
+        tracking: from `track_factors`.
+    """
     chosen = np.take_along_axis(columns, tracking.order[:, None], axis=2)
     return chosen * tracking.signs[:, None]
 

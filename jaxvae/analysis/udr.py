@@ -141,7 +141,10 @@ def pair_scores(
     The two means count alike, as in the authors' code; the paper's formula weights them by the
     numbers of informative factors, which differs only where these do.
 
-    Arguments and source are those of `udr`.
+    Args:
+        means, kl: as in `udr`.
+
+    Source: as `udr`.
     """
     units, counts = _informative_ranks(means, kl)
     tiles = [slice(start, start + TILE) for start in range(0, len(units), TILE)]

@@ -84,7 +84,12 @@ class EwmaT(Law):
 
 
 class ScoredLaw(NamedTuple):
-    """A law as it stands before the validation rows, and their mean log-likelihood, nats."""
+    """A law and how likely it makes the validation rows.
+
+    Attributes:
+        law: as it stands before the validation rows.
+        score: their mean log-likelihood, nats.
+    """
 
     law: EwmaT
     score: float
@@ -116,7 +121,15 @@ def fit_ewma_t(
 
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:
-    """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
+    """The best candidate of one half-life.
+
+    Args:
+        values: complete returns of training and validation, in this order.
+        n_train: how many of the rows are for training.
+
+    Raises:
+        DataError: a covariance is singular, or assets are too many.
+    """
     if (n_assets := values.shape[1]) > MOST_A_DATE:
         raise DataError(
             f"{n_assets:,} assets are too many for a covariance of each date: give at most "

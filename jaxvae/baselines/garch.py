@@ -61,7 +61,7 @@ class Garch(NamedTuple):
     first: Float[np.ndarray, " asset"]
 
     def innovations(self, values: Float[np.ndarray, "date asset"]) -> Innovations:
-        """What the returns are, one step ahead.
+        """Returns under the law, one step ahead.
 
         Args:
             values: complete rows, the first of them the first fitted.
@@ -129,23 +129,32 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
 
 @dataclass(frozen=True)
 class Margins:
-    """GARCH and GJR of returns, of the training rows and of all, each fitted when first asked for;
-    arguments and errors as in `fit_garch_copula`."""
+    """GARCH and GJR of returns, of the training rows and of all, each fitted when first asked for.
+
+    Attributes:
+        values, n_train: as in `fit_garch_copula`.
+
+    Raises:
+        MissingExtraError: `arch` is not installed.
+    """
 
     values: Float[np.ndarray, "date asset"]
     n_train: int
 
     @cached_property
     def of_training(self) -> tuple[Garch, Garch]:
+        """GARCH and GJR of the training rows."""
         plain = fit_garch(self.values[: self.n_train])
         return plain, fit_gjr(self.values[: self.n_train], plain)
 
     @cached_property
     def plain(self) -> Garch:
+        """GARCH(1,1) of all rows."""
         return fit_garch(self.values)
 
     @cached_property
     def free(self) -> Garch:
+        """GJR of all rows."""
         return fit_gjr(self.values, self.plain)
 
 

@@ -47,6 +47,11 @@ class GarchCopula(Law):
     def reconstruct(
         self, values: Float[np.ndarray, "date asset"]
     ) -> Float[np.ndarray, "date asset"]:
+        """The margins' means, whatever the values.
+
+        Args:
+            values: as in `log_likelihood`.
+        """
         return np.zeros_like(values) + self.margins.mean
 
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
@@ -86,7 +91,12 @@ class GarchCopula(Law):
 
 
 def copula_quantiles(found: Innovations, df: float) -> Float[np.ndarray, "date asset"]:
-    """q = T_ν⁻¹(F(x)), by the smaller tail, of which no digits are lost."""
+    """q = T_ν⁻¹(F(x)), by the smaller tail, of which no digits are lost.
+
+    Args:
+        found: from `Garch.innovations`.
+        df: ν of the copula.
+    """
     return -np.sign(found.values) * stdtrit(df, found.tails)
 
 

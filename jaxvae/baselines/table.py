@@ -47,12 +47,12 @@ class Development:
 
     @cached_property
     def one_speed(self) -> ScoredLaw:
-        """Of `best_of_one_speed`."""
+        """The best law of one half-life (`best_of_one_speed`), where two searches start."""
         return best_of_one_speed(self.values, self.n_train)
 
     @cached_property
     def margins(self) -> Margins:
-        """Of `fit_garch_copula`."""
+        """The margins that copulas are fitted to (`fit_garch_copula`)."""
         return Margins(self.values, self.n_train)
 
 
