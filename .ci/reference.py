@@ -24,6 +24,7 @@ from jaxvae.integrations.skfolio import VAECovariance, VAEDistribution
 
 NAME = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(\))?`")
 ROUTING = re.compile(r"set_\w+_request$")  # methods that scikit-learn adds
+OURS = "jaxvae"
 PACKAGE = Path(jaxvae.__file__).parent
 # Names of other packages that docstrings refer to and our code does not.
 OF_OTHERS = {"FactorAnalysis", "datasets", "load_sp500_dataset", "rbg", "VineCopula"}
@@ -37,7 +38,35 @@ def public_module() -> pdoc.doc.Module:
     public |= {plug.__name__: plug for plug in (VAECovariance, VAEDistribution)}
     offered = {name: thing for name, thing in public.items() if not inspect.ismodule(thing)}
     vars(module).update(offered, __all__=[*offered])
-    return pdoc.doc.Module(module)
+    page = pdoc.doc.Module(module)
+    for doc in page.members.values():
+        if isinstance(doc, pdoc.doc.Class):
+            show_inherited(doc)
+    return page
+
+
+def show_inherited(doc: pdoc.doc.Class) -> None:
+    """Members that a class has from bases of ours are shown with its own, those that hold data with
+    what the bases' docstrings say of them."""
+    said = [entry for base in doc.obj.__mro__[1:] if is_ours(base) for entry in attributes(base)]
+    for name, what in said:
+        if name in doc.members and not doc.members[name].docstring:
+            doc.members[name].docstring = what
+    # Settings that fill what pdoc works out when first asked for.
+    doc.own_members = [one for one in doc.members.values() if one.taken_from[0].startswith(OURS)]
+    doc.inherited_members = {}
+
+
+def is_ours(kind: type) -> bool:
+    return kind.__module__.startswith(OURS)
+
+
+def attributes(kind: type) -> Iterator[tuple[str, str]]:
+    """Each name under `Attributes` in a class's docstring, and what is said of it."""
+    _, _, text = inspect.cleandoc(vars(kind).get("__doc__") or "").partition("Attributes:\n")
+    section = re.split(r"(?m)^\S", text)[0]
+    for names, what in re.findall(r"(?ms)^ {4}(\w[\w, ]*): (.+?)(?=^ {4}\w|\Z)", section):
+        yield from ((name, " ".join(what.split())) for name in names.split(", "))
 
 
 def documented(page: pdoc.doc.Module) -> Iterator[tuple[str, pdoc.doc.Doc, set[str]]]:
@@ -47,7 +76,7 @@ def documented(page: pdoc.doc.Module) -> Iterator[tuple[str, pdoc.doc.Doc, set[s
         yield name, doc, fields | parameters(doc)
         for part in fields:
             inner = doc.members[part]
-            ours = inner.taken_from[0].startswith("jaxvae") and not ROUTING.match(part)
+            ours = inner.taken_from[0].startswith(OURS) and not ROUTING.match(part)
             if inner.docstring and ours:
                 yield f"{name}.{part}", inner, fields | parameters(inner)
 
@@ -94,6 +123,8 @@ def main() -> int:
         page = public_module()
         text = pdoc.render.html_module(page, {"jaxvae": page})
         found = faults(page) + [str(one.message) for one in unresolved]
+    # As Python 3.12 and later write the type of keywords.
+    text = re.sub(r"\*&lt;class &#x27;[\w.]+?(\w+)&#x27;&gt;", r"Unpack[\1]", text)
     Path(out).write_text(text, "utf-8")
     print("\n".join(found) or f"{out}: {len(page.members)} names")
     return bool(found)

@@ -55,11 +55,17 @@ from jaxvae.study.study import Study as Study
 from jaxvae.study.study import draw_report as draw_report
 from jaxvae.study.study import load_study as load_study
 from jaxvae.training.config import TrainConfig as TrainConfig
+from jaxvae.training.ensemble import Ensemble as Ensemble
+from jaxvae.training.ensemble import Members as Members
+from jaxvae.training.ensemble import Progress as Progress
 from jaxvae.training.ensemble import member_grid as member_grid
 from jaxvae.training.ensemble import train_ensemble as train_ensemble
 from jaxvae.training.member import fit as fit
+from jaxvae.training.objective import LikelihoodEstimate as LikelihoodEstimate
 from jaxvae.training.state import Data as Data
 from jaxvae.training.state import Hyperparameters as Hyperparameters
+from jaxvae.training.state import Losses as Losses
+from jaxvae.training.state import TrainState as TrainState
 from jaxvae.training.state import make_hyperparameters as make_hyperparameters
 from jaxvae.walk.config import WalkConfig as WalkConfig
 from jaxvae.walk.run import walk_forward as walk_forward

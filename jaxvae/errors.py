@@ -16,7 +16,7 @@ from dataclasses import field, fields
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 LARGEST_SEED, LARGEST_INT32, LARGEST_FLOAT32 = 2**32 - 1, 2**31 - 1, (2 - 2**-23) * 2.0**127
 LONGEST_PATH, LONGEST_FILE_NAME = 4096, 255  # bytes, with Linux
@@ -245,7 +245,7 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
         name: of the argument.
         value: what it was given.
         kind: the type wanted: int, float, bool, str, Path, another class, a tuple of one of these,
-            a union.
+            a literal of texts, whose choices are among the limits, a union.
         limits: of numbers, or of a tuple's numbers: least, most (included), above, below (not). Of
             texts: choices. Whole numbers fit into int32 unless a limit says else, others float32.
 
@@ -253,6 +253,7 @@ def check_option(name: str, value: Any, kind: Any = int, **limits: Any) -> Any:
         OptionError: the value is of another type, not finite, beyond a limit, or no choice.
     """
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    kinds = tuple(str if get_origin(one) is Literal else one for one in kinds)
     items = [get_args(one)[0] for one in kinds if get_origin(one) is tuple]
     choices = tuple(limits.get("choices", ()))
     if isinstance(value, Integral) and int in kinds and not isinstance(value, bool):

@@ -8,8 +8,11 @@ import tarfile
 import tomllib
 import zipfile
 from contextlib import suppress
+from dataclasses import fields
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from packaging.requirements import Requirement
@@ -52,16 +55,50 @@ def test_what_is_installed_lies_within_bounds_that_are_closed_above():
             assert version(wanted.name) in wanted.specifier, line
 
 
+# Each of which a type checker refuses.
+WRONG_CALLS = (
+    "jaxvae.TrainConfig(epoch=3)",
+    "jaxvae.TrainConfig(optimiser=3)",
+    "jaxvae.TrainConfig(reduction='median')",
+    "jaxvae.StudyConfig(seeds='many')",
+    "jaxvae.StudyConfig(preset='notebok')",
+    "jaxvae.load_stduy('runs')",
+    "jaxvae.run_study(panel, seed=1)",
+    "jaxvae.run_study(panel, modle='linear')",
+    "jaxvae.run_study(panel, seeds='many')",
+    "jaxvae.run_study(panel, n_factors='many')",
+    "jaxvae.plan_study(panel, sead=1)",
+    "jaxvae.walk_forward(panel, windo=3)",
+    "jaxvae.VAEFactors(n_components='many')",
+    "jaxvae.VAEFactors(epochs='a')",
+    "study.plot.loadingz()",
+)
+
+
+@pytest.mark.parametrize("kind", ["Study", "Walk"])
+def test_what_a_type_checker_knows_of_settings_is_what_they_are(kind):
+    module = import_module(f"jaxvae.{'fitting' if kind == 'Study' else 'walk'}.config")
+    config, typed = (getattr(module, f"{kind}{end}") for end in ("Config", "Settings"))
+    known = get_type_hints(typed)
+    assert [*known.items()] == [(one.name, one.type) for one in fields(config)]
+    assert not typed.__required_keys__
+    for one in fields(config):
+        parts = (one.type, *get_args(one.type))
+        texts = [text for part in parts if get_origin(part) is Literal for text in get_args(part)]
+        assert not texts or (*texts,) == one.metadata["limits"]["choices"]
+
+
 @pytest.mark.slow
 def test_a_type_checker_knows_its_names(tmp_path):
     pytest.importorskip("mypy")
     script = tmp_path / "script.py"
     lines = [
-        "import jaxvae",
-        "jaxvae.TrainConfig(epoch=3)",
-        "jaxvae.StudyConfig(seeds='many')",
-        "jaxvae.load_stduy('runs')",
-        "jaxvae.TrainConfig(epochs=3)",
+        "import jaxvae, optax; panel, study = jaxvae.load_sp500(), jaxvae.load_study('runs')",
+        *WRONG_CALLS,
+        "jaxvae.TrainConfig(epochs=3, optimiser=optax.adam(0.1))",
+        "jaxvae.run_study(panel, seeds=3, n_factors='auto', preset='notebook')",
+        "jaxvae.VAEFactors(3, epochs=100)",
+        "study.plot.loadings().savefig('loadings.png')",
         *(f"jaxvae.{name}" for name in jaxvae.__all__),
     ]
     script.write_text("\n".join(lines))
@@ -70,7 +107,8 @@ def test_a_type_checker_knows_its_names(tmp_path):
         [sys.executable, "-m", "mypy", *map(str, words)], cwd=ROOT, capture_output=True, text=True
     )
     errors = [line for line in done.stdout.splitlines() if "error:" in line]
-    assert [int(line.split(":")[1]) for line in errors] == [2, 3, 4], done.stdout + done.stderr
+    found = [int(line.split(":")[1]) for line in errors]
+    assert found == [*range(2, 2 + len(WRONG_CALLS))], done.stdout + done.stderr
     assert 'Unexpected keyword argument "epoch"' in errors[0]
 
 

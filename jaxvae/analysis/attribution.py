@@ -15,7 +15,7 @@ class VarianceParts(NamedTuple):
         total: wᵀ Σ w.
         factors: b_k (G b)_k of each factor; negative where one offsets others that it goes with.
         specific: wᵀ Ψ w.
-        rest: What is left: curves, members that differ.
+        rest: what is left: curves, members that differ.
     """
 
     total: Float[np.ndarray, " portfolio"]
@@ -40,10 +40,13 @@ def variance_parts(
     bᵀ G b is shared out among factors by Euler's rule, b_k (G b)_k.
 
     Args:
-        weights: A row a portfolio; the identity for the assets themselves.
+        weights: a row a portfolio; the identity for the assets themselves.
         loadings: W.
-        noise: The diagonal of Ψ, positive.
+        noise: the diagonal of Ψ, positive.
         covariance: Σ.
+
+    Returns:
+        A row or number a portfolio, in squared units of the returns.
 
     Source: Meucci (2007), "Risk contributions from generic user-defined factors".
     """
@@ -63,8 +66,11 @@ def largest_pairs(
     none.
 
     Args:
-        values: The matrix.
-        number: How many pairs, or all where there are fewer.
+        values: the matrix.
+        number: how many pairs, or all where there are fewer.
+
+    Returns:
+        Places i and j, a row a pair.
     """
     first, second = np.triu_indices(len(values), k=1)
     size = np.abs(values[first, second])

@@ -18,7 +18,12 @@ CONFIDENCE = 0.95  # the coverage of an interval
 
 
 class Interval(NamedTuple):
-    """A mean and the two ends of its interval, in the units of what was averaged."""
+    """A mean and the two ends of its interval, in the units of what was averaged.
+
+    Attributes:
+        mean: of what was averaged.
+        low, high: the ends.
+    """
 
     mean: float
     low: float
@@ -38,18 +43,18 @@ def block_means(
     without a resample being made.
 
     Args:
-        rng: Source of the blocks' starts.
-        series: Resampled by the same dates in each draw.
-        block_length: Dates a block, 1 to n; by default √n, rounded up. That is longer than the n^⅓
+        rng: source of the blocks' starts.
+        series: resampled by the same dates in each draw.
+        block_length: dates a block, 1 to n; by default √n, rounded up. That is longer than the n^⅓
             that minimises the error of the bootstrap's variance (Künsch 1989): leads over Gaussian
             models, and squared returns, cluster with volatility.
-        n_draws: Number of resamples.
+        n_draws: number of resamples.
 
     Returns:
         The mean of each series in each resample.
 
     Raises:
-        OptionError: The block length is out of range.
+        OptionError: the block length is out of range.
 
     Source: Politis and Romano (1992), "A circular block-resampling procedure for stationary data".
     """
@@ -81,23 +86,28 @@ def block_bootstrap_interval(
     with coefficient .9, nominal .95 covers .75 at 246 dates and .92 at 2,494.
 
     Args:
-        rng: Source of the blocks' starts.
-        differences: The series.
-        block_length: As in `block_means`.
-        n_draws: Number of resamples.
+        rng: source of the blocks' starts.
+        differences: the series.
+        block_length: as in `block_means`.
+        n_draws: number of resamples.
 
     Returns:
         Mean, lower and upper end.
 
     Raises:
-        OptionError: The block length is out of range.
+        OptionError: the block length is out of range.
     """
     draws = block_means(rng, differences[:, None], block_length, n_draws)
     return percentile_interval(float(differences.mean()), draws)
 
 
 def percentile_interval(mean: float, draws: Float[np.ndarray, "..."]) -> Interval:
-    """A mean between the quantiles of its bootstrap draws that hold 95 % of them."""
+    """A mean between the quantiles of its bootstrap draws that hold 95 % of them.
+
+    Args:
+        mean: of the data themselves.
+        draws: the mean in each resample.
+    """
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))
 
@@ -117,16 +127,16 @@ def simultaneous_intervals(
     correction would. A series that never varies takes no part and has no width.
 
     Args:
-        rng: Source of the blocks' starts.
-        differences: A column a comparison.
-        block_length: As in `block_means`.
-        n_draws: Number of resamples.
+        rng: source of the blocks' starts.
+        differences: a column a comparison.
+        block_length: as in `block_means`.
+        n_draws: number of resamples.
 
     Returns:
         The lower and the upper ends.
 
     Raises:
-        OptionError: The block length is out of range.
+        OptionError: the block length is out of range.
 
     Source: Romano and Wolf (2005), "Stepwise multiple testing as formalized data snooping"; this is
     its first step, which gives intervals. They divide by a standard error that allows for
@@ -157,16 +167,16 @@ def best_of_many_p_value(
     understates p the more members there are.
 
     Args:
-        rng: Source of the blocks' starts.
-        leads: Each member's log-likelihood less the baseline's (nats); three dates or more.
-        block_length: As in `block_means`.
-        n_draws: Number of resamples.
+        rng: source of the blocks' starts.
+        leads: each member's log-likelihood less the baseline's (nats); three dates or more.
+        block_length: as in `block_means`.
+        n_draws: number of resamples.
 
     Returns:
         p, above 0 and at most 1: the data count as one of the draws.
 
     Raises:
-        OptionError: The block length is out of range.
+        OptionError: the block length is out of range.
 
     Source: White (2000), "A reality check for data snooping"; scaled and recentred after Hansen
     (2005), "A test for superior predictive ability".
@@ -187,13 +197,13 @@ def student_interval(values: Float[np.ndarray, " seed"]) -> Interval:
     √n times as much, nor other dates.
 
     Args:
-        values: One score a seed, two or more.
+        values: one score a seed, two or more.
 
     Returns:
         Mean, lower and upper end.
 
     Raises:
-        OptionError: There are fewer than two seeds.
+        OptionError: there are fewer than two seeds.
 
     Source: Student (1908), "The probable error of a mean".
     """

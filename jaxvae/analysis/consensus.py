@@ -28,9 +28,9 @@ class Alignment(NamedTuple):
     """How each member's factors map to consensus factors, the second axis.
 
     Attributes:
-        assignment: The member's factor for each consensus factor, −1 where it has none.
+        assignment: the member's factor for each consensus factor, −1 where it has none.
         signs: −1 or 1; 0 where it has none.
-        weights: Its share in the consensus factor, in proportion to |correlation|² times the
+        weights: its share in the consensus factor, in proportion to |correlation|² times the
             member's quality; over members they sum to 1, or to 0 where no member has the factor.
     """
 
@@ -43,14 +43,14 @@ class Consensus(NamedTuple):
     """A fixed map from the members' factors on a date to consensus factors, for any dates.
 
     Attributes:
-        alignment: Assignment, signs and weights, in the order of the consensus factors.
-        location, scale: Mean and standard deviation of each member's factors, in the member's own
+        alignment: assignment, signs and weights, in the order of the consensus factors.
+        location, scale: mean and standard deviation of each member's factors, in the member's own
             order, on the rows aligned on; location moved so that consensus factors have mean 0
             there.
-        spread: Standard deviation of each average on those rows; 1 where no member has it.
-        stability: Mean over members of `member_stability` on those rows.
-        medoid: The member whose order started the alignment and whose signs the consensus carries.
-        trim: Share of the weight that the average leaves out at either end; 0 is the weighted mean.
+        spread: standard deviation of each average on those rows; 1 where no member has it.
+        stability: mean over members of `member_stability` on those rows.
+        medoid: the member whose order started the alignment and whose signs the consensus carries.
+        trim: share of the weight that the average leaves out at either end; 0 is the weighted mean.
     """
 
     alignment: Alignment
@@ -79,10 +79,10 @@ def align_members(
     4. What they settled on is averaged once more, robustly: `trimmed_mean`.
 
     Args:
-        factors: On the rows to learn from (`fit`).
-        active: The factors a member uses; others, and constant ones, match nothing and weigh
+        factors: on the rows to learn from (`fit`).
+        active: the factors a member uses; others, and constant ones, match nothing and weigh
             nothing. By default all are.
-        quality: What a member's vote counts, positive, such as its held-out likelihood. By default
+        quality: what a member's vote counts, positive, such as its held-out likelihood. By default
             all are equal. Members that share a space turn its axes differently, and a mean over
             turned axes is none of them; those that describe held-out dates best are turned least.
 
@@ -109,8 +109,8 @@ def align_units(
     """Steps 1 to 3 of `align_members`.
 
     Args:
-        units: From `member_units`.
-        quality: As in `align_members`.
+        units: from `member_units`.
+        quality: as in `align_members`.
 
     Returns:
         The alignment, its columns in the medoid's order, and the medoid.
@@ -135,7 +135,8 @@ def consensus_factors(
     Standardised so that they have mean 0 and variance 1 on the rows aligned on.
 
     Args:
-        factors: Of the members aligned, in their order.
+        consensus: as `align_members` leaves it, or `by_convention`.
+        factors: of the members aligned, in their order.
     """
     aligned = aligned_factors(consensus, factors)
     average = trimmed_mean(aligned, consensus.alignment.weights, consensus.trim)
@@ -157,8 +158,9 @@ def trimmed_mean(
     variance is 1.2 times as large, a median's 1.6 times), and unmoved by a quarter of the members.
 
     Args:
-        weights: Not negative; by column they sum to 1, or to 0, where the mean is 0.
-        trim: From 0, the weighted mean, to below ½, towards the weighted median.
+        columns: each member's, aligned.
+        weights: not negative; by column they sum to 1, or to 0, where the mean is 0.
+        trim: from 0, the weighted mean, to below ½, towards the weighted median.
 
     Source: Tukey (1960); Huber and Ronchetti (2009), "Robust statistics", chapter 3.
     """
@@ -176,6 +178,10 @@ def aligned_factors(
     """Each member's factors in the order and sign of the consensus, in standard units.
 
     A consensus factor that a member does not have is 0 there.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, in their order.
     """
     units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
     return _arranged(units, consensus.alignment)
@@ -190,7 +196,8 @@ def consensus_loadings(
     per standard deviation, which is the consensus factor's unit.
 
     Args:
-        loadings: Returns per unit of each member's factor.
+        consensus: as `align_members` leaves it.
+        loadings: returns per unit of each member's factor.
 
     Returns:
         Loadings in units of the returns per standard deviation of a consensus factor.
@@ -211,8 +218,8 @@ def convention(
     of its best linear fit (Stein 1981).
 
     Args:
-        loadings: Returns in standard units per standard deviation of a factor.
-        scale: Standard deviations of the returns; signs are of loadings in the returns' own units.
+        loadings: returns in standard units per standard deviation of a factor.
+        scale: standard deviations of the returns; signs are of loadings in the returns' own units.
 
     Returns:
         The factors' places in the order reported, and −1 or 1 for each factor of that order.
@@ -235,9 +242,12 @@ def by_convention(
     """The consensus in the order and with the signs of `convention` of its own loadings.
 
     Args:
-        consensus: As `align_members` leaves it.
-        loadings: Of the members aligned: returns in standard units per unit of each one's factor.
-        scale: Standard deviations of the returns.
+        consensus: as `align_members` leaves it.
+        loadings: of the members aligned: returns in standard units per unit of each one's factor.
+        scale: standard deviations of the returns.
+
+    Returns:
+        The same factors in another order, some turned.
     """
     order, signs = convention(consensus_loadings(consensus, loadings), scale)
     ordered = keep(consensus, order)
@@ -255,6 +265,10 @@ def member_stability(
     rows (somewhat more on those aligned on) and a factor that turns over there scores below.
     Members that share a space but not its axes still score about `nulls.rotation_null`. 0 where
     the member does not have the factor or no other does, hence with a single member.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, on any rows.
     """
     units = (factors - consensus.location[:, None]) / consensus.scale[:, None]
     return stability_of_units(units, consensus.alignment)
@@ -263,7 +277,12 @@ def member_stability(
 def stability_of_units(
     units: Float[np.ndarray, "member date factor"], alignment: Alignment
 ) -> Float[np.ndarray, "member consensus"]:
-    """`member_stability` of factors in standard units, whatever their means."""
+    """`member_stability` of factors in standard units, whatever their means.
+
+    Args:
+        units: from `member_units`, on any rows.
+        alignment: of these members.
+    """
     aligned = _arranged(units, alignment)
     aligned = aligned - aligned.mean(axis=1, keepdims=True)
     weighted = aligned * alignment.weights[:, None]
@@ -283,7 +302,9 @@ def stability(
     """Mean `member_stability` of each group of members, such as the seeds at one beta.
 
     Args:
-        groups: A label a member.
+        consensus: as `align_members` leaves it.
+        factors: of the members aligned, on any rows.
+        groups: a label a member.
 
     Returns:
         The labels, sorted, and group × factor. Members without the factor count 0.
@@ -294,7 +315,12 @@ def stability(
 
 
 def keep(consensus: Consensus, kept: Int[np.ndarray, " kept"]) -> Consensus:
-    """The consensus of some of its factors, in the order given."""
+    """The consensus of some of its factors, in the order given.
+
+    Args:
+        consensus: as `align_members` leaves it.
+        kept: places of the factors.
+    """
     return consensus._replace(
         alignment=Alignment(*(field[:, kept] for field in consensus.alignment)),
         spread=consensus.spread[kept],
@@ -306,7 +332,12 @@ def member_units(
     factors: Float[np.ndarray, "member date factor"],
     active: Bool[np.ndarray, "member factor"] | None,
 ) -> Float[np.ndarray, "member date factor"]:
-    """Members' factors in standard units, zeros where one is constant or not active."""
+    """Members' factors in standard units, zeros where one is constant or not active.
+
+    Args:
+        factors: of every member.
+        active: the factors a member uses; None for all.
+    """
     units, _, _ = standardise_columns(factors)
     return units if active is None else units * active[:, None]
 

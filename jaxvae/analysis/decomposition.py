@@ -24,7 +24,11 @@ _LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Codes(NamedTuple):
-    """q(z | x) of each date: means and log-variances of independent Gaussian factors."""
+    """q(z | x) of each date: independent Gaussian factors.
+
+    Attributes:
+        mean, log_variance: of each factor.
+    """
 
     mean: Float[np.ndarray, "date factor"]
     log_variance: Float[np.ndarray, "date factor"]
@@ -34,10 +38,11 @@ class Decomposition(NamedTuple):
     """The parts of the mean KL, nats a date; they sum to it.
 
     Attributes:
-        index_code_information: What a code says of which date it is; at most ln N.
-        total_correlation: Dependence between factors, 0 where q(z) is the product of its marginals.
-        dimension_kl: Distance of single factors' aggregate posteriors from the prior.
-        ..._se: Monte-Carlo standard errors.
+        index_code_information: what a code says of which date it is; at most ln N.
+        total_correlation: dependence between factors, 0 where q(z) is the product of its marginals.
+        dimension_kl: distance of single factors' aggregate posteriors from the prior.
+        index_code_information_se, total_correlation_se, dimension_kl_se: their Monte-Carlo standard
+            errors.
     """
 
     index_code_information: float
@@ -60,7 +65,9 @@ def decompose(rng: np.random.Generator, codes: Codes, n_points: int = N_POINTS) 
     independent or not: compare `chance_correlation`.
 
     Args:
-        n_points: Draws of z, spread evenly over the dates.
+        rng: source of the draws of z.
+        codes: q(z | x) of each date.
+        n_points: draws of z, spread evenly over the dates.
     """
     points = _draw(rng, codes, n_points)
     marginal = _log_marginals(codes, points)
@@ -77,7 +84,11 @@ def decompose(rng: np.random.Generator, codes: Codes, n_points: int = N_POINTS) 
 
 
 def mean_kl(codes: Codes) -> float:
-    """(1/N) Σ_n KL(q(z | x_n) ‖ N(0, I)), in closed form, nats a date."""
+    """(1/N) Σ_n KL(q(z | x_n) ‖ N(0, I)), in closed form, nats a date.
+
+    Args:
+        codes: q(z | x) of each date.
+    """
     mean, log_variance = codes
     by_factor = 0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1)
     return float(by_factor.sum(axis=1).mean())
@@ -88,8 +99,13 @@ def chance_correlation(rng: np.random.Generator, codes: Codes, n_points: int = N
 
     Of one draw of circular shifts, nats. What is left is of the N bumps alone.
 
+    Args:
+        rng: source of the shifts and of the draws of z.
+        codes: q(z | x) of each date.
+        n_points: as in `decompose`.
+
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
     """
     n_dates, n_factors = codes.mean.shape
     rows = (np.arange(n_dates)[:, None] - random_shifts(rng, n_dates, n_factors)) % n_dates

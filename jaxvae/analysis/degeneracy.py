@@ -24,14 +24,14 @@ class Cause(NamedTuple):
     """Why an asset's returns have no bounded density.
 
     Attributes:
-        asset: Its place among the assets.
+        asset: its place among the assets.
         kind: "repeated": half or more of its returns are one value. "few values": they take no
             more than 10. "still": the middle half of them lies within 1 % of their standard
             deviation. "copy": another asset explains all but .01 % of their variance.
             "combination": the others do so together.
-        size: The share of the commonest value, the number of values, the width of the middle half
+        size: the share of the commonest value, the number of values, the width of the middle half
             in standard deviations, or the share of variance not explained.
-        other: The asset copied, or −1.
+        other: the asset copied, or −1.
     """
 
     asset: int
@@ -44,7 +44,7 @@ def find_causes(values: Float[np.ndarray, "date asset"]) -> list[Cause]:
     """What in some rows of a panel could let a likelihood grow without end.
 
     Args:
-        values: Returns in any units; NaN marks a missing cell. Combinations are looked for among
+        values: returns in any units; NaN marks a missing cell. Combinations are looked for among
             complete rows at least twice as many as assets; with fewer, each asset is one.
 
     Returns:
@@ -62,7 +62,12 @@ def find_causes(values: Float[np.ndarray, "date asset"]) -> list[Cause]:
 def jittered(
     rng: np.random.Generator, values: Float[np.ndarray, "date asset"]
 ) -> Float[np.ndarray, "date asset"]:
-    """Standardised returns moved at random by 1 % of a standard deviation, for `cost_of_jitter`."""
+    """Standardised returns moved at random by 1 % of a standard deviation, for `cost_of_jitter`.
+
+    Args:
+        rng: source of the moves.
+        values: standardised returns; NaN marks a missing cell.
+    """
     return values + JITTER * rng.standard_normal(values.shape)
 
 
@@ -72,6 +77,10 @@ def cost_of_jitter(
     """What `jittered` returns lose in log-likelihood, nats per date.
 
     A Gaussian law loses Σ_a ½ (.01 / s_a)², s_a the standard deviation of asset a given the others.
+
+    Args:
+        log_likelihood: of each date, nats.
+        of_jittered: the same under the same law, of `jittered` returns.
     """
     return float((log_likelihood - of_jittered).mean())
 
@@ -83,8 +92,8 @@ def is_degenerate(cost: float, n_assets: int) -> bool:
     an asset .5 % of its variance, and of one direction more with .005 %.
 
     Args:
-        cost: From `cost_of_jitter`; NaN counts as too much.
-        n_assets: Assets of the panel.
+        cost: from `cost_of_jitter`; NaN counts as too much.
+        n_assets: assets of the panel.
     """
     return not cost <= LARGEST_COST + LARGEST_COST_AN_ASSET * n_assets
 

@@ -27,7 +27,12 @@ RIDGE_PENALTIES = np.geomspace(1e-4, 1e2, 25)
 
 
 class Dci(NamedTuple):
-    """Disentanglement and completeness, 0 to 1; informativeness, at most 1."""
+    """The three numbers of `dci`.
+
+    Attributes:
+        disentanglement, completeness: 0 to 1.
+        informativeness: at most 1.
+    """
 
     disentanglement: float
     completeness: float
@@ -44,6 +49,9 @@ def dci(compared: Compared) -> Dci:
     factors: 1 − NRMSE² in the terms of the authors, who give the error and take importances from a
     lasso or a forest. Linear: what a code says of a factor along a curve is for
     `mutual_information` to see.
+
+    Args:
+        compared: from `matching.compare_on`.
 
     Source: "A framework for the quantitative evaluation of disentangled representations" (ICLR
     2018).
@@ -70,7 +78,10 @@ def ridge(
     logarithm. Regressors that repeat each other share their weight.
 
     Args:
-        regressors, targets: Centred, usually standardised; more dates than regressors and 1.
+        regressors, targets: centred, usually standardised; more dates than regressors and 1.
+
+    Returns:
+        A column a target.
 
     Source: Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for choosing a
     good ridge parameter".
@@ -96,6 +107,12 @@ def dci_scores(importance: Float[np.ndarray, "code factor"]) -> tuple[float, flo
     there is one factor (code), nothing can be mixed (scattered), and disentanglement (completeness)
     is 1. Both are 0 where nothing has importance.
 
+    Args:
+        importance: R.
+
+    Returns:
+        Disentanglement and completeness, 0 to 1.
+
     Source: Eastwood and Williams (2018); they average completeness over factors without the weights
     v, which are those of Locatello et al. (2019).
     """
@@ -115,6 +132,11 @@ def mutual_information(
     rows: so the answer ignores monotone maps. At most ln(n_bins), 2.30 by default, and below the
     information of the series themselves: .457 for Gaussians of correlation .8, in place of .511.
     Independent series of n dates score about (n_bins − 1)² / 2n, not 0: .06 for 700 dates.
+
+    Args:
+        codes: learned factors.
+        factors: true ones, on the same dates.
+        n_bins: of each series.
     """
     code_bins, factor_bins = _one_hot(codes, n_bins), _one_hot(factors, n_bins)
     counts = code_bins.reshape(len(codes), -1).T @ factor_bins.reshape(len(codes), -1)
@@ -129,6 +151,10 @@ def binned_entropy(
     """Entropy of each series, nats, from the bins of `mutual_information`.
 
     ln(n_bins) for a series without ties, 0 for a constant one.
+
+    Args:
+        series: a column each.
+        n_bins: of each series.
     """
     return _entropy(_one_hot(series, n_bins).mean(axis=0))
 
@@ -143,6 +169,10 @@ def information_gap(
     ln(n_bins) and I does not, once the bins are narrower than the code's error: give `n_bins`
     beside the score. Nothing is learned.
 
+    Args:
+        information: from `mutual_information`.
+        entropy: from `binned_entropy`.
+
     Source: Chen et al. (2018), "Isolating sources of disentanglement" (arXiv:1802.04942).
     """
     return float(np.mean(_gap(information) / np.where(entropy > 0, entropy, 1.0)))
@@ -155,7 +185,7 @@ def modularity(information: Float[np.ndarray, "code factor"]) -> float:
     knows all J factors alike, or none, counts 0. A single factor cannot be mixed.
 
     Args:
-        information: From `mutual_information`.
+        information: from `mutual_information`.
 
     Source: Ridgeway and Mozer (2018), "Learning deep disentangled embeddings" (arXiv:1802.05312);
     the 0 of a code that knows nothing is that of Locatello et al. (2019).
@@ -173,6 +203,9 @@ def sap(compared: Compared) -> float:
     code, learned on the `fit_` rows and scored on the others against the factor's mean on the
     `fit_` rows; one below 0 counts as 0. The authors score the rows learned on, where R² is the
     squared correlation.
+
+    Args:
+        compared: from `matching.compare_on`.
 
     Source: Kumar et al. (2018), "Variational inference of disentangled latent concepts"
     (arXiv:1711.00848).
@@ -194,6 +227,9 @@ def canonical_correlations(compared: Compared) -> Float[np.ndarray, " pair"]:
     Directions are learned on the `fit_` rows, where the correlations fall from pair to pair; on
     others they need not, and may be negative. No rotation or scale of either side changes them. A
     pair beyond the rank of either side scores 0.
+
+    Args:
+        compared: from `matching.compare_on`.
 
     Source: Hotelling (1936), "Relations between two sets of variates".
     """

@@ -23,7 +23,12 @@ ROTATION_INVARIANT = ("subspace_r2", "canonical_correlation", "dci_informativene
 
 
 class MatchedScores(NamedTuple):
-    """Are these the factors, one for one (`mcc`), and is this their space (`subspace_r2`)?"""
+    """Are these the factors, one for one (`mcc`), and is this their space (`subspace_r2`)?
+
+    Attributes:
+        mcc: `matching.mcc`, −1 to 1.
+        subspace_r2: `matching.subspace_r2`, at most 1.
+    """
 
     mcc: float
     subspace_r2: float
@@ -33,9 +38,12 @@ class AxisScores(NamedTuple):
     """How the learned axes stand to the true ones; sources are with the functions that compute.
 
     Attributes:
-        canonical_correlation: Mean over true factors; a pair beyond the learned factors counts 0.
-        mutual_information: Mean over true factors of the most that any learned one knows of it,
+        canonical_correlation: mean over true factors; a pair beyond the learned factors counts 0.
+        mutual_information: mean over true factors of the most that any learned one knows of it,
             nats.
+        dci_disentanglement, dci_completeness, dci_informativeness: the parts of `dci`.
+        mig: `information_gap`, 0 to 1.
+        sap, modularity: 0 to 1.
     """
 
     canonical_correlation: float
@@ -49,7 +57,11 @@ class AxisScores(NamedTuple):
 
 
 def matched_scores(compared: Compared) -> MatchedScores:
-    """Scores by one-to-one matching and by regression, learned on the `fit_` rows."""
+    """Scores by one-to-one matching and by regression, learned on the `fit_` rows.
+
+    Args:
+        compared: from `matching.compare_on`.
+    """
     fit_codes, fit_factors, codes, factors = compared
     matching = match(fit_codes, fit_factors)
     return MatchedScores(mcc=mcc(matching, codes, factors), subspace_r2=subspace_r2(compared))
@@ -59,6 +71,9 @@ def axis_scores(compared: Compared) -> AxisScores:
     """Scores of `disentanglement`; what is learned is learned on the `fit_` rows.
 
     Those from mutual information learn nothing but bins, and see the other rows alone.
+
+    Args:
+        compared: from `matching.compare_on`.
     """
     *_, codes, factors = compared
     information = mutual_information(codes, factors)

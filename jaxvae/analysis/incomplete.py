@@ -18,7 +18,11 @@ PATTERNS = 256  # so many at once, to bound memory
 
 
 def is_incomplete(values: Float[np.ndarray, "date asset"]) -> bool:
-    """Whether any cell is missing."""
+    """Whether any cell is missing.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+    """
     return bool(np.isnan(values).any())
 
 
@@ -26,11 +30,11 @@ class Conditional(NamedTuple):
     """Incomplete rows under a density, given the cells observed.
 
     Attributes:
-        values: The rows, their missing cells filled by E[x_m | x_o].
+        values: the rows, their missing cells filled by E[x_m | x_o].
         spread: Σ Cov[x_m | x_o] over rows, a Gaussian's; 0 in rows and columns that are observed.
         distances: (x_o - m_o)ᵀ S_oo⁻¹ (x_o - m_o) of each row.
         log_determinants: ln det S_oo of each row.
-        counts: Cells observed in each row.
+        counts: cells observed in each row.
     """
 
     values: Float[np.ndarray, "date asset"]
@@ -41,7 +45,12 @@ class Conditional(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Mean and covariance (divisor n) of rows, expected ones where cells are missing."""
+    """Mean and covariance of rows, expected ones where cells are missing.
+
+    Attributes:
+        mean: of each asset.
+        covariance: with divisor n.
+    """
 
     mean: Float[np.ndarray, " asset"]
     covariance: Float[np.ndarray, "asset asset"]
@@ -57,7 +66,15 @@ def conditional(
         E[x_m | x_o] = m_m + S_mo S_oo⁻¹ (x_o - m_o),    Cov = S_mm - S_mo S_oo⁻¹ S_om
 
     Complete rows by one Cholesky factor; the others by their patterns of observed cells, many at
-    once. Raises LinAlgError where S is not positive definite.
+    once.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+        mean: m.
+        scatter: S.
+
+    Raises:
+        LinAlgError: S is not positive definite.
     """
     observed = np.isfinite(values)
     given = Conditional(
@@ -112,6 +129,12 @@ def factor_conditional(
         N(P⁻¹ W_oᵀ Ψ_o⁻¹ (x_o - m_o), P⁻¹),    P = I + W_oᵀ Ψ_o⁻¹ W_o
 
     (Rubin and Thayer 1982 for complete rows), in time linear in assets where patterns are many.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+        mean: m.
+        loadings: W.
+        noise: the diagonal of Ψ, positive.
     """
     observed = np.isfinite(values)
     centred = np.where(observed, values - mean, 0.0)
@@ -139,7 +162,11 @@ def factor_conditional(
 def log_density(given: Conditional, df: float = np.inf) -> Float[np.ndarray, " date"]:
     """Log density of each row's observed cells, nats; 0 where nothing is observed.
 
-    A marginal of a Student-t keeps its degrees of freedom. Args as `elliptical_log_density`.
+    A marginal of a Student-t keeps its degrees of freedom.
+
+    Args:
+        given: the rows, from `conditional` or `factor_conditional`.
+        df: ν; infinite for a Gaussian.
     """
     return elliptical_log_density(given.distances, given.log_determinants, given.counts, df)
 
@@ -169,7 +196,11 @@ def elliptical_log_density(
 
 
 def expected_moments(given: Conditional) -> Moments:
-    """Moments of the filled rows, with the spread of what was filled added to the covariance."""
+    """Moments of the filled rows, with the spread of what was filled added to the covariance.
+
+    Args:
+        given: the rows, from `conditional` or `factor_conditional`.
+    """
     mean = given.values.mean(axis=0)
     centred = given.values - mean
     return Moments(mean, (centred.T @ centred + given.spread) / len(centred))
@@ -185,6 +216,12 @@ def draw_missing(
 
     A conditional mean is what one expects of a cell; many of them vary less, and together more,
     than returns do. Draws keep variances and correlations, which is what spectra are made of.
+
+    Args:
+        rng: source of the draws.
+        values: returns; NaN marks a missing cell.
+        mean: of each asset.
+        scatter: the Gaussian's covariance.
     """
     filled = conditional(values, mean, scatter).values
     partial = np.flatnonzero(~np.isfinite(values).all(axis=1))
@@ -202,7 +239,11 @@ def draw_missing(
 
 
 def independent(values: Float[np.ndarray, "date asset"]) -> Conditional:
-    """Rows under independent assets, each with the mean and variance of its own cells."""
+    """Rows under independent assets, each with the mean and variance of its own cells.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+    """
     mean = np.nanmean(values, axis=0)
     variance = np.maximum(np.nanvar(values, axis=0), np.finfo(float).tiny)
     return factor_conditional(values, mean, np.zeros((len(mean), 0)), variance)

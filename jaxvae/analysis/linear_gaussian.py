@@ -19,7 +19,7 @@ def covariance(
 
     Args:
         loadings: W.
-        noise: The diagonal of Ψ.
+        noise: the diagonal of Ψ.
     """
     return loadings @ loadings.T + np.diag(noise)
 
@@ -33,8 +33,8 @@ def posterior_precision(
 
     Args:
         loadings: W.
-        noise_precision: The diagonal of Ψ⁻¹; 0 for a cell that is not observed.
-        prior_precision: The diagonal of P₀, the prior's.
+        noise_precision: the diagonal of Ψ⁻¹; 0 for a cell that is not observed.
+        prior_precision: the diagonal of P₀, the prior's.
     """
     n_assets, n_factors = loadings.shape
     # One matrix product for all rows: a row's sum over assets of w_a W_a W_aᵀ.
@@ -50,7 +50,7 @@ def posterior_weights(
 
     Args:
         loadings: W.
-        noise: The diagonal of Ψ.
+        noise: the diagonal of Ψ.
     """
     precision = posterior_precision(loadings, 1 / noise)
     return np.linalg.solve(precision, (loadings / noise[:, None]).T).T

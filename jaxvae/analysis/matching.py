@@ -19,8 +19,8 @@ class Matching(NamedTuple):
     """Which learned factor stands for each reference factor.
 
     Attributes:
-        learned: Its index, −1 where none does.
-        signs: Of their correlation; 0 where none does.
+        learned: its index, −1 where none does.
+        signs: of their correlation; 0 where none does.
         correlations: |correlation| on the rows matched on; 0 where none does.
     """
 
@@ -30,8 +30,12 @@ class Matching(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What was learned (codes) beside what it is compared with (factors), on the rows to learn a
-    comparison from (`fit_`) and on those to score."""
+    """Learned factors (codes) beside those they are compared with (factors).
+
+    Attributes:
+        fit_codes, fit_factors: on the rows to learn a comparison from.
+        codes, factors: on the rows to score.
+    """
 
     fit_codes: Float[np.ndarray, "date code"]
     fit_factors: Float[np.ndarray, "date factor"]
@@ -45,7 +49,14 @@ def compare_on(
     fit: slice,
     rows: slice,
 ) -> Compared:
-    """Codes beside factors of all dates, cut into the dates to learn from and those to score."""
+    """Codes beside factors of all dates, cut into the dates to learn from and those to score.
+
+    Args:
+        codes: learned factors, of all dates.
+        factors: what they are compared with, of the same dates.
+        fit: the dates to learn from.
+        rows: the dates to score.
+    """
     return Compared(codes[fit], factors[fit], codes[rows], factors[rows])
 
 
@@ -53,7 +64,7 @@ def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, 
     """One-to-one assignments of largest total strength, one a matrix (the Hungarian method).
 
     Args:
-        strength: Not negative, such as |correlation|.
+        strength: not negative, such as |correlation|.
 
     Returns:
         The factor assigned to each other factor; −1 where none is left or its strength is 0.
@@ -70,13 +81,22 @@ def assign(strength: Float[np.ndarray, "pair factor other"]) -> Int[np.ndarray, 
 def pick(
     matrices: Float[np.ndarray, "pair factor other"], chosen: Int[np.ndarray, "pair other"]
 ) -> Float[np.ndarray, "pair other"]:
-    """The entry of each column that `chosen` names; 0 where it names none."""
+    """The entry of each column that `chosen` names; 0 where it names none.
+
+    Args:
+        matrices: one a pair.
+        chosen: a row of each column, such as `assign` gives; −1 for none.
+    """
     entries = np.take_along_axis(matrices, np.maximum(chosen, 0)[:, None, :], axis=1)[:, 0]
     return np.where(chosen >= 0, entries, 0.0)
 
 
 def matched_total(strength: Float[np.ndarray, "pair factor other"]) -> Float[np.ndarray, " pair"]:
-    """Total strength of the best one-to-one assignment of each matrix (`assign`)."""
+    """Total strength of the best one-to-one assignment of each matrix (`assign`).
+
+    Args:
+        strength: as in `assign`.
+    """
     return np.array(
         [matrix[linear_sum_assignment(matrix, maximize=True)].sum() for matrix in strength]
     )
@@ -88,8 +108,8 @@ def matched_totals(
     """Total matched |correlation| of every member with every other.
 
     Args:
-        units: Standardised factors (`metrics.standardise_columns`), zeros where one is not used.
-        others: The same of the others; where they are the members themselves, each pair is matched
+        units: standardised factors (`metrics.standardise_columns`), zeros where one is not used.
+        others: the same of the others; where they are the members themselves, each pair is matched
             once.
     """
     n_members, n_dates, n_factors = units.shape
@@ -107,7 +127,14 @@ def matched_totals(
 
 def compared_members(n_members: int) -> Int[np.ndarray, " compared"]:
     """Members whose agreement in pairs is worked out: all, or a thousand at even steps, since pairs
-    grow with the square of members, and a map of more shows nothing else."""
+    grow with the square of members, and a map of more shows nothing else.
+
+    Args:
+        n_members: how many there are.
+
+    Returns:
+        Their places.
+    """
     compared = min(n_members, MOST_COMPARED)
     return np.arange(compared) * n_members // max(compared, 1)
 
@@ -119,7 +146,7 @@ def agreement(
     one-to-one, over the larger number of factors that either uses.
 
     Args:
-        units, others: As in `matched_totals`.
+        units, others: as in `matched_totals`.
 
     Returns:
         From 0, where neither uses any factor, to 1, where both use the same ones, however few.
@@ -135,6 +162,10 @@ def match(
 
     The two may differ in number: with fewer learned factors, some references stay unmatched; with
     more, some learned factors do. A constant factor matches nothing.
+
+    Args:
+        learned: the learned factors.
+        reference: those to be found again, on the same rows.
     """
     correlations = correlation(learned, reference)[None]
     chosen = assign(np.abs(correlations))
@@ -153,6 +184,10 @@ def mcc(
     unmatched reference factor scores 0. 1 is identification up to order, sign and scale; what luck
     and rotation score is in `nulls`.
 
+    Args:
+        matching: from `match`, perhaps on other rows.
+        learned, reference: as in `match`.
+
     Source: Hyvärinen and Morioka (2016), here with the assignment fixed beforehand.
     """
     matched = pick(correlation(learned, reference)[None], matching.learned[None])[0]
@@ -164,6 +199,9 @@ def subspace_r2(compared: Compared) -> float:
 
     Least squares with an intercept on the `fit_` rows; R² on the others, against the reference's
     mean on the `fit_` rows, as `metrics.r2` has it. Constant learned factors take no part.
+
+    Args:
+        compared: from `compare_on`; its factors are the references.
     """
     fit_codes, fit_factors, codes, factors = compared
     units, location, scale = standardise_columns(fit_codes)

@@ -21,7 +21,7 @@ def r2(
     Args:
         squared_error: Σ (x − x̂)² over the observed cells.
         values: x; NaN where a cell is missing.
-        mean: Of the *training* rows, so that out of sample it is what was known then. R² may be
+        mean: of the *training* rows, so that out of sample it is what was known then. R² may be
             negative there.
 
     Returns:
@@ -39,8 +39,8 @@ def column_r2(
 
     Args:
         values: NaN where a cell is missing.
-        residual: The values less what was rebuilt of them.
-        mean: Of the training rows; by default 0, as it is of standardised returns.
+        residual: the values less what was rebuilt of them.
+        mean: of the training rows; by default 0, as it is of standardised returns.
     """
     return _explained(np.nansum(residual**2, axis=0), np.nansum((values - mean) ** 2, axis=0))
 
@@ -64,6 +64,9 @@ def standardise_columns(
 
     A constant column becomes zeros, its scale 1.
 
+    Args:
+        columns: of any members.
+
     Returns:
         The standardised columns, locations and scales.
     """
@@ -78,7 +81,11 @@ def standardise_columns(
 def correlation(
     a: Float[np.ndarray, "date factor"], b: Float[np.ndarray, "date other"]
 ) -> Float[np.ndarray, "factor other"]:
-    """Pearson correlation of each column of `a` with each of `b`; 0 where one is constant."""
+    """Pearson correlation of each column of `a` with each of `b`; 0 where one is constant.
+
+    Args:
+        a, b: columns on the same rows.
+    """
     (a_units, _, _), (b_units, _, _) = standardise_columns(a), standardise_columns(b)
     return np.clip(a_units.T @ b_units / len(a), -1.0, 1.0)
 
@@ -87,6 +94,9 @@ def whitening(units: Float[np.ndarray, "date factor"]) -> Float[np.ndarray, "fac
     """The map from standardised columns to uncorrelated ones of variance 1.
 
     Directions without variance map to 0.
+
+    Args:
+        units: standardised columns.
     """
     values, vectors = np.linalg.eigh(units.T @ units / len(units))
     kept = values > ROUNDING
@@ -97,14 +107,22 @@ def correlations_of_pairs(
     values: Float[np.ndarray, "date asset"],
 ) -> Float[np.ndarray, "asset asset"]:
     """Correlation of every pair of columns. Where cells are missing, of the dates that both have;
-    NaN with fewer than 10 of these."""
+    NaN with fewer than 10 of these.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+    """
     if np.isfinite(values).all():
         return correlation(values, values)
     return pd.DataFrame(values).corr(min_periods=LEAST_SHARED).to_numpy()
 
 
 def upper_correlations(values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " pair"]:
-    """`correlations_of_pairs` i < j, row by row: the triangle above the diagonal."""
+    """`correlations_of_pairs` i < j, row by row: the triangle above the diagonal.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+    """
     first, second = np.triu_indices(values.shape[1], k=1)
     return correlations_of_pairs(values)[first, second]
 
@@ -115,14 +133,21 @@ def active_units(
     """Which factors a model uses: Var_x(E_q[z]) > 0.01 (Burda et al. 2016, arXiv:1509.00519).
 
     Args:
-        means: Posterior means of the factors, in units of the prior's standard deviation.
+        means: posterior means of the factors, in units of the prior's standard deviation.
     """
     return means.var(axis=-2) > ACTIVE_VARIANCE
 
 
 def describe(values: Float[np.ndarray, "date asset"]) -> dict[str, float]:
-    """Mean, standard deviation (divisor n), extremes, skewness and excess kurtosis (0 for a
-    Gaussian) of all observed cells pooled, by name."""
+    """Moments and extremes of all observed cells pooled; the standard deviation has the divisor n,
+    the excess kurtosis of a Gaussian is 0.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+
+    Returns:
+        By name: mean, std, min, max, skewness, excess_kurtosis.
+    """
     cells = values[~np.isnan(values)]
     return {
         "mean": float(cells.mean()),

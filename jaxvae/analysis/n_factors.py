@@ -37,9 +37,12 @@ def bai_ng(
     the residual variance of k principal components, up to a constant factor that moves no minimum.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
         shape: T and N.
+
+    Returns:
+        Each answer by its name, 0 to `most`.
     """
     (n_dates, n_assets), smaller = shape, min(shape)
     cells, ends = n_dates * n_assets, n_dates + n_assets
@@ -60,8 +63,8 @@ def eigenvalue_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) ->
     One factor that dwarfs the others, such as a market, makes it answer 1.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     return _largest_ratio(_with_mock(eigenvalues)[: most + 2])
 
@@ -74,8 +77,8 @@ def growth_ratio(eigenvalues: Float[np.ndarray, " component"], most: int) -> int
     Dividing by what remains makes it less of a captive of one dominant factor than ER.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     growth = np.log1p(_with_mock(eigenvalues)[: most + 2] / _remaining(eigenvalues)[: most + 2])
     return _largest_ratio(growth)
@@ -90,8 +93,8 @@ def edge_distribution(eigenvalues: Float[np.ndarray, " component"], most: int) -
     then with j = the last answer + 1, four rounds in all.
 
     Args:
-        eigenvalues: From `sample_eigenvalues`, which checks `most`.
-        most: The largest k.
+        eigenvalues: from `sample_eigenvalues`, which checks `most`.
+        most: the largest k.
     """
     gaps = eigenvalues[:most] - eigenvalues[1 : most + 1]
     found = most
@@ -115,6 +118,11 @@ def parallel_analysis(
     breaks autocorrelation and volatility that assets share; where noise has either, its
     eigenvalues spread more than permuted ones and the answer is too large.
 
+    Args:
+        values: complete returns.
+        most: the largest number.
+        rng: source of the permutations.
+
     Raises:
         OptionError: `most` is out of range.
 
@@ -134,7 +142,12 @@ def n_factors_table(
     """Every estimator's number of factors, 0 to `most`, by its name.
 
     Args:
-        rng: For `parallel_analysis`.
+        values: complete returns.
+        most: the largest number.
+        rng: for `parallel_analysis`.
+
+    Returns:
+        Seven numbers of factors by the names of their estimators.
 
     Raises:
         OptionError: `most` is out of range: 1 to min(date − 1, asset) − 5.
@@ -154,6 +167,9 @@ def most_considered(n_dates: int, n_assets: int) -> int:
 
     Information criteria count to the end where `most` comes near the number of eigenvalues: a few
     that remain leave so little variance that each is a large share of it.
+
+    Args:
+        n_dates, n_assets: of the panel.
     """
     smaller = min(n_dates - 1, n_assets)
     return max(0, min(MOST, smaller // 3, smaller - EDGE_POINTS))
@@ -167,7 +183,11 @@ def held_out_gains(
     Intervals: 95 %, block bootstrap.
 
     Args:
-        scores: Log-likelihood of dates that the models were not fitted on, by number of factors.
+        rng: source of the blocks' starts.
+        scores: log-likelihood of dates that the models were not fitted on, by number of factors.
+
+    Returns:
+        One a number of factors, none first.
     """
     return [block_bootstrap_interval(rng, size - scores[0]) for size in scores]
 
@@ -184,8 +204,10 @@ def held_out_number(
     there may be more.
 
     Args:
-        sizes: Numbers of factors, ascending from 0.
-        used: How many of them the models use on average; a factor that is not used does not count,
+        rng: source of the blocks' starts.
+        scores: as in `held_out_gains`.
+        sizes: numbers of factors, ascending from 0.
+        used: how many of them the models use on average; a factor that is not used does not count,
             as what a model gains without one, by stopping early perhaps, is none of its doing.
     """
     best = int(scores.mean(axis=1).argmax())
@@ -206,7 +228,7 @@ def combine_estimates(table: dict[str, int], held_out: int | None = None) -> int
     assets. Weaker factors that `edge_distribution` and `parallel_analysis` agree on stay out of it.
 
     Args:
-        table: Empty where a panel has too few assets for them; then `held_out` alone speaks.
+        table: empty where a panel has too few assets for them; then `held_out` alone speaks.
         held_out: `held_out_number`; it may only say that there are none, since members come with a
             largest number of factors. None where nobody asked.
     """
@@ -222,6 +244,10 @@ def sample_eigenvalues(
 ) -> Float[np.ndarray, " component"]:
     """μ_1 ≥ μ_2 ≥ …, those that can differ from 0, for estimators that consider up to `most`
     factors.
+
+    Args:
+        values: complete returns.
+        most: the largest number of factors considered.
 
     Raises:
         OptionError: `most` is out of range.

@@ -17,8 +17,8 @@ class Prior(NamedTuple):
     """What is known of an asset before its returns.
 
     Attributes:
-        mean, variance: Of its coefficients, independent and normal.
-        df, noise: The noise variance ~ InverseGamma(df/2, df·noise/2).
+        mean, variance: of its coefficients, independent and normal.
+        df, noise: the noise variance ~ InverseGamma(df/2, df·noise/2).
     """
 
     mean: Float[np.ndarray, " column"]
@@ -31,8 +31,8 @@ class Design(NamedTuple):
     """The regressors of a history.
 
     Attributes:
-        mean, covariance: Of each date's regressors d_t; 0 covariance where they are known.
-        relative_noise: Noise variance of each date over an average one's.
+        mean, covariance: of each date's regressors d_t; 0 covariance where they are known.
+        relative_noise: noise variance of each date over an average one's.
     """
 
     mean: Float[np.ndarray, "date column"]
@@ -110,6 +110,12 @@ def noise_prior(noises: Float[np.ndarray, " asset"]) -> tuple[float, float]:
     """ν and ψ_0 of an InverseGamma(ν/2, νψ_0/2) with the mean and variance of ln ψ over assets:
 
     Var = trigamma(ν/2),   E = ln(νψ_0/2) - digamma(ν/2)
+
+    Args:
+        noises: noise variances of the assets.
+
+    Returns:
+        ν and ψ_0.
     """
     logs = np.log(noises)
     spread = np.clip(np.var(logs), polygamma(1, MOST_DF / 2), polygamma(1, LEAST_DF / 2))

@@ -19,14 +19,23 @@ Score = Callable[[Compared], float | Sequence[float]]
 
 
 class Null(NamedTuple):
-    """Mean and 95th percentile of a score where there is nothing to find."""
+    """The level of a score where there is nothing to find.
+
+    Attributes:
+        mean: over draws.
+        percentile_95: of the draws: a score is evidence above it.
+    """
 
     mean: float
     percentile_95: float
 
 
 def null_of(draws: Float[np.ndarray, " draw"]) -> Null:
-    """Mean and 95th percentile of a score's draws."""
+    """Mean and 95th percentile of a score's draws.
+
+    Args:
+        draws: of a score, such as `shifted_scores`.
+    """
     return Null(float(draws.mean()), float(np.quantile(draws, 0.95)))
 
 
@@ -45,8 +54,17 @@ def shifted_scores(
     autocorrelation, cross-correlation and tails. All reference factors shift together, over all
     dates; each draw is learned on `fit` and scored on `rows`, as the score itself is.
 
+    Args:
+        rng: source of the shifts.
+        score: what is computed of a `Compared`.
+        learned: the learned factors, of all dates.
+        reference: what they are compared with, of the same dates.
+        fit: the dates to learn from.
+        rows: the dates to score.
+        n_draws: number of draws.
+
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
 
     Source: the circular-shift surrogates of time-series analysis (Lancaster et al. 2018).
     """
@@ -67,6 +85,14 @@ def rotated_scores(
 
     Whitened on `fit`, then rotated: a learner that finds the right space and nothing of its axes.
     A score that no rotation changes has no such null.
+
+    Args:
+        rng: source of the rotations.
+        score: what is computed of a `Compared`.
+        reference: of all dates.
+        fit: the dates to learn from.
+        rows: the dates to score.
+        n_draws: number of draws.
     """
     _, location, scale = standardise_columns(reference[fit])
     units = (reference - location) / scale
@@ -82,6 +108,11 @@ def rotation_null(
 
     With R the correlation matrix of the reference, white factors are Z = X R^(−½), and the rotation
     Z Q correlates with X as Qᵀ R^½: for uncorrelated factors the entries of Q alone.
+
+    Args:
+        rng: source of the rotations.
+        reference: on any rows.
+        n_draws: number of rotations.
     """
     values, vectors = np.linalg.eigh(correlation(reference, reference))
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
@@ -92,8 +123,13 @@ def rotation_null(
 def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[np.ndarray, " draw"]:
     """Circular shifts of at least √n of the n dates either way, drawn uniformly.
 
+    Args:
+        rng: source of the shifts.
+        n_dates: n, on the circle.
+        n_draws: how many.
+
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
     """
     if n_dates < 9:
         raise DataError(f"{n_dates} dates are too few for circular shifts: give at least 9")
@@ -104,6 +140,12 @@ def random_shifts(rng: np.random.Generator, n_dates: int, n_draws: int) -> Int[n
 def random_rotations(
     rng: np.random.Generator, size: int, n_draws: int
 ) -> Float[np.ndarray, "draw factor factor"]:
-    """Uniform over the orthogonal matrices, by QR with the signs of R put right (Mezzadri 2007)."""
+    """Orthogonal matrices, drawn uniformly, by QR with the signs of R put right (Mezzadri 2007).
+
+    Args:
+        rng: source of the matrices.
+        size: rows and columns.
+        n_draws: how many.
+    """
     q, r = np.linalg.qr(rng.standard_normal((n_draws, size, size)))
     return q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]

@@ -23,8 +23,11 @@ def minimum_variance(
 ) -> Float[np.ndarray, "*window asset"]:
     """Weights of the portfolio of least variance, w = Σ⁻¹1 / 1ᵀΣ⁻¹1; its variance is 1/(1ᵀΣ⁻¹1).
 
+    Args:
+        covariance: Σ, of one window or of several.
+
     Raises:
-        DataError: A covariance is not positive definite.
+        DataError: a covariance is not positive definite.
 
     Source: Markowitz (1952).
     """
@@ -54,7 +57,7 @@ def mimicking_weights(
 
     Args:
         loadings: W; a factor without any has no portfolio, but a column of zeros.
-        noise: The diagonal of Ψ, positive.
+        noise: the diagonal of Ψ, positive.
 
     Returns:
         Weights, H. Where loadings are multiples of each other's no portfolio can tell these factors
@@ -72,7 +75,7 @@ def to_gross_one(
     """Each column over its Σ_a |w_a|: what is held long and short is 1 together. Zeros stay.
 
     Args:
-        weights: A column a portfolio.
+        weights: a column a portfolio.
     """
     gross = np.abs(weights).sum(axis=0)
     return weights / np.where(gross > 0, gross, 1.0)
@@ -84,20 +87,30 @@ def hold(
     """A portfolio's return on each date, the windows' steps in a row.
 
     Args:
-        returns: Of the dates that a window's weights are held for. On each of them the portfolio is
+        weights: of each window.
+        returns: of the dates that a window's weights are held for. On each of them the portfolio is
             brought back to its weights.
     """
     return np.einsum("wa,wsa->ws", weights, returns).reshape(-1)
 
 
 def annual_volatility(returns: Float[np.ndarray, " date"], per_year: float) -> float:
-    """Standard deviation (divisor n) over dates, times √(dates a year); NaN of a single date."""
+    """Standard deviation (divisor n) over dates, times √(dates a year); NaN of a single date.
+
+    Args:
+        returns: of the portfolio.
+        per_year: dates a year (`dates_per_year`).
+    """
     return float(returns.std() * np.sqrt(per_year)) if len(returns) > 1 else float("nan")
 
 
 def turnover(weights: Float[np.ndarray, "window asset"]) -> float:
     """Mean of Σ_a |w_a − w_a before| over rebalances: what is bought plus what is sold, as a share
-    of the portfolio; drift within a step is not counted. NaN with a single window."""
+    of the portfolio; drift within a step is not counted. NaN with a single window.
+
+    Args:
+        weights: of each window, one after another.
+    """
     trades = np.abs(np.diff(weights, axis=0)).sum(axis=1)
     return float(trades.mean()) if len(trades) else float("nan")
 
@@ -114,10 +127,10 @@ def variance_difference(
     what they share cancels.
 
     Args:
-        rng: Source of the blocks' starts.
-        returns: The portfolio's.
-        baseline: The other portfolio's, on the same dates.
-        n_draws: Number of resamples.
+        rng: source of the blocks' starts.
+        returns: the portfolio's.
+        baseline: the other portfolio's, on the same dates.
+        n_draws: number of resamples.
 
     Returns:
         The difference and its interval, a date: multiply by the dates a year for annual variances.
@@ -144,7 +157,7 @@ def dates_per_year(dates: pd.DatetimeIndex) -> float:
     holidays (261) or hours, are what was counted.
 
     Args:
-        dates: Ascending; the longer, the surer: give the panel's, not a part's.
+        dates: ascending; the longer, the surer: give the panel's, not a part's.
 
     Returns:
         Dates a year; NaN of a single date, which spans no time.

@@ -14,9 +14,12 @@ LEAST_GAIN = 0.05
 class Ranking(NamedTuple):
     """Candidates by their scores.
 
-    chosen: place of the simplest candidate that is level with the best.
-    score: mean over dates; NaN where a candidate has none. score_error: its standard error.
-    difference: to the best, 0 or below. difference_error: its standard error, paired by date.
+    Attributes:
+        chosen: place of the simplest candidate that is level with the best.
+        score: mean over dates; NaN where a candidate has none.
+        score_error: its standard error.
+        difference: to the best, 0 or below.
+        difference_error: its standard error, paired by date.
     """
 
     chosen: int
@@ -40,10 +43,13 @@ def simplest_within_error(
     as differences of log-likelihoods cluster with volatility.
 
     Args:
-        rng: Source of the blocks' starts.
-        scores: Log-likelihood of dates that no candidate was fitted on; a row of NaN for a
+        rng: source of the blocks' starts.
+        scores: log-likelihood of dates that no candidate was fitted on; a row of NaN for a
             candidate that has none, at least one without.
-        complexity: Of two candidates that are level the lower is preferred, of equals the first.
+        complexity: of two candidates that are level the lower is preferred, of equals the first.
+
+    Returns:
+        The candidates' scores, and the place of the one chosen.
 
     Source: Breiman, Friedman, Olshen and Stone (1984), "Classification and regression trees",
     § 3.4; there the error is that of the best score and not of the difference.

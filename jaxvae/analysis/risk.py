@@ -20,7 +20,12 @@ ADAPTATION = 0.1  # of adaptive quantiles, γ: least pinball loss of 0, .05 … 
 
 
 class Ratio(NamedTuple):
-    """A likelihood-ratio statistic and its p-value."""
+    """A likelihood-ratio test.
+
+    Attributes:
+        statistic: twice the gain in log-likelihood.
+        p_value: under χ².
+    """
 
     statistic: float
     p_value: float
@@ -30,11 +35,11 @@ class Coverage(NamedTuple):
     """How a value at risk was kept.
 
     Attributes:
-        rate: Share of dates that breached it; p is what it should be.
+        rate: share of dates that breached it; p is what it should be.
         unconditional: Kupiec's test of the rate, 1 degree of freedom.
         independence: Christoffersen's, whether a breach makes one on the next date likelier, 1
             degree.
-        conditional: Both at once, 2 degrees.
+        conditional: both at once, 2 degrees.
     """
 
     rate: float
@@ -54,6 +59,10 @@ def coverage(breaches: Bool[np.ndarray, " date"], order: float) -> Coverage:
 
     π_·j is j's share in the n - 1 dates that have one before them. A state that never occurred
     adds nothing (0 ln 0 = 0).
+
+    Args:
+        breaches: whether each date's return fell below its quantile, oldest first.
+        order: p.
 
     Raises:
         OptionError: p is no probability between 0 and 1, or there are fewer than two dates.
@@ -99,6 +108,13 @@ def filtered_quantiles(
     the forecasts have the right level. Dates on which the return is not known (NaN) are passed
     over; NaN where fewer than `least` are known. There may be rows beyond the last return, for the
     dates after.
+
+    Args:
+        returns: x_t, the portfolio's; NaN where one is not known.
+        mean, std: m_t and s_t, forecast from the dates before.
+        orders: of the quantiles.
+        window: how many of the latest residuals count.
+        least: fewer of them give NaN.
     """
     known = np.flatnonzero(np.isfinite(returns))
     scaled = (returns[known] - mean[known]) / std[known]
@@ -149,7 +165,12 @@ def autocorrelation(
     series: Float[np.ndarray, "date asset"], lags: int
 ) -> Float[np.ndarray, "lag asset"]:
     """Sample autocorrelation of each column at lags 1 … `lags`, Σ c_t c_{t-l} / Σ c_t², with c the
-    column less its mean (Box & Jenkins 1970); NaN where a column does not vary."""
+    column less its mean (Box & Jenkins 1970); NaN where a column does not vary.
+
+    Args:
+        series: a column each.
+        lags: the longest.
+    """
     centred = series - series.mean(axis=0)
     total = (centred**2).sum(axis=0)
     total = np.where(total > 0.0, total, np.nan)

@@ -17,7 +17,7 @@ class SecondMoments(NamedTuple):
     Attributes:
         matrix: S itself; where dates are fewer than assets, rows R with RᵀR = S, whose products
             with each other are the smaller matrix.
-        of_rows: Whether it is R.
+        of_rows: whether it is R.
     """
 
     matrix: Float[np.ndarray, "row asset"]
@@ -25,13 +25,18 @@ class SecondMoments(NamedTuple):
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "date asset"]) -> "SecondMoments":
-        """Of complete rows."""
+        """Second moments of complete rows.
+
+        Args:
+            values: complete rows.
+        """
         n_dates, n_assets = values.shape
         rows = (values - values.mean(axis=0)) / np.sqrt(n_dates)
         return cls(rows, of_rows=True) if n_dates < n_assets else cls(rows.T @ rows)
 
     @property
     def variances(self) -> Float[np.ndarray, " asset"]:
+        """The diagonal of S."""
         return (self.matrix**2).sum(axis=0) if self.of_rows else np.diag(self.matrix)
 
     def eigenvalues(
@@ -40,8 +45,8 @@ class SecondMoments(NamedTuple):
         """Those of Ψ^(−½) S Ψ^(−½), largest first.
 
         Args:
-            noise: The diagonal of Ψ.
-            most: How many are needed; of large matrices no more are sought, and others are 0.
+            noise: the diagonal of Ψ.
+            most: how many are needed; of large matrices no more are sought, and others are 0.
         """
         found, matrix = np.zeros(len(noise)), self._smaller(noise)
         if most is not None and _are_few(most, matrix):
@@ -57,8 +62,11 @@ class SecondMoments(NamedTuple):
         """The largest eigenvalues of Ψ^(−½) S Ψ^(−½), largest first, with eigenvectors.
 
         Args:
-            noise: The diagonal of Ψ.
-            most: How many are asked for; no more than can differ from 0 are found.
+            noise: the diagonal of Ψ.
+            most: how many are asked for; no more than can differ from 0 are found.
+
+        Returns:
+            Eigenvalues, and a column of each one's eigenvector.
         """
         matrix = self._smaller(noise)
         size = len(matrix)

@@ -13,7 +13,12 @@ CHANCE_DRAWS = 19  # one draw more exceeds the largest of them in 1 case of 20
 def presence(
     consensus: Consensus, among: Bool[np.ndarray, " member"]
 ) -> Float[np.ndarray, " consensus"]:
-    """Share of some members that have each consensus factor."""
+    """Share of some members that have each consensus factor.
+
+    Args:
+        consensus: from `consensus.align_members`.
+        among: which members are counted.
+    """
     return (consensus.alignment.assignment[among] >= 0).mean(axis=0)
 
 
@@ -25,15 +30,24 @@ def survives(
     """Whether at least half of the members have the factor and its stability is above chance.
 
     All three are of the members at the chosen β: larger betas lose weak factors by design, and they
-    should not vote them out. chance: `chance_stability`, or −1 where there are too few members to
-    tell: then presence alone decides.
+    should not vote them out.
+
+    Args:
+        presence: from `presence`.
+        stability: of each consensus factor.
+        chance: `chance_stability`, or −1 where there are too few members to tell: then presence
+            alone decides.
     """
     return (presence >= LEAST_PRESENCE) & (stability > chance)
 
 
 def is_stable(stability: Float[np.ndarray, " factor"]) -> Bool[np.ndarray, " factor"]:
     """Whether factors are stable over seeds, as everything that is said of them means it: a
-    stability of at least .9, rounded to the two places that are printed."""
+    stability of at least .9, rounded to the two places that are printed.
+
+    Args:
+        stability: of each factor, over seeds.
+    """
     return np.round(stability, 2) >= STABLE
 
 
@@ -52,8 +66,8 @@ def chance_stability(
     their factors.
 
     Args:
-        rng: Source of the shifts.
-        factors, active, quality: As in `align_members`, on the rows aligned on.
+        rng: source of the shifts.
+        factors, active, quality: as in `align_members`, on the rows aligned on.
 
     Returns:
         The level; −1 for fewer than two members, whose stability says nothing.

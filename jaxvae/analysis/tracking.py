@@ -20,9 +20,9 @@ class Tracking(NamedTuple):
     """How each window's own factors map to the tracked ones, the second axis.
 
     Attributes:
-        order: The window's own factor for each tracked one, a permutation.
+        order: the window's own factor for each tracked one, a permutation.
         signs: −1 or 1.
-        correlations: |Correlation| with the window before on the dates that both have; 0 where
+        correlations: |correlation| with the window before on the dates that both have; 0 where
             either does not use the factor. NaN in the first window.
         agreement: `matching.agreement` of a window with the one before; NaN in the first.
         chance: 95th percentile of the same where the earlier factors are shifted in time.
@@ -44,13 +44,16 @@ def track_factors(
     are free, is another one.
 
     Args:
-        rng: Source of the shifts behind `Tracking.chance`.
-        factors: Of the dates of each window, which begins `step` dates after the one before;
+        rng: source of the shifts behind `Tracking.chance`.
+        factors: of the dates of each window, which begins `step` dates after the one before;
             constant where a factor is not in use.
-        step: At least 9 dates must be shared.
+        step: at least 9 dates must be shared.
+
+    Returns:
+        The windows' orders and signs, and how well each agrees with the one before.
 
     Raises:
-        DataError: Windows share too few dates.
+        DataError: windows share too few dates.
     """
     n_windows, n_dates, n_factors = factors.shape
     order = np.tile(np.arange(n_factors), (n_windows, 1))
@@ -75,7 +78,12 @@ def track_factors(
 def rearrange(
     columns: Float[np.ndarray, "window row factor"], tracking: Tracking
 ) -> Float[np.ndarray, "window row factor"]:
-    """Each window's columns, of factors or loadings, in tracked order, times their signs."""
+    """Each window's columns, of factors or loadings, in tracked order, times their signs.
+
+    Args:
+        columns: of each window's own factors.
+        tracking: from `track_factors`.
+    """
     chosen = np.take_along_axis(columns, tracking.order[:, None], axis=2)
     return chosen * tracking.signs[:, None]
 
@@ -90,8 +98,8 @@ def congruence(
     A factor that has lost its identity scores about 0 unless loadings share a sign.
 
     Args:
-        loadings: Of tracked factors.
-        lag: Windows; of window / step or more, the two share no date.
+        loadings: of tracked factors.
+        lag: windows; of window / step or more, the two share no date.
 
     Returns:
         −1 to 1; NaN in the first `lag` windows, 0 where a factor is not in use.

@@ -26,11 +26,11 @@ def udr(
     share a single factor and nothing else, the pair score is 1.
 
     Args:
-        means: Posterior means, finite; leave out members that diverged.
-        kl: Mean KL divergence of each factor's posterior from its prior, nats per date.
+        means: posterior means, finite; leave out members that diverged.
+        kl: mean KL divergence of each factor's posterior from its prior, nats per date.
 
     Raises:
-        OptionError: There are fewer than two members.
+        OptionError: there are fewer than two members.
 
     Source: Duan et al. (2020), "Unsupervised model selection for variational disentangled
     representation learning" (arXiv:1905.12614).
@@ -51,8 +51,8 @@ def udr_by_group(
     """`udr` of each member among the usable members of its own group, such as the seeds of its β.
 
     Args:
-        means, kl: As in `udr`.
-        groups: A label a member.
+        means, kl: as in `udr`.
+        groups: a label a member.
         usable: False for a member to leave out.
 
     Returns:
@@ -78,12 +78,12 @@ def shifted_udr(
     circularly by its own number of them; its row of pair scores is all that is computed.
 
     Args:
-        rng: Source of members and shifts.
-        means, kl: As in `udr`.
-        n_draws: Number of draws.
+        rng: source of members and shifts.
+        means, kl: as in `udr`.
+        n_draws: number of draws.
 
     Raises:
-        DataError: There are fewer than 9 dates.
+        DataError: there are fewer than 9 dates.
     """
     draws, (n_members, n_dates, _) = np.empty(n_draws), means.shape
     # Ranks move with their dates, so that one ranking serves all draws.
@@ -110,9 +110,9 @@ def rotated_udr(
     Whitened, then rotated: members that share a space and nothing of its axes.
 
     Args:
-        rng: Source of the rotations.
-        means, kl: One member's, as in `udr`.
-        n_draws: Two or more.
+        rng: source of the rotations.
+        means, kl: one member's, as in `udr`.
+        n_draws: two or more.
 
     Returns:
         The scores; none where the member has no informative factor.
@@ -141,7 +141,10 @@ def pair_scores(
     The two means count alike, as in the authors' code; the paper's formula weights them by the
     numbers of informative factors, which differs only where these do.
 
-    Arguments and source are those of `udr`.
+    Args:
+        means, kl: as in `udr`.
+
+    Source: as `udr`.
     """
     units, counts = _informative_ranks(means, kl)
     tiles = [slice(start, start + TILE) for start in range(0, len(units), TILE)]

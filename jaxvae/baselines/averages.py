@@ -40,7 +40,13 @@ def average_after(
     decay: float,
     first: Float[np.ndarray, "asset asset"],
 ) -> Float[np.ndarray, "asset asset"]:
-    """S once all rows are known; arguments as in `averages_before`."""
+    """S once all rows are known, as `averages_before` has it.
+
+    Args:
+        rows: x, complete, oldest first.
+        decay: λ, from 0 to 1.
+        first: S before the first date.
+    """
     weights = (1 - decay) * decay ** np.arange(len(rows))[::-1]
     return decay ** len(rows) * first + (rows.T * weights) @ rows
 
@@ -55,8 +61,11 @@ def distances_of_dates(
         matrices: Σ, in chunks of consecutive dates.
         rows: x, of all these dates.
 
+    Returns:
+        The distances and the log determinants, by date.
+
     Raises:
-        LinAlgError: A matrix is not positive definite.
+        LinAlgError: a matrix is not positive definite.
     """
     (n_dates, n_assets), begun = rows.shape, 0
     distances, log_determinants = np.full((2, n_dates), np.nan)

@@ -13,7 +13,11 @@ CORRELATION_SHRINKAGE = 0.3
 
 
 def sample_covariance(returns: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "asset asset"]:
-    """The sample covariance (divisor n)."""
+    """The sample covariance (divisor n).
+
+    Args:
+        returns: complete rows.
+    """
     return np.atleast_2d(np.cov(returns, rowvar=False, bias=True))
 
 
@@ -24,6 +28,9 @@ def shrunk_correlation(
 
     Each asset's own variance is kept, where Ledoit and Wolf's estimator draws all towards their
     mean.
+
+    Args:
+        returns: complete rows.
     """
     sample = sample_covariance(returns)
     variances = np.diag(np.diag(sample))
@@ -33,7 +40,12 @@ def shrunk_correlation(
 def pca_with_diagonal(
     returns: Float[np.ndarray, "date asset"], n_factors: int
 ) -> Float[np.ndarray, "asset asset"]:
-    """The first principal components' part of the sample covariance, with the sample's diagonal."""
+    """The first principal components' part of the sample covariance, with the sample's diagonal.
+
+    Args:
+        returns: complete rows.
+        n_factors: how many.
+    """
     sample = sample_covariance(returns)
     eigenvalues, vectors = np.linalg.eigh(sample)
     first = vectors[:, -n_factors:]
@@ -45,7 +57,12 @@ def pca_with_diagonal(
 def factor_analysis(
     returns: Float[np.ndarray, "date asset"], n_factors: int
 ) -> Float[np.ndarray, "asset asset"]:
-    """W Wᵀ + Ψ of maximum-likelihood factor analysis."""
+    """W Wᵀ + Ψ of maximum-likelihood factor analysis.
+
+    Args:
+        returns: complete rows.
+        n_factors: how many.
+    """
     scale = returns.std(axis=0)
     units = (returns - returns.mean(axis=0)) / scale
     return fit_factor_analysis(units, n_factors).covariance * np.outer(scale, scale)

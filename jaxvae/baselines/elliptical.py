@@ -25,7 +25,12 @@ SINGULAR_SHARE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 
 
 class FactorForm(NamedTuple):
-    """A scatter matrix W Wᵀ + Ψ: loadings W, and noise, the diagonal of Ψ."""
+    """A scatter matrix W Wᵀ + Ψ.
+
+    Attributes:
+        loadings: W.
+        noise: the diagonal of Ψ.
+    """
 
     loadings: Float[np.ndarray, "asset factor"]
     noise: Float[np.ndarray, " asset"]
@@ -37,11 +42,11 @@ class Elliptical(NamedTuple):
     Values are returns in units standardised on the rows fitted; NaN marks a missing cell.
 
     Attributes:
-        mean: Of each asset.
-        form: The scatter matrix, whole or by factors, in whose form densities are worked out.
-        loadings: Returns per unit of a factor; no columns where there are no factors.
+        mean: of each asset.
+        form: the scatter matrix, whole or by factors, in whose form densities are worked out.
+        loadings: returns per unit of a factor; no columns where there are no factors.
         projection: factors = (x − mean) projection.
-        df: Degrees of freedom of the Student-t; infinite for a Gaussian.
+        df: degrees of freedom of the Student-t; infinite for a Gaussian.
     """
 
     mean: Float[np.ndarray, " asset"]
@@ -57,7 +62,13 @@ class Elliptical(NamedTuple):
         scatter: Float[np.ndarray, "asset asset"],
         df: float = np.inf,
     ) -> "Elliptical":
-        """The law of a mean and a scatter matrix alone."""
+        """The law of a mean and a scatter matrix alone.
+
+        Args:
+            mean: of each asset.
+            scatter: the covariance of a Gaussian, the scale matrix of a Student-t.
+            df: ν; infinite for a Gaussian.
+        """
         none = np.zeros((len(mean), 0))
         return cls(mean, scatter, none, none, df)
 
@@ -69,12 +80,20 @@ class Elliptical(NamedTuple):
         noise: Float[np.ndarray, " asset"],
         df: float = np.inf,
     ) -> "Elliptical":
-        """x = mean + W z + e, e of variances Ψ = diag(noise); factors are posterior means."""
+        """x = mean + W z + e, e of variances Ψ = diag(noise); factors are posterior means.
+
+        Args:
+            mean: of each asset.
+            loadings: W.
+            noise: the diagonal of Ψ, positive.
+            df: ν; infinite for a Gaussian.
+        """
         weights = linear_gaussian.posterior_weights(loadings, noise)
         return cls(mean, FactorForm(loadings, noise), loadings, weights, df)
 
     @property
     def n_factors(self) -> int:
+        """Columns of the loadings; 0 for a law without factors."""
         return self.loadings.shape[1]
 
     @property
@@ -92,23 +111,39 @@ class Elliptical(NamedTuple):
         return self.scatter * (self.df / (self.df - 2) if self.df > 2 else np.nan)
 
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
-        """Exact log density of each date's observed returns, nats, under the law's own noise."""
+        """Exact log density of each date's observed returns, nats, under the law's own noise.
+
+        Args:
+            values: standardised returns; NaN marks a missing cell.
+        """
         return log_density(self.given(values), self.df)
 
     def given(self, values: Float[np.ndarray, "date asset"]) -> Conditional:
-        """The returns given what is observed of them, by which missing cells are filled."""
+        """The returns given what is observed of them, by which missing cells are filled.
+
+        Args:
+            values: standardised returns; NaN marks a missing cell.
+        """
         if isinstance(self.form, FactorForm):
             return factor_conditional(values, self.mean, *self.form)
         return conditional(values, self.mean, self.form)
 
     def factors(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, "date factor"]:
-        """Factors of each date, missing cells filled: for a posterior mean that is exact."""
+        """Factors of each date, missing cells filled: for a posterior mean that is exact.
+
+        Args:
+            values: standardised returns; NaN marks a missing cell.
+        """
         return (self.given(values).values - self.mean) @ self.projection
 
     def reconstruct(
         self, values: Float[np.ndarray, "date asset"]
     ) -> Float[np.ndarray, "date asset"]:
-        """Returns rebuilt from their factors; the mean where there are none."""
+        """Returns rebuilt from their factors; the mean where there are none.
+
+        Args:
+            values: standardised returns; NaN marks a missing cell.
+        """
         return self.mean + self.factors(values) @ self.loadings.T
 
 
@@ -121,8 +156,12 @@ def maximise(
     until it gains less than 1e-5 nats a date, 500 rounds at most; it starts from independent
     assets. Rows without a missing cell need no expectation: there the first fit is the answer.
 
+    Args:
+        values: returns; NaN marks a missing cell.
+        refit: makes a law of the rows with their cells filled.
+
     Raises:
-        LinAlgError: A matrix met on the way has no Cholesky factor.
+        LinAlgError: a matrix met on the way has no Cholesky factor.
     """
     law, last = refit(independent(values)), -np.inf
     if np.isfinite(values).all():
@@ -137,7 +176,15 @@ def maximise(
 
 
 def full_rank_normal(moments: Moments, n_dates: int) -> Elliptical:
-    """A Gaussian of these moments, refused (DataError) where its covariance has no inverse."""
+    """A Gaussian of given moments.
+
+    Args:
+        moments: of the rows.
+        n_dates: how many rows they are of.
+
+    Raises:
+        DataError: rows are too few, or the covariance has no inverse.
+    """
     n_assets = len(moments.mean)
     if n_dates <= n_assets + 1:
         raise DataError(
@@ -152,7 +199,14 @@ def full_rank_normal(moments: Moments, n_dates: int) -> Elliptical:
 
 @contextmanager
 def refusing_singular(values: Float[np.ndarray, "date asset"]) -> Iterator[None]:
-    """DataError where a matrix met on the way has no Cholesky factor."""
+    """A context in which a matrix without a Cholesky factor is the data's fault.
+
+    Args:
+        values: what is fitted to, for the words of the error.
+
+    Raises:
+        DataError: such a matrix was met.
+    """
     try:
         yield
     except np.linalg.LinAlgError:
@@ -173,12 +227,24 @@ def _singular(n_assets: int) -> str:
 
 
 def noise_floor(values: Float[np.ndarray, "date asset"]) -> float:
-    """The smallest noise variance that a fit to these returns may have."""
+    """The smallest noise variance that a fit to these returns may have.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+    """
     return LEAST_NOISE_SHARE * float(np.nanvar(values, axis=0).mean())
 
 
 def check_sizes(sizes: Sequence[int], values: Float[np.ndarray, "date asset"]) -> None:
-    """OptionError unless 0 ≤ K < assets, for each K."""
+    """Check numbers of factors against a panel.
+
+    Args:
+        sizes: K, each from 0 to one less than the assets.
+        values: what is to be fitted to.
+
+    Raises:
+        OptionError: one is out of range.
+    """
     n_assets = values.shape[1]
     for size in sizes:
         if not 0 <= size < n_assets:

@@ -39,7 +39,7 @@ class EwmaT(Law):
         weights: v and r, the shares of S_f in variances and in correlations.
         shrinkage: a, from 0 to 1.
         scale: c.
-        df: Degrees of freedom ν, above 2; infinite for a Gaussian.
+        df: degrees of freedom ν, above 2; infinite for a Gaussian.
     """
 
     first: tuple[Float[np.ndarray, "asset asset"], Float[np.ndarray, "asset asset"]]
@@ -56,7 +56,7 @@ class EwmaT(Law):
         """c Σ_t of each date, from the dates before it, in chunks of consecutive dates.
 
         Args:
-            values: Complete rows in standard units, the first of them the first fitted.
+            values: complete rows in standard units, the first of them the first fitted.
         """
         speeds = [
             averages_before(values, 0.5 ** (1 / half_life), first)
@@ -77,14 +77,19 @@ class EwmaT(Law):
         """log p(x_t | dates before) in nats, with the scale matrix c Σ_t (ν − 2)/ν.
 
         Args:
-            values: As in `covariances`.
+            values: as in `covariances`.
         """
         distances = distances_of_dates(self.covariances(values), values)
         return _log_density(values.shape[1], *distances, self.df)
 
 
 class ScoredLaw(NamedTuple):
-    """A law as it stands before the validation rows, and their mean log-likelihood, nats."""
+    """A law and how likely it makes the validation rows.
+
+    Attributes:
+        law: as it stands before the validation rows.
+        score: their mean log-likelihood, nats.
+    """
 
     law: EwmaT
     score: float
@@ -101,12 +106,12 @@ def fit_ewma_t(
     among them therefore know.
 
     Args:
-        values: Complete returns of training and validation, in this order.
-        n_train: How many of the rows are for training.
-        found: What `best_of_one_speed` makes of them, by default sought here.
+        values: complete returns of training and validation, in this order.
+        n_train: how many of the rows are for training.
+        found: what `best_of_one_speed` makes of them, by default sought here.
 
     Raises:
-        DataError: A covariance is singular, or assets are too many.
+        DataError: a covariance is singular, or assets are too many.
 
     Source: RiskMetrics (J.P. Morgan 1996), shrunk towards a constant correlation as in Ledoit and
     Wolf (2004), "Honey, I shrunk the sample covariance matrix".
@@ -116,7 +121,15 @@ def fit_ewma_t(
 
 
 def best_of_one_speed(values: Float[np.ndarray, "date asset"], n_train: int) -> ScoredLaw:
-    """The best candidate of one half-life; arguments and errors as in `fit_ewma_t`."""
+    """The best candidate of one half-life.
+
+    Args:
+        values: complete returns of training and validation, in this order.
+        n_train: how many of the rows are for training.
+
+    Raises:
+        DataError: a covariance is singular, or assets are too many.
+    """
     if (n_assets := values.shape[1]) > MOST_A_DATE:
         raise DataError(
             f"{n_assets:,} assets are too many for a covariance of each date: give at most "
@@ -141,13 +154,13 @@ def most_likely(
     validation rows likeliest; the first of equals.
 
     Args:
-        law: What stays.
-        choices: What is tried of its fields, in every combination.
-        values: As in `fit_ewma_t`.
-        n_train: As in `fit_ewma_t`.
+        law: what stays.
+        choices: what is tried of its fields, in every combination.
+        values: as in `fit_ewma_t`.
+        n_train: as in `fit_ewma_t`.
 
     Raises:
-        DataError: A covariance is singular.
+        DataError: a covariance is singular.
     """
     with refusing_singular(values):
         found = [
@@ -192,9 +205,9 @@ def _log_density(
     """Student-t of given covariances, nats.
 
     Args:
-        n_assets: Of each row.
-        gaps: Squared distances under the covariances.
-        log_determinants: Of the covariances.
+        n_assets: of each row.
+        gaps: squared distances under the covariances.
+        log_determinants: of the covariances.
         df: ν; infinite for a Gaussian.
 
     Raises:

@@ -30,12 +30,12 @@ def fit_ewma_t_two_speeds(
     changes nothing, at most 3.
 
     Args:
-        values: Complete returns of training and validation, in this order.
-        n_train: How many of the rows are for training.
-        found: As `fit_ewma_t` takes it.
+        values: complete returns of training and validation, in this order.
+        n_train: how many of the rows are for training.
+        found: as `fit_ewma_t` takes it.
 
     Raises:
-        DataError: A covariance is singular.
+        DataError: a covariance is singular.
 
     Source: Zumbach (2007), "The RiskMetrics 2006 methodology", for averages of several speeds;
     Menchero, Orr and Wang (2011), "The Barra US equity model (USE4)", for correlations that forget

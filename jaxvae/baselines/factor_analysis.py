@@ -35,7 +35,7 @@ def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int)
     one's noise.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
         n_factors: K, from 0 to one less than the assets.
 
     Returns:
@@ -55,7 +55,12 @@ def fit_factor_analysis(values: Float[np.ndarray, "date asset"], n_factors: int)
 def fit_factor_analysis_sizes(
     values: Float[np.ndarray, "date asset"], sizes: Sequence[int]
 ) -> Iterator[Elliptical]:
-    """`fit_factor_analysis` at several K, one after another, each from the last one's noise."""
+    """`fit_factor_analysis` at several K, one after another, each from the last one's noise.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+        sizes: K, each as in `fit_factor_analysis`.
+    """
     check_sizes(sizes, values)
     floor, complete = noise_floor(values), np.isfinite(values).all()
     sample = SecondMoments.of(values) if complete else None
@@ -88,7 +93,11 @@ def _fit_incomplete(
 
 
 def own_noise(law: Elliptical) -> Float[np.ndarray, " asset"]:
-    """Ψ of a factor analysis."""
+    """Ψ of a factor analysis.
+
+    Args:
+        law: from `fit_factor_analysis`.
+    """
     assert isinstance(law.form, FactorForm)
     return law.form.noise
 

@@ -25,8 +25,8 @@ class Innovations(NamedTuple):
     Attributes:
         variances: σ²_t.
         log_density: ln p(x_t | dates before), nats.
-        values: Standardised residuals over the scale of their Student-t, which is then standard.
-        tails: Probability of what lies further out on the same side.
+        values: standardised residuals over the scale of their Student-t, which is then standard.
+        tails: probability of what lies further out on the same side.
     """
 
     variances: Float[np.ndarray, "date asset"]
@@ -48,7 +48,7 @@ class Garch(NamedTuple):
         reaction: α.
         leverage: γ.
         decay: β.
-        df: Degrees of freedom ν > 2 of ε.
+        df: degrees of freedom ν > 2 of ε.
         first: σ² of the first date.
     """
 
@@ -61,10 +61,10 @@ class Garch(NamedTuple):
     first: Float[np.ndarray, " asset"]
 
     def innovations(self, values: Float[np.ndarray, "date asset"]) -> Innovations:
-        """What the returns are, one step ahead.
+        """Returns under the law, one step ahead.
 
         Args:
-            values: Complete rows, the first of them the first fitted.
+            values: complete rows, the first of them the first fitted.
         """
         errors, df = values - self.mean, self.df
         push = self.constant + (self.reaction + self.leverage * (errors < 0)) * errors**2
@@ -86,11 +86,11 @@ def fit_garch(values: Float[np.ndarray, "date asset"]) -> Garch:
     of dates among them therefore know.
 
     Args:
-        values: Complete returns, of variances near 1.
+        values: complete returns, of variances near 1.
 
     Raises:
         MissingExtraError: `arch` is not installed.
-        DataError: A fit does not end in numbers.
+        DataError: a fit does not end in numbers.
 
     Source: Bollerslev (1987), "A conditionally heteroskedastic time series model for speculative
     prices and rates of return".
@@ -105,7 +105,7 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
     """GJR of each asset by maximum likelihood, or its GARCH where the search finds nothing better.
 
     Args:
-        values: Complete returns, of variances near 1.
+        values: complete returns, of variances near 1.
         plain: GARCH(1,1) of the same returns, from which the search starts: `arch`'s own choice of
             a start can lead to a maximum far below.
 
@@ -129,23 +129,32 @@ def fit_gjr(values: Float[np.ndarray, "date asset"], plain: Garch) -> Garch:
 
 @dataclass(frozen=True)
 class Margins:
-    """GARCH and GJR of returns, of the training rows and of all, each fitted when first asked for;
-    arguments and errors as in `fit_garch_copula`."""
+    """GARCH and GJR of returns, of the training rows and of all, each fitted when first asked for.
+
+    Attributes:
+        values, n_train: as in `fit_garch_copula`.
+
+    Raises:
+        MissingExtraError: `arch` is not installed.
+    """
 
     values: Float[np.ndarray, "date asset"]
     n_train: int
 
     @cached_property
     def of_training(self) -> tuple[Garch, Garch]:
+        """GARCH and GJR of the training rows."""
         plain = fit_garch(self.values[: self.n_train])
         return plain, fit_gjr(self.values[: self.n_train], plain)
 
     @cached_property
     def plain(self) -> Garch:
+        """GARCH(1,1) of all rows."""
         return fit_garch(self.values)
 
     @cached_property
     def free(self) -> Garch:
+        """GJR of all rows."""
         return fit_gjr(self.values, self.plain)
 
 

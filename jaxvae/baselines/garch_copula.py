@@ -47,13 +47,18 @@ class GarchCopula(Law):
     def reconstruct(
         self, values: Float[np.ndarray, "date asset"]
     ) -> Float[np.ndarray, "date asset"]:
+        """The margins' means, whatever the values.
+
+        Args:
+            values: as in `log_likelihood`.
+        """
         return np.zeros_like(values) + self.margins.mean
 
     def log_likelihood(self, values: Float[np.ndarray, "date asset"]) -> Float[np.ndarray, " date"]:
         """log p(x_t | dates before) in nats.
 
         Args:
-            values: Complete rows in standard units, the first of them the first fitted.
+            values: complete rows in standard units, the first of them the first fitted.
         """
         found = self.margins.innovations(values)
         return found.log_density.sum(axis=1) + self.log_copula(copula_quantiles(found, self.df))
@@ -76,7 +81,7 @@ class GarchCopula(Law):
         Q is an exponentially weighted average of products, shrunk towards Q̄.
 
         Args:
-            values: As in `log_copula`.
+            values: as in `log_copula`.
         """
         share = self.reaction / (1 - self.decay)
         for average in averages_before(values, self.decay, self.target):
@@ -86,7 +91,12 @@ class GarchCopula(Law):
 
 
 def copula_quantiles(found: Innovations, df: float) -> Float[np.ndarray, "date asset"]:
-    """q = T_ν⁻¹(F(x)), by the smaller tail, of which no digits are lost."""
+    """q = T_ν⁻¹(F(x)), by the smaller tail, of which no digits are lost.
+
+    Args:
+        found: from `Garch.innovations`.
+        df: ν of the copula.
+    """
     return -np.sign(found.values) * stdtrit(df, found.tails)
 
 
@@ -102,15 +112,15 @@ def fit_garch_copula(
     the training rows.
 
     Args:
-        values: Complete returns of training and validation, in this order.
-        n_train: How many of the rows are for training.
-        dynamic: Whether a and b are free, else 0: constant correlations (Bollerslev 1990,
+        values: complete returns of training and validation, in this order.
+        n_train: how many of the rows are for training.
+        dynamic: whether a and b are free, else 0: constant correlations (Bollerslev 1990,
             "Modelling the coherence in short-run nominal exchange rates").
-        margins: Of the same rows, by default fitted here.
+        margins: of the same rows, by default fitted here.
 
     Raises:
         MissingExtraError: `arch` is not installed.
-        DataError: Correlations are singular, or a margin's likelihood has no maximum.
+        DataError: correlations are singular, or a margin's likelihood has no maximum.
 
     Source: Engle (2002), "Dynamic conditional correlation"; for the copula Patton (2006),
     "Modelling asymmetric exchange rate dependence".
@@ -132,15 +142,15 @@ def fit_copula(
     """The likeliest copula of margins that stay.
 
     Args:
-        margins: Fitted to the values.
-        values: Complete returns.
-        start: Of the search (`_parameters`): three numbers, or for a constant correlation the last.
+        margins: fitted to the values.
+        values: complete returns.
+        start: of the search (`_parameters`): three numbers, or for a constant correlation the last.
 
     Returns:
         The law, and where the search ended.
 
     Raises:
-        LinAlgError: Correlations are singular.
+        LinAlgError: correlations are singular.
     """
     found, places = margins.innovations(values), np.array(start)
 

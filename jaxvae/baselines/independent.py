@@ -14,10 +14,10 @@ def fit_independent(
     """Constant means, and noise that assets do not share, by maximum likelihood.
 
     Args:
-        values: Returns; NaN marks a missing cell.
-        noise: Variances "asset" by asset, one for all ("scalar"), or "fixed" at `noise_variance`.
-        noise_variance: Of each cell, where it is fixed.
-        student: A date's noise shares one mixing variable, as in `fit_multivariate_t`; else
+        values: returns; NaN marks a missing cell.
+        noise: variances "asset" by asset, one for all ("scalar"), or "fixed" at `noise_variance`.
+        noise_variance: of each cell, where it is fixed.
+        student: a date's noise shares one mixing variable, as in `fit_multivariate_t`; else
             Gaussian.
     """
 

@@ -15,10 +15,10 @@ def fit_ledoit_wolf(values: Float[np.ndarray, "date asset"]) -> Elliptical:
     expected covariance: a fixed point, where Ledoit and Wolf know complete rows only.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
 
     Raises:
-        DataError: A covariance on the way is singular given the cells observed.
+        DataError: a covariance on the way is singular given the cells observed.
 
     Source: Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
     matrices", as scikit-learn has it.

@@ -27,10 +27,10 @@ def fit_multivariate_t(values: Float[np.ndarray, "date asset"]) -> Elliptical:
     """Multivariate Student-t by maximum likelihood in mean, scale matrix and ν; no factors.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
 
     Raises:
-        DataError: Dates are too few, or the covariance is singular.
+        DataError: dates are too few, or the covariance is singular.
 
     Source: as `fit_t_from`.
     """
@@ -54,13 +54,13 @@ def fit_t_from(
     nats a date (1e-5 with missing cells). ν is kept from 1 to 1,000,000.
 
     Args:
-        start: Of mean and scatter; ν starts from its, or from 8 where it is Gaussian.
-        values: Returns; NaN marks a missing cell.
-        restrict: Makes of any scale matrix the likeliest of those allowed.
-        see: Rows given what is observed of them, under a mean and a scale matrix.
+        start: of mean and scatter; ν starts from its, or from 8 where it is Gaussian.
+        values: returns; NaN marks a missing cell.
+        restrict: makes of any scale matrix the likeliest of those allowed.
+        see: rows given what is observed of them, under a mean and a scale matrix.
 
     Raises:
-        LinAlgError: A scale matrix on the way is singular.
+        LinAlgError: a scale matrix on the way is singular.
 
     Source: ECME (Liu and Rubin 1995, "ML estimation of the t distribution using EM and its
     extensions", missing cells included) with the divisor of Kent, Tyler and Vardi (1994) in place

@@ -24,12 +24,12 @@ def fit_multivariate_t_shrunk(
     rows less likely; the law is then fitted anew on all rows. It needs no more dates than assets.
 
     Args:
-        values: Returns of training and validation, in this order; NaN marks a missing cell.
-        n_train: How many of the rows are for training.
-        shares: From 0 to 1, the largest first: a fit takes the more rounds the smaller they are.
+        values: returns of training and validation, in this order; NaN marks a missing cell.
+        n_train: how many of the rows are for training.
+        shares: from 0 to 1, the largest first: a fit takes the more rounds the smaller they are.
 
     Raises:
-        DataError: A scale matrix on the way is singular given the cells observed.
+        DataError: a scale matrix on the way is singular given the cells observed.
 
     Source: Ollila and Tyler (2014), "Regularized M-estimators of scatter matrix".
     """

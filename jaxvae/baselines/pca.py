@@ -26,7 +26,7 @@ def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptic
     orthogonal projection.
 
     Args:
-        values: Returns; NaN marks a missing cell.
+        values: returns; NaN marks a missing cell.
         n_factors: K, from 0 to one less than the assets.
 
     Raises:
@@ -40,7 +40,12 @@ def fit_pca(values: Float[np.ndarray, "date asset"], n_factors: int) -> Elliptic
 def fit_pca_sizes(
     values: Float[np.ndarray, "date asset"], sizes: Sequence[int]
 ) -> Iterator[Elliptical]:
-    """`fit_pca` at several K, one after another; of complete rows from one decomposition."""
+    """`fit_pca` at several K, one after another; of complete rows from one decomposition.
+
+    Args:
+        values: returns; NaN marks a missing cell.
+        sizes: K, each as in `fit_pca`.
+    """
     check_sizes(sizes, values)
     floor = noise_floor(values)
     if np.isfinite(values).all():
@@ -53,7 +58,11 @@ def fit_pca_sizes(
 def explained_variance_ratio(
     values: Float[np.ndarray, "date asset"],
 ) -> Float[np.ndarray, " component"]:
-    """Each principal component's share of the total variance, largest first; of complete rows."""
+    """Each principal component's share of the total variance, largest first; of complete rows.
+
+    Args:
+        values: complete rows.
+    """
     eigenvalues, _ = principal_axes(values, 0)
     return eigenvalues / eigenvalues.sum()
 
@@ -64,9 +73,12 @@ def principal_axes(
     """Eigenvalues, largest first, and eigenvectors of the sample covariance (divisor n).
 
     Args:
-        values: Complete rows.
-        most: How many eigenvectors are needed. At least as many are returned; where dates are
+        values: complete rows.
+        most: how many eigenvectors are needed. At least as many are returned; where dates are
             fewer than assets, no more than dates, since the other eigenvalues are 0.
+
+    Returns:
+        The eigenvalues, and a column of each eigenvector.
     """
     centred = values - values.mean(axis=0)
     n_dates, n_assets = values.shape
@@ -86,7 +98,11 @@ def _axes_of(
 def with_largest_positive(
     vectors: Float[np.ndarray, "asset component"],
 ) -> Float[np.ndarray, "asset component"]:
-    """Each column with the sign that makes its largest entry positive."""
+    """Each column with the sign that makes its largest entry positive.
+
+    Args:
+        vectors: a column each.
+    """
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return vectors * np.sign(largest)
 

@@ -32,8 +32,8 @@ class LinearOptimum(NamedTuple):
 
     Attributes:
         signal_to_noise: λ_1 … λ_D, largest first.
-        directions: Asset × factor, of the first K; a factor's score is (x − mean) times its column.
-        active: How many factors are in use, the first ones.
+        directions: asset × factor, of the first K; a factor's score is (x − mean) times its column.
+        active: how many factors are in use, the first ones.
         noise: Ψ, the observation variance of each asset, in squared units of the values.
     """
 
@@ -54,10 +54,12 @@ def linear_optima(
     of noise.
 
     Args:
+        values: complete rows in standard units.
         n_factors: K, at most the number of assets.
-        betas: Weights of the KL term, not negative.
+        betas: weights of the KL term, not negative.
         noise: "fixed" at `noise_variance` (of each cell), "scalar" (learned, shared) or "asset"
             (learned, one an asset).
+        noise_variance: where noise is fixed.
     """
     sample, n_assets = SecondMoments.of(values), values.shape[1]
     start = np.full(n_assets, noise_variance)
@@ -78,7 +80,14 @@ def fixed_noise(
     beta: float,
     noise: Float[np.ndarray, " asset"],
 ) -> LinearOptimum:
-    """The optimum where Ψ is given: count the λ_j above β among the first K."""
+    """The optimum where Ψ is given: count the λ_j above β among the first K.
+
+    Args:
+        sample: second moments S of the rows.
+        n_factors: K.
+        beta: weight of the KL term.
+        noise: the diagonal of Ψ.
+    """
     eigenvalues = sample.eigenvalues(noise)
     _, vectors = sample.leading(noise, n_factors)
     directions = np.zeros((len(noise), n_factors))
@@ -94,6 +103,11 @@ def scalar_noise(sample: SecondMoments, n_factors: int, beta: float) -> LinearOp
 
     The objective is convex in ln σ², so one k solves this: factor j is in use if and only if, at
     σ² = l_j / β, Σ_{i≤K} min(β, l_i / σ²) + Σ_{i>K} l_i / σ² < D.
+
+    Args:
+        sample: second moments S of the rows.
+        n_factors: K.
+        beta: weight of the KL term.
     """
     n_assets = len(sample.variances)
     eigenvalues = sample.eigenvalues(np.ones(n_assets))
@@ -120,7 +134,10 @@ def asset_noise(
     there Ψ is held at factor analysis's.
 
     Args:
-        start: Variances, such as factor analysis's.
+        sample: second moments S of the rows.
+        n_factors: K.
+        beta: weight of the KL term.
+        start: variances, such as factor analysis's.
     """
     floor = LEAST_NOISE_SHARE * sample.variances
     noise = np.maximum(start, floor)
@@ -147,7 +164,9 @@ def r2_of_linear_factors(
     1 is all of it, 0 nothing.
 
     Args:
-        factors: The member's posterior means on the same dates; those that it does not use
+        values: complete rows in standard units.
+        optimum: from `linear_optima`, whose directions are looked for.
+        factors: the member's posterior means on the same dates; those that it does not use
             (`metrics.active_units`) take no part.
     """
     scores, _, _ = standardise_columns(values @ optimum.directions)

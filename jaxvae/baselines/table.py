@@ -33,8 +33,8 @@ class Development:
     for.
 
     Attributes:
-        values: Returns of training and validation, in this order; NaN marks a missing cell.
-        n_train: How many of the dates are for training; choices are made on the others.
+        values: returns of training and validation, in this order; NaN marks a missing cell.
+        n_train: how many of the dates are for training; choices are made on the others.
         n_factors: K of the models it stands beside.
         best_factors: K of up to 15 at which a factor analysis of the training dates makes the
             others likeliest, where that is known.
@@ -47,12 +47,12 @@ class Development:
 
     @cached_property
     def one_speed(self) -> ScoredLaw:
-        """Of `best_of_one_speed`."""
+        """The best law of one half-life (`best_of_one_speed`), where two searches start."""
         return best_of_one_speed(self.values, self.n_train)
 
     @cached_property
     def margins(self) -> Margins:
-        """Of `fit_garch_copula`."""
+        """The margins that copulas are fitted to (`fit_garch_copula`)."""
         return Margins(self.values, self.n_train)
 
 
@@ -60,11 +60,11 @@ class Baseline(NamedTuple):
     """A classical model.
 
     Attributes:
-        label: What a report calls it.
-        fit: Makes a law of what is known; DataError where it cannot, MissingExtraError where a
+        label: what a report calls it.
+        fit: makes a law of what is known; DataError where it cannot, MissingExtraError where a
             package is not there.
-        temporal: Whether a date's law depends on the dates before it.
-        complete: Whether it needs complete returns.
+        temporal: whether a date's law depends on the dates before it.
+        complete: whether it needs complete returns.
     """
 
     label: str
@@ -83,9 +83,9 @@ def best_factors(
 
     Args:
         fit_sizes: `fit_pca_sizes` or `fit_factor_analysis_sizes`.
-        train: Returns to fit on.
-        validation: Later returns.
-        most: No more than this, half of the assets or a third of the training dates is tried; the
+        train: returns to fit on.
+        validation: later returns.
+        most: no more than this, half of the assets or a third of the training dates is tried; the
             least is 1.
     """
     n_dates, n_assets = train.shape

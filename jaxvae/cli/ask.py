@@ -25,7 +25,7 @@ KEPT = ("drop-dates", "keep")
 
 @dataclass(frozen=True, kw_only=True)
 class OutFile(Debug):
-    """Where a table goes."""
+    """The option of a table's file; an existing file is refused."""
 
     out: Path | None = option(None, "new CSV file for the table", otherwise="standard output")
 
@@ -35,14 +35,14 @@ class OutFile(Debug):
 
 @dataclass(frozen=True, kw_only=True)
 class Seeded(OutFile):
-    """What is drawn with."""
+    """The file, and the seed of random draws."""
 
     seed: int = option(0, "seed of the random draws", metavar="S", least=0, most=LARGEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioOptions(Seeded, InFolder):
-    """How many, and under what."""
+    """The study, the number of scenarios and what is assumed."""
 
     number: int = option(1000, "number of scenarios", least=1)
     given: tuple[str, ...] | None = option(
@@ -63,7 +63,7 @@ class ScenarioOptions(Seeded, InFolder):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions(OutFile):
-    """Of which studies."""
+    """The studies to compare, and the file."""
 
     folders: tuple[Path, ...] = option(
         MISSING, "folders of two or more studies of one panel", flag="", metavar="DIR"
@@ -72,14 +72,14 @@ class CompareOptions(OutFile):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(InFolder):
-    """Of which run."""
+    """The folder of a study or a walk."""
 
     folder: Path = like(InFolder, "folder", MISSING, "folder of a finished study or walk")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions(OutFile, NewDates, InFolder):
-    """Of which dates."""
+    """The study, the new dates with the treatment of missing cells, and the file."""
 
     missing: str | None = option(
         None, "treatment of dates with missing cells", otherwise="they are refused", choices=KEPT
@@ -88,12 +88,12 @@ class EncodeOptions(OutFile, NewDates, InFolder):
 
 @dataclass(frozen=True, kw_only=True)
 class ImputeOptions(Seeded, NewDates, InFolder):
-    """Of which dates."""
+    """The study, the new dates, the file and the seed of draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(Seeded, NewDates, InFolder):
-    """Of which portfolio, after which dates."""
+    """The study, the dates to forecast after, the portfolio and the number of draws."""
 
     missing: str | None = like(EncodeOptions, "missing", None)
     weights: tuple[str, ...] | None = option(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from jaxvae.errors import (
     JaxvaeError,
@@ -116,21 +116,21 @@ class Command(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Debug:
-    """For those who look for a fault of ours."""
+    """The option that shows the traceback of an error."""
 
     debug: bool = option(False, "traceback of an error, in place of its one line")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InFolder(Debug):
-    """Which run."""
+    """The folder of a finished run."""
 
     folder: Path = option(MISSING, "folder of a finished study", flag="", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Debug):
-    """Where a run's folder is, and what is shown of the run."""
+    """The folder of a new run, whether to go on with one, and whether to be quiet."""
 
     out: Path | None = option(
         None, "new folder for the results", otherwise="runs/NAME-DATE-TIME", metavar="DIR"
@@ -172,7 +172,7 @@ def named_numbers(name: str, words: Sequence[str] | None) -> dict[str, float] | 
 
 def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     words, choices = one.metadata, one.metadata["limits"].get("choices", ())
-    kinds: Sequence[Any] = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    kinds: Sequence[Any] = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     # Of what a sequence is one, where the option takes several words.
     items = [get_args(inner)[0] for inner in kinds if get_origin(inner) is tuple]
     what = f"{words['help']}: {', '.join(choices)}" if choices else words["help"]

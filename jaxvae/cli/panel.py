@@ -23,7 +23,7 @@ COVARIATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which panel, without missing cells."""
+    """The panel: a name, a file or tickers, and how it is read; no policy leaves cells missing."""
 
     data: str | None = option(
         None,

@@ -25,7 +25,7 @@ from jaxvae.training.tiles import resolve_width
 
 @dataclass(frozen=True, kw_only=True)
 class Sharing:
-    """Which of several processes this is."""
+    """The process's number among those that share a study, and where they meet."""
 
     coordinator: str | None = option(
         None,

@@ -23,9 +23,10 @@ class Reference(NamedTuple):
     On a synthetic panel they are the planted truth, on `french` the factors that the literature
     names.
 
-    factors: dates × factors, indexed by the panel's dates.
-    loadings: assets × factors, or None where unknown.
-    planted: whether the returns were made of them.
+    Attributes:
+        factors: dates × factors, indexed by the panel's dates.
+        loadings: assets × factors, or None where unknown.
+        planted: whether the returns were made of them.
     """
 
     factors: pd.DataFrame
@@ -35,16 +36,20 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Panel:
-    """Asset returns by date, checked.
+    """Asset returns by date.
 
-    values: returns as fractions (0.01 is one percent); NaN where a cell is missing.
-    dates: strictly increasing, without a time zone.
-    assets: unique tickers.
-    sectors: a label an asset, or None.
-    covariates: dates × covariates, or None.
-    reference: known factors to compare with, or None.
-    name: what the report calls the panel.
-    notes: what reading changed and what the panel cannot show, a sentence each, for the report.
+    `read_panel`, `panel_from_frame` and the functions that load or draw a panel check what they
+    make one of, and `run_study` whether it can be fitted; `Panel` itself checks nothing.
+
+    Attributes:
+        values: returns as fractions (0.01 is one percent); NaN where a cell is missing.
+        dates: strictly increasing, without a time zone.
+        assets: unique tickers.
+        sectors: a label an asset, or None.
+        covariates: dates × covariates, or None.
+        reference: known factors to compare with, or None.
+        name: what the report calls the panel.
+        notes: what reading changed and what the panel cannot show, a sentence each, for the report.
     """
 
     values: Float[np.ndarray, "date asset"]

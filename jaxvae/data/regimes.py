@@ -1,4 +1,4 @@
-"""A synthetic panel whose volatility has regimes, and the likelihood that its own model reaches."""
+"""A synthetic panel whose volatility has regimes."""
 
 from dataclasses import replace
 from typing import NamedTuple

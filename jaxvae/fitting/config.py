@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final, Literal, TypedDict
 
 import jax
 import pandas as pd
@@ -30,7 +30,7 @@ from jaxvae.training.tiles import TILE_WIDTHS, WIDE
 
 _NARROW = " and ".join(name for name, preset in PRESETS.items() if preset.tile_width == 2)
 TILE_WIDTH_WORDS = f"{TILE_WIDTHS['cpu']} on a CPU, 2 of {_NARROW}, {WIDE} elsewhere"
-AUTO = "auto"  # the study chooses (`selection`)
+AUTO: Final = "auto"  # the study chooses (`selection`)
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000
 MOST_WIDTH = 1_000_000
@@ -42,7 +42,7 @@ OWN_BETAS = sorted({" ".join(f"{beta:g}" for beta in p.betas) for p in PRESETS.v
 
 @dataclass(frozen=True, repr=False)
 class StudyConfig:
-    """What to train and how to score it.
+    """The grid of members that a study trains, its model, and how it is scored.
 
     Args:
         seeds: how many at each beta, numbered from 0; None for the model's own number, 8 of most.
@@ -82,7 +82,7 @@ class StudyConfig:
         otherwise=f"the model's own, {either(OWN_BETAS)}",
         least=0,
     )
-    n_factors: int | str = option(
+    n_factors: int | Literal["auto"] = option(
         AUTO,
         "number of latent factors, or as many as validation dates have use for",
         flag="factors",
@@ -109,7 +109,7 @@ class StudyConfig:
         least=1,
         most=MOST_WIDTH,
     )
-    preset: str | None = option(
+    preset: Literal["notebook"] | None = option(
         None, "settings to take as a whole", otherwise="none", choices=("notebook",)
     )
     warmup: int | None = option(
@@ -134,6 +134,25 @@ class StudyConfig:
         check_options(self)
         for preset in presets_of(self).values():
             check_grid(range(preset.seeds), preset.betas)
+
+
+class StudySettings(TypedDict, total=False):
+    """The fields of `StudyConfig`, for type checkers, of a function that takes them by keyword."""
+
+    seeds: int | None
+    betas: tuple[float, ...] | None
+    n_factors: int | Literal["auto"]
+    model: str | object
+    epochs: int | None
+    root_seed: int
+    likelihood_samples: int
+    tile_width: int | None
+    preset: Literal["notebook"] | None
+    warmup: int | None
+    capacity: float | None
+    free_bits: float | None
+    train: TrainConfig | None
+    learning_rate: float | None
 
 
 def presets_of(config: StudyConfig) -> dict[str, Preset]:

@@ -18,8 +18,8 @@ def fit_baselines(
     matrices several cost far more than they give.
 
     Args:
-        prepared: The panel; `fit` alone is looked at.
-        best_factors: As `Development` has it.
+        prepared: the panel; `fit` alone is looked at.
+        best_factors: as `Development` has it.
 
     Returns:
         The laws by name, and a sentence for each that could not be fitted.

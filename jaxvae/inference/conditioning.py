@@ -2,7 +2,7 @@
 
 A portfolio is a row of weights over the assets: one asset, or the mean of a sector. Portfolios that
 share no asset are, given the factors, as independent as assets are, so a model of assets is a model
-of such portfolios too, and the importance sampler of `likelihood` serves as it stands.
+of such portfolios too, and the importance sampler of `importance` serves as it stands.
 """
 
 from typing import NamedTuple

@@ -48,7 +48,7 @@ def evaluate(
     """Everything that the analysis needs of one member; rows weigh in loadings by their weights.
 
     Args:
-        key, model, variables, batch, n_samples, asked: As `first_estimate` takes them.
+        key, model, variables, batch, n_samples, asked: as `first_estimate` takes them.
 
     Returns:
         The evaluation, its likelihoods before any row is drawn again, and the modes of
@@ -94,12 +94,12 @@ def evaluate_members(
     likelihoods of hard rows are from more draws.
 
     Args:
-        key, model, fitted, batch, n_samples: As `evaluate` takes them, with a member axis.
-        tile_width: Members at once.
-        most_hard: Of a member with a larger share of hard rows, by their weights, none is drawn
+        key, model, fitted, batch, n_samples: as `evaluate` takes them, with a member axis.
+        tile_width: members at once.
+        most_hard: of a member with a larger share of hard rows, by their weights, none is drawn
             again: its estimates, lower bounds on average, are left with the effective samples that
             they have.
-        asked: Rows whose likelihoods are wanted; those of others are rough, or NaN. Which they are
+        asked: rows whose likelihoods are wanted; those of others are rough, or NaN. Which they are
             changes no draw.
     """
     bounds = _bounds(batch, asked)

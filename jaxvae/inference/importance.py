@@ -58,11 +58,11 @@ def log_likelihood(
     likelihood no sample is drawn: the error is 0, every sample effective.
 
     Args:
-        key: Of the draws.
-        model: With `variables`, one member.
-        variables: Of the member.
-        batch: Rows in standard units.
-        n_samples: Importance samples a row.
+        key: of the draws.
+        model: with `variables`, one member.
+        variables: of the member.
+        batch: rows in standard units.
+        n_samples: importance samples a row.
 
     Returns:
         Of each row the estimate and its standard error, in nats, and how many samples are effective
@@ -86,8 +86,8 @@ def first_estimate(
     the row axis first; None for a model that knows its likelihood.
 
     Args:
-        key, model, variables, batch, n_samples: As `log_likelihood` takes them.
-        asked: Start and stop of the rows that matter; others may be left NaN. Which they are
+        key, model, variables, batch, n_samples: as `log_likelihood` takes them.
+        asked: start and stop of the rows that matter; others may be left NaN. Which they are
             changes no draw.
     """
     if model.log_likelihood is not None:
@@ -112,12 +112,12 @@ def second_estimate(
     """The log p(x) of one row that is hard to estimate, with the draws of `log_likelihood`.
 
     Args:
-        key: As `first_estimate` had it.
-        model: With `variables`, one member.
-        variables: Of the member.
-        row: The row, alone in a batch.
-        number: Its place among the rows of the first estimate, which tells its draws from theirs.
-        modes: Of the row, from the first estimate.
+        key: as `first_estimate` had it.
+        model: with `variables`, one member.
+        variables: of the member.
+        row: the row, alone in a batch.
+        number: its place among the rows of the first estimate, which tells its draws from theirs.
+        modes: of the row, from the first estimate.
     """
     _, key_again = jax.random.split(key)
     joint = Joint(model, variables, row)
@@ -130,8 +130,8 @@ def is_hard(
     """Rows that want more samples: of theirs less than a quarter are effective.
 
     Args:
-        estimate: Of each row, from the first draws.
-        n_samples: How many these were.
+        estimate: of each row, from the first draws.
+        n_samples: how many these were.
     """
     return estimate.effective_samples < EFFECTIVE_SHARE * n_samples
 

@@ -57,7 +57,8 @@ class _Mixture(Settings):
     """Settings of an equal mixture of VAEs."""
 
     _: KW_ONLY
-    seeds: Any = 1
+    beta: float | Sequence[float] = 1.0  # type: ignore[assignment]
+    seeds: int = 1
 
 
 @dataclass(eq=False, repr=False)
@@ -69,25 +70,25 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
     alone.
 
     Args:
-        n_components: Latent factors, at most the columns of X; or "auto".
-        beta: Weight of the KL term, or several.
+        n_components: latent factors, at most the columns of X; or "auto".
+        beta: weight of the KL term, or several.
         seeds: VAEs at each β, numbered from `random_state` on.
-        preset, model, epochs, n_samples: As `VAEFactors` takes them. What is "auto" is chosen for
+        preset, model, epochs, n_samples: as `VAEFactors` takes them. What is "auto" is chosen for
             the first VAE; the others follow.
-        random_state: As `VAEFactors` takes it.
-        nearest, higham, higham_max_iteration: As all covariances of skfolio have them.
+        random_state: as `VAEFactors` takes it.
+        nearest, higham, higham_max_iteration: as all covariances of skfolio have them.
 
     Attributes:
-        covariance_: Asset × asset, units of X squared.
-        location_: The mean of each asset.
-        members_: The fitted `VAEFactors`.
-        n_features_in_, feature_names_in_: Of X.
+        covariance_: asset × asset, units of X squared.
+        location_: the mean of each asset.
+        members_: the fitted `VAEFactors`.
+        n_features_in_, feature_names_in_: of X.
     """
 
     _: KW_ONLY
-    nearest: Any = True
-    higham: Any = False
-    higham_max_iteration: Any = 100
+    nearest: bool = True
+    higham: bool = False
+    higham_max_iteration: int = 100
 
     def __post_init__(self) -> None:
         own = {name: getattr(self, name) for name in ("nearest", "higham", "higham_max_iteration")}
@@ -97,15 +98,15 @@ class VAECovariance(_Mixture, BaseCovariance):  # type: ignore[misc]
         """Train on returns.
 
         Args:
-            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
-            y: Not looked at.
-            fit_params: Not looked at.
+            X: array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+            y: not looked at.
+            fit_params: not looked at.
 
         Returns:
             The estimator, fitted.
 
         Raises:
-            ValueError: A column does not vary, a training diverges, or an argument is wrong.
+            ValueError: a column does not vary, a training diverges, or an argument is wrong.
         """
         self.members_ = _fit_members(self, X)
         self.location_, covariance = _moments(self.members_)
@@ -118,14 +119,14 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
     of skfolio's `VineCopula`: `SyntheticData(distribution_estimator=VAEDistribution())`.
 
     Args:
-        n_components, beta, seeds, preset, model, epochs: As `VAECovariance` takes them.
-        n_samples: Importance samples a row in `score_samples`, where the model has no closed form.
-        random_state: Of the training and of `sample`. An int gives the same draws each time; a
+        n_components, beta, seeds, preset, model, epochs: as `VAECovariance` takes them.
+        n_samples: importance samples a row in `score_samples`, where the model has no closed form.
+        random_state: of the training and of `sample`. An int gives the same draws each time; a
             `RandomState` or `Generator` moves on with each; None draws from NumPy's global state.
 
     Attributes:
-        members_: The fitted `VAEFactors`.
-        n_features_in_, feature_names_in_: Of X.
+        members_: the fitted `VAEFactors`.
+        n_features_in_, feature_names_in_: of X.
     """
 
     @property
@@ -147,14 +148,14 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         """Train on returns.
 
         Args:
-            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
-            y: Not looked at.
+            X: array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+            y: not looked at.
 
         Returns:
             The estimator, fitted.
 
         Raises:
-            ValueError: A column does not vary, a training diverges, or an argument is wrong.
+            ValueError: a column does not vary, a training diverges, or an argument is wrong.
         """
         self.members_ = _fit_members(self, X)
         return self
@@ -163,7 +164,7 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         """log p(x) of each observation over its observed cells, in nats, in the units of X.
 
         Args:
-            X: Array-like of shape (n_observations, n_assets); NaN where a cell is missing.
+            X: array-like of shape (n_observations, n_assets); NaN where a cell is missing.
 
         Returns:
             ndarray of shape (n_observations,), in nats.
@@ -186,8 +187,8 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         asset's marginal alone).
 
         Args:
-            n_samples: How many.
-            conditioning: A dict by asset, its name or its position among the columns of X: a return
+            n_samples: how many.
+            conditioning: a dict by asset, its name or its position among the columns of X: a return
                 that all draws have; a tuple of two, between which it lies (None or infinite for an
                 open end); or an array of `n_samples` returns, one a draw.
 
@@ -247,7 +248,9 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
 class Box(NamedTuple):
     """What is given of some assets: returns between two ends, or one where the two meet.
 
-    columns: of these assets. low, high: a row where all samples share them, else a row each.
+    Attributes:
+        columns: of these assets.
+        low, high: a row where all samples share them, else a row each.
     """
 
     columns: list[int]

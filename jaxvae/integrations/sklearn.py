@@ -3,7 +3,7 @@
 import math
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Description(NamedTuple):
     covariance: Float[Array, "asset asset"]
 
 
+@no_type_check  # at run time, where the types are for `fit` to check
 @dataclass(eq=False, repr=False)
 class Settings:
     """What VAEs are trained with, and that cells may be missing.
@@ -63,14 +64,14 @@ class Settings:
     Types are checked by `fit`, as scikit-learn wants it.
     """
 
-    n_components: Any = AUTO
+    n_components: int | Literal["auto"] = AUTO
     _: KW_ONLY
-    beta: Any = 1.0
-    preset: Any = None
-    model: Any = AUTO
-    epochs: Any = None
-    n_samples: Any = 128
-    random_state: Any = 0
+    beta: float = 1.0
+    preset: Literal["notebook"] | None = None
+    model: str | object = AUTO
+    epochs: int | None = None
+    n_samples: int = 128
+    random_state: int | np.random.RandomState | np.random.Generator | None = 0
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -90,41 +91,41 @@ class VAEFactors(  # type: ignore[misc]
     `FactorAnalysis`; others bend it.
 
     Args:
-        n_components: Latent factors, at most the columns of X; or "auto" for as many as the rows
+        n_components: latent factors, at most the columns of X; or "auto" for as many as the rows
             have use for.
-        beta: Weight of the KL term.
+        beta: weight of the KL term.
         preset: "notebook", or None.
-        model: As `StudyConfig` names or takes them, of those whose rows are independent and that
+        model: as `StudyConfig` names or takes them, of those whose rows are independent and that
             need no covariates. "auto", for either, is what a study of the rows would choose on the
             last fifth of them (`selection`), weights aside; of fewer than 250 rows `linear`
             and the number of factors of the factor analysis under which that fifth is likeliest.
-        epochs: The most epochs; by default the model's.
-        n_samples: Importance samples a row in `score_samples`, where the model has no closed form.
-        random_state: An int gives the same fit each time; a `RandomState` or `Generator` moves on
+        epochs: the most epochs; by default the model's.
+        n_samples: importance samples a row in `score_samples`, where the model has no closed form.
+        random_state: an int gives the same fit each time; a `RandomState` or `Generator` moves on
             with each; None draws from NumPy's global state.
 
     Attributes:
-        components_: Component × feature: the decoder's mean Jacobian, units of X per unit of a
+        components_: component × feature: the decoder's mean Jacobian, units of X per unit of a
             factor; Wᵀ of a linear model. By descending variance explained, each with a positive
             mean, as all factors of this package.
-        mean_: Of each feature under the model.
+        mean_: of each feature under the model.
         noise_variance_: Ψ, of each feature: the mean of Var(x | z) over the rows.
         explained_variance_ratio_: Σ_j components_[k, j]² over the trace of `get_covariance()`.
-        n_components_: How many components there are.
-        n_iter_: Epochs trained.
-        config_: The settings of a study that it was trained by: `model` and `n_factors` are those
+        n_components_: how many components there are.
+        n_iter_: epochs trained.
+        config_: the settings of a study that it was trained by: `model` and `n_factors` are those
             chosen where they were "auto".
-        model_, variables_, scaler_: What was fitted.
-        n_features_in_, feature_names_in_: Of X.
+        model_, variables_, scaler_: what was fitted.
+        n_features_in_, feature_names_in_: of X.
     """
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "VAEFactors":
         """Train on returns.
 
         Args:
-            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
-            y: Not looked at.
-            sample_weight: What each row counts, by default 1; a row of weight 0 is left out. A
+            X: array-like of shape (n_dates, n_features); NaN where a cell is missing.
+            y: not looked at.
+            sample_weight: what each row counts, by default 1; a row of weight 0 is left out. A
                 family that nothing stops early has the fit of rows repeated so often, to the bit:
                 equal rows are one of summed weight there, and their order has no meaning.
 
@@ -132,7 +133,7 @@ class VAEFactors(  # type: ignore[misc]
             The estimator, fitted.
 
         Raises:
-            ValueError: A column does not vary, the training diverges, or an argument is wrong.
+            ValueError: a column does not vary, the training diverges, or an argument is wrong.
         """
         X = checked(self, X, reset=True)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -239,7 +240,7 @@ class VAEFactors(  # type: ignore[misc]
         """Posterior means of the factors, E[z | x], exact where the model knows them.
 
         Args:
-            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing, if the model
+            X: array-like of shape (n_dates, n_features); NaN where a cell is missing, if the model
                 knows its posterior or was fitted to rows with missing cells.
 
         Returns:
@@ -247,7 +248,7 @@ class VAEFactors(  # type: ignore[misc]
             `components_`, in units of the prior's scale.
 
         Raises:
-            ValueError: Cells of X are missing and the model can do without none, X has other
+            ValueError: cells of X are missing and the model can do without none, X has other
                 columns than what was fitted, or nothing was.
         """
         check_is_fitted(self)
@@ -261,7 +262,7 @@ class VAEFactors(  # type: ignore[misc]
         """Decoder means of factors, E[x | z].
 
         Args:
-            X: Factors, of shape (n_dates, n_components).
+            X: factors, of shape (n_dates, n_components).
 
         Returns:
             ndarray of shape (n_dates, n_features), in the units of the data.
@@ -286,7 +287,7 @@ class VAEFactors(  # type: ignore[misc]
         every row, so that neither the order nor the number of rows changes what one of them gets.
 
         Args:
-            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
+            X: array-like of shape (n_dates, n_features); NaN where a cell is missing.
 
         Returns:
             ndarray of shape (n_dates,), in nats.
@@ -310,15 +311,15 @@ class VAEFactors(  # type: ignore[misc]
         """Mean of `score_samples`, as in scikit-learn's `PCA` and `FactorAnalysis`.
 
         Args:
-            X: Array-like of shape (n_dates, n_features); NaN where a cell is missing.
-            y: Not looked at.
-            sample_weight: What each row counts in the mean.
+            X: array-like of shape (n_dates, n_features); NaN where a cell is missing.
+            y: not looked at.
+            sample_weight: what each row counts in the mean.
 
         Returns:
             Nats per date.
 
         Raises:
-            ValueError: As `score_samples`, or a weight is negative.
+            ValueError: as `score_samples`, or a weight is negative.
         """
         found = self.score_samples(X)
         weights = _check_sample_weight(sample_weight, found[:, None], ensure_non_negative=True)
@@ -328,15 +329,15 @@ class VAEFactors(  # type: ignore[misc]
         """Draws from the model, observation noise included.
 
         Args:
-            n_samples: How many.
-            random_state: As of the estimator: an int gives the same draws each time, None goes on
+            n_samples: how many.
+            random_state: as of the estimator: an int gives the same draws each time, None goes on
                 with NumPy's global state.
 
         Returns:
             ndarray of shape (n_samples, n_features), in the units of the data.
 
         Raises:
-            ValueError: Fewer than one sample, or nothing was fitted.
+            ValueError: fewer than one sample, or nothing was fitted.
         """
         check_is_fitted(self)
         n_samples = check_option("n_samples", n_samples, int, least=1)

@@ -69,9 +69,17 @@ class AutoregressiveConfig(Family):
         check_options(self)
 
     def new_model(self, n_assets: int) -> Model:
-        """Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does
-        not look at theirs: what is said of the dates in use does not look at later ones that are
-        not."""
+        """A model as `build` gives it, made anew.
+
+        Dates of weight 0 that follow one of weight above 0 tell it nothing, and its prior does not
+        look at theirs: what is said of the dates in use does not look at later ones that are not.
+
+        Args:
+            n_assets: of the panel.
+
+        Returns:
+            The `Model`.
+        """
         amortised = self.encoder == "perceptron"
         static = AdditiveConfig(
             self.n_factors, WIDTHS, noise=self.noise, noise_variance=self.noise_variance

@@ -64,12 +64,21 @@ class ConditionalConfig(Family):
     def for_panel(
         self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
     ) -> "ConditionalConfig":
-        """The configuration for a panel with covariates, sectors or missing cells."""
+        """The configuration for a panel with covariates, sectors or missing cells.
+
+        Args:
+            n_conditions: covariates of each date; 0 for none.
+            sectors: each asset's, counted from 0; empty where they are not known.
+            incomplete: whether the dates that models are fitted on have missing cells.
+
+        Returns:
+            The configuration with these, `masked` where it was or cells are missing.
+        """
         masked = self.masked or incomplete
         return replace(self, n_conditions=n_conditions, sectors=sectors, masked=masked)
 
     def new_model(self, n_assets: int) -> Model:
-        """As of every `Family`.
+        """A model as `build` gives it, made anew.
 
         Args:
             n_assets: of the panel.

@@ -71,7 +71,7 @@ class Distribution(struct.PyTreeNode):
             ln p(x) of each row, nats.
 
         Raises:
-            TypeError: this kind has no such method.
+            TypeError: of a distribution that does not define it.
         """
         raise TypeError(f"{type(self).__name__} has no method log_prob(values, used)")
 
@@ -85,7 +85,7 @@ class Distribution(struct.PyTreeNode):
             Values of the shape of `mean`.
 
         Raises:
-            TypeError: this kind has no such method.
+            TypeError: of a distribution that does not define it.
         """
         raise TypeError(f"{type(self).__name__} has no method sample(key)")
 
@@ -215,7 +215,8 @@ class Distribution(struct.PyTreeNode):
 class Gaussian(Distribution):
     """Independent normal variables, x = mean + σ ε, ε ~ N(0, I).
 
-    mean, log_variance: μ and ln σ², of the same shape.
+    Attributes:
+        mean, log_variance: μ and ln σ², of the same shape.
     """
 
     kl_by_factor: ClassVar[bool] = True
@@ -229,7 +230,15 @@ class Gaussian(Distribution):
         return jnp.exp(self.log_variance)
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """-½ Σ [ln 2πσ² + (x-μ)²/σ²] over the values used."""
+        """-½ Σ [ln 2πσ² + (x-μ)²/σ²] over the values used.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         scaled = scaled_squares(self.mean, self.log_variance, values)
         return -0.5 * jnp.sum(used * (LOG_2PI + self.log_variance + scaled), axis=-1)
 
@@ -237,7 +246,15 @@ class Gaussian(Distribution):
         return self.draw(jax.random.normal(key, self.mean.shape, self.mean.dtype), key)
 
     def draw(self, noise: Values, key: RandomKey) -> Values:
-        """μ + σε (Kingma & Welling 2014)."""
+        """μ + σε (Kingma & Welling 2014).
+
+        Args:
+            noise: ε, draws of N(0, 1) of the shape of `mean`.
+            key: not used.
+
+        Returns:
+            Values of the shape of `mean`.
+        """
         del key
         return self.mean + jnp.exp(0.5 * self.log_variance) * noise
 
@@ -250,7 +267,16 @@ class Gaussian(Distribution):
         return jnp.exp(-self.log_variance)
 
     def kl(self, prior: Distribution, draw: Values, used: Values) -> PerRow:
-        """In closed form for a Gaussian prior; else E_q log q in closed form less log p."""
+        """In closed form for a Gaussian prior; else E_q log q in closed form less log p.
+
+        Args:
+            prior: p.
+            draw: of self; used where p is not Gaussian.
+            used: 1 for the factors that count, 0 for the rest.
+
+        Returns:
+            KL(self ‖ p) of each row, nats.
+        """
         if isinstance(prior, Gaussian):
             return jnp.sum(self.factor_kl(prior, used), axis=-1)
         entropy = 0.5 * jnp.sum(used * (LOG_2PI + 1.0 + self.log_variance), axis=-1)
@@ -261,6 +287,13 @@ class Gaussian(Distribution):
 
         Another prior stands as the Gaussian that it is once its mixing variables are known: for a
         Student-t the terms of the variational bound, which are not negative.
+
+        Args:
+            prior: p.
+            used: 1 for the factors that count, 0 for the rest.
+
+        Returns:
+            Of each row and factor, nats; 0 for a factor not used.
         """
         normal = prior.as_gaussian(self, used)
         gap = self.mean - normal.mean
@@ -276,7 +309,17 @@ class Gaussian(Distribution):
     def complete(
         self, key: RandomKey, weights: PortfolioWeights, returns: Returns
     ) -> tuple[RowValues, Row]:
-        """Exact, by Matheron's rule (Hoffman & Ribak 1991)."""
+        """Exact, by Matheron's rule (Hoffman & Ribak 1991).
+
+        Args:
+            key: of the draw.
+            weights: A; no column has two entries that are not 0.
+            returns: y = A x, the same for all rows.
+
+        Returns:
+            The draw of x of every row, and the log of its importance weight less the log density of
+            y under `portfolios`: 0, since the draw is exact.
+        """
         key_noise, _ = jax.random.split(key)
         values = move_onto(key_noise, self.mean, self.variance, weights, returns)
         return values, jnp.zeros_like(values[:, 0])
@@ -294,7 +337,15 @@ class CorrelatedGaussian(Distribution):
         return jnp.sum(self.root**2, axis=-1)
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """-½ [n ln 2π + ln|Σ| + (x-μ)ᵀΣ⁻¹(x-μ)] over the n values used."""
+        """-½ [n ln 2π + ln|Σ| + (x-μ)ᵀΣ⁻¹(x-μ)] over the n values used.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         distance, log_determinant = mahalanobis(self.root, used * (values - self.mean), used)
         return -0.5 * (jnp.sum(used, axis=-1) * LOG_2PI + log_determinant + distance)
 
@@ -313,7 +364,9 @@ class UncertainGaussian(Distribution):
     the values, but a bound on the log of the one that integrates the means out, `predictive`. It is
     met in training alone.
 
-    mean, log_variance: as of a `Gaussian`. spread: variance of the mean, not a logarithm.
+    Attributes:
+        mean, log_variance: as of a `Gaussian`.
+        spread: variance of the mean, not a logarithm.
     """
 
     mean: Values
@@ -326,7 +379,15 @@ class UncertainGaussian(Distribution):
         return Gaussian(self.mean, jnp.log(jnp.exp(self.log_variance) + self.spread))
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """-½ Σ [ln 2πσ² + ((x-μ)² + spread)/σ²] over the values used."""
+        """-½ Σ [ln 2πσ² + ((x-μ)² + spread)/σ²] over the values used.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         known = Gaussian(self.mean, self.log_variance).log_prob(values, used)
         blur = self.spread * jnp.exp(-self.log_variance)
         return known - 0.5 * jnp.sum(used * blur, axis=-1)

@@ -51,7 +51,7 @@ def read_family(saved: Mapping[str, Any]) -> Family:
     """What `describe_family` has described; a model of a caller's own cannot be built from it.
 
     Args:
-        saved: The name of the family, and its settings.
+        saved: the name of the family, and its settings.
 
     Raises:
         OptionError: no such family, or settings that it does not have.

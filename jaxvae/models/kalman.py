@@ -27,8 +27,10 @@ class Chain(Distribution):
 
     A row of gain 0, as the last one's is, does not depend on the next.
 
-    mean: of each row by itself. gain: what a row takes of the next. root: lower triangular, root
-        rootᵀ the covariance given the next row.
+    Attributes:
+        mean: of each row by itself.
+        gain: what a row takes of the next.
+        root: lower triangular, root rootᵀ the covariance given the next row.
     """
 
     mean: Float[Array, "row size"]
@@ -44,7 +46,11 @@ class Chain(Distribution):
 class StateSpace(NamedTuple):
     """Parameters of the model of this module.
 
-    loadings: W. bias: b. noise: the diagonal of Ψ. persistence: φ, |φ| < 1.
+    Attributes:
+        loadings: W.
+        bias: b.
+        noise: the diagonal of Ψ.
+        persistence: φ, |φ| < 1.
     """
 
     loadings: Float[Array, "asset factor"]
@@ -56,9 +62,10 @@ class StateSpace(NamedTuple):
 class Filtered(NamedTuple):
     """The factors of each row given the returns up to it. A root L stands for a covariance LLᵀ.
 
-    predicted_means, predicted_roots: of z_t given x of the rows before.
-    filtered_means, filtered_roots: of z_t given these and x_t.
-    log_likelihood: ln p(x_t | x_{<t}) over the cells observed, in nats.
+    Attributes:
+        predicted_means, predicted_roots: of z_t given x of the rows before.
+        filtered_means, filtered_roots: of z_t given these and x_t.
+        log_likelihood: ln p(x_t | x_{<t}) over the cells observed, in nats.
     """
 
     predicted_means: Float[Array, "row factor"]

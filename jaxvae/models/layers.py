@@ -1,4 +1,4 @@
-"""Flax modules that the family shares: dense layers, weighted batch norm, perceptrons."""
+"""Flax modules that families share: dense layers, weighted batch norm, perceptrons."""
 
 from typing import Any
 

@@ -28,14 +28,15 @@ REACTION = 0.7  # of variances to their averages, κ
 
 
 class MemorySettings(NamedTuple):
-    """What shapes a memory.
+    """Settings of a memory: its half-lives, and the weights between its averages.
 
-    squares, products: half-lives, the dates after which a return weighs half, of the averages of
-        squares and means, and of those of products of scaled returns.
-    recent: ρ, the share of recent products in correlations; the rest is their level.
-    trust: τ, what scores count in the memory's own weights.
-    blank_dates: that the blank start is worth in averages of products.
-    em_steps: of the factor analysis, a date.
+    Attributes:
+        squares, products: half-lives, the dates after which a return weighs half, of the averages
+            of squares and means, and of those of products of scaled returns.
+        recent: ρ, the share of recent products in correlations; the rest is their level.
+        trust: τ, what scores count in the memory's own weights.
+        blank_dates: that the blank start is worth in averages of products.
+        em_steps: of the factor analysis, a date.
     """
 
     squares: tuple[float, ...]

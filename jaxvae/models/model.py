@@ -24,13 +24,14 @@ Factors = Float[Array, "row factor"]
 class Batch(NamedTuple):
     """Rows of a panel in standard units.
 
-    values: the returns; 0 where a cell is missing.
-    observed: 1 where a cell is observed, else 0.
-    conditions: covariates of each row; no columns where there are none.
-    weights: what each row counts in losses and batch statistics; 0 for padding.
-    past: what each row is told of those before it (`Recurrence.tell`), arrays with the row axis
-        first; () where a model is told nothing. What a model makes of it takes its place in a batch
-        that `inform` has given.
+    Attributes:
+        values: the returns; 0 where a cell is missing.
+        observed: 1 where a cell is observed, else 0.
+        conditions: covariates of each row; no columns where there are none.
+        weights: what each row counts in losses and batch statistics; 0 for padding.
+        past: what each row is told of those before it (`Recurrence.tell`), arrays with the row axis
+            first; () where a model is told nothing. What a model makes of it takes its place in a
+            batch that `inform` has given.
     """
 
     values: Float[Array, "row asset"]
@@ -41,13 +42,14 @@ class Batch(NamedTuple):
 
 
 class Variables(NamedTuple):
-    """What a member is.
+    """Parameters and running statistics of a member, and the factors that it uses.
 
-    parameters: what the optimiser moves; a nested dict of arrays, so that a study can save it.
-    statistics: running statistics, moved by `encode` and `decode` in training; an empty dict where
-        a model has none.
-    factor_mask: 1 for the factors in use, 0 for the rest, which stay at their prior and decode to
-        nothing.
+    Attributes:
+        parameters: what the optimiser moves; a nested dict of arrays, so that a study can save it.
+        statistics: running statistics, moved by `encode` and `decode` in training; an empty dict
+            where a model has none.
+        factor_mask: 1 for the factors in use, 0 for the rest, which stay at their prior and decode
+            to nothing.
     """
 
     parameters: Parameters
@@ -58,8 +60,9 @@ class Variables(NamedTuple):
 class Objective(NamedTuple):
     """The expectations over q(z | x) that training minimises, in closed form, in nats.
 
-    reconstruction: -E_q ln p(x | z) of each row.
-    kl: KL(q ‖ p) of each row and factor, the mean over what it is conditioned on.
+    Attributes:
+        reconstruction: -E_q ln p(x | z) of each row.
+        kl: KL(q ‖ p) of each row and factor, the mean over what it is conditioned on.
     """
 
     reconstruction: Float[Array, " row"]
@@ -67,12 +70,13 @@ class Objective(NamedTuple):
 
 
 class Recurrence(NamedTuple):
-    """What a date is told of those before it, a recursion without parameters.
+    """A recursion without parameters: what a date is told of those before it.
 
-    start() -> state of a panel without a past
-    advance(state, returns) -> state once a date's returns are known; NaN marks a missing one
-    tell(state, returns) -> what the next date's row is told, its `Batch.past`: of the state and of
-        the last returns, NaN where one is missing
+    Attributes:
+        start: () -> state of a panel without a past.
+        advance: (state, returns) -> state once a date's returns are known; NaN marks a missing one.
+        tell: (state, returns) -> what the next date's row is told, its `Batch.past`: of the state
+            and of the last returns, NaN where one is missing.
     """
 
     start: Callable[[], Any]
@@ -83,9 +87,11 @@ class Recurrence(NamedTuple):
 class Noise(NamedTuple):
     """The noise of a model, as classical models without factors and the theory of β take it.
 
-    form: its variance is learned for each "asset", learned as one "scalar", or "fixed".
-    variance: the fixed one.
-    row_tails, asset_tails: whether it is Student-t, with a mixing variable a row or one an asset.
+    Attributes:
+        form: its variance is learned for each "asset", learned as one "scalar", or "fixed".
+        variance: the fixed one.
+        row_tails, asset_tails: whether it is Student-t, with a mixing variable a row or one an
+            asset.
     """
 
     form: str = "asset"
@@ -97,14 +103,15 @@ class Noise(NamedTuple):
 class Facts(NamedTuple):
     """What is true of a model whatever its parameters.
 
-    linear: E[x | z] is linear in z.
-    ordered: rows are consecutive dates that depend on each other, so that training takes blocks of
-        them, each from the stationary law, and not rows at random.
-    sees_gaps: its posterior is of the cells observed, with no training for it.
-    volatility_factor: the factor that moves the volatility of all assets and not their returns.
-    conditioned: which parts see a panel's covariates; none where it takes none.
-    n_sectors: of the sectors that loadings are drawn around.
-    noise: None where it is of another form.
+    Attributes:
+        linear: E[x | z] is linear in z.
+        ordered: rows are consecutive dates that depend on each other, so that training takes blocks
+            of them, each from the stationary law, and not rows at random.
+        sees_gaps: its posterior is of the cells observed, with no training for it.
+        volatility_factor: the factor that moves the volatility of all assets and not their returns.
+        conditioned: which parts see a panel's covariates; none where it takes none.
+        n_sectors: of the sectors that loadings are drawn around.
+        noise: None where it is of another form.
     """
 
     linear: bool = False
@@ -124,40 +131,41 @@ def is_matrix(parameters: Parameters) -> Any:
 class Model(NamedTuple):
     """A variational autoencoder as pure functions, and the facts of it.
 
-    n_factors: latent factors, those not in use included.
-    initialise(key, batch) -> Variables, every factor in use
-    encode(variables, batch, training) -> (q(z | x), of shape (row, factor), Variables)
-    decode(variables, factors, batch, training) -> (p(x | z), of shape (row, asset), Variables)
-    prior(variables, factors, batch) -> p(z), of shape (row, factor); it may depend on the
-        conditions, or on the factors of other rows
-    facts: what is true of it whatever its parameters
-
     `encode` gives a factor that is not in use the mean 0 and the variance 1, `decode` does not look
     at it. Both give the variables back with their statistics moved where `training` is true, and
     untouched where it is false.
 
-    Exact answers, None where there are none; what they serve for is then estimated:
+    The functions from `log_likelihood` to `objective` are exact answers, None where there are none;
+    what they serve for is then estimated. Those after them are what most models do without.
 
-    log_likelihood(variables, batch) -> ln p(x) of each row over its observed cells, in nats, given
-        the rows before it where rows depend on each other
-    posterior(variables, batch) -> p(z | x) of each row given its observed cells
-    moments(variables, batch) -> mean and covariance of returns over rows with these conditions
-    objective(variables, batch) -> Objective, from which training then needs no draws
-
-    What other models do without:
-
-    principal(variables) -> variables of the same law of returns in principal axes, where it leaves
-        its factors' axes free; host arrays, any axes of members first
-    complexity(variables) -> what knowing the parameters costs, in nats a data set, where they are
-        themselves uncertain
-    marginal(variables, factors, batch) -> p(z) of each row by itself, where `prior` is not that
-    ahead(variables, batch) -> p(z) of each row given the returns of the rows before it, where these
-        say something that is not in its own `past`
-    persistence(variables) -> φ of each factor, where each remembers its past
-    decayed(parameters) -> whether weight decay draws each leaf to 0; by default each matrix
-    informed(variables, batch) -> the batch with what its `past` means to the member in its place,
-        row by row, so that `encode`, `decode` and `prior` need not work that out anew
-    recurrence: what a row is told of the ones before it
+    Attributes:
+        n_factors: latent factors, those not in use included.
+        initialise: (key, batch) -> Variables, every factor in use.
+        encode: (variables, batch, training) -> q(z | x), of shape (row, factor), and Variables.
+        decode: (variables, factors, batch, training) -> p(x | z), of shape (row, asset), and
+            Variables.
+        prior: (variables, factors, batch) -> p(z), of shape (row, factor); it may depend on the
+            conditions, or on the factors of other rows.
+        facts: what is true of it whatever its parameters.
+        log_likelihood: (variables, batch) -> ln p(x) of each row over its observed cells, in nats,
+            given the rows before it where rows depend on each other.
+        posterior: (variables, batch) -> p(z | x) of each row given its observed cells.
+        moments: (variables, batch) -> mean and covariance of returns over rows with these
+            conditions.
+        objective: (variables, batch) -> Objective, from which training then needs no draws.
+        principal: (variables) -> variables of the same law of returns in principal axes, where it
+            leaves its factors' axes free; host arrays, any axes of members first.
+        complexity: (variables) -> what knowing the parameters costs, in nats a data set, where they
+            are themselves uncertain.
+        marginal: (variables, factors, batch) -> p(z) of each row by itself, where `prior` is not
+            that.
+        ahead: (variables, batch) -> p(z) of each row given the returns of the rows before it, where
+            these say something that is not in its own `past`.
+        persistence: (variables) -> φ of each factor, where each remembers its past.
+        decayed: (parameters) -> whether weight decay draws each leaf to 0; by default each matrix.
+        informed: (variables, batch) -> the batch with what its `past` means to the member in its
+            place, row by row, so that `encode`, `decode` and `prior` need not work that out anew.
+        recurrence: what a row is told of the ones before it.
     """
 
     n_factors: int
@@ -244,10 +252,10 @@ def make_batch(
     """A float32 batch from standardised returns.
 
     Args:
-        values: The returns; NaN marks a missing cell.
-        conditions: Covariates of each row; by default none.
-        weights: What each row counts; by default 1.
-        past: What each row is told of those before it, arrays with the row axis first.
+        values: the returns; NaN marks a missing cell.
+        conditions: covariates of each row; by default none.
+        weights: what each row counts; by default 1.
+        past: what each row is told of those before it, arrays with the row axis first.
 
     Returns:
         The `Batch`, 0 in its missing cells.
@@ -289,9 +297,9 @@ def remember(
     """What the rows of a panel are told of those before them, and where that ends.
 
     Args:
-        model: Of one without a recurrence no row is told anything.
-        values: Returns in standard units, oldest date first; NaN marks a missing one.
-        after: Where what came before has ended; by default nothing came before, no return was seen.
+        model: of one without a recurrence no row is told anything.
+        values: returns in standard units, oldest date first; NaN marks a missing one.
+        after: where what came before has ended; by default nothing came before, no return was seen.
 
     Returns:
         Each row's `Batch.past`; the recurrence's state after the last row with that row's returns,

@@ -79,7 +79,16 @@ class PerceptronConfig(Family):
     def for_panel(
         self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
     ) -> "PerceptronConfig":
-        """The configuration for a panel with covariates, sectors or missing cells."""
+        """The configuration for a panel with covariates, sectors or missing cells.
+
+        Args:
+            n_conditions: covariates of each date; not looked at.
+            sectors: each asset's, counted from 0; not looked at.
+            incomplete: whether the dates that models are fitted on have missing cells.
+
+        Returns:
+            The same configuration, `masked` where it was or cells are missing.
+        """
         del n_conditions, sectors
         return replace(self, masked=self.masked or incomplete)
 
@@ -139,7 +148,16 @@ class AdditiveConfig(PerceptronConfig):
         self, n_conditions: int, sectors: tuple[int, ...], incomplete: bool
     ) -> "PerceptronConfig":
         """As in `PerceptronConfig`; where cells are missing a linear encoder becomes the default
-        one, since what an observed cell says of the factors hangs on which others are."""
+        one, since what an observed cell says of the factors hangs on which others are.
+
+        Args:
+            n_conditions: covariates of each date; not looked at.
+            sectors: each asset's, counted from 0; not looked at.
+            incomplete: whether the dates that models are fitted on have missing cells.
+
+        Returns:
+            The configuration with what missing cells need.
+        """
         asked = super().for_panel(n_conditions, sectors, incomplete)
         if not incomplete or self.widths:
             return asked

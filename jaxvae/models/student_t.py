@@ -23,7 +23,8 @@ from jaxvae.models.distributions import (
 class LocationScale(Distribution):
     """The base of distributions with a squared scale of each variable that is not its variance.
 
-    mean, log_scale: location and the logarithm of the squared scale.
+    Attributes:
+        mean, log_scale: location and the logarithm of the squared scale.
     """
 
     mean: Values
@@ -39,8 +40,9 @@ class StudentT(LocationScale):
 
         x = mean + √s · scale · ε,    ε ~ N(0, I),    s ~ InverseGamma(ν/2, ν/2)
 
-    mean, log_scale: location and the logarithm of the squared scale. df: degrees of freedom ν > 0
-    of each row.
+    Attributes:
+        mean, log_scale: location and the logarithm of the squared scale.
+        df: degrees of freedom ν > 0 of each row.
     """
 
     df: PerRow
@@ -55,6 +57,13 @@ class StudentT(LocationScale):
 
         over the n values used, δ = Σ (x-μ)²/σ². A marginal of a multivariate t keeps its ν (Kotz &
         Nadarajah 2004).
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
         """
         squares = scaled_squares(self.mean, self.log_scale, values)
         count, log_scales = jnp.sum(used, axis=-1), jnp.sum(used * self.log_scale, axis=-1)
@@ -74,7 +83,15 @@ class StudentT(LocationScale):
 
     def precision(self, values: Values, used: Values) -> Values:
         """(ν+n)/(ν+δ)/σ²: the mixing variable held at what the n values used say of it, the weights
-        of iteratively reweighted least squares (Lange, Little & Taylor 1989)."""
+        of iteratively reweighted least squares (Lange, Little & Taylor 1989).
+
+        Args:
+            values: where; of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            Of each value, in its units to the power -2.
+        """
         squares = scaled_squares(self.mean, self.log_scale, values)
         weight = self.df + jnp.sum(used, axis=-1)
         weight = weight / (self.df + jnp.sum(used * squares, axis=-1))
@@ -87,7 +104,17 @@ class StudentT(LocationScale):
     def complete(
         self, key: RandomKey, weights: PortfolioWeights, returns: Returns
     ) -> tuple[RowValues, Row]:
-        """Exact: s | y ~ InverseGamma((ν+n)/2, (ν+δ)/2) scales the row, then Matheron's rule."""
+        """Exact: s | y ~ InverseGamma((ν+n)/2, (ν+δ)/2) scales the row, then Matheron's rule.
+
+        Args:
+            key: of the draw.
+            weights: A; no column has two entries that are not 0.
+            returns: y = A x, the same for all rows.
+
+        Returns:
+            The draw of x of every row, and the log of its importance weight less the log density of
+            y under `portfolios`: 0, since the draw is exact.
+        """
         key_noise, key_mixing = jax.random.split(key)
         portfolios = self.portfolios(weights)
         squares = scaled_squares(portfolios.mean, portfolios.log_scale, returns[None, :])
@@ -115,7 +142,15 @@ class CorrelatedT(Distribution):
         return jnp.sum(self.root**2, axis=-1) * _variance_ratio(self.df)[..., None]
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """As of a `StudentT`, with δ = (x-μ)ᵀΣ⁻¹(x-μ), Σ = root rootᵀ."""
+        """As of a `StudentT`, with δ = (x-μ)ᵀΣ⁻¹(x-μ), Σ = root rootᵀ.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         distance, log_determinant = mahalanobis(self.root, used * (values - self.mean), used)
         return log_student_t(self.df, jnp.sum(used, axis=-1), log_determinant, distance)
 
@@ -128,9 +163,10 @@ class CorrelatedT(Distribution):
 class IndependentT(LocationScale):
     """Independent Student-t variables, each with its own mixing variable.
 
-    mean, log_scale: location and the logarithm of the squared scale. df: degrees of freedom ν > 0
-    of each; one row where all rows have the same, for which the gamma functions are then computed
-    once.
+    Attributes:
+        mean, log_scale: location and the logarithm of the squared scale.
+        df: degrees of freedom ν > 0 of each; one row where all rows have the same, for which the
+            gamma functions are then computed once.
     """
 
     df: Float[Array, "*#rows size"]
@@ -141,7 +177,15 @@ class IndependentT(LocationScale):
         return jnp.exp(self.log_scale) * _variance_ratio(self.df)
 
     def log_prob(self, values: Values, used: Values) -> PerRow:
-        """Each value's `StudentT.log_prob` at n = 1, summed over the values used."""
+        """Each value's `StudentT.log_prob` at n = 1, summed over the values used.
+
+        Args:
+            values: x, of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            ln p(x) of each row, nats.
+        """
         squares = scaled_squares(self.mean, self.log_scale, values)
         cells = log_student_t(self.df, jnp.ones_like(self.df), self.log_scale, squares)
         return jnp.sum(used * cells, axis=-1)
@@ -149,7 +193,14 @@ class IndependentT(LocationScale):
     def sample(self, key: RandomKey) -> Values:
         """mean + σ √(ν (U^{-2/ν} - 1)) cos 2πV with U and V uniform, exact (Bailey 1994, "Polar
         generation of random variates with the t-distribution"): no draw is ever rejected, as those
-        of gamma variables are, and ν → ∞ is Box and Muller's normal."""
+        of gamma variables are, and ν → ∞ is Box and Muller's normal.
+
+        Args:
+            key: of the draw.
+
+        Returns:
+            Values of the shape of `mean`.
+        """
         key_radius, key_angle = jax.random.split(key)
         shape, dtype = self.mean.shape, self.mean.dtype
         exponential = jax.random.exponential(key_radius, shape, dtype)
@@ -163,14 +214,29 @@ class IndependentT(LocationScale):
         return 0.5 * self.df / (self.df + 3.0)
 
     def precision(self, values: Values, used: Values) -> Values:
-        """(ν+1)/(ν+(x-μ)²/σ²)/σ²: as `StudentT.precision`, each value by itself."""
+        """(ν+1)/(ν+(x-μ)²/σ²)/σ²: as `StudentT.precision`, each value by itself.
+
+        Args:
+            values: where; of the shape of `mean`.
+            used: 1 for the values that count, 0 for the rest.
+
+        Returns:
+            Of each value, in its units to the power -2.
+        """
         del used
         squares = scaled_squares(self.mean, self.log_scale, values)
         return jnp.exp(-self.log_scale) * ((self.df + 1.0) / (self.df + squares))
 
     def portfolios(self, weights: PortfolioWeights) -> "IndependentT":
         """Exact for one asset alone; several are stood in for by the heaviest of them, at the sum
-        of their squared scales."""
+        of their squared scales.
+
+        Args:
+            weights: A; no column has two entries that are not 0.
+
+        Returns:
+            Of the portfolios' returns A x, one variable a portfolio.
+        """
         log_scale = jnp.log(jnp.exp(self.log_scale) @ (weights**2).T)
         held = jnp.where(weights[None] != 0.0, self.df[:, None, :], jnp.inf)
         return IndependentT(self.mean @ weights.T, log_scale, jnp.min(held, axis=-1))
@@ -179,7 +245,17 @@ class IndependentT(LocationScale):
         self, key: RandomKey, weights: PortfolioWeights, returns: Returns
     ) -> tuple[RowValues, Row]:
         """Mixing variables from their prior, then Matheron's rule. A portfolio of several assets is
-        Gaussian once they are known: that density takes the place of the stand-in's."""
+        Gaussian once they are known: that density takes the place of the stand-in's.
+
+        Args:
+            key: of the draw.
+            weights: A; no column has two entries that are not 0.
+            returns: y = A x, the same for all rows.
+
+        Returns:
+            The draw of x of every row, and the log of its importance weight less the log density of
+            y under `portfolios`.
+        """
         key_noise, key_mixing = jax.random.split(key)
         half = jnp.broadcast_to(0.5 * self.df, self.mean.shape)
         variances = (

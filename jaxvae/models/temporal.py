@@ -42,10 +42,14 @@ _SMALL = 0.05
 
 
 class Context(NamedTuple):
-    """What the dates before a row's say of it.
+    """The law of a row's factors and returns, and the features of its encoder, from the dates
+    before it (`Batch.past`) under a member's parameters.
 
-    loadings, noise: W and diag Ψ of its scaled returns. log_scale: ln s, of each asset.
-    log_variance, expected: of the prior of each factor. features: of the panel's volatility.
+    Attributes:
+        loadings, noise: W and diag Ψ of its scaled returns.
+        log_scale: ln s, of each asset.
+        log_variance, expected: of the prior of each factor.
+        features: of the panel's volatility.
     """
 
     loadings: Float[Array, "row factor asset"]
@@ -58,11 +62,16 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """Where a parameter starts, how far it is expected to go from there, and whether it decays.
+    """Start and scale of a parameter that the optimiser moves as a deviation.
 
-    The optimiser moves deviations, parameter = start + reach · deviation, and weight decay draws
-    some of them to zero: loadings that the data say little of stay at their start, and so does what
-    an asset has beside what all share.
+    parameter = start + reach · deviation, and weight decay draws some deviations to zero: loadings
+    that the data say little of stay at their start, and so does what an asset has beside what all
+    share.
+
+    Attributes:
+        value: the start.
+        reach: how far the parameter is expected to go from there, its unit of deviation.
+        decays: whether weight decay draws its deviation to zero.
     """
 
     value: np.ndarray

@@ -15,22 +15,25 @@ from jaxvae.report.words import FILES
 class StudyResults:
     """What a study's report is drawn from; tables in the columns of the files of the same names.
 
-    config: what `config.json` holds.
-    members: a row a member: member, seed, beta, ok, best_epoch, then its scores.
-    metrics: tidy: model, member, factors, split, metric, value.
-    history: member, epoch, total, reconstruction, kl, validation.
-    comparisons: paired differences in test log-likelihood with their intervals.
-    factors: dates × consensus factors. loadings: assets × consensus factors.
-    assets, pairs, exposures, portfolios, risk: what is true of each asset, of pairs of them, of
-        sectors (None where they are not known), the portfolios that stand for factors, and the
-        portfolio of equal weights on the test dates.
-    n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
-    stability: β × consensus factors: of each factor over the seeds of each β.
-    rankings: ways to rank members without the truth.
-    arrays: what plots draw, by name.
-    candidates: models and numbers of factors that the study chose from; None where both were given.
-    spectrum: which factors each β loses, in theory and among members; None where β KL is not the
-        objective, which the theory is of.
+    Attributes:
+        config: what `config.json` holds.
+        members: a row a member: member, seed, beta, ok, best_epoch, then its scores.
+        metrics: tidy: model, member, factors, split, metric, value.
+        history: member, epoch, total, reconstruction, kl, validation.
+        comparisons: paired differences in test log-likelihood with their intervals.
+        factors: dates × consensus factors.
+        loadings: assets × consensus factors.
+        assets, pairs, exposures, portfolios, risk: what is true of each asset, of pairs of them, of
+            sectors (None where they are not known), the portfolios that stand for factors, and the
+            portfolio of equal weights on the test dates.
+        n_factors: how many factors there are, by several estimators and over the ensemble's sizes.
+        stability: β × consensus factors: of each factor over the seeds of each β.
+        rankings: ways to rank members without the truth.
+        arrays: what plots draw, by name.
+        candidates: models and numbers of factors that the study chose from; None where both were
+            given.
+        spectrum: which factors each β loses, in theory and among members; None where β KL is not
+            the objective, which the theory is of.
     """
 
     config: dict[str, Any]
@@ -65,8 +68,8 @@ class StudyResults:
         """One value of the metrics table; NaN where there is none.
 
         Args:
-            model, metric, split: As in the table.
-            member: Of the grid, where the model is "vae".
+            model, metric, split: as in the table.
+            member: of the grid, where the model is "vae".
 
         Returns:
             The value, in the units of the metric.

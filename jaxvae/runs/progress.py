@@ -91,12 +91,12 @@ def _bars() -> Iterator[OnProgress]:
                     bars.stop_task(task)
                 tasks[stage] = bars.add_task(STAGES[stage], total=None, text="")
             if progress is not None:
-                words = [_standing(progress), pace(stage, progress)]
+                where = _standing(progress, f"epoch {progress.epoch}")
                 bars.update(
                     tasks[stage],
                     total=progress.members,
                     completed=progress.members_trained,
-                    text=", ".join(filter(None, words)),
+                    text=f"{where}, {pace(stage, progress)}",
                 )
 
         yield report
@@ -138,7 +138,11 @@ class _Lines:
                 self.printed.add((stage, False))
                 self._say(STAGES[stage])
                 return
-            text, pace = f"{STAGES[stage]}: {_standing(progress)}", self.pace(stage, progress)
+            epoch = f"epoch {progress.epoch} of {progress.epochs}"
+            text, pace = (
+                f"{STAGES[stage]}: {_standing(progress, epoch)}",
+                self.pace(stage, progress),
+            )
             finished = progress.done == progress.members
             known = (stage, finished) in self.printed
             self.printed |= {(stage, False), (stage, finished)}
@@ -189,10 +193,9 @@ class _Pace:
         return f"{rate:.2g} a second, {(progress.members - done) / rate:.0f} s left"
 
 
-def _standing(progress: Progress) -> str:
+def _standing(progress: Progress, epoch: str) -> str:
     """How many members are trained, and what those in work are at."""
-    words = [f"{progress.members_trained:.0f} of {progress.members} members"]
-    if progress.in_work:
-        epoch = f"epoch {progress.epoch} of {progress.epochs}"
-        words.append("scoring" if progress.is_finishing else epoch)
-    return ", ".join(words)
+    done = f"{progress.members_trained:.0f} of {progress.members} members"
+    if not progress.in_work:
+        return done
+    return f"{done}, {'scoring' if progress.is_finishing else epoch}"

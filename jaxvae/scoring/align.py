@@ -100,8 +100,8 @@ def tabulate_factors(values: Float[np.ndarray, "row factor"], index: pd.Index) -
     """A column a factor, under its name.
 
     Args:
-        values: Factors of dates, or loadings of assets.
-        index: Of the rows.
+        values: factors of dates, or loadings of assets.
+        index: of the rows.
     """
     return pd.DataFrame(values, index=index, columns=factor_names(values.shape[1]))
 

@@ -28,7 +28,7 @@ def doubt_likelihoods(
 
     Args:
         vaes: `vae_ensemble` and `vae_best`.
-        baselines: With the likelihoods of jittered returns.
+        baselines: with the likelihoods of jittered returns.
 
     Returns:
         The VAEs, with those where they were asked; the baselines that can be compared with; notes
@@ -63,9 +63,9 @@ def cause_notes(
     where there are none.
 
     Args:
-        values: Returns; NaN marks a missing cell.
-        assets: Their names.
-        dates: What the rows are called.
+        values: returns; NaN marks a missing cell.
+        assets: their names.
+        dates: what the rows are called.
     """
     causes = find_causes(values)
     if not causes:

@@ -44,9 +44,9 @@ class Scores(NamedTuple):
     """The scores of a study's models.
 
     Attributes:
-        metrics, comparisons: As `Study` has them.
-        doubts: Notes on likelihoods that should not be trusted.
-        of_past: Notes on what the past is worth.
+        metrics, comparisons: as `Study` has them.
+        doubts: notes on likelihoods that should not be trusted.
+        of_past: notes on what the past is worth.
     """
 
     metrics: pd.DataFrame

@@ -35,11 +35,11 @@ class ValueAtRisk(NamedTuple):
     """The equal-weighted portfolio on the test dates.
 
     Attributes:
-        own, filtered: How the quantile of the model's own forecast was kept, of an order that
+        own, filtered: how the quantile of the model's own forecast was kept, of an order that
             follows past breaches, and that of filtered historical simulation, by order; empty where
             too few dates are known on which no asset is missing, or for the latter too few before
             the test part.
-        table: A row a test date, in returns as fractions: `portfolio`, its return (NaN where an
+        table: a row a test date, in returns as fractions: `portfolio`, its return (NaN where an
             asset is missing); `mean` and `std`, forecast from the dates before; the quantiles
             `var_5` and `var_1`.
     """

@@ -52,14 +52,17 @@ FAR_BEHIND, FAR_ERRORS = 1.0, 4.0
 
 
 class Selection(NamedTuple):
-    """What a study is of, and why.
+    """A study's settings with a model and a number of factors, and the candidates that they were
+    chosen from.
 
-    config: with a model and a number of factors. asked: as it was given.
-    candidates: a row a candidate, see `_tabulate`; None where nothing was to be chosen.
-    n_found: factors that move returns and that validation dates have use for, 0 where none does;
-        None where their number was given.
-    notes: what the report must say of it.
-    classical: factors that a factor analysis has use for, where that was asked.
+    Attributes:
+        config: with a model and a number of factors.
+        asked: as it was given.
+        candidates: a row a candidate, see `_tabulate`; None where nothing was to be chosen.
+        n_found: factors that move returns and that validation dates have use for, 0 where none
+            does; None where their number was given.
+        notes: sentences on the choice, for the report.
+        classical: factors that a factor analysis has use for, where that was asked.
     """
 
     config: StudyConfig
@@ -71,11 +74,14 @@ class Selection(NamedTuple):
 
 
 class SearchSpace(NamedTuple):
-    """What is to be tried.
+    """Families and numbers of factors to be tried.
 
-    families: that suit panel and settings. sizes: numbers of factors that move returns, with which
-    they are compared: with the last of them all families, with the others those that are
-    not far behind. most: of them, in further rounds. notes: on the choice of families.
+    Attributes:
+        families: those that suit panel and settings.
+        sizes: numbers of factors that move returns, with which they are compared: with the last of
+            them all families, with the others those that are not far behind.
+        most: of them, in further rounds.
+        notes: on the choice of families.
     """
 
     families: list[CandidateModel]
@@ -85,8 +91,14 @@ class SearchSpace(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A family with a number of factors, and its scores of the validation dates, of the mixture of
-    its seeds; NaN where all diverged."""
+    """A family with a number of factors, and its scores.
+
+    Attributes:
+        family: with the panel prepared for it.
+        n_factors: that it was trained with.
+        scores: log-likelihood of the validation dates, of the mixture of its seeds; NaN where all
+            diverged.
+    """
 
     family: CandidateModel
     n_factors: int
@@ -108,6 +120,9 @@ def select(
         on_progress: called now and then with where training stands, None while factors are counted.
         stage: where finished candidates are kept.
         split: of the dates, by default `split_dates`.
+
+    Returns:
+        The `Selection`.
 
     Raises:
         DataError, OptionError: the panel cannot carry a study with these settings.

@@ -22,12 +22,12 @@ class HoldingsInput(NamedTuple):
     """What tables of holdings are made of, returns as fractions.
 
     Attributes:
-        prepared: The panel.
-        loadings: Assets × consensus factors, returns per standard deviation of a factor.
-        volatility: The factors, by place, that move volatilities; their loadings say nothing.
-        noise: Each asset's own variance, the mean of the refits.
+        prepared: the panel.
+        loadings: assets × consensus factors, returns per standard deviation of a factor.
+        volatility: the factors, by place, that move volatilities; their loadings say nothing.
+        noise: each asset's own variance, the mean of the refits.
         covariance: Σ of the ensemble.
-        residual: Standardised returns less the ensemble's reconstruction; NaN where missing.
+        residual: standardised returns less the ensemble's reconstruction; NaN where missing.
     """
 
     prepared: Prepared

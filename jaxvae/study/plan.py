@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
 from jaxvae.errors import as_html
-from jaxvae.fitting.config import StudyConfig, read_input, tile_width_of
+from jaxvae.fitting.config import StudyConfig, StudySettings, read_input, tile_width_of
 from jaxvae.fitting.fit import grid_of, training_data
 from jaxvae.fitting.fit_baselines import fit_baselines
 from jaxvae.fitting.prepare import prepare
@@ -37,14 +37,17 @@ COUNTS = ["factors", "candidates", "members", "refits", "counting", "epochs"]
 class Plan:
     """What a study would train, at most; several models where one is still to be chosen.
 
-    panel: as it was read.
-    parts: a row a part of the dates: train, validation, test; dates, first, last.
-    models: a row a model: model; factors, the numbers that it is compared with first; epochs, the
-        most; candidates, members that are trained to choose among models and factors; of a study of
-        it: members of the grid, refits, and counting, members with fewer factors; seconds_to_choose
-        and seconds, estimates of the training of candidates, and of a study's members.
-    seconds: estimates of the whole study, of the quickest of the models and of the slowest, from a
-        few epochs of each, timed here, and from what scores and report took in a benchmark.
+    Attributes:
+        panel: as it was read.
+        parts: a row a part of the dates: train, validation, test; dates, first, last.
+        models: a row a model: model; factors, the numbers that it is compared with first; epochs,
+            the most; candidates, members that are trained to choose among models and factors; of a
+            study of it: members of the grid, refits, and counting, members with fewer factors;
+            seconds_to_choose and seconds, estimates of the training of candidates, and of a study's
+            members.
+        seconds: estimates of the whole study, of the quickest of the models and of the slowest,
+            from a few epochs of each, timed here, and from what scores and report took in a
+            benchmark.
     """
 
     panel: Panel
@@ -84,7 +87,7 @@ def plan_study(
     covariates: Covariates | None = None,
     progress: bool = True,
     on_progress: OnProgress | None = None,
-    **settings: Any,
+    **settings: Unpack[StudySettings],
 ) -> Plan:
     """Check a panel as `run_study` does, and say what it would train, and for about how long.
 

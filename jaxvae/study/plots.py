@@ -1,6 +1,7 @@
 """The report's figures, one by one."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -20,6 +21,19 @@ class Plots:
         study: whose figures they are.
     """
 
+    agreement: Callable[[], Figure]
+    matched_factors: Callable[[], Figure]
+    factors: Callable[[], Figure]
+    loadings: Callable[[], Figure]
+    n_factors: Callable[[], Figure]
+    scores: Callable[[], Figure]
+    score_over_beta: Callable[[], Figure]
+    training_curves: Callable[[], Figure]
+    reconstruction: Callable[[], Figure]
+    generated: Callable[[], Figure]
+    risk: Callable[[], Figure]
+    candidates: Callable[[], Figure]
+
     def __init__(self, study: StudyResults) -> None:
         self._study = study
 
@@ -27,7 +41,7 @@ class Plots:
         """The names of the figures."""
         return [*self._drawings()]
 
-    def __getattr__(self, name: str) -> Any:
+    def _figure(self, name: str) -> Callable[[], Figure]:
         if name.startswith("_"):
             raise AttributeError(name)
         known = self._drawings()
@@ -42,6 +56,9 @@ class Plots:
 
         draw.__name__, draw.__doc__ = name, known[name].__doc__
         return draw
+
+    if not TYPE_CHECKING:  # which know the figures by their names
+        __getattr__ = _figure
 
     def __dir__(self) -> list[str]:
         return self()

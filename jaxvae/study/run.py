@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import pandas as pd
 
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel
-from jaxvae.fitting.config import StudyConfig, read_input
+from jaxvae.fitting.config import StudyConfig, StudySettings, read_input
 from jaxvae.fitting.fit import Trained, TrainedStudy, choose, refit, train_grid
 from jaxvae.fitting.fit_baselines import fit_baselines
 from jaxvae.fitting.prepare import prepare
@@ -37,7 +37,7 @@ def run_study(
     resume: bool = False,
     progress: bool = True,
     on_progress: OnProgress | None = None,
-    **settings: Any,
+    **settings: Unpack[StudySettings],
 ) -> Study:
     """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
 

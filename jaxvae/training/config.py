@@ -1,9 +1,8 @@
 """How a member is trained: a frozen, checked set of settings."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import optax
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxvae.errors import (
     Option,
@@ -14,6 +13,17 @@ from jaxvae.errors import (
     part_name,
     show_settings,
 )
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """An optax chain, which is a pair of functions, to type checkers too, that know none of optax's
+    types."""
+
+    @property
+    def init(self) -> Callable[..., Any]: ...
+    @property
+    def update(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,9 +82,11 @@ class TrainConfig:
     weight_decay: float = option(0.0, "decay of matrices", least=0)
     hidden_cells: float = option(0.0, "the most of a row's cells to hide", least=0, below=1)
     n_samples: int = option(1, "draws of the factors a row and step", least=1)
-    reduction: str = option("mean", "over a batch's rows", choices=("mean", "sum"))
+    reduction: Literal["mean", "sum"] = option(
+        "mean", "over a batch's rows", choices=("mean", "sum")
+    )
     patience: int | None = option(40, "epochs without a better validation objective", least=1)
-    optimiser: optax.GradientTransformation | None = None
+    optimiser: Optimiser | None = None
 
     __repr__ = show_settings
     _repr_html_ = as_html

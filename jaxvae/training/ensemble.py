@@ -1,6 +1,6 @@
 """Many members at once: the table of members, and their training tile by tile.
 
-`train` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
+`member` knows one member; `tiles` puts the member axis around it and cuts it over the devices. A
 host loop walks over tiles of members and, within a tile, over chunks of epochs: one compiled
 program, bounded memory, and at each edge progress, a checkpoint and a chance to stop.
 """
@@ -42,8 +42,12 @@ MOST_MEMBERS = 1_000_000
 
 
 class Members(NamedTuple):
-    """The table of members: a seed and a row of hyperparameters each, leading axis member; host
-    arrays, so that a caller may write into them."""
+    """The table of members, leading axis member; host arrays, so that a caller may write into them.
+
+    Attributes:
+        seed: each member's, of 32 bits.
+        hyperparameters: a row a member.
+    """
 
     seed: UInt32[Array, "*members"]
     hyperparameters: Hyperparameters
@@ -52,9 +56,13 @@ class Members(NamedTuple):
 class Ensemble(NamedTuple):
     """Trained members, as host arrays with the member axis first.
 
-    variables: of each member's best epoch. best_epoch: how many epochs made them.
-    ok: false for a member that diverged; its variables are the last good ones.
-    epochs: epochs done. history: losses by member and epoch, NaN after a member's last.
+    Attributes:
+        members: the table that they were trained from.
+        variables: of each member's best epoch.
+        best_epoch: how many epochs made them.
+        ok: false for a member that diverged; its variables are the last good ones.
+        epochs: epochs done.
+        history: losses by member and epoch, NaN after a member's last.
     """
 
     members: Members
@@ -66,9 +74,15 @@ class Ensemble(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a run stands at the edge of a chunk: members done, in work and in all; epochs done by
-    the tile in work, of the most it may take. With all of these done, what is in work is trained
-    and about to be finished (`train_ensemble`)."""
+    """Where a run stands at the edge of a chunk of epochs.
+
+    With all epochs done, what is in work is trained and about to be finished (`train_ensemble`).
+
+    Attributes:
+        done, in_work, members: members trained and kept; members of the tile in work; members in
+            all.
+        epoch, epochs: epochs done by the tile in work; the most it may take.
+    """
 
     done: int
     in_work: int
@@ -98,18 +112,18 @@ def member_grid(
     """Seeds × betas: for each β all seeds in turn; every row and every factor in use.
 
     Args:
-        seeds: Whole numbers, each once.
-        betas: Weights of the KL term, each once.
-        data: What the members are trained and validated on.
-        model: Of all of them.
+        seeds: whole numbers, each once.
+        betas: weights of the KL term, each once.
+        data: what the members are trained and validated on.
+        model: of all of them.
         learning_rate: Adam's, before the schedule.
-        epochs: The most of each.
+        epochs: the most of each.
 
     Returns:
         A row a member, seeds × betas of them, as host arrays.
 
     Raises:
-        OptionError: As `check_grid` does; epochs or a learning rate out of reach.
+        OptionError: as `check_grid` does; epochs or a learning rate out of reach.
     """
     check_grid(seeds, betas)
     learning_rate = check_option("learning_rate", learning_rate, float, least=0)
@@ -177,19 +191,19 @@ def train_ensemble(
     """Train every member.
 
     Args:
-        root: The key that every member's own comes from, with its seed and its β.
-        data: What all are trained and validated on.
-        members: A row a member.
-        model: Of all of them.
-        config: How they are trained.
-        tile_width: Members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
+        root: the key that every member's own comes from, with its seed and its β.
+        data: what all are trained and validated on.
+        members: a row a member.
+        model: of all of them.
+        config: how they are trained.
+        tile_width: members at once on each device; by default 4 on a CPU, 256 elsewhere. A member's
             bits depend on it, and on nothing else of the grid.
-        devices: By default all local ones.
-        on_progress: Called at the edge of every chunk; what it raises ends the run, a
+        devices: by default all local ones.
+        on_progress: called at the edge of every chunk; what it raises ends the run, a
             KeyboardInterrupt once the tile's state is kept.
-        finish: Makes of a trained tile what is to be kept of it, arrays with the member axis first;
+        finish: makes of a trained tile what is to be kept of it, arrays with the member axis first;
             by default all. Memory holds one tile and what is kept.
-        stage: Where that goes and what is there already; by default memory.
+        stage: where that goes and what is there already; by default memory.
 
     Returns:
         What was kept, joined along the member axis: an `Ensemble` unless `finish` says else.

@@ -21,11 +21,14 @@ from jaxvae.training.state import Data, Hyperparameters, Losses, TrainState, vie
 
 
 class EpochSettings(NamedTuple):
-    """What the steps of an epoch share.
+    """Numbers that all steps of an epoch share.
 
-    beta: weight of the KL term. learning_rate: of the optimiser. capacity: nats a row at which the
-    KL is held; None where it is not. n_rows: the member's training rows by their weights, which
-    share a model's `complexity` evenly; β does not weigh it.
+    Attributes:
+        beta: weight of the KL term.
+        learning_rate: of the optimiser.
+        capacity: nats a row at which the KL is held; None where it is not.
+        n_rows: the member's training rows by their weights, which share a model's `complexity`
+            evenly; β does not weigh it.
     """
 
     beta: Float[Array, ""]
@@ -35,10 +38,12 @@ class EpochSettings(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a member is trained on, and how.
+    """Data, hyperparameters, model and configuration of a member in training.
 
-    data: what all members share; for `epoch` as the member sees them (`view`). hyperparameters: its
-    own. model, config: what shapes the program.
+    Attributes:
+        data: what all members share; for `epoch` as the member sees them (`view`).
+        hyperparameters: its own.
+        model, config: what shapes the program.
     """
 
     data: Data
@@ -189,11 +194,11 @@ def fit(
     """A whole training run, a pure function: `jit`, `vmap` and differentiate around it.
 
     Args:
-        key: Every random number comes from it.
-        data: Training and validation rows.
-        hyperparameters: What varies over members.
-        model: What is trained.
-        config: How it is trained.
+        key: every random number comes from it.
+        data: training and validation rows.
+        hyperparameters: what varies over members.
+        model: what is trained.
+        config: how it is trained.
 
     Returns:
         The state, whose `best` holds the variables to use; the losses, epochs first.

@@ -28,9 +28,10 @@ class Terms(NamedTuple):
 class LikelihoodEstimate(NamedTuple):
     """A Monte-Carlo estimate of log p(x) for each row.
 
-    value: log of the mean importance weight, in nats.
-    standard_error: its Monte-Carlo standard error, by the delta method, in nats.
-    effective_samples: (Σw)²/Σw², between 1 and the number of samples (Kong 1992).
+    Attributes:
+        value: log of the mean importance weight, in nats.
+        standard_error: its Monte-Carlo standard error, by the delta method, in nats.
+        effective_samples: (Σw)²/Σw², between 1 and the number of samples (Kong 1992).
     """
 
     value: Float[Array, " row"]

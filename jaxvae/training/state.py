@@ -1,4 +1,4 @@
-"""What training takes and gives: hyperparameters, data, state, losses."""
+"""Arguments and results of training: hyperparameters, data, state, losses."""
 
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ from jaxvae.training.config import TrainConfig
 class Window(NamedTuple):
     """A member's own view of the shared rows: which of them it sees, and in what units.
 
-    rows: of the shared training rows, in the member's order; all members take equally many.
-    location, scale: by asset; the member sees (x - location) / scale, in validation too.
-
     What a model is given of the past begins with the first of the shared rows, in the member's
     units, whichever rows are its own.
+
+    Attributes:
+        rows: of the shared training rows, in the member's order; all members take equally many.
+        location, scale: by asset; the member sees (x - location) / scale, in validation too.
     """
 
     rows: Int[Array, "*members row"]
@@ -26,16 +27,18 @@ class Window(NamedTuple):
 
 
 class Hyperparameters(NamedTuple):
-    """What may differ between members, all traced.
+    """A member's own settings, arrays that one compiled program takes: with members on the leading
+    axes, a table of them.
 
-    beta: weight of the KL term.
-    learning_rate: Adam's, before the schedule.
-    factor_mask: 1 for the factors in use, 0 for the rest.
-    row_weights: what each training row counts; 0 leaves it out.
-    validation_weights: what each validation row counts.
-    last_epoch: epochs after which the member is frozen.
-    window: the rows and units of the member's own, whose rows `row_weights` then counts; None where
-        all members see the data as they are.
+    Attributes:
+        beta: weight of the KL term.
+        learning_rate: Adam's, before the schedule.
+        factor_mask: 1 for the factors in use, 0 for the rest.
+        row_weights: what each training row counts; 0 leaves it out.
+        validation_weights: what each validation row counts.
+        last_epoch: epochs after which the member is frozen.
+        window: the rows and units of the member's own, whose rows `row_weights` then counts; None
+            where all members see the data as they are.
     """
 
     beta: Float[Array, "*members"]
@@ -48,11 +51,12 @@ class Hyperparameters(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What all members share.
+    """Training and validation rows, the same for all members.
 
-    training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
-    n_batches: batches an epoch, where no member uses all training rows: enough for the one that
-        uses the most; None for as many as all rows fill.
+    Attributes:
+        training, validation: the rows of either part; weights in `Hyperparameters` pick among them.
+        n_batches: batches an epoch, where no member uses all training rows: enough for the one that
+            uses the most; None for as many as all rows fill.
     """
 
     training: Batch
@@ -70,7 +74,16 @@ def compact(data: Data) -> Data:
 
 
 def view(data: Data, window: Window | None, model: Model) -> Data:
-    """The data as a member with this window sees them."""
+    """The data as a member with this window sees them.
+
+    Args:
+        data: the shared rows.
+        window: None for a member that sees them as they are.
+        model: by whose recurrence rows are told of the past anew, in the member's units.
+
+    Returns:
+        The member's own rows, in its units.
+    """
     if window is None:
         return data
     training, validation = (_in_units_of(window, part) for part in data[:2])
@@ -95,10 +108,10 @@ def make_hyperparameters(
     """One member's, with every row and factor in use and all epochs to go.
 
     Args:
-        data: Training and validation rows.
-        model: What is trained.
-        config: How it is trained.
-        beta: Weight of the KL term.
+        data: training and validation rows.
+        model: what is trained.
+        config: how it is trained.
+        beta: weight of the KL term.
         learning_rate: Adam's, before the schedule.
 
     Returns:
@@ -115,12 +128,15 @@ def make_hyperparameters(
 
 
 class TrainState(NamedTuple):
-    """A member between two epochs.
+    """A member between two epochs: what `init` makes, and `epoch` takes and gives back.
 
-    best, best_validation, best_epoch: the variables kept, their validation objective (nats a row;
-        infinite until the schedules are over) and the number of epochs that made them.
-    epoch: epochs done.
-    ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
+    Attributes:
+        variables: those of the last epoch.
+        optimiser: the state of the optax chain.
+        best, best_validation, best_epoch: the variables kept, their validation objective (nats a
+            row; infinite until the schedules are over) and the number of epochs that made them.
+        epoch: epochs done.
+        ok: false once an epoch has ended in a number that is not finite; the member is then frozen.
     """
 
     variables: Variables
@@ -135,8 +151,11 @@ class TrainState(NamedTuple):
 class Losses(NamedTuple):
     """An epoch's objective and its parts: nats a row, or mean batch sums if `reduction` is "sum".
 
-    reconstruction: -E_q log p(x | z). kl: KL(q ‖ p), without β. validation: the objective at the
-    full β and capacity on the validation rows, nats a row.
+    Attributes:
+        total: the objective that training lowers: reconstruction and what the KL costs.
+        reconstruction: -E_q log p(x | z).
+        kl: KL(q ‖ p), without β.
+        validation: the objective at the full β and capacity on the validation rows, nats a row.
     """
 
     total: Float[Array, "*members"]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from jaxvae.errors import OptionError, as_html, check_options, like, option, show_settings
 from jaxvae.fitting.config import StudyConfig
@@ -13,7 +14,7 @@ _LEAST_WINDOW, _LEAST_SHARED = 20, 9
 
 @dataclass(frozen=True, repr=False)
 class WalkConfig:
-    """What to walk with.
+    """How a panel is cut into windows, and the ensemble of each.
 
     Args:
         window: dates of a window, of the first one where they expand.
@@ -75,6 +76,22 @@ class WalkConfig:
             self.model, n_factors=self.n_factors, epochs=self.epochs, presets=WINDOWS
         )
         return for_windows(made, self.window)
+
+
+class WalkSettings(TypedDict, total=False):
+    """The fields of `WalkConfig`, for type checkers, of a function that takes them by keyword."""
+
+    window: int
+    step: int
+    expanding: bool
+    seeds: int
+    betas: tuple[float, ...]
+    n_factors: int
+    model: str
+    epochs: int | None
+    baseline_factors: int
+    root_seed: int
+    tile_width: int | None
 
 
 def for_windows(preset: Preset, window: int) -> Preset:

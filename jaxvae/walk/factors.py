@@ -38,9 +38,9 @@ def track_consensus(
     up with the one before it, so that no later date turns an earlier factor.
 
     Args:
-        outputs: The members window by window, equally many in each.
-        scale: Standard deviations of the returns of each window.
-        config: What was walked with.
+        outputs: the members window by window, equally many in each.
+        scale: standard deviations of the returns of each window.
+        config: what was walked with.
     """
     n_windows, recent = len(scale), config.window
     parts = (np.asarray(part) for part in (outputs.factors, outputs.loadings, outputs.ok))

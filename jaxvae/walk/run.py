@@ -1,7 +1,7 @@
 """A walk from start to end."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.progress import OnProgress, progress_for_call
 from jaxvae.training.blas import blas_threads
 from jaxvae.training.store import Stages
-from jaxvae.walk.config import WalkConfig
+from jaxvae.walk.config import WalkConfig, WalkSettings
 from jaxvae.walk.prepare import prepare_walk
 from jaxvae.walk.summary import summarise_walk, train_walk, walk_identity
 from jaxvae.walk.walk import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
@@ -27,7 +27,7 @@ def walk_forward(
     resume: bool = False,
     progress: bool = True,
     on_progress: OnProgress | None = None,
-    **settings: Any,
+    **settings: Unpack[WalkSettings],
 ) -> Walk:
     """Train the ensemble on each window and judge it on the dates that follow.
 

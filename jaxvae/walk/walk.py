@@ -49,17 +49,19 @@ WALK_FORMAT = Format(WALK_LAYOUT, FILES, _as_results, _as_parts, walk_report, RE
 class Walk(SavedResults):
     """The results of a walk. The units of each table are in its `attrs`.
 
-    config: the settings, as `config.json` keeps them.
-    windows: a row a window: its first and last date, the dates it is judged on, mean
-        log-likelihoods of those (nats per date), agreement of its factors with the last window's.
-    scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
-    factors: judged dates × factors, each by the window that ended before.
-    loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
-    portfolio: judged dates × strategies, simple returns.
-    weights: (strategy, window's last date) × assets.
-    strategies: a row a strategy: volatility (a year), mean return (a year), turnover (a rebalance),
-        and the variance (a year) less Ledoit-Wolf's with its interval.
-    covariances: of each window's ensemble, in the units of the returns squared.
+    Attributes:
+        config: the settings, as `config.json` keeps them.
+        windows: a row a window: its first and last date, the dates it is judged on, mean
+            log-likelihoods of those (nats per date), agreement of its factors with the last
+            window's.
+        scores: judged dates × models, log-likelihood in nats, in the units of the panel's `fit`.
+        factors: judged dates × factors, each by the window that ended before.
+        loadings: (window's last date, asset) × factors, returns per standard deviation of a factor.
+        portfolio: judged dates × strategies, simple returns.
+        weights: (strategy, window's last date) × assets.
+        strategies: a row a strategy: volatility (a year), mean return (a year), turnover (a
+            rebalance), and the variance (a year) less Ledoit-Wolf's with its interval.
+        covariances: of each window's ensemble, in the units of the returns squared.
     """
 
     config: dict[str, Any]
@@ -94,14 +96,14 @@ def load_walk(folder: str | Path, drawings: bool = True) -> Walk:
     """Read a walk's folder back.
 
     Args:
-        folder: Of a walk that is done.
-        drawings: Whether figures and report must be as they were written, too.
+        folder: of a walk that is done.
+        drawings: whether figures and report must be as they were written, too.
 
     Returns:
         The walk, as `walk_forward` gave it.
 
     Raises:
-        FolderError: It names the file; the folder holds no walk, or a file is missing, damaged or
+        FolderError: it names the file; the folder holds no walk, or a file is missing, damaged or
             another than was written.
     """
     return Walk(**WALK_FORMAT.read(Path(folder), drawings))

@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from jaxvae.baselines.garch import Garch
-from jaxvae.baselines.garch_copula import GarchCopula, fit_copula, fit_garch_copula, scores
+from jaxvae.baselines.garch_copula import (
+    GarchCopula,
+    copula_quantiles,
+    fit_copula,
+    fit_garch_copula,
+)
 
 N = 3
 TARGET = 0.5 * np.eye(N) + 0.5
@@ -62,9 +67,9 @@ def test_far_tails_keep_their_digits():
     extreme = VALUES[:40].copy()
     extreme[20] = [40.0, -40.0, 39.0]
     found = TRUTH.margins.innovations(extreme)
-    assert (np.sign(scores(found, 8.0)) == np.sign(found.values)).all()
+    assert (np.sign(copula_quantiles(found, 8.0)) == np.sign(found.values)).all()
     assert np.isfinite(TRUTH.log_likelihood(extreme)).all()
-    q = scores(found, 7.0)  # the margins' own
+    q = copula_quantiles(found, 7.0)  # the margins' own
     np.testing.assert_allclose(q, found.values, rtol=1e-6)
 
 
@@ -84,7 +89,7 @@ def test_the_truth_is_found_again():
 def test_constant_correlation_is_its_special_case():
     still = replace(TRUTH, reaction=0.0, decay=0.0)
     found = MARGINS.innovations(VALUES)
-    q = scores(found, still.df)
+    q = copula_quantiles(found, still.df)
     joint = stats.multivariate_t(shape=TARGET, df=still.df).logpdf(q)
     expected = found.log_density.sum(axis=1) + joint - stats.t.logpdf(q, still.df).sum(axis=1)
     np.testing.assert_allclose(still.log_likelihood(VALUES), expected, rtol=1e-11)

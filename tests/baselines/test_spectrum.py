@@ -10,8 +10,8 @@ from jaxvae import baselines
 from jaxvae.analysis.second_moments import SecondMoments
 from jaxvae.baselines.spectrum import (
     asset_noise,
-    carried,
     fixed_noise,
+    r2_of_linear_factors,
     scalar_noise,
 )
 from jaxvae.models import PerceptronConfig, make_batch
@@ -171,11 +171,11 @@ def test_carried_is_one_for_the_factors_in_any_rotation_and_zero_for_noise():
     scores = 3 + scores / scores.std(axis=0)
     rng = np.random.default_rng(0)
     rotated = scores @ rng.normal(size=(3, 3))
-    np.testing.assert_allclose(carried(VALUES, optimum, rotated), 1.0)
+    np.testing.assert_allclose(r2_of_linear_factors(VALUES, optimum, rotated), 1.0)
     noise = rng.normal(size=(N_DATES, 3))
-    assert (carried(VALUES, optimum, noise) < 0.05).all()
+    assert (r2_of_linear_factors(VALUES, optimum, noise) < 0.05).all()
     dead = scores * [1, 1, 0.01]
-    np.testing.assert_allclose(carried(VALUES, optimum, dead), [1, 1, 0], atol=0.02)
+    np.testing.assert_allclose(r2_of_linear_factors(VALUES, optimum, dead), [1, 1, 0], atol=0.02)
 
 
 def test_trained_linear_members_lose_what_the_spectrum_says():
@@ -199,6 +199,6 @@ def test_trained_linear_members_lose_what_the_spectrum_says():
         if beta > 1:
             noise = np.exp(observation.log_variance[0])
             np.testing.assert_allclose(noise, optimum.noise, rtol=0.03)
-        held = carried(VALUES, optimum, means)
+        held = r2_of_linear_factors(VALUES, optimum, means)
         assert (held[: optimum.active] > 0.95).all()
         assert (held[optimum.active :] < 0.5).all()

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal, norm
 
 from jaxvae.analysis.risk import autocorrelation
 from jaxvae.baselines.garch import Garch
-from jaxvae.baselines.garch_copula import GarchCopula, scores
+from jaxvae.baselines.garch_copula import GarchCopula, copula_quantiles
 from jaxvae.errors import OptionError
 from jaxvae.inference.forecasts import generate_paths, sample_paths, sample_portfolio
 from jaxvae.inference.importance import log_likelihood
@@ -449,7 +449,7 @@ def test_at_one_speed_it_is_the_baselines_dcc():
     share = 0.5 * recent * (1.0 - decay)
     law = GarchCopula(margins, target, share, decay, 1e6)
     found = margins.innovations(values)
-    expected = np.concatenate(list(law.correlations(scores(found, 1e6))))
+    expected = np.concatenate(list(law.correlations(copula_quantiles(found, 1e6))))
     context = model.informed(variables, batch).past
     np.testing.assert_allclose(np.exp(context.log_scale), found.variances, rtol=1e-4)
     loadings, noise = (np.asarray(part, np.float64) for part in (context.loadings, context.noise))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from example_study import ODD_TICKERS, OF_A_REFERENCE, make_study
 
@@ -15,6 +16,7 @@ from jaxvae.report.draw import message_of, to_png
 from jaxvae.report.figures import drawings
 from jaxvae.report.text import as_label, number
 from jaxvae.report.words import CAPTIONS
+from jaxvae.study.plots import Plots
 
 LOW_DPI = 30
 GRIDS = {
@@ -52,6 +54,11 @@ GRIDS = {
 @pytest.fixture(scope="module")
 def drawn():
     return draw(make_study())
+
+
+def test_a_type_checker_knows_the_figures_that_there_are():
+    everything = replace(make_study(), candidates=pd.DataFrame())
+    assert {*Plots.__annotations__} == {*everything.plot()}
 
 
 def draw(study):

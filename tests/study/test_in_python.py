@@ -7,6 +7,7 @@ import sys
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from jaxvae.errors import FolderError, OptionError
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.runs import progress
 from jaxvae.study.compare import compare
+from jaxvae.study.plan import plan_study
 from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import Progress
@@ -91,6 +93,26 @@ def test_settings_that_there_are_not_are_named(function):
         function(RETURNS, whole, seeds=2)
     with pytest.raises(OptionError, match=r"^seeds: 0 is too small"):
         function(RETURNS, seeds=0)
+
+
+@pytest.fixture
+def without_checks_of_types(monkeypatch):
+    """As users have the package, whose own checks are all there are."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def test_settings_of_another_type_are_refused_in_words(without_checks_of_types):
+    for function in (run_study, plan_study, walk_forward):
+        with pytest.raises(OptionError, match=r"^seeds: 'many' is not a whole number$"):
+            function(RETURNS, seeds="many")
+    with pytest.raises(OptionError, match=r"^n_factors: 'many' is not a whole number or auto$"):
+        run_study(RETURNS, n_factors="many")
+    with pytest.raises(OptionError, match=r"^preset: 'notebok' is not notebook; did you mean"):
+        run_study(RETURNS, preset="notebok")
+    with pytest.raises(OptionError, match=r"^optimiser: 3 is not of the right type$"):
+        TrainConfig(optimiser=3)
+    with pytest.raises(OptionError, match=r"^reduction: 'median' is not one of mean, sum"):
+        TrainConfig(reduction="median")
 
 
 def test_an_error_speaks_of_arguments():

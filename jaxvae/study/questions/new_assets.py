@@ -23,11 +23,12 @@ from jaxvae.study.fitted import Asked, FittedStudy
 class NewAsset(NamedTuple):
     """What is known of an asset after some dates; returns as fractions.
 
-    names: of the columns: the factors of the best refit as the study reports them, each in its
-        prior's standard deviations; the covariates in standard units; "constant".
-    mean, covariance: of its coefficients on them, returns a unit.
-    noise: standard deviation of its own shocks, on a date of average conditions.
-    n_dates: how many dates of its history counted.
+    Attributes:
+        names: of the columns: the factors of the best refit as the study reports them, each in its
+            prior's standard deviations; the covariates in standard units; "constant".
+        mean, covariance: of its coefficients on them, returns a unit.
+        noise: standard deviation of its own shocks, on a date of average conditions.
+        n_dates: how many dates of its history counted.
     """
 
     names: tuple[str, ...]

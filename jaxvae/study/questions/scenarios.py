@@ -55,8 +55,9 @@ def scenarios(
         seed: the same one gives the same scenarios.
 
     Returns:
-        The scenarios; where something is given, `attrs` holds `effective_samples`, (Σw)²/Σw² of
-        the weighted draws that they were picked from (Kong 1992), and `draws`, how many.
+        The scenarios, returns as fractions; where something is given, `attrs` holds
+        `effective_samples`, (Σw)²/Σw² of the weighted draws that they were picked from (Kong 1992),
+        and `draws`, how many.
 
     Raises:
         OptionError: an unknown name, a number that is not finite, nothing left to draw.
