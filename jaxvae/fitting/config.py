@@ -14,7 +14,6 @@ from jaxvae.errors import (
     Option,
     OptionError,
     Settings,
-    as_html,
     check_option,
     check_options,
     either,
@@ -125,7 +124,6 @@ class StudyConfig:
     learning_rate: float | None = option(None, "", above=0)
 
     __repr__ = show_settings
-    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

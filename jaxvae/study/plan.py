@@ -11,7 +11,6 @@ import pandas as pd
 
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
-from jaxvae.errors import as_html
 from jaxvae.fitting.config import StudyConfig, read_input, tile_width_of
 from jaxvae.fitting.fit import grid_of, training_data
 from jaxvae.fitting.fit_baselines import fit_baselines
@@ -51,8 +50,6 @@ class Plan:
     parts: pd.DataFrame
     models: pd.DataFrame
     seconds: tuple[float, float]
-
-    _repr_html_ = as_html
 
     def __repr__(self) -> str:
         table, parts = self.models.set_index("model"), self.parts.itertuples()

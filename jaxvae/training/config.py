@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from jaxvae.errors import Option, OptionError, as_html, check_options, option, show_settings
+from jaxvae.errors import Option, OptionError, check_options, option, show_settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +69,6 @@ class TrainConfig:
     optimiser: optax.GradientTransformation | None = None
 
     __repr__ = show_settings
-    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)
