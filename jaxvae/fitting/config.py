@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -196,7 +197,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def read_input(
     of: type[Settings],
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: Settings | None,
     settings: Mapping[str, Any],
     **known: Any,

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -72,7 +73,7 @@ class Plan:
 
 
 def plan_study(
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: StudyConfig | None = None,
     *,
     kind: str | None = None,

@@ -319,7 +319,7 @@ def test_paths_that_are_no_file_end_in_one_line(kind, option, tmp_path):
     make, words = PATHS[kind]
     path = make(tmp_path)
     read = read_panel if option == "data" else partial(panel_from_frame, make_returns())
-    given = {"path" if option == "data" else option: path}
+    given = {option: path}
     with pytest.raises(DataError) as error:
         read(**given)
     assert_one_line(error, [words, "" if option == "data" else f"{option}: "])

@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,12 +17,13 @@ from matplotlib.figure import Figure
 
 from jaxvae.cli.main import main
 from jaxvae.cli.study import gather
-from jaxvae.data import read_panel
+from jaxvae.data import as_panel, read_panel
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.runs import progress
 from jaxvae.study.compare import compare
+from jaxvae.study.plan import plan_study
 from jaxvae.study.run import run_study
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import Progress
@@ -69,6 +71,40 @@ def test_covariates_that_no_model_would_see_are_refused(asked, settings):
 def test_prices_become_returns(asked):
     run_study(100 * (1 + RETURNS).cumprod(), kind="prices")
     np.testing.assert_allclose(asked[0][0].values, RETURNS.to_numpy()[1:], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_is_given_by_its_path(kind, asked, tmp_path):
+    csv = tmp_path / "mine.2020.csv"
+    GAPPED.to_csv(csv, index_label="date")
+    run_study(kind(csv), seeds=3, missing="keep", sectors=SECTORS)
+    ((panel, config, *_),) = asked
+    assert panel == replace(read_panel(GAPPED, missing="keep", sectors=SECTORS), name="mine")
+    assert config.seeds == 3
+    # Of new dates, too.
+    np.testing.assert_array_equal(as_panel(kind(csv)).values, GAPPED)
+
+
+@pytest.mark.parametrize("function", [run_study, walk_forward, plan_study, as_panel])
+def test_a_path_that_does_not_exist_is_named(function, tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv does not exist: check the path$"):
+        function(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is a directory: name a CSV, Excel or Parquet file"):
+        function(str(tmp_path))
+
+
+def test_a_walk_reads_a_file(monkeypatch, tmp_path):
+    walked = []
+
+    def stop(panel, config):
+        walked.append(panel)
+        raise KeyboardInterrupt
+
+    RETURNS.to_csv(tmp_path / "mine.csv", index_label="date")
+    monkeypatch.setattr("jaxvae.walk.run.prepare_walk", stop)
+    with pytest.raises(KeyboardInterrupt):
+        walk_forward(tmp_path / "mine.csv")
+    np.testing.assert_array_equal(walked[0].values, RETURNS)
 
 
 def test_a_panel_is_told_what_is_known_and_read_no_second_time(asked):
@@ -236,6 +272,8 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     assert drawn.shape == (200, 12)
     assert drawn.attrs["units"] == "returns"
     recent = GAPPED.iloc[-80:]
+    recent.to_csv(tmp_path / "new.csv", index_label="date")
+    pd.testing.assert_frame_equal(study.encode(tmp_path / "new.csv"), study.encode(recent))
     assert study.encode(recent).attrs["units"] == study.factors.attrs["units"]
     filled = study.impute(recent)
     assert not filled.isna().any(axis=None)
