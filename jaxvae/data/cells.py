@@ -137,7 +137,7 @@ def to_numbers(column: pd.Series) -> Numbers:
     try:
         values = _cast(plain)
     except pa.ArrowInvalid:
-        raise _unfit_error(text, column) from None
+        raise _unfit_error(text, plain, column) from None
     return Numbers(values / 100 if percent else values, percent, comma)
 
 
@@ -218,9 +218,10 @@ def _check_no_points(cells: pd.DataFrame, commas: list[int]) -> None:
             )
 
 
-def _unfit_error(text: pa.Array, column: pd.Series) -> DataError:
-    """The error for the first cell that is no plain number."""
-    row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if _is_unfit(cell))
+def _unfit_error(text: pa.Array, plain: pa.Array, column: pd.Series) -> DataError:
+    """The error for the first cell, as it is written, that without marks is no number."""
+    row = next(row for row, cell in enumerate(plain.to_pylist()) if _is_unfit(cell))
+    cell = text[row].as_py()
     if looks_like_date(cell):
         return _date_column_error(column.name)
     fault = (

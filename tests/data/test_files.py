@@ -405,6 +405,14 @@ def test_numbers_that_are_not_written_alike_are_refused(fault, tmp_path):
     assert_one_line(error, ["'MSFT', row 2020-01-14", words])
 
 
+def test_of_marked_numbers_the_one_at_fault_is_named(tmp_path):
+    text = make_returns().map(lambda x: f"{100 * x:.4f}%".replace(".", ","))
+    with_cell(text, "abc%").to_csv(tmp_path / "panel.csv", sep=";")
+    with pytest.raises(DataError) as error:
+        read_panel(tmp_path / "panel.csv")
+    assert_one_line(error, ["'MSFT', row 2020-01-14", "'abc%' is not a number"])
+
+
 def test_commas_that_may_be_thousands_are_refused(tmp_path):
     prices = (100 * make_prices()).map("{:,.0f}".format)
     prices.to_csv(tmp_path / "panel.csv", sep=";")
