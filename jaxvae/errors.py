@@ -6,7 +6,6 @@ names an option as the argument that it is in Python; the command line names its
 
 import difflib
 import functools
-import html
 import importlib
 import math
 import os
@@ -216,11 +215,6 @@ def show_settings(config: Any) -> str:
         if (value := getattr(config, one.name)) != one.default
     ]
     return f"{type(config).__name__}({', '.join(parts)})"
-
-
-def as_html(thing: Any) -> str:
-    """What a notebook shows of a thing: its `repr`, in type of one width."""
-    return f"<pre>{html.escape(repr(thing))}</pre>"
 
 
 def check_options(config: Any) -> None:

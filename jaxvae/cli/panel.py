@@ -55,11 +55,9 @@ class Source:
 
     def load(self, config: Any) -> Panel:
         """The panel, for a study or a walk with these settings."""
-        asked = {name: getattr(self, name) for name in ("kind", "missing")}
-        choices: dict[str, Any] = {name: x for name, x in asked.items() if x is not None}
         if self.tickers is not None:
             self._refuse_with(Option("tickers"), ("data", "kind"))
-            return load_tickers(self.tickers, self.start, self.end, **choices)
+            return load_tickers(self.tickers, self.start, self.end, missing=self.missing)
         for name in ("start", "end"):
             if getattr(self, name) is not None:
                 raise OptionError(
@@ -75,7 +73,7 @@ class Source:
                 f"{did_you_mean(data, SOURCES)}"
             )
         least = 1 if isinstance(config.n_factors, str) else config.n_factors
-        return read_panel(data, n_factors=least, **choices)
+        return read_panel(data, kind=self.kind, missing=self.missing, n_factors=least)
 
     def described(self) -> dict[str, Any]:
         """Where the data came from, as the options say; a file by its name, without its folder."""
@@ -126,8 +124,9 @@ class NewDates:
     def load(self, missing: str | None) -> Panel:
         """The panel of these dates."""
         built_in, file = _split_covariates(self.covariates)
-        kind: dict[str, Any] = {} if self.kind is None else {"kind": self.kind}
-        panel = read_panel(self.data, **kind, missing=missing, covariates=file, for_fitting=False)
+        panel = read_panel(
+            self.data, kind=self.kind, missing=missing, covariates=file, for_fitting=False
+        )
         return with_covariates(panel, built_in, for_fitting=False)
 
 

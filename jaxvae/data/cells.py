@@ -128,11 +128,17 @@ def to_numbers(column: pd.Series) -> Numbers:
         )
     if types.is_numeric_dtype(column.dtype):
         return Numbers(column.to_numpy(dtype=float, na_value=np.nan))
-    text = to_text(column)
+    text = _without_missing(to_text(column))
+    percent = _has_percent(text)
+    plain = pc.utf8_rtrim(text, "% ") if percent else text
+    comma = _has_comma(plain)
+    if comma:
+        plain = pc.replace_substring(plain, ",", ".")
     try:
-        return Numbers(_cast(text))
+        values = _cast(plain)
     except pa.ArrowInvalid:
-        return _numbers_of_text(_without_missing(text), column)
+        raise _unfit_error(text, plain, column) from None
+    return Numbers(values / 100 if percent else values, percent, comma)
 
 
 def row_number_error(name: object) -> DataError:
@@ -164,13 +170,12 @@ def is_word(cell: object) -> bool:
 
 def to_text(column: pd.Series) -> pa.Array:
     """A column's cells as text; what cannot be encoded comes with its escapes."""
-    if isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_string(column.dtype.pyarrow_dtype):
-        return pa.array(column)
-    cells = [text_of(cell) for cell in column]
+    # Arrow takes bytes for text, too.
+    cells = column if types.infer_dtype(column) == "string" else [text_of(cell) for cell in column]
     try:
-        return pa.array(cells, pa.string())
+        return pa.array(cells, pa.string(), from_pandas=True)
     except UnicodeEncodeError:
-        return pa.array([ascii(cell)[1:-1] for cell in cells], pa.string())
+        return pa.array([ascii(text_of(cell))[1:-1] for cell in column], pa.string())
 
 
 def _cast(text: pa.Array) -> Float[np.ndarray, " row"]:
@@ -179,21 +184,8 @@ def _cast(text: pa.Array) -> Float[np.ndarray, " row"]:
 
 def _without_missing(text: pa.Array) -> pa.Array:
     trimmed = pc.replace_substring(pc.utf8_trim_whitespace(text), "\N{MINUS SIGN}", "-")
-    missing = pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING_WORDS))
+    missing = pc.is_in(pc.ascii_lower(trimmed), pa.array(MISSING_WORDS))
     return pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
-
-
-def _numbers_of_text(text: pa.Array, column: pd.Series) -> Numbers:
-    plain, percent, comma = text, _has_percent(text), _has_comma(text)
-    if percent:
-        plain = pc.utf8_rtrim(plain, "% ")
-    if comma:
-        plain = pc.replace_substring(plain, ",", ".")
-    try:
-        values = _cast(plain)
-    except pa.ArrowInvalid:
-        raise _unfit_error(text, column) from None
-    return Numbers(values / 100 if percent else values, percent, comma)
 
 
 def _has_percent(text: pa.Array) -> bool:
@@ -204,11 +196,11 @@ def _has_percent(text: pa.Array) -> bool:
 
 def _has_comma(text: pa.Array) -> bool:
     """Whether the decimal mark is a comma: no point, and one comma that splits no thousands."""
-    plain = pc.utf8_rtrim(text, "% ")
-    commas = pc.filter(plain, pc.match_substring(plain, ","))
+    if pc.any(pc.match_substring(text, ".")).as_py():
+        return False
+    commas = pc.filter(text, pc.match_substring(text, ","))
     return bool(
-        not pc.any(pc.match_substring(plain, ".")).as_py()
-        and pc.all(pc.match_substring_regex(commas, DECIMAL_COMMA)).as_py()
+        pc.all(pc.match_substring_regex(commas, DECIMAL_COMMA)).as_py()
         and not pc.all(pc.match_substring_regex(commas, THOUSANDS)).as_py()
     )
 
@@ -226,9 +218,10 @@ def _check_no_points(cells: pd.DataFrame, commas: list[int]) -> None:
             )
 
 
-def _unfit_error(text: pa.Array, column: pd.Series) -> DataError:
-    """The error for the first cell that is no plain number."""
-    row, cell = next((row, cell) for row, cell in enumerate(text.to_pylist()) if _is_unfit(cell))
+def _unfit_error(text: pa.Array, plain: pa.Array, column: pd.Series) -> DataError:
+    """The error for the first cell, as it is written, that without marks is no number."""
+    row = next(row for row, cell in enumerate(plain.to_pylist()) if _is_unfit(cell))
+    cell = text[row].as_py()
     if looks_like_date(cell):
         return _date_column_error(column.name)
     fault = (

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import os
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from jaxvae.data.layout import require_frame
 from jaxvae.data.text import RawTable, empty_error, is_blank, name_rows, parse_text
 from jaxvae.errors import DataError, JaxvaeError, OptionError, check_path, import_extra
 
@@ -55,7 +57,19 @@ MARKED_TEXT = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
 CONTROL = bytes({*range(32)} - set(b"\t\n\r"))
 
 
-def read_table(path: str | Path, *, labels: bool = False) -> RawTable:
+def load_table(data: object) -> RawTable:
+    """The table of a file, as `read_table` reads it, or one in memory, as `require_frame` takes it.
+
+    Raises:
+        DataError, MissingExtraError: as these do.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return RawTable(require_frame(data))
+    raw, name = read_table(data), Path(data).name.split(".")[0]
+    return raw._replace(frame=require_frame(raw.frame), name=name or "panel")
+
+
+def read_table(path: str | os.PathLike[str], *, labels: bool = False) -> RawTable:
     """A table with named columns from a CSV, Excel or Parquet file.
 
     CSV is text in UTF-8, UTF-16 or Latin-1 as `parse_text` takes it, plain, gzipped or alone in a
@@ -98,7 +112,7 @@ def _damage(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path} is not a {kind}: write it again, without a password") from error
 
 
-def _read_bytes(name: str | Path) -> tuple[Path, bytes]:
+def _read_bytes(name: str | os.PathLike[str]) -> tuple[Path, bytes]:
     try:
         path = check_path("path", name)
     except OptionError as error:

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxvae.data.cells import quote
 from jaxvae.data.checks import refuse_cells
 from jaxvae.data.dates import row_name
-from jaxvae.data.files import read_table
+from jaxvae.data.files import load_table, read_table
 from jaxvae.data.layout import WideTable, index_to_columns, join_labels, read_wide, require_frame
 from jaxvae.data.panel import Panel
 from jaxvae.errors import DataError, counted
@@ -46,11 +46,9 @@ def with_knowledge(
 def read_covariates(covariates: Covariates) -> WideTable:
     """A wide table of covariates, dates × covariates, from a DataFrame or a file."""
     with _naming("covariates"):
-        notes: tuple[str, ...] = ()
-        if isinstance(covariates, str | Path):
-            covariates, notes = read_table(covariates)
-        table = read_wide(index_to_columns(require_frame(covariates)), "covariate")
-        return table._replace(notes=notes + table.notes)
+        raw = load_table(covariates)
+        table = read_wide(index_to_columns(raw.frame), "covariate")
+        return table._replace(notes=raw.notes + table.notes)
 
 
 def _at_dates(table: pd.DataFrame, dates: pd.DatetimeIndex) -> pd.DataFrame:

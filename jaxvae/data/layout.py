@@ -1,6 +1,5 @@
 """Layouts of a table, wide, long or in two levels, brought to one: dates × tickers of numbers."""
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -69,10 +68,9 @@ def require_frame(table: object) -> pd.DataFrame:
         table = table.to_frame("value" if table.name is None else table.name).reset_index()
     if not isinstance(table, pd.DataFrame):
         shape = f"{table.ndim}-dimensional " if hasattr(table, "ndim") else ""
-        file = "read a file with read_panel, or " if isinstance(table, str | os.PathLike) else ""
         raise DataError(
-            f"a {shape}{type(table).__name__} is not a panel: {file}make a pandas DataFrame with "
-            "dates as its index and one column a ticker"
+            f"a {shape}{type(table).__name__} is not a panel: make a pandas DataFrame with dates "
+            "as its index and one column a ticker"
         )
     if table.empty:
         raise DataError("the table is empty: a row a date and a column a ticker are needed")

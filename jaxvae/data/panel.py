@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.errors import as_html
-
 TRAIN_SHARE = 0.56
 FIT_SHARE = 0.70
 CONSTANT_RANGE = 1e-9
@@ -94,8 +92,6 @@ class Panel:
             f"notes: {len(self.notes):,}" if self.notes else "",
         ]
         return "\n  ".join(filter(None, lines))
-
-    _repr_html_ = as_html
 
     def to_frame(self) -> pd.DataFrame:
         """The returns as a DataFrame.

@@ -42,10 +42,11 @@ FRENCH_MISSING = (-99.99, -999.0)
 
 
 class RawTable(NamedTuple):
-    """A table with named columns, and the notes on how it was read."""
+    """A table with named columns, the notes on how it was read, and what its panel is called."""
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    name: str = "panel"
 
 
 class Place(NamedTuple):

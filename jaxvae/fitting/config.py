@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
 import jax
@@ -14,7 +15,6 @@ from jaxvae.errors import (
     AnyConfig,
     Option,
     OptionError,
-    as_html,
     check_option,
     check_options,
     either,
@@ -128,7 +128,6 @@ class StudyConfig:
     learning_rate: float | None = option(None, "", above=0)
 
     __repr__ = show_settings
-    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -220,7 +219,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def read_input(
     of: type[AnyConfig],
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: AnyConfig | None,
     settings: Mapping[str, Any],
     **known: Any,

@@ -2,11 +2,9 @@
 
 import re
 import stat
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +20,18 @@ STATES_KEPT = 2
 TILE_NAME = re.compile(r"tile-(\d{5,})(?:\.epoch-(\d{6,}))?\.safetensors")
 
 
-class Gate:
-    """Lets writers through, one at a time, until it is shut: threads of a run that was interrupted
-    may be at work for a while after others have the folder."""
-
-    def __init__(self) -> None:
-        self._lock, self._is_shut = threading.Lock(), False
-
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Raises FolderError once it is shut."""
-        with self._lock:
-            if self._is_shut:
-                raise FolderError("the run was left, and nothing more is kept of it")
-            yield
-
-    def shut(self) -> None:
-        """Once who is in it is through."""
-        with self._lock:
-            self._is_shut = True
-
-
 @dataclass
 class OnDisk:
     """A stage in a folder of its own; a `training.store.Store`.
 
     kind: the NamedTuple that is put. run: what tells this run from any other; a file of another is
-    refused. share: what this process does. gate: through which files are written, by default one of
-    its own.
+    refused. share: what this process does.
     """
 
     folder: Path
     kind: type
     run: str
     share: Share = UNSHARED
-    gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
         is_plain(self.folder, stat.S_IFDIR)
@@ -122,13 +97,11 @@ class OnDisk:
         return sorted(ours, key=lambda path: (len(path.name), path.name))
 
     def _save(self, tree: Any, path: Path, notes: dict[str, str]) -> None:
-        content = pack_tree(tree, notes)
-        with self.gate.passed():
-            write_files(self.folder, {path.name: content})
+        write_files(self.folder, {path.name: pack_tree(tree, notes)})
 
     def _forget(self, states: list[Path]) -> None:
         for state in states:
-            with self.gate.passed(), writing(state):
+            with writing(state):
                 state.unlink()
 
     def _load(self, path: Path) -> Checkpoint:

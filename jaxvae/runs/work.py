@@ -13,12 +13,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxvae.errors import FolderError, Option
-from jaxvae.runs.disk import TILE_NAME, Gate, OnDisk
+from jaxvae.runs.disk import TILE_NAME, OnDisk
 from jaxvae.runs.documents import checksum, hash_document, read_sealed, seal
 from jaxvae.runs.files import (
     is_plain,
@@ -49,16 +49,15 @@ WORK_FILE = re.compile(rf"{TILE_NAME.pattern}|\.{TILE_NAME.pattern}\.partial")
 @dataclass(frozen=True)
 class Run:
     """A run's folder, open. identity: a hash of all that its numbers depend on. share: what of it
-    this process does. gate: of all stages."""
+    this process does."""
 
     folder: Path
     identity: str
     share: Share = UNSHARED
-    gate: Gate = field(default_factory=Gate)
 
     def stage(self, name: str, kind: type) -> OnDisk:
         """The stage of a name, which keeps NamedTuples of a kind."""
-        return OnDisk(self.folder / WORK / name, kind, self.identity, self.share, self.gate)
+        return OnDisk(self.folder / WORK / name, kind, self.identity, self.share)
 
     def finish(self, files: Mapping[str, bytes]) -> list[str]:
         """Write the results, `config.json` last, and drop the work; a run that is stopped in the
@@ -117,11 +116,7 @@ def open_run(
     try:
         of_share = _lock(folder, own) if shared else nullcontext()
         with _lock(folder, "lock", shared), of_share:
-            run = Run(folder, hash_document(identity), share)
-            try:
-                yield run
-            finally:
-                run.gate.shut()
+            yield Run(folder, hash_document(identity), share)
     except BaseException:
         if new and not shared and not any(path.match("*.safetensors") for path in _work(folder)):
             drop_work(folder)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Unpack
 
 import jax
@@ -11,7 +12,6 @@ import pandas as pd
 
 from jaxvae.data.knowledge import Covariates, Sectors
 from jaxvae.data.panel import Panel, split_dates
-from jaxvae.errors import as_html
 from jaxvae.fitting.config import StudyConfig, StudySettings, read_input, tile_width_of
 from jaxvae.fitting.fit import grid_of, training_data
 from jaxvae.fitting.fit_baselines import fit_baselines
@@ -55,8 +55,6 @@ class Plan:
     models: pd.DataFrame
     seconds: tuple[float, float]
 
-    _repr_html_ = as_html
-
     def __repr__(self) -> str:
         table, parts = self.models.set_index("model"), self.parts.itertuples()
         table["factors"] = [", ".join(map(str, numbers)) for numbers in table.factors]
@@ -78,7 +76,7 @@ class Plan:
 
 
 def plan_study(
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: StudyConfig | None = None,
     *,
     kind: str | None = None,

@@ -26,7 +26,7 @@ from jaxvae.training.store import Stages
 
 
 def run_study(
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: StudyConfig | None = None,
     *,
     kind: str | None = None,
@@ -39,7 +39,7 @@ def run_study(
     on_progress: OnProgress | None = None,
     **settings: Unpack[StudySettings],
 ) -> Study:
-    """The whole pipeline on one panel: a panel or DataFrame of returns in, a `Study` out.
+    """The whole pipeline on one panel: a panel, DataFrame or file of returns in, a `Study` out.
 
     1. Split by time; standardise by mean and standard deviation of `fit`. Choose the model and
        the number of factors where they are left open (`select`); fit the classical baselines.
@@ -49,7 +49,7 @@ def run_study(
     5. Align all members' factors; score everything on `test`.
 
     Args:
-        panel: or a DataFrame of returns.
+        panel: or a DataFrame or a file of returns.
         config: the settings as a whole; or give them by keyword.
         kind, missing, sectors, covariates: as `panel_from_frame` takes them; of a panel the last
             two are put in place of its own.

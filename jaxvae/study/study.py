@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from jaxvae.errors import as_html
 from jaxvae.fitting.presets import family_of
 from jaxvae.models import Family
 from jaxvae.report.results import StudyResults
@@ -62,7 +61,7 @@ class Study(StudyResults, SavedResults):
             f"<p><b>{html.escape(one.question)}</b> {html.escape(one.verdict)}.</p>"
             for one in study_opening(self).answers
         )
-        return f"{as_html(self)}{answers}"
+        return f"<pre>{html.escape(repr(self))}</pre>{answers}"
 
     @cached_property
     def plot(self) -> Plots:

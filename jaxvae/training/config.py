@@ -4,15 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from jaxvae.errors import (
-    Option,
-    OptionError,
-    as_html,
-    check_options,
-    option,
-    part_name,
-    show_settings,
-)
+from jaxvae.errors import Option, OptionError, check_options, option, part_name, show_settings
 
 
 @runtime_checkable
@@ -89,7 +81,6 @@ class TrainConfig:
     optimiser: Optimiser | None = None
 
     __repr__ = show_settings
-    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

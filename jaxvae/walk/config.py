@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from jaxvae.errors import OptionError, as_html, check_options, like, option, show_settings
+from jaxvae.errors import OptionError, check_options, like, option, show_settings
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.fitting.presets import WINDOWS, Preset, make_preset
 from jaxvae.training.ensemble import check_grid
@@ -53,7 +53,6 @@ class WalkConfig:
     tile_width: int | None = like(StudyConfig, "tile_width", None)
 
     __repr__ = show_settings
-    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         check_options(self)

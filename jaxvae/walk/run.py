@@ -18,7 +18,7 @@ from jaxvae.walk.walk import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
 
 
 def walk_forward(
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     config: WalkConfig | None = None,
     *,
     kind: str | None = None,
@@ -32,7 +32,7 @@ def walk_forward(
     """Train the ensemble on each window and judge it on the dates that follow.
 
     Args:
-        panel: or a DataFrame of returns.
+        panel: or a DataFrame or a file of returns.
         config: the settings as a whole; or give them by keyword.
         kind, missing: as `panel_from_frame` takes them.
         out: new folder for the walk, which keeps what is trained as it is; by default memory.

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from jaxvae.errors import as_html
 from jaxvae.report.content import REPORT
 from jaxvae.report.walk_report import FILES, walk_report
 from jaxvae.runs.results import Format, Layout, Results, SavedResults, TableLayout, write_drawings
@@ -75,8 +74,6 @@ class Walk(SavedResults):
     covariances: Float[np.ndarray, "window asset asset"]
 
     format: ClassVar[Format] = WALK_FORMAT
-
-    _repr_html_ = as_html
 
     def __repr__(self) -> str:
         first, last = (str(date)[:10] for date in (self.scores.index[0], self.scores.index[-1]))

@@ -319,7 +319,7 @@ def test_paths_that_are_no_file_end_in_one_line(kind, option, tmp_path):
     make, words = PATHS[kind]
     path = make(tmp_path)
     read = read_panel if option == "data" else partial(panel_from_frame, make_returns())
-    given = {"path" if option == "data" else option: path}
+    given = {option: path}
     with pytest.raises(DataError) as error:
         read(**given)
     assert_one_line(error, [words, "" if option == "data" else f"{option}: "])
@@ -403,6 +403,14 @@ def test_numbers_that_are_not_written_alike_are_refused(fault, tmp_path):
     with pytest.raises(DataError) as error:
         read_panel(tmp_path / "panel.csv")
     assert_one_line(error, ["'MSFT', row 2020-01-14", words])
+
+
+def test_of_marked_numbers_the_one_at_fault_is_named(tmp_path):
+    text = make_returns().map(lambda x: f"{100 * x:.4f}%".replace(".", ","))
+    with_cell(text, "abc%").to_csv(tmp_path / "panel.csv", sep=";")
+    with pytest.raises(DataError) as error:
+        read_panel(tmp_path / "panel.csv")
+    assert_one_line(error, ["'MSFT', row 2020-01-14", "'abc%' is not a number"])
 
 
 def test_commas_that_may_be_thousands_are_refused(tmp_path):

@@ -128,12 +128,6 @@ def test_a_sector_of_a_long_table_may_be_a_list():
     assert panel_from_frame(long).sectors == ("['Tech', 1]",) * 4
 
 
-def test_a_path_is_met_with_what_reads_it(tmp_path):
-    for path in ("returns.csv", tmp_path / "returns.csv"):
-        with pytest.raises(DataError, match="is not a panel: read a file with read_panel, or make"):
-            panel_from_frame(path)
-
-
 def test_a_lazy_frame_is_no_table():
     with pytest.raises(DataError, match="a LazyFrame is not a panel"):
         panel_from_frame(polars.from_pandas(make_returns()).lazy())

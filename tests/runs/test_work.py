@@ -23,7 +23,6 @@ from jaxvae.runs.work import (
     read_record,
     require_shared_tiles,
 )
-from jaxvae.training.store import TileState
 
 FACTS = {
     "data": {"returns": "a hash"},
@@ -268,19 +267,6 @@ def test_a_folder_made_in_vain_goes_again(error, tmp_path):
     with pytest.raises(type(error)):
         work(tmp_path / "runs" / "one", [], error)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_thread_that_is_still_at_work_keeps_nothing_once_the_run_is_left(folder):
-    """It does not write where another run may, nor makes a folder that is gone again."""
-    with opened(folder) as run:
-        late = run.stage("train", Tile)
-    before = listing(folder)
-    for stage in (late, run.stage("refit", Tile)):
-        with pytest.raises(FolderError, match="the run was left"):
-            stage.put(1, Tile(np.ones(2)))
-        with pytest.raises(FolderError, match="the run was left"):
-            stage.keep(1, 20, lambda: TileState(20, {}, {}), now=True)
-    assert listing(folder) == before
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import jaxtyping
@@ -17,9 +18,9 @@ from matplotlib.figure import Figure
 
 from jaxvae.cli.main import main
 from jaxvae.cli.study import gather
-from jaxvae.data import read_panel
+from jaxvae.data import as_panel, read_panel
 from jaxvae.data.synthetic import linear_panel
-from jaxvae.errors import FolderError, OptionError
+from jaxvae.errors import DataError, FolderError, OptionError
 from jaxvae.fitting.config import StudyConfig
 from jaxvae.runs import progress
 from jaxvae.study.compare import compare
@@ -71,6 +72,40 @@ def test_covariates_that_no_model_would_see_are_refused(asked, settings):
 def test_prices_become_returns(asked):
     run_study(100 * (1 + RETURNS).cumprod(), kind="prices")
     np.testing.assert_allclose(asked[0][0].values, RETURNS.to_numpy()[1:], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_is_given_by_its_path(kind, asked, tmp_path):
+    csv = tmp_path / "mine.2020.csv"
+    GAPPED.to_csv(csv, index_label="date")
+    run_study(kind(csv), seeds=3, missing="keep", sectors=SECTORS)
+    ((panel, config, *_),) = asked
+    assert panel == replace(read_panel(GAPPED, missing="keep", sectors=SECTORS), name="mine")
+    assert config.seeds == 3
+    # Of new dates, too.
+    np.testing.assert_array_equal(as_panel(kind(csv)).values, GAPPED)
+
+
+@pytest.mark.parametrize("function", [run_study, walk_forward, plan_study, as_panel])
+def test_a_path_that_does_not_exist_is_named(function, tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv does not exist: check the path$"):
+        function(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is a directory: name a CSV, Excel or Parquet file"):
+        function(str(tmp_path))
+
+
+def test_a_walk_reads_a_file(monkeypatch, tmp_path):
+    walked = []
+
+    def stop(panel, config):
+        walked.append(panel)
+        raise KeyboardInterrupt
+
+    RETURNS.to_csv(tmp_path / "mine.csv", index_label="date")
+    monkeypatch.setattr("jaxvae.walk.run.prepare_walk", stop)
+    with pytest.raises(KeyboardInterrupt):
+        walk_forward(tmp_path / "mine.csv")
+    np.testing.assert_array_equal(walked[0].values, RETURNS)
 
 
 def test_a_panel_is_told_what_is_known_and_read_no_second_time(asked):
@@ -156,14 +191,18 @@ def test_a_notebook_is_shown_bars_where_it_has_widgets_and_else_lines(monkeypatc
 def test_things_are_shown_in_ten_lines(study):
     config = StudyConfig(model="linear", train=TrainConfig(epochs=7), betas=(1.0, 2.0))
     for thing in (study, PANEL, config, WalkConfig(step=5), TrainConfig()):
-        text, page = repr(thing), thing._repr_html_()
+        text = repr(thing)
         assert len(text.splitlines()) <= 10
         assert len(text) < 1000
-        assert page.startswith("<pre>")
-        assert len(page) < 5000
-    assert "Are they real?" in study._repr_html_()
-    odd = replace(PANEL, name="<script>")
-    assert "<script>" not in odd._repr_html_()
+
+
+def test_a_notebook_is_shown_the_answers_of_a_study(study):
+    odd = replace(study, config={**study.config, "name": "<script>"})
+    page = odd._repr_html_()
+    assert page.startswith("<pre>Study of &#x27;&lt;script&gt;")
+    assert "Are they real?" in page
+    assert "<script>" not in page
+    assert len(page) < 5000
 
 
 def test_a_configuration_is_shown_as_the_call_that_makes_it():
@@ -254,6 +293,8 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
     assert drawn.shape == (200, 12)
     assert drawn.attrs["units"] == "returns"
     recent = GAPPED.iloc[-80:]
+    recent.to_csv(tmp_path / "new.csv", index_label="date")
+    pd.testing.assert_frame_equal(study.encode(tmp_path / "new.csv"), study.encode(recent))
     assert study.encode(recent).attrs["units"] == study.factors.attrs["units"]
     filled = study.impute(recent)
     assert not filled.isna().any(axis=None)
@@ -274,7 +315,6 @@ def test_five_lines_from_a_frame_to_a_decision(tmp_path):
         baseline_factors=2,
     )  # fmt: skip
     assert len(repr(walk).splitlines()) <= 10
-    assert walk._repr_html_().startswith("<pre>")
     walk.report(tmp_path / "walk.html")
     walk.save(tmp_path / "walk")
 

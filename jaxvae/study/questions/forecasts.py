@@ -5,6 +5,7 @@ the others differ between dates by their covariates, or not at all.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ Weights = Mapping[Any, float] | Sequence[float] | np.ndarray | pd.Series | None
 
 def forecast(
     study: Asked,
-    panel: Panel | pd.DataFrame,
+    panel: Panel | pd.DataFrame | str | Path,
     weights: Weights = None,
     *,
     number: int = DRAWS,
@@ -43,7 +44,7 @@ def forecast(
     is for the date after the last.
 
     Args:
-        panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+        panel: or a DataFrame or a file of returns, as `read_panel` takes them.
         weights: by asset, 0 for those not named, or a number for each in the study's order; by
             default equal.
         number: draws a date, from the equal mixture of the chosen configuration's refits. A
@@ -111,13 +112,13 @@ def _empty_notes(table: pd.DataFrame) -> list[str]:
 
 
 def forecast_covariance(
-    study: Asked, panel: Panel | pd.DataFrame, *, number: int = DRAWS, seed: int = 0
+    study: Asked, panel: Panel | pd.DataFrame | str | Path, *, number: int = DRAWS, seed: int = 0
 ) -> pd.DataFrame:
     """Covariance of all returns on the date after the panel's last: Cov_z E[x | z] + E_z Var(x | z)
     with z drawn from its prior given the past; exact where the model knows it.
 
     Args:
-        panel: or a DataFrame of returns.
+        panel: or a DataFrame or a file of returns.
         number: of draws.
         seed: the same one gives the same covariance.
 

@@ -5,6 +5,7 @@ as far as it has something to say. Everything is in the units of returns: an ass
 which training standardised the others, is not known from a few dates.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class NewAsset(NamedTuple):
 
 
 def new_asset(
-    study: Asked, panel: Panel | pd.DataFrame, returns: pd.Series, sector: str
+    study: Asked, panel: Panel | pd.DataFrame | str | Path, returns: pd.Series, sector: str
 ) -> NewAsset:
     """Loadings and noise of a new asset under the best refit of a study with sectors.
 
@@ -58,7 +59,7 @@ def new_asset(
 
     Args:
         panel: the study's assets, and its covariates, on the dates of the history; other dates
-            too. Or a DataFrame of returns.
+            too. Or a DataFrame or a file of returns.
         returns: the new asset's, as fractions, by date; NaN where missing, and dates that the
             panel lacks, do not count.
         sector: its label, one of the study's.

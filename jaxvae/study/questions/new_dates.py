@@ -1,5 +1,7 @@
 """What can be asked of a study: factors of new dates, and missing cells."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ from jaxvae.study.dataset import with_units
 from jaxvae.study.fitted import Asked, FittedStudy
 
 
-def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
+def encode(study: Asked, panel: Panel | pd.DataFrame | str | Path) -> pd.DataFrame:
     """Consensus factors of a panel's dates; nothing is refitted.
 
     What a temporal model knows of the past comes from the panel's own earlier dates, and starts
@@ -26,7 +28,7 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     they are first filled by `impute`, whose expectation of a linear encoder's factors is exact.
 
     Args:
-        panel: or a DataFrame of returns, as `panel_from_frame` takes them.
+        panel: or a DataFrame or a file of returns, as `read_panel` takes them.
 
     Returns:
         Dates × factors, in their standard deviations over `fit`; units in `attrs`.
@@ -48,7 +50,7 @@ def encode(study: Asked, panel: Panel | pd.DataFrame) -> pd.DataFrame:
     return with_units(factors, "factors")
 
 
-def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def impute(study: Asked, panel: Panel | pd.DataFrame | str | Path, seed: int = 0) -> pd.DataFrame:
     """A panel without missing cells: E[x_missing | x_observed], date by date.
 
     From the equal mixture of the seeds refitted at the chosen β, each heard by how likely it
@@ -57,7 +59,7 @@ def impute(study: Asked, panel: Panel | pd.DataFrame, seed: int = 0) -> pd.DataF
     less than a return does: for spreads and correlations use `scenarios` or the covariance.
 
     Args:
-        panel: or a DataFrame of returns.
+        panel: or a DataFrame or a file of returns.
         seed: of importance samples; the same one gives the same numbers.
 
     Returns:
