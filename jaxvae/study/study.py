@@ -16,7 +16,7 @@ from jaxvae.report.study_report import study_opening, study_report
 from jaxvae.runs.results import Format, SavedResults, write_drawings
 from jaxvae.study.dataset import to_dataset
 from jaxvae.study.fitted import FittedStudy
-from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT, read_study
+from jaxvae.study.folder import STUDY_FORMAT, read_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.questions import forecasts, new_assets, new_dates
 from jaxvae.study.questions import scenarios as scenario_questions
@@ -50,7 +50,7 @@ class Study(StudyResults, SavedResults):
             f"assets, model {config['model']!r}, {n_members} members\n"
             f"chosen on validation: β = {chosen['beta']:g}; factors kept: {self.factors.shape[1]} "
             f"of {config['n_factors']}\n"
-            f"tables: {', '.join(file.removesuffix('.csv') for file in self.files)}\n"
+            f"tables: {', '.join(self.tables)}\n"
             "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset\n"
             "show and keep it: plot, report, save, to_xarray"
         )
@@ -111,4 +111,4 @@ def draw_report(folder: str | Path) -> None:
         FolderError: as `load_study` does, and where a file that is not the study's is in the way.
     """
     study = load_study(folder, drawings=False)
-    write_drawings(Path(folder), STUDY_LAYOUT, lambda: study_report(study))
+    write_drawings(Path(folder), lambda: study_report(study))
