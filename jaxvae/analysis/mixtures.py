@@ -6,8 +6,8 @@ from scipy.special import logsumexp
 
 
 def mixture_log_density(
-    log_densities: Float[np.ndarray, "*axes"],
-    included: Bool[np.ndarray, "*axes"] | bool = True,
+    log_densities: Float[np.ndarray, "..."],
+    included: Bool[np.ndarray, "..."] | bool = True,
     axis: int = 0,
 ) -> Float[np.ndarray, "..."]:
     """log (1/m) Σ_i p_i(x) over the m members that are included, NaN where none is.
