@@ -76,7 +76,7 @@ def make_study(
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
         **_holdings(rng, size, world),
-        parameters={"members": {}, "refits": {}},
+        parameters={"members": {}, "refits": {}, "consensus": {}},
         **_counts(rng, grid, members, n_factors, reference),
     )
 

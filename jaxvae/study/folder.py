@@ -14,9 +14,9 @@ from jaxvae.models import read_family
 from jaxvae.report import words
 from jaxvae.report.content import REPORT
 from jaxvae.report.study_report import study_report
-from jaxvae.runs.results import ARRAYS, CONFIG, Format, Results
+from jaxvae.runs.results import ARRAYS, CONFIG, TREE, Format, Results
 
-PARAMETERS = {name: f"checkpoints/{name}.safetensors" for name in ("members", "refits")}
+PARAMETERS = {name: f"checkpoints/{name}{TREE}" for name in ("members", "refits", "consensus")}
 
 
 def _as_results(study: Any) -> Results:

@@ -27,8 +27,9 @@ class Study(StudyResults, SavedResults):
     """The results of a study, with what its report is drawn from (`StudyResults`).
 
     covariance: assets × assets. The units of each table are in its `attrs`.
-    parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each a
-        nested dict of arrays with the member axis first; kept in `checkpoints/`.
+    parameters: variables of the "members" of the grid and of the "refits" of the chosen β, with the
+        member axis first, and the "consensus" of the members' factors; each a nested dict of
+        arrays, kept in `checkpoints/`.
     family: of a caller's own model; None for the one that `config` names.
     """
 
