@@ -76,7 +76,7 @@ def make_study(
         covariance=world.loadings @ world.loadings.T,
         arrays=arrays,
         **_holdings(rng, size, world),
-        parameters={"members": {}, "refits": {}},
+        parameters={"members": {}, "refits": {}, "consensus": {}},
         **_counts(rng, grid, members, n_factors, reference),
     )
 
@@ -154,7 +154,7 @@ def _counts(rng, grid, members, n_factors, reference):
 
 
 def _world(rng, size):
-    dates = pd.bdate_range("2020-01-01", periods=size.dates)
+    dates = pd.bdate_range("2020-01-01", periods=size.dates, name="date")
     names = [f"factor {k + 1}" for k in range(size.factors)]
     known = rng.standard_normal((size.dates, size.reference))
     rotated = _mixing(rng, size.factors, size.reference)

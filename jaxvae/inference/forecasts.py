@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxvae.analysis.mixtures import mixture_moments
 from jaxvae.inference.members import Fitted, ask
-from jaxvae.inference.scenarios import mix_moments, moments_over_draws
+from jaxvae.inference.scenarios import moments_over_draws
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import (
     Batch,
@@ -126,7 +127,7 @@ def forecast_moments(
     """Mean and covariance of all returns of the last row before they are known, of the equal
     mixture: Cov_z E[x | z] + E_z Var(x | z) by draws of z."""
     shared = {"key": key, "batch": batch}
-    return mix_moments(*ask(last_row_moments, fitted, shared, model=model, n_draws=n_draws))
+    return mixture_moments(*ask(last_row_moments, fitted, shared, model=model, n_draws=n_draws))
 
 
 def last_row_moments(

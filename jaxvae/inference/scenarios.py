@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from jaxvae.analysis.mixtures import mixture_moments
 from jaxvae.inference.members import Fitted, ask
 from jaxvae.models.distributions import Distribution
 from jaxvae.models.model import Batch, Model, Variables, prior_of_rows, take_rows
@@ -63,16 +64,7 @@ def covariance_of_mixture(
     the covariance of their means; `under` as in `sample_by_mixture`."""
     shared = {"key": key, "batch": even_rows(under, n_draws)}
     moments = ask(implied_covariance, fitted, shared, model=model)
-    return mix_moments(*moments)[1]
-
-
-def mix_moments(
-    means: Float[np.ndarray, "member asset"], covariances: Float[np.ndarray, "member asset asset"]
-) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
-    """Mean and covariance of the equal mixture of laws with these."""
-    means, covariances = (np.asarray(part, np.float64) for part in (means, covariances))
-    between = means - means.mean(axis=0)
-    return means.mean(axis=0), covariances.mean(axis=0) + between.T @ between / len(means)
+    return mixture_moments(*moments)[1]
 
 
 def moments_over_draws(

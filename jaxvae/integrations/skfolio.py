@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
-from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
+from jaxvae.analysis.mixtures import mixture_log_density, mixture_moments
 from jaxvae.errors import (
     LARGEST_SEED,
     MissingExtraError,
@@ -29,7 +29,6 @@ from jaxvae.fitting.presets import model_name
 from jaxvae.inference.conditioning import DrawsGiven, draw_row_given
 from jaxvae.inference.resampling import normalised_weights, systematic_resample
 from jaxvae.inference.rows import ask_rows
-from jaxvae.inference.scenarios import mix_moments
 from jaxvae.integrations.sklearn import Settings, VAEFactors, checked, seed_of
 from jaxvae.models.model import make_batch
 from jaxvae.training.streams import Stream
@@ -171,9 +170,7 @@ class VAEDistribution(_Mixture, BaseMultivariateDist):  # type: ignore[misc]
         """
         check_is_fitted(self)
         X = checked(self, X).astype(np.float64)
-        scores = [member.score_samples(X) for member in self.members_]
-        mean: np.ndarray = logsumexp(scores, axis=0) - np.log(len(scores))
-        return mean
+        return mixture_log_density(np.stack([member.score_samples(X) for member in self.members_]))
 
     # Types are checked in it, so that errors name the argument.
     def sample(
@@ -287,7 +284,7 @@ def _moments(
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
     """Mean and covariance of the equal mixture, in the units of X."""
     means, covariances = zip(*((m.mean_, m.get_covariance()) for m in members), strict=True)
-    return mix_moments(np.stack(means), np.stack(covariances))
+    return mixture_moments(np.stack(means), np.stack(covariances))
 
 
 def _read_conditioning(

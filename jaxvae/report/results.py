@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jaxvae.report.words import FILES
+from jaxvae.report.words import TABLES
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -56,13 +56,9 @@ class StudyResults:
     exposures: pd.DataFrame | None = None
 
     @property
-    def files(self) -> dict[str, tuple[str, str]]:
-        """The files of the tables that there are, with what a row of each is and its units."""
-        return {
-            name: text
-            for name, text in FILES.items()
-            if getattr(self, name.removesuffix(".csv")) is not None
-        }
+    def tables(self) -> dict[str, tuple[str, str]]:
+        """The tables that there are, with what a row of each is and its units."""
+        return {name: text for name, text in TABLES.items() if getattr(self, name) is not None}
 
     def metric(self, model: str, metric: str, split: str, member: int | None = None) -> float:
         """One value of the metrics table; NaN where there is none.

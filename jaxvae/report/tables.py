@@ -192,19 +192,18 @@ def kl_table(study: StudyResults) -> Grid | None:
     return Grid.of(cells, "narrow", "members.csv")
 
 
-def file_table(files: Mapping[str, tuple[str, str]]) -> list[Grid | Prose]:
+def file_table(tables: Mapping[str, tuple[str, str]]) -> list[Grid | Prose]:
     """The files of a folder that hold tables, with what a row of each is and its units."""
-    rows = [[name, *text] for name, text in files.items()]
+    rows = [[f"{name}.csv", *text] for name, text in tables.items()]
     return [Grid(["File", "A row is", "Units"], rows, "text links"), Prose(words.FILES_NOTE)]
 
 
 def study_files(study: StudyResults) -> list[Grid | Prose]:
     """The files of a study's folder; that of a wide panel has its covariance among its arrays."""
     if len(study.loadings) <= words.MOST_COVARIANCE_ASSETS:
-        return file_table(study.files)
-    left_out = f"{words.COVARIANCE}.csv"
-    files = {name: text for name, text in study.files.items() if name != left_out}
-    return [*file_table(files), Prose(words.WIDE_NOTE)]
+        return file_table(study.tables)
+    in_files = {name: text for name, text in study.tables.items() if name != words.COVARIANCE}
+    return [*file_table(in_files), Prose(words.WIDE_NOTE)]
 
 
 def ranking_table(study: StudyResults) -> Grid:

@@ -48,14 +48,14 @@ AGREEMENT = {
     "agreement_rotation_95": ("random rotations, 95 %", draw.TRUTH, "--"),
     "agreement_chance_95": ("chance, 95 %", draw.MUTED, ":"),
 }
-FILES = {
-    "strategies.csv": ("a portfolio", "returns a year, as fractions; shares bought and sold"),
-    "windows.csv": ("a window", "nats per date; correlations"),
-    "scores.csv": ("a judged date", "nats"),
-    "portfolio.csv": ("a judged date", "simple returns"),
-    "weights.csv": ("a portfolio at a window’s end", "shares of what is held, 1 together"),
-    "factors.csv": ("a judged date", "standard deviations"),
-    "loadings.csv": ("an asset at a window’s end", "returns per standard deviation of a factor"),
+TABLES = {
+    "strategies": ("a portfolio", "returns a year, as fractions; shares bought and sold"),
+    "windows": ("a window", "nats per date; correlations"),
+    "scores": ("a judged date", "nats"),
+    "portfolio": ("a judged date", "simple returns"),
+    "weights": ("a portfolio at a window’s end", "shares of what is held, 1 together"),
+    "factors": ("a judged date", "standard deviations"),
+    "loadings": ("an asset at a window’s end", "returns per standard deviation of a factor"),
 }
 CAPTION = (
     "Top: volatility of each minimum-variance portfolio, and the ensemble’s lead in log-likelihood "
@@ -76,7 +76,7 @@ def walk_report(walk: WalkResults, linked: bool = True) -> dict[str, bytes]:
     opening, title = walk_opening(walk), Heading("Minimum-variance portfolios")
     plot = Plot("walk", CAPTION, walk_figure(walk))
     parts: list[Part] = [title, opening.scores, Prose(PORTFOLIO_NOTE), plot]
-    parts += [Heading("All tables"), *file_table(FILES)] if linked else []
+    parts += [Heading("All tables"), *file_table(TABLES)] if linked else []
     return render(Document(opening, walk.config["notes"], parts), linked)
 
 

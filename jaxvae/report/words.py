@@ -133,24 +133,24 @@ WIDE_NOTE = (
     "whole it is among the arrays of arrays.safetensors, by the name “covariance”."
 )
 FILES_NOTE = "They stand beside this page in its folder. Returns are fractions: 0.01 is 1 %."
-FILES = {
-    "factors.csv": ("a date", "standard deviations of the dates before the test part"),
-    "loadings.csv": ("an asset", "returns per standard deviation of a factor"),
-    "portfolios.csv": ("an asset", "shares of what is held, long and short together 1"),
-    "assets.csv": ("an asset", "returns; shares of variance"),
-    "exposures.csv": ("a sector", "returns per standard deviation of a factor"),
-    "pairs.csv": ("a pair of assets", "correlations"),
-    "covariance.csv": ("an asset", "returns squared"),
-    "risk.csv": ("a test date", "returns"),
-    "comparisons.csv": ("a model beside a baseline", "nats per date"),
-    "metrics.csv": ("a score of a model on a split", "nats per date; shares; correlations"),
-    "members.csv": ("a member", "nats per date; shares; correlations"),
-    "history.csv": ("an epoch of a member", "losses: nats per date"),
-    "n_factors.csv": ("an estimator, or a number of factors", "factors; nats per date"),
-    "rankings.csv": ("a way to rank members", "correlations"),
-    "stability.csv": ("a β", "correlations"),
-    "spectrum.csv": ("a factor at a β", "signal-to-noise; shares of members"),
-    "candidates.csv": ("a model with a number of factors", "nats per date"),
+TABLES = {
+    "factors": ("a date", "standard deviations of the dates before the test part"),
+    "loadings": ("an asset", "returns per standard deviation of a factor"),
+    "portfolios": ("an asset", "shares of what is held, long and short together 1"),
+    "assets": ("an asset", "returns; shares of variance"),
+    "exposures": ("a sector", "returns per standard deviation of a factor"),
+    "pairs": ("a pair of assets", "correlations"),
+    "covariance": ("an asset", "returns squared"),
+    "risk": ("a test date", "returns"),
+    "comparisons": ("a model beside a baseline", "nats per date"),
+    "metrics": ("a score of a model on a split", "nats per date; shares; correlations"),
+    "members": ("a member", "nats per date; shares; correlations"),
+    "history": ("an epoch of a member", "losses: nats per date"),
+    "n_factors": ("an estimator, or a number of factors", "factors; nats per date"),
+    "rankings": ("a way to rank members", "correlations"),
+    "stability": ("a β", "correlations"),
+    "spectrum": ("a factor at a β", "signal-to-noise; shares of members"),
+    "candidates": ("a model with a number of factors", "nats per date"),
 }
 PERSISTENCE_NOTE = (
     "φ is how much of a factor’s value the next date inherits: 0 is no memory, 1 never forgets; a "

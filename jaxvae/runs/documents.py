@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from jaxvae.errors import FolderError, shown
 from jaxvae.runs.files import read_file
 
-SCHEMA = 6
+SCHEMA = 7
 MOST_BYTES = 2**26
 
 

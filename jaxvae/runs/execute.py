@@ -8,7 +8,7 @@ from jaxvae.errors import OptionError, check_option, check_path
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.processes import UNSHARED, Share
 from jaxvae.runs.progress import OnProgress
-from jaxvae.runs.results import Layout, read_config
+from jaxvae.runs.results import read_config
 from jaxvae.runs.work import drop_work, is_finished, open_run
 from jaxvae.training.store import Stages, in_memory
 
@@ -16,15 +16,14 @@ from jaxvae.training.store import Stages, in_memory
 class Procedure(NamedTuple):
     """What is run, and how its folder is kept.
 
-    identity: all that its bits depend on. compute: from progress and stages to a result with a
-    `config` of its own. layout, files: how the result is kept. read: it back. options: what a later
-    command needs to go on by itself. described: what the result's `config` says beside.
+    identity: all that its bits depend on, its command first. compute: from progress and stages to
+    a result with a `config` of its own, and the `format` in which it is kept. read: it back.
+    options: what a later command needs to go on by itself. described: what the result's `config`
+    says beside.
     """
 
     identity: Callable[[], dict[str, Any]]
     compute: Callable[[OnProgress, Stages], Any]
-    layout: Layout
-    files: Callable[[Any], Mapping[str, bytes]]
     read: Callable[[Path], Any]
     options: Mapping[str, Any] = {}
     described: Mapping[str, Any] = {}
@@ -62,7 +61,7 @@ def execute(
         return procedure.compute(on_progress, in_memory), []
     out, identity = check_path("out", out), procedure.identity()
     if resume and is_finished(out):
-        require_same(out, read_config(out, procedure.layout)["identity"], identity)
+        require_same(out, read_config(out, identity["command"])["identity"], identity)
         result = procedure.read(out)
         drop_work(out)
         return result, []
@@ -70,4 +69,4 @@ def execute(
         result = procedure.compute(on_progress, run.stage)
         result.config.update(procedure.described)
         on_progress("report", None)
-        return result, run.finish(procedure.files(result))
+        return result, run.finish(result.format.files(result))

@@ -13,8 +13,6 @@ from jaxvae.fitting.prepare import Prepared
 from jaxvae.models import Model
 from jaxvae.training.streams import Stream
 
-CONSENSUS = "consensus_"  # before the names of its fields, in those of arrays
-
 
 class Verdict(NamedTuple):
     """Every consensus factor before any is dropped, and the rule's verdict on it.
@@ -180,13 +178,12 @@ def arrange_refit_factors(trained: TrainedStudy, aligned: Aligned) -> RefitFacto
 
 
 def consensus_arrays(aligned: Aligned) -> dict[str, np.ndarray]:
-    """What figures draw of the consensus, and what makes it of new dates."""
-    joint = aligned.map
-    fields = {**joint.alignment._asdict(), **joint._asdict(), "presence": aligned.presence}
-    fields |= {"members": np.flatnonzero(aligned.used)}
-    del fields["alignment"]
-    saved = {f"{CONSENSUS}{name}": np.asarray(field) for name, field in fields.items()}
-    return {"agreement": aligned.agreement, **saved}
+    """What figures draw of the consensus, and the members that it rests on."""
+    return {
+        "agreement": aligned.agreement,
+        "consensus_presence": aligned.presence,
+        "consensus_members": np.flatnonzero(aligned.used),
+    }
 
 
 def describe_consensus(aligned: Aligned) -> dict[str, Any]:

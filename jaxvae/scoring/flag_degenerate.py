@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logsumexp
 
 from jaxvae.analysis.degeneracy import JITTER, Cause, find_causes, jittered
+from jaxvae.analysis.mixtures import mixture_log_density
 from jaxvae.errors import first_of
 from jaxvae.fitting.config import tile_width_of
 from jaxvae.fitting.fit import TrainedStudy
@@ -42,7 +42,7 @@ def doubt_likelihoods(
     bounded = [one for one in baselines if not has_degenerate_likelihood(one, "test", data)]
     if notes or len(bounded) < len(baselines):
         members = _jittered_likelihoods(trained)
-        mixed = logsumexp(members, axis=0) - np.log(len(members))
+        mixed = mixture_log_density(members)
         moved = {"vae_ensemble": mixed, "vae_best": members[trained.best]}
         vaes = [one._replace(of_jittered=moved[one.model]) for one in vaes]
     models = [*vaes, *baselines]

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from jaxvae.analysis.bootstrap import jackknife_half_width
 from jaxvae.analysis.metrics import active_units, describe
+from jaxvae.analysis.mixtures import mixture_log_density
 from jaxvae.analysis.udr import udr_by_group
 from jaxvae.fitting.fit import Trained, TrainedStudy
 from jaxvae.fitting.prepare import Prepared
@@ -140,8 +141,9 @@ def mix_estimates(estimates: LikelihoodEstimate) -> LikelihoodEstimate:
     both weighted by responsibilities.
     """
     shares = softmax(estimates.value, axis=0)
+    mixed: Any = mixture_log_density(np.asarray(estimates.value))
     return LikelihoodEstimate(
-        value=logsumexp(estimates.value, axis=0) - np.log(len(shares)),
+        value=mixed,
         standard_error=np.sqrt((shares**2 * estimates.standard_error**2).sum(axis=0)),
         effective_samples=(shares * estimates.effective_samples).sum(axis=0),
     )

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import logsumexp
 
+from jaxvae.analysis.mixtures import mixture_log_density
 from jaxvae.data.panel import Split
 from jaxvae.fitting.fit import for_refits, grid_of, training_data
 from jaxvae.fitting.prepare import Prepared, in_batches
@@ -98,8 +98,5 @@ def _tile_width() -> int:
 def mixture_of_seeds(scores: CandidateScores) -> Float[np.ndarray, "size date"]:
     """Log-likelihood of the equal mixture of the seeds that did not diverge, as a study reports
     its ensemble; NaN where all did."""
-    sound = np.isfinite(scores.log_likelihood)
-    total = logsumexp(np.where(sound, scores.log_likelihood, -np.inf), axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mixed = total - np.log(sound.sum(axis=1))
-    return np.where(sound.any(axis=1), mixed, np.nan)
+    each = scores.log_likelihood
+    return mixture_log_density(each, np.isfinite(each), axis=1)

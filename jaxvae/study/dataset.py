@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from jaxvae.errors import import_extra
-from jaxvae.report.words import FILES, KL_PARTS
+from jaxvae.report.words import KL_PARTS, TABLES
 
-UNITS = {file.removesuffix(".csv"): units for file, (_, units) in FILES.items()}
+UNITS = {name: units for name, (_, units) in TABLES.items()}
 NATS = {*KL_PARTS} - {"active_units"}  # beside likelihoods
 COORDINATES = ("member", "seed", "beta")
 

@@ -17,10 +17,11 @@ from jaxvae.data.units import check_like_fit
 from jaxvae.errors import DataError, did_you_mean, shown
 from jaxvae.fitting.conditions import row_conditions
 from jaxvae.fitting.fit import TrainedStudy
-from jaxvae.inference.members import Fitted
+from jaxvae.inference.members import Fitted, fitted_members
 from jaxvae.models import read_family
 from jaxvae.models.model import Batch, Family, Model, Variables, make_batch, remember
-from jaxvae.scoring.align import CONSENSUS, RefitFactors
+from jaxvae.runs.checkpoint import restore
+from jaxvae.scoring.align import RefitFactors
 from jaxvae.study.assumptions import assumed_conditions
 from jaxvae.study.dataset import with_units
 
@@ -83,14 +84,8 @@ class FittedStudy:
     @cached_property
     def consensus(self) -> consensus.Consensus:
         """What makes consensus factors of the members' factors."""
-
-        def saved(name: str) -> Any:
-            array = self.arrays[f"{CONSENSUS}{name}"]
-            return array if array.ndim else array.item()
-
-        alignment = consensus.Alignment(*map(saved, consensus.Alignment._fields))
-        _, *others = consensus.Consensus._fields
-        return consensus.Consensus(alignment, *map(saved, others))
+        saved: consensus.Consensus = restore(consensus.Consensus, self.parameters["consensus"])
+        return saved._replace(trim=float(saved.trim))
 
     def table(
         self, values: Float[np.ndarray, "row asset"], index: pd.Index, like: str = "risk"
@@ -170,9 +165,7 @@ class FittedStudy:
 
     def _variables(self, name: str, rows: np.ndarray | slice = slice(None)) -> Fitted:
         tree: Any = jax.tree.map(lambda leaf: leaf[rows], self.parameters[name])
-        statistics = {"encoder": {}, "decoder": {}, **tree.get("statistics", {})}
-        variables = Variables(tree["parameters"], statistics, tree["factor_mask"])
-        return Fitted(variables, tree["seed"])
+        return Fitted(restore(Variables, tree), tree["seed"])
 
 
 @runtime_checkable
@@ -204,6 +197,10 @@ def saved_arrays(trained: TrainedStudy, arranged: RefitFactors) -> dict[str, np.
     }
 
 
-def as_saved(fitted: Fitted) -> dict[str, Any]:
-    """Members as a nested dict of arrays, which a folder holds."""
-    return {**fitted.variables._asdict(), "seed": fitted.seed}
+def saved_parameters(trained: TrainedStudy, joint: consensus.Consensus) -> dict[str, Any]:
+    """Members, refits and what makes a consensus of the members', as nested dicts of arrays."""
+    fitted = {"members": fitted_members(trained.grid.ensemble), "refits": trained.fitted}
+    return {
+        **{name: {**one.variables._asdict(), "seed": one.seed} for name, one in fitted.items()},
+        "consensus": {**joint._asdict(), "alignment": joint.alignment._asdict()},
+    }

@@ -17,7 +17,6 @@ from jaxvae.runs.progress import OnProgress, progress_for_call
 from jaxvae.selection.count_factors import sweep_factors
 from jaxvae.selection.select import STAGE, select
 from jaxvae.study.describe import study_identity
-from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT
 from jaxvae.study.study import Study, load_study
 from jaxvae.study.summary import summarise
 from jaxvae.training.blas import blas_threads
@@ -90,8 +89,6 @@ def study_procedure(panel: Panel, config: StudyConfig) -> Procedure:
     return Procedure(
         identity=lambda: study_identity(panel, config),
         compute=compute,
-        layout=STUDY_LAYOUT,
-        files=STUDY_FORMAT.files,
         read=lambda folder: load_study(folder, model=own),
     )
 

@@ -15,7 +15,7 @@ from jaxvae.report.study_report import study_opening, study_report
 from jaxvae.runs.results import Format, SavedResults, write_drawings
 from jaxvae.study.dataset import to_dataset
 from jaxvae.study.fitted import FittedStudy
-from jaxvae.study.folder import STUDY_FORMAT, STUDY_LAYOUT, read_study
+from jaxvae.study.folder import STUDY_FORMAT, read_study
 from jaxvae.study.plots import Plots
 from jaxvae.study.questions import forecasts, new_assets, new_dates
 from jaxvae.study.questions import scenarios as scenario_questions
@@ -27,8 +27,9 @@ class Study(StudyResults, SavedResults):
 
     Attributes:
         covariance: assets × assets. The units of each table are in its `attrs`.
-        parameters: variables of the "members" of the grid and of the "refits" of the chosen β, each
-            a nested dict of arrays with the member axis first; kept in `checkpoints/`.
+        parameters: variables of the "members" of the grid and of the "refits" of the chosen β, with
+            the member axis first, and the "consensus" of the members' factors; each a nested dict
+            of arrays, kept in `checkpoints/`.
         family: of a caller's own model; None for the one that `config` names.
     """
 
@@ -50,7 +51,7 @@ class Study(StudyResults, SavedResults):
             f"assets, model {config['model']!r}, {n_members} members\n"
             f"chosen on validation: β = {chosen['beta']:g}; factors kept: {self.factors.shape[1]} "
             f"of {config['n_factors']}\n"
-            f"tables: {', '.join(file.removesuffix('.csv') for file in self.files)}\n"
+            f"tables: {', '.join(self.tables)}\n"
             "ask it: encode, impute, scenarios, forecast, forecast_covariance, paths, new_asset\n"
             "show and keep it: plot, report, save, to_xarray"
         )
@@ -111,4 +112,4 @@ def draw_report(folder: str | Path) -> None:
         FolderError: as `load_study` does, and where a file that is not the study's is in the way.
     """
     study = load_study(folder, drawings=False)
-    write_drawings(Path(folder), STUDY_LAYOUT, lambda: study_report(study))
+    write_drawings(Path(folder), lambda: study_report(study))

@@ -12,7 +12,7 @@ from jaxvae.baselines import Law
 from jaxvae.fitting.fit import Trained, TrainedStudy
 from jaxvae.fitting.prepare import Prepared
 from jaxvae.inference.evaluation import reconstruct
-from jaxvae.inference.members import ask, fitted_members
+from jaxvae.inference.members import ask
 from jaxvae.inference.scenarios import covariance_of_mixture, sample_by_mixture
 from jaxvae.models.model import Batch, take_rows
 from jaxvae.scoring.align import (
@@ -41,7 +41,7 @@ from jaxvae.study.describe import (
     volatility_factors,
 )
 from jaxvae.study.figure_data import figure_arrays
-from jaxvae.study.fitted import as_saved, saved_arrays
+from jaxvae.study.fitted import saved_arrays, saved_parameters
 from jaxvae.study.holdings import HoldingsInput, holdings
 from jaxvae.study.missing import completed, completion_note, missing_notes, unforeseen_note
 from jaxvae.study.study import Study
@@ -64,7 +64,7 @@ def summarise(
     sweep: members of fewer factors. baselines: what `fit_baselines` gave.
     """
     prepared, grid, _, chosen = trained
-    fitted, aligned = trained.fitted, align(prepared, grid, chosen)
+    aligned = align(prepared, grid, chosen)
     arranged = arrange_refit_factors(trained, aligned)
     clusters, at_risk, rebuilt, scenarios, covariance = _answers(trained)
     laws, unfitted = baselines
@@ -103,7 +103,7 @@ def summarise(
             **saved_arrays(trained, arranged),
             **drawn,
         },
-        parameters={"members": as_saved(fitted_members(grid.ensemble)), "refits": as_saved(fitted)},
+        parameters=saved_parameters(trained, aligned.map),
         n_factors=tabulate_n_factors(whole, sweep),
         spectrum=spectrum_table(whole, grid),
         family=prepared.preset.model,

@@ -14,7 +14,7 @@ from jaxvae.training.store import Stages
 from jaxvae.walk.config import WalkConfig, WalkSettings
 from jaxvae.walk.prepare import prepare_walk
 from jaxvae.walk.summary import summarise_walk, train_walk, walk_identity
-from jaxvae.walk.walk import WALK_FORMAT, WALK_LAYOUT, Walk, load_walk
+from jaxvae.walk.walk import Walk, load_walk
 
 
 def walk_forward(
@@ -74,7 +74,5 @@ def walk_procedure(panel: Panel, config: WalkConfig) -> Procedure:
     return Procedure(
         identity=lambda: walk_identity(panel, config),
         compute=compute,
-        layout=WALK_LAYOUT,
-        files=WALK_FORMAT.files,
         read=load_walk,
     )

@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from jaxvae.analysis import portfolios
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
+from jaxvae.analysis.mixtures import mixture_moments
 from jaxvae.analysis.portfolios import BASELINE, ENSEMBLE
 from jaxvae.baselines import BASELINES, Development
 from jaxvae.data.panel import Panel, fit_scaler, panel_hash, split_dates
@@ -95,16 +96,12 @@ def summarise_walk(prepared: PreparedWalk, outputs: Outputs) -> Walk:
 def mixture_covariances(
     outputs: Outputs, scale: Float[np.ndarray, "window asset"]
 ) -> Float[np.ndarray, "window asset asset"]:
-    """Covariance of the equal mixture of each window's sound members, in squared returns: the mean
-    of their covariances plus the covariance of their means."""
-    n_windows = len(scale)
-    share = _shares(outputs, n_windows)
-    mean = np.asarray(outputs.mean, np.float64).reshape(n_windows, -1, scale.shape[1])
-    within = np.asarray(outputs.covariance, np.float64).reshape(*mean.shape, -1)
-    off = mean - np.einsum("wm,wma->wa", share, mean)[:, None]
-    mixed = np.einsum("wm,wmab->wab", share, within)
-    mixed += np.einsum("wm,wma,wmb->wab", share, off, off)
-    return mixed * scale[:, :, None] * scale[:, None, :]
+    """Covariance of the equal mixture of each window's sound members, in squared returns."""
+    asked = (outputs.ok, outputs.mean, outputs.covariance)
+    parts = (np.asarray(part).reshape(len(scale), -1, *part.shape[1:]) for part in asked)
+    windows = zip(*parts, strict=True)
+    mixed = [mixture_moments(mean[ok], within[ok])[1] for ok, mean, within in windows]
+    return np.stack(mixed) * scale[:, :, None] * scale[:, None, :]
 
 
 def describe_strategies(
@@ -130,12 +127,6 @@ def describe_strategies(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
 
 
-def _shares(outputs: Outputs, n_windows: int) -> Float[np.ndarray, "window member"]:
-    """What each member counts in its window's mixture; a diverged one nothing."""
-    ok = np.asarray(outputs.ok, np.float64).reshape(n_windows, -1)
-    return ok / ok.sum(axis=1, keepdims=True)
-
-
 def _scores(prepared: PreparedWalk, outputs: Outputs) -> tuple[pd.DataFrame, list[str]]:
     """Judged dates × models: the mixture, and its baselines fitted on the same windows; and notes
     on baselines left out, whose likelihoods are degenerate."""
@@ -143,7 +134,8 @@ def _scores(prepared: PreparedWalk, outputs: Outputs) -> tuple[pd.DataFrame, lis
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
     # Change of variables: from each window's standard deviations to those of `fit`.
     change = np.log(unit / prepared.scale).sum(axis=1)[:, None]
-    shares = _shares(outputs, len(change))[:, :, None]
+    ok = np.asarray(outputs.ok, np.float64).reshape(len(change), -1, 1)
+    shares = ok / ok.sum(axis=1, keepdims=True)
     members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape[:2], -1)
     mixed = logsumexp(np.where(shares > 0, members, 0.0), axis=1, b=shares)
     table, notes = {ENSEMBLE: (mixed + change).ravel()}, []

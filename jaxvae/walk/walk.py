@@ -9,39 +9,22 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.report.content import REPORT
-from jaxvae.report.walk_report import FILES, walk_report
-from jaxvae.runs.results import Format, Layout, Results, SavedResults, TableLayout, write_drawings
-
-ARRAYS = "arrays"
-WALK_LAYOUT = Layout(
-    command="walk",
-    tables={
-        "windows": TableLayout(
-            index=("window",), dates=("first_date", "last_date", "judged_from", "judged_to")
-        ),
-        "scores": TableLayout(index=("date",), dates=("date",)),
-        "factors": TableLayout(index=("date",), dates=("date",)),
-        "loadings": TableLayout(index=("date", "asset"), names=("asset",), dates=("date",)),
-        "portfolio": TableLayout(index=("date",), dates=("date",)),
-        "weights": TableLayout(index=("strategy", "date"), names=("strategy",), dates=("date",)),
-        "strategies": TableLayout(index=("strategy",), names=("strategy",)),
-    },
-    trees={ARRAYS: "arrays.safetensors"},
-)
+from jaxvae.report.walk_report import TABLES, walk_report
+from jaxvae.runs.results import ARRAYS, Format, Results, SavedResults, write_drawings
 
 
 def _as_results(walk: "Walk") -> Results:
-    tables = {name: getattr(walk, name) for name in WALK_LAYOUT.tables}
+    tables = {name: getattr(walk, name) for name in TABLES}
     return Results(walk.config, tables, {ARRAYS: {"covariances": walk.covariances}})
 
 
 def _as_parts(results: Results) -> dict[str, Any]:
     covariances = results.trees[ARRAYS]["covariances"]
-    tables = {name: results.tables[name] for name in WALK_LAYOUT.tables}
+    tables = {name: results.tables[name] for name in TABLES}
     return {"config": results.config, "covariances": covariances, **tables}
 
 
-WALK_FORMAT = Format(WALK_LAYOUT, FILES, _as_results, _as_parts, walk_report, REPORT)
+WALK_FORMAT = Format("walk", TABLES, _as_results, _as_parts, walk_report, REPORT)
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,4 +99,4 @@ def draw_walk_report(folder: str | Path) -> None:
         FolderError: as `load_walk` does, and where a file that is not the walk's is in the way.
     """
     walk = load_walk(folder, drawings=False)
-    write_drawings(Path(folder), WALK_LAYOUT, lambda: walk_report(walk))
+    write_drawings(Path(folder), lambda: walk_report(walk))

@@ -10,18 +10,25 @@ from jaxvae.errors import FolderError, OptionError
 from jaxvae.runs.documents import read_sealed
 from jaxvae.runs.execute import Procedure, execute
 from jaxvae.runs.files import write_files
-from jaxvae.runs.results import Layout, with_checksums
+from jaxvae.runs.results import with_checksums
 
-LAYOUT = Layout("sum", {}, {})
-SEEDS = {"seeds": 2}
+SEEDS = {"command": "sum", "seeds": 2}
 
 
 class Tile(NamedTuple):
     values: np.ndarray
 
 
+class Sums(NamedTuple):
+    command: str = "sum"
+
+    def files(self, result):
+        return with_checksums({"command": self.command, **result.config}, {"a.csv": b"a\n"})
+
+
 class Result(NamedTuple):
     config: dict
+    format: Sums = Sums()
 
 
 def make_procedure(stop=False, **changes):
@@ -39,8 +46,6 @@ def make_procedure(stop=False, **changes):
     return Procedure(
         identity=lambda: SEEDS,
         compute=compute,
-        layout=LAYOUT,
-        files=lambda result: with_checksums(LAYOUT, result.config, {"a.csv": b"a\n"}),
         read=lambda folder: Result(read_sealed(folder / "config.json")),
     )._replace(**changes)
 
@@ -82,7 +87,7 @@ def test_one_that_was_stopped_is_gone_on_with_where_it_is_asked_for(tmp_path):
         run(
             folder,
             resume=True,
-            procedure=make_procedure(identity=lambda: {"settings": {"seeds": 3}}),
+            procedure=make_procedure(identity=lambda: {"command": "sum", "settings": {"seeds": 3}}),
         )
     assert contents(folder) == before
     run(str(folder), resume=True)
@@ -97,8 +102,12 @@ def test_a_finished_one_is_read_and_not_run_again(tmp_path):
     with pytest.raises(FolderError, match="exists; name a new folder"):
         run(tmp_path / "run")
     with pytest.raises(FolderError, match="was begun with another seeds: 2, now 3"):
-        run(tmp_path / "run", resume=True, procedure=make_procedure(identity=lambda: {"seeds": 3}))
-    other = make_procedure(layout=Layout("product", {}, {}))
+        run(
+            tmp_path / "run",
+            resume=True,
+            procedure=make_procedure(identity=lambda: {**SEEDS, "seeds": 3}),
+        )
+    other = make_procedure(identity=lambda: {**SEEDS, "command": "product"})
     with pytest.raises(FolderError, match="is a sum's folder, no product's"):
         run(tmp_path / "run", resume=True, procedure=other)
     assert contents(tmp_path / "run") == before

@@ -12,9 +12,8 @@ from jaxvae.runs.documents import SCHEMA, read_sealed, seal
 from jaxvae.runs.files import make_folder
 from jaxvae.runs.results import (
     CONFIG,
-    Layout,
     Results,
-    TableLayout,
+    describe_results,
     pack,
     read_results,
     unpack,
@@ -24,19 +23,7 @@ from jaxvae.runs.results import (
 
 # Assets whose names are those of a column, of a missing cell, of a formula, of several lines.
 ODD = ["asset", "date", "NA", "null", "nan", "1", "=A1", 'a "b", c', "two\nlines", "Ω", "True"]
-LAYOUT = Layout(
-    command="study",
-    tables={
-        "rows": TableLayout(integers=("member",)),
-        "loadings": TableLayout(index=("asset",), names=("asset",)),
-        "weights": TableLayout(
-            index=("strategy", "date"), names=("strategy",), dates=("date", "until")
-        ),
-        "windows": TableLayout(index=("window",)),
-        "none": TableLayout(),
-    },
-    trees={"arrays": "arrays.safetensors", "members": "checkpoints/members.safetensors"},
-)
+MEMBERS = "checkpoints/members.safetensors"
 DRAWINGS = {"figures/one.png": b"picture", "report.md": b"words"}
 
 
@@ -54,18 +41,19 @@ def tables():
             until=days
         ),
         "windows": pd.DataFrame({"a": [0.1, 0.2]}).rename_axis("window"),
+        "none": None,
     }
 
 
 def results():
-    trees = {"arrays": {"a": np.arange(3.0)}, "members": {"deep": {"b": np.ones((2, 2))}}}
+    trees = {"arrays.safetensors": {"a": np.arange(3.0)}, MEMBERS: {"deep": {"b": np.ones((2, 2))}}}
     return Results({"name": "odd", "betas": (0.5, 1.0)}, tables(), trees)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    files = {**pack(LAYOUT, results()), **DRAWINGS}
-    make_folder(tmp_path / "study", with_checksums(LAYOUT, results().config, files))
+    files = {**pack(results()), **DRAWINGS}
+    make_folder(tmp_path / "study", with_checksums(describe_results("study", results()), files))
     return tmp_path / "study"
 
 
@@ -76,25 +64,28 @@ def reseal(folder, **changes):
 
 
 def test_tables_and_arrays_come_back_to_the_bit(folder):
-    again = read_results(folder, LAYOUT)
+    again = read_results(folder, "study")
     assert again.config["betas"] == [0.5, 1.0]
     assert again.tables.keys() == tables().keys()
     for name, table in tables().items():
         found = again.tables[name]
+        if table is None:
+            assert found is None
+            continue
         assert list(found.columns) == list(table.columns)
         assert found.index.tolist() == table.index.tolist()
         pd.testing.assert_frame_equal(
             found, table, check_exact=True, check_dtype=False, check_column_type=False
         )
     assert again.tables["rows"].ok.dtype == bool
-    assert (again.trees["members"]["deep"]["b"] == 1.0).all()
+    assert (again.trees[MEMBERS]["deep"]["b"] == 1.0).all()
 
 
 def test_what_is_packed_again_is_the_same_bytes(folder):
-    config, _, _ = again = read_results(folder, LAYOUT)
-    files = {**pack(LAYOUT, again), **DRAWINGS}
-    assert pack(LAYOUT, unpack(LAYOUT, config, files)) == pack(LAYOUT, results())
-    for name, content in with_checksums(LAYOUT, config, files).items():
+    config, _, _ = again = read_results(folder, "study")
+    files = {**pack(again), **DRAWINGS}
+    assert pack(unpack(config, files)) == pack(results())
+    for name, content in with_checksums(describe_results("study", again), files).items():
         assert (folder / name).read_bytes() == content, name
 
 
@@ -109,11 +100,11 @@ def test_every_other_file_is_vouched_for(folder):
 
 def assert_refused(folder, words):
     with pytest.raises(FolderError, match=words) as error:
-        read_results(folder, LAYOUT)
+        read_results(folder, "study")
     assert "\n" not in str(error.value)
 
 
-NAMES = [*pack(LAYOUT, results()), *DRAWINGS, CONFIG]
+NAMES = [*pack(results()), *DRAWINGS, CONFIG]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -162,7 +153,7 @@ def test_a_file_in_anothers_place_is_named(folder):
 def test_what_lies_beside_the_files_is_no_matter(folder):
     (folder / "notes.txt").write_text("mine")
     (folder / "figures" / "mine.png").symlink_to(folder / "notes.txt")
-    assert read_results(folder, LAYOUT).config["name"] == "odd"
+    assert read_results(folder, "study").config["name"] == "odd"
 
 
 def in_schema(number):
@@ -197,7 +188,12 @@ def test_the_order_and_the_spaces_of_settings_are_no_matter(folder):
     path = folder / CONFIG
     document = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(dict(reversed(document.items()))), "utf-8")
-    assert read_results(folder, LAYOUT).config["name"] == "odd"
+    assert read_results(folder, "study").config["name"] == "odd"
+
+
+SHAPE = {"index": 0, "dates": [], "texts": [0], "integers": [1]}
+SHAPES = [{"index": "x"}, {"dates": [0]}, {"dates": [9]}]
+SHAPES += [{"dates": 3}, {"texts": None}, {"texts": [[]]}, {"integers": [0]}]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +207,11 @@ def test_the_order_and_the_spaces_of_settings_are_no_matter(folder):
         {"sizes": {}},
         {"sizes": 3},
         {"sizes": {"rows.csv": "x"}},
+        {"tables": None},
+        {"tables": []},
+        {"tables": {"rows": 3}},
+        {"tables": {"rows": {}}},
+        *({"tables": {"rows": {**SHAPE, **other}}} for other in SHAPES),
         {"command": "walk"},
         {"command": None},
         {"command": []},
@@ -233,13 +234,13 @@ def test_drawings_are_drawn_again(folder):
     (folder / "report.md").write_text("damaged")
     (folder / "figures" / "one.png").unlink()
     assert_refused(folder, "draw it again with: jaxvae report")
-    assert read_results(folder, LAYOUT, drawings=False).config["name"] == "odd"
-    write_drawings(folder, LAYOUT, lambda: others)
+    assert read_results(folder, "study", drawings=False).config["name"] == "odd"
+    write_drawings(folder, lambda: others)
     assert (folder / "figures" / "two.png").read_bytes() == b"another picture"
-    assert read_results(folder, LAYOUT).config["name"] == "odd"
-    write_drawings(folder, LAYOUT, lambda: DRAWINGS)
+    assert read_results(folder, "study").config["name"] == "odd"
+    write_drawings(folder, lambda: DRAWINGS)
     assert drawn(folder) == DRAWINGS
-    assert read_results(folder, LAYOUT).config["checksums"]["figures/two.png"]
+    assert read_results(folder, "study").config["checksums"]["figures/two.png"]
 
 
 @pytest.mark.parametrize("name", ["report.md", "figures", "figures/one.png", CONFIG])
@@ -249,9 +250,7 @@ def test_nothing_is_drawn_through_a_link(name, folder, tmp_path):
     (folder / name).symlink_to(victim)
     before = sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*"))
     with pytest.raises(FolderError, match=f"{name} is a symbolic link"):
-        write_drawings(
-            folder, LAYOUT, lambda: {**DRAWINGS, "report.md": b"other", "figures/two.png": b"2"}
-        )
+        write_drawings(folder, lambda: {**DRAWINGS, "report.md": b"other", "figures/two.png": b"2"})
     after = sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*"))
     assert after == before
 
@@ -259,7 +258,7 @@ def test_nothing_is_drawn_through_a_link(name, folder, tmp_path):
 def test_nothing_is_drawn_over_a_users_own(folder):
     (folder / "figures" / "two.png").write_text("mine")
     with pytest.raises(FolderError, match=r"figures/two.png is not of jaxvae and in the way"):
-        write_drawings(folder, LAYOUT, lambda: {"report.md": b"other", "figures/two.png": b"2"})
+        write_drawings(folder, lambda: {"report.md": b"other", "figures/two.png": b"2"})
     assert (folder / "figures" / "two.png").read_text() == "mine"
     assert drawn(folder) == DRAWINGS
 
@@ -272,6 +271,6 @@ def test_a_crash_leaves_a_drawing_whole(folder, monkeypatch):
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(FolderError, match="cannot be written: No space left"):
-        write_drawings(folder, LAYOUT, lambda: {"report.md": b"other"})
+        write_drawings(folder, lambda: {"report.md": b"other"})
     monkeypatch.setattr(os, "replace", real)
     assert drawn(folder) == DRAWINGS

@@ -195,7 +195,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=4,
 )  # fmt: skip
-SETTINGS_READ = ["assets", "model_config", "checksums", "sizes", "command", "schema", "identity"]
+SETTINGS_READ = ["assets", "model_config", "tables", "checksums", "sizes"]
+SETTINGS_READ += ["command", "schema", "identity"]
 
 
 @FEW
