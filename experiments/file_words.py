@@ -2,10 +2,10 @@
 
 from pages import table
 
-from jaxvae.report.words import FILES
+from jaxvae.report.words import TABLES
 
 
 def study_files_table() -> str:
     """A row a table: what its rows are of, and the units of its values."""
-    rows = ((f"`{name}`", row, units) for name, (row, units) in FILES.items())
+    rows = ((f"`{name}.csv`", row, units) for name, (row, units) in TABLES.items())
     return table(("file", "a row for", "values in"), rows)
