@@ -14,8 +14,8 @@ def mixture_log_density(
 
     Args:
         log_densities: log p_i(x).
-        included: Whether a member counts there.
-        axis: Of the members.
+        included: whether a member counts there.
+        axis: of the members.
     """
     counted = np.broadcast_to(included, log_densities.shape)
     total = logsumexp(np.where(counted, log_densities, -np.inf), axis=axis)
@@ -26,8 +26,15 @@ def mixture_log_density(
 def mixture_moments(
     means: Float[np.ndarray, "member asset"], covariances: Float[np.ndarray, "member asset asset"]
 ) -> tuple[Float[np.ndarray, " asset"], Float[np.ndarray, "asset asset"]]:
-    """Its mean, and its covariance: the mean of the members' covariances plus the covariance of
-    their means."""
+    """Mean and covariance of the mixture.
+
+    Args:
+        means: of each member.
+        covariances: of each member.
+
+    Returns:
+        The mean of the means; the mean of the covariances plus the covariance of the means.
+    """
     means, covariances = (np.asarray(part, np.float64) for part in (means, covariances))
     between = means - means.mean(axis=0)
     return means.mean(axis=0), covariances.mean(axis=0) + between.T @ between / len(means)

@@ -185,7 +185,8 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     kinds = items or kinds
     more["metavar"] = words["metavar"] or METAVARS.get(kinds[0], "NAME")
     more["type"] = functools.partial(_value, kinds)
-    more |= {"nargs": "+"} if items else {}
+    # Given again, such an option goes on with its words.
+    more |= {"nargs": "+", "action": "extend"} if items else {}
     if words["flag"] == "":
         target.add_argument(one.name, **more)
         return

@@ -14,7 +14,7 @@ from jaxvae.data.dates import row_name
 from jaxvae.data.files import load_table, read_table
 from jaxvae.data.layout import WideTable, index_to_columns, join_labels, read_wide, require_frame
 from jaxvae.data.panel import Panel
-from jaxvae.errors import DataError, counted
+from jaxvae.errors import DataError, OptionError, counted, shown
 
 Sectors = Mapping | pd.Series | str | Path
 Covariates = pd.DataFrame | str | Path
@@ -64,6 +64,8 @@ def _at_dates(table: pd.DataFrame, dates: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 def _sectors_of(assets: tuple[str, ...], sectors: Sectors) -> tuple[str, ...]:
+    if not isinstance(sectors, str | Path) and not hasattr(sectors, "items"):
+        raise OptionError("sectors", f"{shown(sectors)} is no file, mapping or Series of labels")
     with _naming("sectors"):
         pairs = _sector_pairs(sectors) if isinstance(sectors, str | Path) else sectors.items()
         labels = join_labels(pairs)

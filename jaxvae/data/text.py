@@ -172,15 +172,21 @@ def _find_table(lines: list[str], source: str, labels: bool) -> Place:
         )
     if width > MOST_COLUMNS:
         raise DataError(f"{source} has {width:,} columns: keep at most {MOST_COLUMNS:,}")
-    runs = groupby(filled, key=lambda number: plain[number].count(separator) + 1 == width)
+    sizes = {number: plain[number].count(separator) + 1 for number in filled}
+    runs = groupby(filled, key=lambda number: sizes[number] == width)
     first = max((list(run) for fits, run in runs if fits), key=len)[0]
     by_end = _first_rows(lines[first:], separator, source, first)
     if not by_end:
         raise empty_error(source)
     rows, ends = list(by_end.values()), list(by_end)
-    above = [plain[number].count(separator) + 1 for number in filled if number < first]
+    above = [sizes[number] for number in filled if number < first]
     if above and above[-1] > 1 and _has_values(rows[0]):
-        raise _width_error(1, width, above[-1], source)
+        if width not in above:
+            raise _width_error(1, width, above[-1], source)
+        # The header stands further up, and a row in between is of another width.
+        begun = above.index(width)
+        row = next(row for row, size in enumerate(above[begun:]) if size != width)
+        raise _width_error(row, above[begun + row], width, source)
     n_headers = _count_headers(rows, source, labels)
     return Place(separator, width, first, rows, n_headers, first + ends[n_headers - 1])
 

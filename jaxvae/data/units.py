@@ -133,8 +133,20 @@ def check_like_fit(returns: pd.DataFrame, scaler: Scaler) -> None:
             f"the returns are in other units than the study's: {_median(sizes):.2g} of its "
             f"standard deviations in size: {remedy}"
         )
-    out = np.abs(scaler.standardise(values))
-    if far := _farthest(returns, out, "standard deviations of the study's"):
+    warn_of_far(returns, scaler, "return")
+
+
+def warn_of_far(table: pd.DataFrame, scaler: Scaler, what: str) -> None:
+    """Warn (UserWarning) of cells more than OUTLYING standard deviations of the dates fitted on
+    from their mean.
+
+    Args:
+        table: of new dates.
+        scaler: of the dates fitted on, in the order of the columns.
+        what: a cell is.
+    """
+    out = np.abs(scaler.standardise(table.to_numpy(np.float64)))
+    if far := _farthest(table, out, "standard deviations of the study's", what):
         warnings.warn(f"{far}, and in the study's units?", UserWarning, stacklevel=2)
 
 
@@ -187,14 +199,16 @@ def outlier_notes(columns: Columns) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _farthest(returns: pd.DataFrame, out: Float[np.ndarray, "date asset"], unit: str) -> str:
-    """How many returns are more than OUTLYING units out, and which is farthest; nothing if none."""
+def _farthest(
+    returns: pd.DataFrame, out: Float[np.ndarray, "date asset"], unit: str, what: str = "return"
+) -> str:
+    """How many cells are more than OUTLYING units out, and which is farthest; nothing if none."""
     n_far = np.count_nonzero(out > OUTLYING)
     if not n_far:
         return ""
     row, place = divmod(int(np.nanargmax(out)), out.shape[1])
     return (
-        f"{counted(n_far, 'return')} more than {OUTLYING:.0f} {unit} out, the farthest "
+        f"{counted(n_far, what)} more than {OUTLYING:.0f} {unit} out, the farthest "
         f"{returns.iloc[row, place]:.4g} of {returns.columns[place]} on "
         f"{row_name(returns.index[row])}: is the data right there"
     )

@@ -10,16 +10,16 @@ import pandas as pd
 from jaxtyping import Float
 
 from jaxvae.data.panel import Panel, Scaler, fit_scaler
-from jaxvae.errors import DataError, Option
+from jaxvae.errors import DataError, Option, OptionError
 from jaxvae.models import Facts
 
 
 def require_knowledge(panel: Panel, model: str) -> None:
-    """DataError unless the panel has covariates or sectors."""
+    """OptionError unless the panel has covariates or sectors."""
     if panel.covariates is None and panel.sectors is None:
-        raise DataError(
-            Option("model", model),
-            " needs to know something of dates or assets: give ",
+        raise OptionError(
+            "model",
+            f"{model} needs to know something of dates or assets: give ",
             Option("covariates"),
             ", ",
             Option("sectors"),

@@ -44,11 +44,11 @@ def answers(study: StudyResults) -> list[Answer]:
 
 
 def which_verdict(found: FactorVerdict) -> str:
-    """How many factors the study keeps, and how many the estimators find where that differs."""
+    """How many factors the study keeps, and the verdict on their number where that differs."""
     kept = counted(found.kept, "factor") if found.kept else "None that holds"
     if found.estimated == found.kept:
         return kept
-    return f"{kept}; estimators of their number find {found.estimated or 'none'}"
+    return f"{kept}; the verdict on their number is {found.estimated or 'none'}"
 
 
 def which_words(study: StudyResults, found: FactorVerdict, beside: Comparison) -> str:
@@ -69,6 +69,8 @@ def which_words(study: StudyResults, found: FactorVerdict, beside: Comparison) -
 
 def real_verdict(found: FactorVerdict) -> str:
     """Yes, in part, not shown, or cannot tell."""
+    if found.estimated == 0 and not found.gains:
+        return "Not shown: factors gain no likelihood on validation dates"
     if found.estimated == 0:
         return "Not shown: the estimators find nothing beyond noise"
     if not found.kept:
@@ -80,7 +82,7 @@ def real_verdict(found: FactorVerdict) -> str:
     if not real:
         return f"Not shown: {share}"
     if found.estimated < real:
-        return f"In part: {share}, but estimators find {found.estimated}"
+        return f"In part: {share}, but the verdict on their number is {found.estimated}"
     return f"Yes: {share}" if real == found.kept else f"In part: {share}"
 
 

@@ -188,7 +188,7 @@ def number_figure(study: StudyResults) -> Figure:
             f"most on validation dates, {number(best.gain, 2, True)} {PER_DATE}"
         )
     verdict = counted(int(found["verdict"]), "factor")
-    return draw.set_message(figure, f"The estimators find {verdict}; {words}")
+    return draw.set_message(figure, f"The verdict is {verdict}; {words}")
 
 
 def _draw_scree(axes: Axes, study: StudyResults) -> None:

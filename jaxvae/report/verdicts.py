@@ -71,7 +71,8 @@ class FactorVerdict(NamedTuple):
     """Are the factors real?
 
     asked: how many the VAEs were given. kept: how many of the consensus survive, 0 too.
-    estimated: what the estimators of the number of factors find; 0 where the study chose none.
+    estimated: the verdict on the number of factors; 0 where the study chose none.
+    gains: whether any number of factors beats none on validation dates.
     stable: which of those shown are (`survival.is_stable`); None with one seed.
     matched: which of them match a known factor beyond the bar; None where none are known.
     mcc, chance, rotation: the mean matched |correlation|, and 95th percentiles by chance and by
@@ -81,6 +82,7 @@ class FactorVerdict(NamedTuple):
     asked: int
     kept: int
     estimated: int
+    gains: bool
     stable: Bool[np.ndarray, " factor"] | None
     matched: Bool[np.ndarray, " factor"] | None
     mcc: float
@@ -131,13 +133,14 @@ def has_no_factor(study: StudyResults) -> bool:
 def judge(study: StudyResults) -> FactorVerdict:
     """The factors that are shown, and what speaks for them."""
     reference = study.config["reference"]
-    estimated = int(study.n_factors.set_index("name").factors["verdict"])
+    numbers = study.n_factors.set_index("name").factors
     names = ("mcc", "mcc_chance_95", "mcc_rotation_95")
     mcc, chance, rotation = (study.metric("consensus", name, "test") for name in names)
     found = FactorVerdict(
         asked=study.config["n_factors"],
         kept=study.config["consensus"]["survive"],
-        estimated=0 if has_no_factor(study) else estimated,
+        estimated=0 if has_no_factor(study) else int(numbers["verdict"]),
+        gains=not has_no_factor(study) and int(numbers["held_out"]) > 0,
         stable=is_stable(stabilities(study)) if len(study.config["seeds"]) > 1 else None,
         matched=None,
         mcc=mcc,

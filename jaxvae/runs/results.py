@@ -11,12 +11,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
-from jaxvae.errors import FolderError
+from jaxvae.errors import FolderError, Option
 from jaxvae.runs.checkpoint import pack_tree, unpack_tree
 from jaxvae.runs.documents import as_json, checksum, read_sealed, seal
 from jaxvae.runs.files import is_plain, make_folder, read_file, write_files, write_new
 
-CONFIG = "config.json"
+CONFIG, RECORD = "config.json", "run.json"
+RESUME = Option("resume", True)
 TABLE, TREE = RESULTS = (".csv", ".safetensors")
 ARRAYS = f"arrays{TREE}"
 
@@ -151,6 +152,8 @@ def read_config(folder: Path, command: str | None = None) -> dict[str, Any]:
     Raises FolderError where the folder holds no such run, or it is damaged.
     """
     if not is_plain(folder / CONFIG):
+        if is_plain(folder / RECORD):
+            raise FolderError(f"the run in {folder} is not finished: go on with it by ", RESUME)
         raise FolderError(f"{folder} is no {command or 'run'}'s folder: it has no {CONFIG}")
     config = read_sealed(folder / CONFIG)
     if command is not None and (found := config.get("command")) != command:

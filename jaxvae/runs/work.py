@@ -33,14 +33,14 @@ from jaxvae.runs.files import (
 )
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.processes import UNSHARED, Share
-from jaxvae.runs.results import CONFIG
+from jaxvae.runs.results import CONFIG, RECORD, RESUME
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-RECORD, WORK = "run.json", "work"
+WORK = "work"
 SHARED_STAGE = "train"
 LOCK = re.compile(r"lock(-\d+)?")
 WORK_FILE = re.compile(rf"{TILE_NAME.pattern}|\.{TILE_NAME.pattern}\.partial")
@@ -74,7 +74,7 @@ class Run:
                 raise FolderError(
                     f"{self.folder / name} is in the way and not of this run; move it elsewhere "
                     "and go on with ",
-                    Option("resume", True),
+                    RESUME,
                 )
         results = {name: checksum(content) for name, content in files.items()}
         write_file(self.folder / RECORD, seal({**record, "results": results}))
@@ -181,9 +181,7 @@ def _require_place(folder: Path, resume: bool, shared: bool) -> bool:
         return True
     if not (resume or shared):
         if has_record(folder) and not is_finished(folder):
-            raise FolderError(
-                f"{folder} holds an unfinished run; go on with ", Option("resume", True)
-            )
+            raise FolderError(f"{folder} holds an unfinished run; go on with ", RESUME)
         require_new(folder)
     if is_finished(folder):
         raise FolderError(f"{folder} holds a finished run; name another folder")

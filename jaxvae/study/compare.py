@@ -40,14 +40,19 @@ def compare(
         raise DataError("one study has nothing to be compared with; name two or more")
     first, *others = named
     for other in others:
-        if named[other].config["identity"]["data"] != named[first].config["identity"]["data"]:
+        if _returns_of(named[other]) != _returns_of(named[first]):
             raise DataError(
-                f"{other} is of other data than {first}: likelihoods compare on one panel only"
+                f"{other} is of other returns than {first}: likelihoods compare on one panel only"
             )
     table = pd.DataFrame([{"study": name, **_scores(study)} for name, study in named.items()])
     ordered = table.sort_values("log_likelihood", ascending=False, kind="stable")
     ordered.attrs["units"] = "nats per date; shares of variance"
     return ordered.reset_index(drop=True)
+
+
+def _returns_of(study: Study) -> object:
+    """What tells a panel's returns from others'; covariates and sectors may differ."""
+    return study.config["identity"]["data"]["returns"]
 
 
 def _scores(study: Study) -> dict[str, object]:

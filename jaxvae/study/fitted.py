@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxvae.analysis import consensus
 from jaxvae.data.panel import Panel, Scaler
-from jaxvae.data.units import check_like_fit
+from jaxvae.data.units import check_like_fit, warn_of_far
 from jaxvae.errors import DataError, did_you_mean, shown
 from jaxvae.fitting.conditions import row_conditions
 from jaxvae.fitting.fit import TrainedStudy
@@ -129,6 +129,7 @@ class FittedStudy:
         """
         values = self.scaler.standardise(returns)
         known = row_conditions(panel, self.covariates, self._covariate_scaler)
+        self._warn_of_far(known, pd.Index(panel.dates))
         known = np.concatenate([known, np.repeat(known[-1:], n_ahead, axis=0)])
         values = np.concatenate([values, np.full((n_ahead, values.shape[1]), np.nan)])
         return make_batch(values, known, past=remember(self.model, values)[0])
@@ -140,6 +141,7 @@ class FittedStudy:
         if covariates is not None:
             known = (self.covariates, self._covariate_scaler)
             conditions = assumed_conditions(conditions, *known, covariates)
+            self._warn_of_far(conditions, pd.Index(["the assumed date"] * len(conditions)))
         nothing = np.zeros((len(conditions), len(self.assets)))
         return make_batch(nothing, conditions, past=self._remembered[0])
 
@@ -158,6 +160,13 @@ class FittedStudy:
             tree, [self.arrays[f"{PAST}{place}"] for place in range(len(leaves))]
         )
         return found
+
+    def _warn_of_far(self, conditions: Float[np.ndarray, "row condition"], index: pd.Index) -> None:
+        """Of covariates, from standard units, that are far from those fitted on."""
+        if self.covariates:
+            values = self._covariate_scaler.restore(conditions)
+            table = pd.DataFrame(values, index=index, columns=self.covariates)
+            warn_of_far(table, self._covariate_scaler, "covariate")
 
     @property
     def _covariate_scaler(self) -> Scaler:

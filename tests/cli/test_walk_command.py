@@ -230,6 +230,9 @@ def test_a_walk_is_no_study(folder, returns_csv, capsys):
 def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
     with pytest.raises(FolderError, match=r"is no walk's folder: it has no config\.json"):
         load_walk(tmp_path)
+    (tmp_path / "run.json").write_bytes(seal({}))
+    with pytest.raises(FolderError, match=r"is not finished: go on with it by resume=True"):
+        load_walk(tmp_path)
     (tmp_path / "config.json").write_bytes(seal({"command": "study"}))
     with pytest.raises(FolderError, match="is a study's folder, no walk's"):
         load_walk(tmp_path)

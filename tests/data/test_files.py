@@ -562,3 +562,15 @@ def test_reading_takes_at_most_twice_as_long_as_pandas(tmp_path):
     np.testing.assert_array_equal(read_panel(path).values, values)
     words = [sys.executable, "-c", COMPARE, str(path)]
     assert float(subprocess.run(words, check=True, capture_output=True).stdout) < 2.0
+
+
+@pytest.mark.parametrize("width", [6, 10])
+@pytest.mark.parametrize("row", [2, 9, 20])
+def test_a_row_of_another_width_is_named(width, row, tmp_path):
+    """Wherever it stands, also where the longer part of the table follows it."""
+    lines = ["date," + ",".join("ABCDEFG")]
+    lines += [f"2024-01-{day:02}," + ",".join(["0.01"] * 7) for day in range(1, 31)]
+    lines[row] = f"2024-01-{row:02}," + ",".join(["0.01"] * (width - 1))
+    (tmp_path / "returns.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=f"row {row}: {width} cells under a header of 8"):
+        read_panel(tmp_path / "returns.csv")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +18,7 @@ from jaxvae.data.covariates import (
     trailing_volatility,
     with_covariates,
 )
-from jaxvae.data.knowledge import sector_numbers
+from jaxvae.data.knowledge import sector_numbers, with_knowledge
 from jaxvae.data.panel import Scaler, knowledge_hash
 from jaxvae.data.synthetic import INDEX, linear_panel, volatility_index_panel
 from jaxvae.errors import DataError, OptionError
@@ -147,22 +148,25 @@ def test_a_model_that_takes_none_is_told_nothing():
     assert (plain.model.facts.n_sectors, with_context.model.facts.n_sectors) == (0, 2)
 
 
+@pytest.mark.parametrize("wrong", [["X"] * 8, 5, {1, 2}], ids=["list", "int", "set"])
+def test_sectors_of_no_kind_are_refused_by_name(wrong, monkeypatch):
+    """As users have it, whose calls no type is checked of."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OptionError, match=r"^sectors: .* is no file, mapping or Series of labels"):
+        with_knowledge(PANEL, sectors=wrong)
+
+
 def test_sectors_are_counted_in_alphabetical_order():
     panel = replace(PANEL, sectors=("b", "a", "c", "a", "b", "b", "a", "c"))
     assert sector_numbers(panel) == (1, 0, 2, 0, 1, 1, 0, 2)
     assert sector_numbers(replace(panel, sectors=None)) == ()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"covariates": None, "sectors": None}, "give covariates, sectors or both"),
-        ({"covariates": PANEL.covariates * 0.0}, "'volatility index' does not vary"),
-    ],
-)
-def test_a_panel_that_tells_nothing_is_refused(changes, words):
-    with pytest.raises(DataError, match=words):
-        prepare(replace(PANEL, **changes), CONFIG)
+def test_a_panel_that_tells_nothing_is_refused():
+    with pytest.raises(DataError, match="'volatility index' does not vary"):
+        prepare(replace(PANEL, covariates=PANEL.covariates * 0.0), CONFIG)
+    with pytest.raises(OptionError, match="give covariates, sectors or both"):
+        prepare(replace(PANEL, covariates=None, sectors=None), CONFIG)
 
 
 def test_other_knowledge_is_another_run():

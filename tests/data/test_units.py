@@ -9,8 +9,8 @@ from example_tables import DATE, assert_one_line, make_prices, make_returns, wit
 
 from jaxvae.data import as_panel, panel_from_frame
 from jaxvae.data.named import load_french, load_sp500
-from jaxvae.data.panel import fit_scaler
-from jaxvae.data.units import check_like_fit
+from jaxvae.data.panel import Scaler, fit_scaler
+from jaxvae.data.units import check_like_fit, warn_of_far
 from jaxvae.errors import DataError
 
 RANDOM = np.random.default_rng(11)
@@ -321,3 +321,15 @@ def test_repeats_of_one_extreme_value_are_noted(value):
 def test_a_row_of_the_error_is_the_tables_own():
     with pytest.raises(DataError, match=r"'MSFT' \(1, the first in row 2020-01-14, -99\)"):
         panel_from_frame(with_cell(make_returns(), -99.0, row=DATE))
+
+
+def test_covariates_far_from_those_fitted_on_are_warned_of():
+    """By the name of what they are, the farthest first."""
+    dates = pd.date_range("2024-01-01", periods=3)
+    table = pd.DataFrame({"vix": [18.0, 19_000.0, 20.0], "rate": [0.01, 0.02, 0.03]}, index=dates)
+    scaler = Scaler(np.array([19.0, 0.02]), np.array([2.0, 0.01]))
+    with pytest.warns(
+        UserWarning, match="1 covariate more than 50 .* 1.9e\\+04 of vix on 2024-01-02"
+    ):
+        warn_of_far(table, scaler, "covariate")
+    warn_of_far(table.iloc[[0, 2]], scaler, "covariate")

@@ -138,7 +138,7 @@ def with_counts(study, **columns):
 
 def test_the_number_of_factors_is_told_with_its_gain():
     assert message_of(score_figures.number_figure(make_study())) == (
-        "The estimators find 5 factors; allowed 5, the VAEs use 4.8 and gain most on validation "
+        "The verdict is 5 factors; allowed 5, the VAEs use 4.8 and gain most on validation "
         "dates, +19.38 nats per date"
     )
 
@@ -151,7 +151,7 @@ def test_no_number_of_factors_gains_on_noise():
         log_likelihood=levels,
     )  # fmt: skip
     figure = score_figures.number_figure(study)
-    assert message_of(figure).startswith("The estimators find 0 factors; no number of them gains")
+    assert message_of(figure).startswith("The verdict is 0 factors; no number of them gains")
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     np.testing.assert_allclose(hollow[0].get_ydata(), levels[1:] + 100)
 

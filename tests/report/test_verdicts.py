@@ -222,14 +222,14 @@ def test_real_factors_are_stable_matched_and_kept(study):
         bool(found.kept) and sum(real) == found.kept and found.estimated >= found.kept
     )
     if found.estimated < sum(real):
-        assert f"estimators find {found.estimated}" in verdict or found.estimated == 0
+        assert f"verdict on their number is {found.estimated}" in verdict or found.estimated == 0
 
 
 def test_the_number_of_factors_is_one_number_or_both_are_said(study):
     found = judge(study)
     verdict = which_verdict(found)
     assert verdict.startswith(str(found.kept) if found.kept else "None")
-    said = re.findall(r"find (\d+|none)", verdict)
+    said = re.findall(r"number is (\d+|none)", verdict)
     agree = found.estimated == found.kept
     assert said == ([] if agree else [str(found.estimated or "none")])
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import jax
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -263,8 +264,11 @@ def test_studies_compare_on_validation_dates(study):
     assert not [name for name in table if "test" in name]
     identity = {**study.config["identity"], "data": {"returns": "other"}}
     other = replace(study, config={**study.config, "identity": identity})
-    with pytest.raises(DataError, match="1 is of other data than 0"):
+    with pytest.raises(DataError, match="1 is of other returns than 0"):
         jaxvae.compare([study, other])
+    informed = {"returns": study.config["identity"]["data"]["returns"], "covariates": "other"}
+    identity = {**study.config["identity"], "data": informed}
+    jaxvae.compare([study, replace(study, config={**study.config, "identity": identity})])
     with pytest.raises(DataError, match="nothing to be compared with"):
         jaxvae.compare([study])
 
@@ -423,7 +427,9 @@ def test_a_collapsed_factor_is_named():
         ({"betas": (float("nan"),)}, "betas"),
     ],
 )
-def test_wrong_settings_are_refused(wrong, words):
+def test_wrong_settings_are_refused(wrong, words, monkeypatch):
+    """As users have it, whose calls no type is checked of."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OptionError, match=words):
         StudyConfig(**wrong)
 

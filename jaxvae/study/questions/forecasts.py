@@ -41,7 +41,7 @@ def forecast(
 
     A row says what was forecast for its date from the dates before it *in this panel*: give a panel
     that starts well before the dates of interest, as the memory starts blank. The last row, "next",
-    is for the date after the last.
+    is for the date after the last, under the last one's covariates.
 
     Args:
         panel: or a DataFrame or a file of returns, as `read_panel` takes them.
@@ -83,10 +83,17 @@ def forecast(
     columns |= {f"var_{round(100 * p)}": q for p, q in zip(ORDERS, quantiles, strict=True)}
     by_past = filtered_quantiles(own, columns["mean"], columns["std"], ORDERS)
     columns |= {f"filtered_var_{round(100 * p)}": q for p, q in zip(ORDERS, by_past, strict=True)}
-    dates = [*panel.dates.strftime("%Y-%m-%d"), NEXT]
+    dates = [*panel.dates.astype(str), NEXT]
     table = pd.DataFrame(columns, index=pd.Index(dates, name="date"))
-    table.attrs["notes"] = [*_past_notes(fitted), *_empty_notes(table)]
+    table.attrs["notes"] = [*_past_notes(fitted), *_next_notes(fitted), *_empty_notes(table)]
     return with_units(table)
+
+
+def _next_notes(fitted: FittedStudy) -> list[str]:
+    """What is assumed of the date that nobody knows the covariates of."""
+    if not fitted.covariates:
+        return []
+    return [f"the row {NEXT!r} is drawn under the covariates of the last date"]
 
 
 def _past_notes(fitted: FittedStudy) -> list[str]:

@@ -64,6 +64,8 @@ def scenarios(
     """
     if given is not None and not (given := check_numbers("given", given, "a return, as -0.05")):
         raise OptionError("given", "nothing is; name an asset and its return")
+    if lost := [name for name, value in (given or {}).items() if value < -1]:
+        raise OptionError("given", f"{lost[0]} cannot lose more than all: a return is -1 at least")
     fitted, each = study.fitted, 1 if given is None else DRAWS_A_SCENARIO
     check_draws(number, seed, each * len(fitted.assets))
     under = fitted.rows_under(covariates)
