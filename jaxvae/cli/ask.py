@@ -16,7 +16,7 @@ from jaxvae.runs.files import require_new, require_new_file, whole_file, writing
 from jaxvae.runs.interrupts import Interrupts, say
 from jaxvae.runs.results import read_config
 from jaxvae.study.compare import compare
-from jaxvae.study.questions import forecasts
+from jaxvae.study.questions import forecasts, scenarios
 from jaxvae.study.study import Study, draw_report, load_study
 from jaxvae.walk.walk import draw_walk_report
 
@@ -44,7 +44,7 @@ class Seeded(OutFile):
 class ScenarioOptions(Seeded, InFolder):
     """The study, the number of scenarios and what is assumed."""
 
-    number: int = option(1000, "number of scenarios", least=1)
+    number: int = option(scenarios.NUMBER, "number of scenarios", least=1)
     given: tuple[str, ...] | None = option(
         None,
         "returns of assets, or mean returns of sectors, that the rest is drawn under, as XOM=-0.10 "

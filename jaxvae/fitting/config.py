@@ -23,6 +23,7 @@ from jaxvae.errors import (
     show_settings,
 )
 from jaxvae.fitting.presets import MODEL_OF, MODELS, PRESETS, Preset, make_preset, model_name
+from jaxvae.inference.importance import LIKELIHOOD_SAMPLES
 from jaxvae.models import describe_family
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.ensemble import check_grid
@@ -101,7 +102,7 @@ class StudyConfig:
     root_seed: int = option(
         0, "root of all random numbers", flag="seed", metavar="S", least=0, most=LARGEST_SEED
     )
-    likelihood_samples: int = option(128, "", least=8)
+    likelihood_samples: int = option(LIKELIHOOD_SAMPLES, "", least=8)
     tile_width: int | None = option(
         None,
         "number of members that a device trains at once",

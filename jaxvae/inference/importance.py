@@ -26,6 +26,7 @@ from jaxvae.training.objective import LikelihoodEstimate
 # The logarithm of a mean weight errs by about -½ its squared standard error, here -.03 nats: above
 # this it is not to be trusted.
 LARGEST_ERROR = 0.25
+LIKELIHOOD_SAMPLES = 128  # a date, where nobody asks for another number
 # A row is drawn again where a smaller share of its samples than this is effective.
 EFFECTIVE_SHARE = 0.25
 # Rows at once: what a CPU's caches hold, so that no draw goes through the memory of all rows.

@@ -19,7 +19,12 @@ from jaxvae.data.panel import Panel, Scaler, Split, fit_scaler
 from jaxvae.errors import LARGEST_SEED, DataError, OptionError, check_option, shown
 from jaxvae.fitting.config import AUTO, StudyConfig, preset_of
 from jaxvae.fitting.prepare import for_cells
-from jaxvae.inference.importance import first_estimate, is_hard, second_estimate
+from jaxvae.inference.importance import (
+    LIKELIHOOD_SAMPLES,
+    first_estimate,
+    is_hard,
+    second_estimate,
+)
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.inference.rows import ask_member, ask_rows, padded_size
 from jaxvae.inference.scenarios import implied_covariance, sample_scenarios
@@ -70,7 +75,7 @@ class Settings:
     preset: Literal["notebook"] | None = None
     model: str | object = AUTO
     epochs: int | None = None
-    n_samples: int = 128
+    n_samples: int = LIKELIHOOD_SAMPLES
     random_state: int | np.random.RandomState | np.random.Generator | None = 0
 
     def __sklearn_tags__(self) -> Any:

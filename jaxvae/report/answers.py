@@ -148,6 +148,8 @@ def more_words(study: StudyResults, beside: Comparison) -> str:
             f"On test dates the ensemble is {lead_words(study, strongest)}, the strongest of "
             f"{counted(len(beside.leads), 'classical model')} in hindsight{of_pca}."
         )
+        if len(study.config["seeds"]) == 1:
+            words.append("Intervals are over dates alone: another seed may give another lead.")
     ours, theirs = (percent(share, 1) for share in beside.rebuilt)
     match = ""
     if np.isfinite(beside.matched).all():

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxvae.data.panel import Scaler
 from jaxvae.inference.evaluation import posterior_means
 from jaxvae.inference.forecasts import last_row_moments
-from jaxvae.inference.importance import log_likelihood
+from jaxvae.inference.importance import LIKELIHOOD_SAMPLES, log_likelihood
 from jaxvae.inference.modes import decoder_jacobians
 from jaxvae.models.model import Batch, Model, Variables, make_batch, take_rows
 from jaxvae.training.ensemble import Ensemble, Members, Progress, member_grid, train_ensemble
@@ -32,7 +32,7 @@ from jaxvae.walk.windows import Span
 # Groups of expanding windows that are trained apart, so that early ones wait less for late ones.
 GROUPS = 8
 # What is asked of models without closed forms: draws for moments, importance samples a date.
-MOMENT_DRAWS, LIKELIHOOD_SAMPLES = 20_000, 128
+MOMENT_DRAWS = 20_000
 
 
 class Outputs(NamedTuple):

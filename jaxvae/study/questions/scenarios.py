@@ -29,12 +29,13 @@ LEAST_ROWS = 256
 DRAWS_A_SCENARIO = 8
 LEAST_EFFECTIVE = 100
 LEAST_SHARE = 0.01
+NUMBER = 1000
 FAR = 15.0
 
 
 def scenarios(
     study: Asked,
-    number: int = 1000,
+    number: int = NUMBER,
     *,
     given: Mapping[str, float] | pd.Series | None = None,
     covariates: Mapping[str, float] | pd.DataFrame | None = None,
