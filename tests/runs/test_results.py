@@ -40,7 +40,7 @@ def tables():
         "weights": pd.DataFrame(rng.normal(size=(4, len(ODD))), index=index, columns=ODD).assign(
             until=days
         ),
-        "windows": pd.DataFrame({"a": [0.1, 0.2]}).rename_axis("window"),
+        "windows": pd.DataFrame({"a": [0.1, 0.2], "name": ["1", "02"]}).rename_axis("window"),
         "none": None,
     }
 
