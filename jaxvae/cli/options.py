@@ -185,8 +185,9 @@ def _add_option(target: Any, one: Field[Any], kind: Any) -> None:
     kinds = items or kinds
     more["metavar"] = words["metavar"] or METAVARS.get(kinds[0], "NAME")
     more["type"] = functools.partial(_value, kinds)
-    # Given again, such an option goes on with its words.
-    more |= {"nargs": "+", "action": "extend"} if items else {}
+    if items:
+        # Given again, names go on, so that none is dropped; numbers take the place of the first.
+        more |= {"nargs": "+", "action": "extend" if str in items else "store"}
     if words["flag"] == "":
         target.add_argument(one.name, **more)
         return

@@ -43,10 +43,9 @@ def test_without_words_the_configurations_are_pythons():
     assert WalkConfig() in read("walk")
 
 
-def test_an_option_given_again_goes_on_with_its_words():
-    """None is dropped: what is given twice is there to be refused, the rest to be used."""
+def test_names_given_again_go_on_and_numbers_take_the_first_ones_place():
     words = ("--betas", "1", "2", "--betas", "4")
-    assert StudyConfig(betas=(1.0, 2.0, 4.0)) in read("study", *words)
+    assert StudyConfig(betas=(4.0,)) in read("study", *words)
     (asked,) = read("scenarios", "folder", "--given", "A=-0.1", "--given", "B=0.1", "C=0")
     assert asked.given == ("A=-0.1", "B=0.1", "C=0")
 

@@ -155,7 +155,7 @@ def test_what_is_given_is_taken(config, model, n_factors):
 def test_what_does_not_go_together_is_refused_before_anything_is_said():
     said = []
     for ask in (run_study, plan_study):
-        with pytest.raises(DataError, match="give covariates"):
+        with pytest.raises(OptionError, match="give covariates"):
             ask(PANEL, model="conditional", on_progress=lambda *where: said.append(where))
     assert not said
 
