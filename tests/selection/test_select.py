@@ -400,5 +400,11 @@ def test_each_family_is_picked_where_it_was_planted(kind, two_families):
     for name in ("additive", "volatility"):
         two_families.setitem(PRESETS, name, PRESETS[name]._replace(races=False))
     assert found.config.model == kind
-    # Room for one more curve than was planted lets each find its whole curve.
-    assert found.n_found in ((2, 3) if kind == "additive" else (2,))
+    if kind != "additive":
+        assert found.n_found == 2
+        return
+    # Room for one more curve than was planted lets each find its whole curve. Which number is then
+    # likeliest is a matter of rounding, which differs between processors: one more is level with it.
+    one_more = found.candidates.set_index(["family", "factors"]).loc[(kind, 3)]
+    assert 2 <= found.n_found <= found.classical
+    assert -one_more.difference < 2 * one_more.difference_error
