@@ -404,7 +404,8 @@ def test_each_family_is_picked_where_it_was_planted(kind, two_families):
         assert found.n_found == 2
         return
     # Room for one more curve than was planted lets each find its whole curve. Which number is then
-    # likeliest is a matter of rounding, which differs between processors: one more is level with it.
+    # likeliest is a matter of rounding, which differs between processors: one more is level with
+    # it.
     one_more = found.candidates.set_index(["family", "factors"]).loc[(kind, 3)]
     assert 2 <= found.n_found <= found.classical
     assert -one_more.difference < 2 * one_more.difference_error
