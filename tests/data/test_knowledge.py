@@ -302,7 +302,7 @@ def test_scenarios_from_the_command_line(context_folder, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("study --data {}/returns.csv --model conditional", 1, "give --covariates, --sectors"),
+        ("study --data {}/returns.csv --model conditional", 2, "give --covariates, --sectors"),
         (
             "study --covariates calendar --model linear",
             2,
