@@ -119,8 +119,10 @@ def test_a_series_of_returns_is_given_as_a_dict_is(study, given):
 
 def test_what_lies_far_out_is_warned_of(study, given):
     asset = next(iter(given))
-    with pytest.warns(UserWarning, match=rf"{asset}=-10 is [\d,]+ standard deviations from its"):
-        study.scenarios(8, given={asset: -10.0})
+    with pytest.warns(UserWarning, match=rf"{asset}=10 is [\d,]+ standard deviations from its"):
+        study.scenarios(8, given={asset: 10.0})
+    with pytest.raises(OptionError, match=f"{asset} cannot lose more than all"):
+        study.scenarios(8, given={asset: -1.5})
 
 
 def test_every_asset_given_leaves_nothing_to_draw(study):
