@@ -51,8 +51,9 @@ class StudyConfig:
         n_factors: latent factors; "auto" for as many as validation dates have use for, or as a
             model of one's own has.
         model: name of a preset (`fitting.presets`); "auto" for the one that validation dates are
-            likeliest under; or a model of one's own: a family's configuration, or what makes a
-            `Model` for a number of assets, a function or an object with a method `build`.
+            likeliest under; or a model of one's own: a family's configuration, a `Model` of the
+            panel's assets, or what makes one for a number of assets, a function or an object with a
+            method `build`.
         epochs: the most passes over the training rows; None for the model's own.
         root_seed: every random number of the study comes from it.
         likelihood_samples: importance samples a date for log p(x).
