@@ -7,16 +7,22 @@ import jax
 
 from jaxvae.cli.options import Command, InFolder, Output, make_group
 from jaxvae.cli.panel import ContextSource
-from jaxvae.cli.task import Task, carry_out, model_notes, use_all_cores
+from jaxvae.cli.task import ALONE, Task, carry_out, folder_of, model_notes, use_all_cores
 from jaxvae.errors import FolderError, Option, OptionError, check_path, like, option
 from jaxvae.fitting.config import AUTO, StudyConfig, presets_of, tile_width_of
 from jaxvae.fitting.presets import MODELS
 from jaxvae.report.study_report import study_opening
 from jaxvae.runs.execute import execute
 from jaxvae.runs.interrupts import Interrupts, say
-from jaxvae.runs.processes import parse_processes
+from jaxvae.runs.processes import Processes, parse_processes
 from jaxvae.runs.progress import progress_for_call, show_progress
-from jaxvae.runs.work import drop_work, is_finished, read_record, require_shared_tiles
+from jaxvae.runs.work import (
+    drop_work,
+    is_finished,
+    read_record,
+    require_place,
+    require_shared_tiles,
+)
 from jaxvae.study.plan import plan_study
 from jaxvae.study.run import study_procedure
 from jaxvae.study.study import Study, load_study
@@ -47,7 +53,8 @@ class StudyOutput(Output):
     """Where a study's folder is, or that there is to be none."""
 
     dry_run: bool = option(
-        False, "check of panel and options, and what would be trained for how long; writes nothing"
+        False,
+        "check of panel, options and folder, and what would be trained, how long; writes nothing",
     )
 
 
@@ -68,14 +75,19 @@ def study(
 ) -> None:
     """Choose a model and a number of factors on validation dates, train seeds × betas of it, and
     write a folder of tables, figures and report. Without options: the synthetic linear panel."""
-    if output.dry_run:
-        _say_what_would_be_done(interrupts, _task(source, config), output)
-        return
     processes = parse_processes(sharing.coordinator, sharing.processes, sharing.process)
-    carry_out(interrupts, _task(source, config), output, processes)
+    if output.dry_run:
+        _say_what_would_be_done(interrupts, _task(source, config), output, processes)
+    else:
+        carry_out(interrupts, _task(source, config), output, processes)
 
 
-def _say_what_would_be_done(interrupts: Interrupts, task: Task, output: StudyOutput) -> None:
+def _say_what_would_be_done(
+    interrupts: Interrupts, task: Task, output: StudyOutput, processes: Processes
+) -> None:
+    out = folder_of(task, output, processes)
+    if not (output.resume and is_finished(out)):
+        require_place(out, output.resume, processes != ALONE)
     panel = task.source.load(task.config)
     use_all_cores()
     with show_progress(quiet=output.quiet) as report:

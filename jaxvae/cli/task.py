@@ -56,9 +56,7 @@ def carry_out(
     interrupts: Interrupts, task: Task, output: Output, processes: Processes = ALONE
 ) -> None:
     """Run a task in a new folder, go on with one, or do a process's share of one."""
-    if output.out is None and (output.resume or processes != ALONE):
-        raise OptionError("out", "name the folder of the run to go on with, or to share")
-    out = output.out or Path("runs") / f"{task.label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = folder_of(task, output, processes)
     interrupts.how_to_go_on = functools.partial(how_to_go_on, out)
     panel = task.source.load(task.config)
     use_all_cores()
@@ -73,6 +71,16 @@ def carry_out(
         processes.leave_last(functools.partial(is_at_work, out))
         raise
     processes.disconnect()
+
+
+def folder_of(task: Task, output: Output, processes: Processes) -> Path:
+    """The folder of a run, by default a new one in `runs`.
+
+    Raises OptionError where one must be named.
+    """
+    if output.out is None and (output.resume or processes != ALONE):
+        raise OptionError("out", "name the folder of the run to go on with, or to share")
+    return output.out or Path("runs") / f"{task.label}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def model_notes(names: Iterable[str]) -> str:

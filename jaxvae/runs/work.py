@@ -103,7 +103,7 @@ def open_run(
     not a run's at all.
     """
     shared, made = share.processes > 1, missing_parents(folder)
-    new = _require_place(folder, resume, shared)
+    new = require_place(folder, resume, shared)
     if new:
         try:
             make_folder(folder, {RECORD: seal({"identity": identity, "options": options})})
@@ -171,8 +171,8 @@ def require_shared_tiles(folder: Path, n_tiles: int) -> None:
         )
 
 
-def _require_place(folder: Path, resume: bool, shared: bool) -> bool:
-    """Whether a run may begin there; else one may go on. FolderError where neither."""
+def require_place(folder: Path, resume: bool, shared: bool) -> bool:
+    """Whether a run may begin in a folder; else one may go on. FolderError where neither."""
     if folder.is_symlink():
         raise FolderError(f"{folder} is a symbolic link; name the folder itself")
     if resume and not folder.is_dir():

@@ -177,9 +177,9 @@ def test_where_the_user_is_no_run_is_begun(name, options, tmp_path, monkeypatch)
 def test_the_root_is_no_place_for_a_run():
     """Asked about without beginning one."""
     with pytest.raises(FolderError, match="exists"):
-        runs._require_place(Path("/"), resume=False, shared=False)
+        runs.require_place(Path("/"), resume=False, shared=False)
     for resume, shared in ((True, False), (False, True)):
-        assert not runs._require_place(Path("/"), resume, shared)
+        assert not runs.require_place(Path("/"), resume, shared)
     with pytest.raises(FolderError, match=r"is no run in work: it has no run\.json"):
         read_record(Path("/"))
 

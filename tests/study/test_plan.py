@@ -86,3 +86,22 @@ def test_a_dry_run_writes_nothing(returns_csv, tmp_path, monkeypatch, capsys):
     assert not [*tmp_path.iterdir()]
     assert main(["study", "--data", str(returns_csv), "--dry-run", "--factors", "9"]) == 2
     assert "--factors: 9 is too large" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("timed")
+def test_a_dry_run_refuses_the_folder_that_a_run_would(returns_csv, tmp_path, capsys):
+    """As the run itself does, before anything is timed; what is there stays."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("kept")
+    command = ["study", "--data", str(returns_csv), "--dry-run", "--model", "linear"]
+    for words, code, said in (
+        (["--out", str(tmp_path / "mine")], 1, "mine exists;"),
+        (["--out", str(tmp_path / "none"), "--resume"], 1, "none is no folder"),
+        (["--resume"], 2, "--out: name the folder"),
+        (["--processes", "2"], 2, "--processes: it goes with --process"),
+    ):
+        assert main([*command, *words]) == code
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "kept"
+    assert main([*command, "--factors", "2", "--out", str(tmp_path / "new")]) == 0
+    assert not (tmp_path / "new").exists()
