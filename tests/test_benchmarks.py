@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,23 +35,16 @@ def load(monkeypatch):
 def runs(tmp_path_factory):
     """Quick runs of all scripts, side by side: each one's JSON and what it printed."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, FOLDER / f"{name}.py", "--quick", "--out", folder / f"{name}.json"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in SCRIPTS
-    }
-    done = {}
-    for name, process in started.items():
-        printed, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+
+    def run(name):
+        command = [sys.executable, FOLDER / f"{name}.py", "--quick", "--out", f"{name}.json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
+        assert done.returncode == 0, done.stderr
         results = json.loads((folder / f"{name}.json").read_text("utf-8"))
-        done[name] = SimpleNamespace(results=results, printed=printed)
-    return done
+        return SimpleNamespace(results=results, printed=done.stdout)
+
+    with ThreadPoolExecutor(len(SCRIPTS)) as threads:
+        return dict(zip(SCRIPTS, threads.map(run, SCRIPTS), strict=True))
 
 
 @pytest.mark.slow
