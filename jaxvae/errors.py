@@ -7,6 +7,7 @@ names an option as the argument that it is in Python; the command line names its
 import difflib
 import functools
 import importlib
+import inspect
 import math
 import os
 import reprlib
@@ -305,15 +306,23 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
 
 
 def part_name(part: Any) -> str:
-    """What a part of a caller's own is called: a function or a class by its name, an object by its
-    class's, a tuple of functions (a model, an optimiser) by the function that made them."""
-    is_made = isinstance(part, tuple)
-    part = next(filter(callable, part), part) if is_made else part
+    """What a part of a caller's own is called: a function or a class by its name, an object and
+    its methods by its class's, a tuple of functions (a model, an optimiser) by what made the first
+    of them that is not this package's."""
+    if isinstance(part, tuple):
+        made = [_origin(one) for one in part if callable(one)]
+        own = [one for one in made if (one.__module__ or "").partition(".")[0] != __package__]
+        name: str = next(iter(own or made), type(part)).__qualname__.partition(".")[0]
+        return name
+    return str(_origin(part).__name__)
+
+
+def _origin(part: Any) -> Any:
+    """A function or class: the part itself, that of a partial one, or else its class."""
     while isinstance(part, functools.partial):
         part = part.func
-    named = part if hasattr(part, "__qualname__") else type(part)
-    name: str = named.__qualname__.partition(".")[0] if is_made else named.__name__
-    return name
+    part = part.__self__ if inspect.ismethod(part) else part
+    return part if hasattr(part, "__qualname__") else type(part)
 
 
 def shown(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.extend import backend
 
-from jaxvae.errors import FolderError, part_name
+from jaxvae.errors import FolderError
 from jaxvae.training.ensemble import CHUNK_EPOCHS
 from jaxvae.training.tiles import resolve_width
 
@@ -50,7 +50,7 @@ def identify(
         "XLA_FLAGS": _xla_flags(),
         "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT},
     }
-    return json.loads(json.dumps(record, default=_name_of))
+    return json.loads(json.dumps(record))
 
 
 def require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -102,8 +102,3 @@ def _by_name(record: dict[str, Any], group: str = "") -> dict[str, Any]:
         else:
             facts[f"{group}{name}"] = value
     return facts
-
-
-def _name_of(part: Any) -> str:
-    """Of a user's own model or distribution, which is no JSON, by its module."""
-    return f"{part.__module__}.{part_name(part)}"

@@ -7,7 +7,7 @@ import pytest
 
 from jaxvae.errors import OptionError, part_name
 from jaxvae.fitting.presets import family_of, make_preset, model_name
-from jaxvae.models import AdditiveConfig, Model, describe_family, is_own
+from jaxvae.models import AdditiveConfig, Model, PerceptronConfig, describe_family, is_own
 from jaxvae.training.config import TrainConfig
 
 
@@ -46,7 +46,17 @@ def test_a_model_of_ones_own_is_taken_and_named(given, name):
     family = make_preset(given).model
     assert isinstance(family.build(3), Model)
     assert is_own(family)
-    assert model_name(given) == name
+    assert model_name(given) == describe_family(family)["name"] == name
+
+
+def test_a_part_is_named_by_what_is_ones_own_of_it():
+    """Not by what this package made it of, nor by how it is called."""
+    ready = PerceptronConfig(n_factors=2).build(3)
+    changed = [
+        ready._replace(decode=one)
+        for one in (two_factors, functools.partial(two_factors, n_assets=3), Builder().build)
+    ]
+    assert [part_name(model) for model in changed] == ["two_factors", "two_factors", "Builder"]
 
 
 def test_what_is_the_packages_is_not_ones_own():

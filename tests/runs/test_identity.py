@@ -98,9 +98,3 @@ def test_devices_tell_runs_apart(tmp_path):
         other = record()
         other["device"][name] = value
         assert_another(f"device {name}", record(), other, tmp_path)
-
-
-def test_a_users_own_part_has_a_name_that_processes_share(tmp_path):
-    own = record({**SETTINGS, "model": test_devices_tell_runs_apart})
-    assert own["settings"]["model"].endswith("test_identity.test_devices_tell_runs_apart")
-    assert_another("model", own, record({**SETTINGS, "model": record}), tmp_path)
