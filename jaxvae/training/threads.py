@@ -25,7 +25,7 @@ def in_threads(
     """Run jobs, as many at once as there are cores.
 
     Args:
-        jobs: each is called with a `on_progress` of its own, which it calls at its edges and whose
+        jobs: each is called with an `on_progress` of its own, which it calls at its edges and whose
             errors it lets pass.
         n_members: of all jobs together.
         on_progress: called in the caller's thread, with the sum of what the jobs reported. Where it
@@ -88,8 +88,11 @@ def _pool(n_jobs: int) -> ThreadPoolExecutor:
 
 
 def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:
-    """Members done and in work of all jobs; epochs of those in work."""
+    """Members done and in work of all jobs; epochs of those in work, mean over members."""
     done = sum(part.done for part in parts)
     in_work = sum(part.in_work for part in parts)
-    epoch, epochs = sum(part.epoch for part in parts), sum(part.epochs for part in parts)
+    epoch, epochs = (
+        sum(part.in_work * one for part, one in zip(parts, ones, strict=True)) // max(in_work, 1)
+        for ones in ([part.epoch for part in parts], [part.epochs for part in parts])
+    )
     return Progress(done, in_work, n_members, epoch, max(epochs, 1))

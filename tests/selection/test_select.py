@@ -25,6 +25,7 @@ from jaxvae.study.describe import study_identity
 from jaxvae.study.plan import plan_study
 from jaxvae.study.run import run_study
 from jaxvae.study.study import load_study
+from jaxvae.training import threads
 from jaxvae.training.ensemble import Ensemble, Progress
 from jaxvae.training.threads import in_threads, run_at_once
 
@@ -332,8 +333,20 @@ def test_jobs_give_their_results_by_their_places():
     jobs = [lambda report, k=k: (report(Progress(k, 1, 2, 3, 3)), k)[1] for k in range(5)]
     reports = []
     assert dict(in_threads(jobs, 10, reports.append)) == {k: k for k in range(5)}
-    assert reports[-1] == Progress(10, 5, 10, 15, 15)
+    assert reports[-1] == Progress(10, 5, 10, 3, 3)
     assert list(in_threads([], 0, reports.append)) == []
+
+
+def test_epochs_are_those_of_the_members_in_work():
+    """A job that is done, or between two trainings, has none."""
+    at_work = Progress(1, 4, 8, 40, 400)
+    whole = threads._sum_of([Progress(4, 0, 4, 400, 400), at_work], 12)
+    assert whole == Progress(5, 4, 12, 40, 400)
+    assert whole.members_trained == pytest.approx(5.4)
+    assert threads._sum_of([at_work, Progress(0, 12, 12, 120, 200)], 20) == Progress(
+        *(1, 16, 20, 100, 250)
+    )
+    assert not threads._sum_of([], 5).members_trained
 
 
 def test_the_callers_interrupt_and_a_jobs_error_end_all_jobs():
