@@ -141,7 +141,9 @@ class FittedStudy:
         if covariates is not None:
             known = (self.covariates, self._covariate_scaler)
             conditions = assumed_conditions(conditions, *known, covariates)
-            self._warn_of_far(conditions, pd.Index(["the assumed date"] * len(conditions)))
+            is_assumed = np.isin(self.covariates, [str(name) for name in covariates])
+            assumed = np.unique(np.where(is_assumed, conditions, 0.0), axis=0)
+            self._warn_of_far(assumed, pd.Index(["the assumed date"] * len(assumed)))
         nothing = np.zeros((len(conditions), len(self.assets)))
         return make_batch(nothing, conditions, past=self._remembered[0])
 

@@ -290,6 +290,17 @@ def test_scenarios_move_with_what_is_assumed_of_the_date(study):
 
 
 @pytest.mark.slow
+def test_what_is_assumed_may_be_far_out_and_dates_that_were_fitted_on_may_not(study):
+    spiked = study.arrays["conditions"].copy()
+    spiked[0, 0] = 60.0
+    fitted = replace(study.fitted, arrays={**study.arrays, "conditions": spiked})
+    fitted.rows_under({study.config["covariates"][1]: 1.0})
+    for assumed in ({INDEX: 1e6}, WITH_CONTEXT.covariates[:3].assign(**{INDEX: [0.0, 1.0, 1e6]})):
+        with pytest.warns(UserWarning, match="1 covariate more than 50 .* on the assumed date"):
+            fitted.rows_under(assumed)
+
+
+@pytest.mark.slow
 def test_scenarios_from_the_command_line(context_folder, capsys):
     words = ["scenarios", str(context_folder), "--number", "2"]
     assert main([*words, "--covariates", f"{INDEX}=1.5"]) == 0
