@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: baselines, matching and metrics, whatever model made the arrays."""
+"""Arrays in, numbers out: matching, metrics and risk, whatever model made the arrays."""

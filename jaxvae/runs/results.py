@@ -11,13 +11,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
-from jaxvae.errors import FolderError, Option
+from jaxvae.errors import FolderError
 from jaxvae.runs.checkpoint import pack_tree, unpack_tree
 from jaxvae.runs.documents import as_json, checksum, read_sealed, seal
 from jaxvae.runs.files import is_plain, make_folder, read_file, write_files, write_new
 
 CONFIG, RECORD = "config.json", "run.json"
-RESUME = Option("resume", True)
 TABLE, TREE = RESULTS = (".csv", ".safetensors")
 ARRAYS = f"arrays{TREE}"
 
@@ -153,7 +152,7 @@ def read_config(folder: Path, command: str | None = None) -> dict[str, Any]:
     """
     if not is_plain(folder / CONFIG):
         if is_plain(folder / RECORD):
-            raise FolderError(f"the run in {folder} is not finished: go on with it by ", RESUME)
+            raise FolderError(f"the run in {folder} is not finished: go on with what began it")
         raise FolderError(f"{folder} is no {command or 'run'}'s folder: it has no {CONFIG}")
     config = read_sealed(folder / CONFIG)
     if command is not None and (found := config.get("command")) != command:

@@ -33,7 +33,7 @@ from jaxvae.runs.files import (
 )
 from jaxvae.runs.identity import require_same
 from jaxvae.runs.processes import UNSHARED, Share
-from jaxvae.runs.results import CONFIG, RECORD, RESUME
+from jaxvae.runs.results import CONFIG, RECORD
 
 try:
     import fcntl
@@ -73,8 +73,7 @@ class Run:
             if os.path.lexists(self.folder / name):
                 raise FolderError(
                     f"{self.folder / name} is in the way and not of this run; move it elsewhere "
-                    "and go on with ",
-                    RESUME,
+                    "and go on with what began it"
                 )
         results = {name: checksum(content) for name, content in files.items()}
         write_file(self.folder / RECORD, seal({**record, "results": results}))
@@ -181,7 +180,9 @@ def require_place(folder: Path, resume: bool, shared: bool) -> bool:
         return True
     if not (resume or shared):
         if has_record(folder) and not is_finished(folder):
-            raise FolderError(f"{folder} holds an unfinished run; go on with ", RESUME)
+            raise FolderError(
+                f"{folder} holds an unfinished run; go on with ", Option("resume", True)
+            )
         require_new(folder)
     if is_finished(folder):
         raise FolderError(f"{folder} holds a finished run; name another folder")

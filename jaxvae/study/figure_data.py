@@ -21,7 +21,7 @@ def figure_arrays(
 ) -> dict[str, np.ndarray]:
     """What plots draw, by name; in standard units.
 
-    whole: returns without missing cells (`gaps.completed`). factors: the consensus.
+    whole: returns without missing cells (`missing.completed`). factors: the consensus.
     reconstructions: by model, "vae" and "pca".
     """
     fit = prepared.values[prepared.split.fit]

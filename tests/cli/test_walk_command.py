@@ -231,7 +231,7 @@ def test_a_folder_that_holds_no_walk_is_refused(folder, tmp_path):
     with pytest.raises(FolderError, match=r"is no walk's folder: it has no config\.json"):
         load_walk(tmp_path)
     (tmp_path / "run.json").write_bytes(seal({}))
-    with pytest.raises(FolderError, match=r"is not finished: go on with it by resume=True"):
+    with pytest.raises(FolderError, match=r"is not finished: go on with what began it"):
         load_walk(tmp_path)
     (tmp_path / "config.json").write_bytes(seal({"command": "study"}))
     with pytest.raises(FolderError, match="is a study's folder, no walk's"):

@@ -58,7 +58,7 @@ def forecast(
         (`analysis.risk.adaptive_quantiles`); "filtered_var_1" and "filtered_var_5": by filtered
         historical simulation, empty until 250 dates are known on which no asset held is missing.
         `attrs["notes"]` holds sentences on what may surprise: a model that does not look at the
-        past, cells that are empty.
+        past, the covariates that the row of the next date assumes, cells that are empty.
 
     Raises:
         DataError: the panel lacks an asset or covariate of the study, or is in other units.

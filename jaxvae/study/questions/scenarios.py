@@ -61,7 +61,8 @@ def scenarios(
         and `draws`, how many.
 
     Raises:
-        OptionError: an unknown name, a number that is not finite, nothing left to draw.
+        OptionError: an unknown name, a number that is not finite, a return below -1, nothing left
+            to draw.
     """
     if given is not None and not (given := check_numbers("given", given, "a return, as -0.05")):
         raise OptionError("given", "nothing is; name an asset and its return")
