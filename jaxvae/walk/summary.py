@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import logsumexp
 
 from jaxvae.analysis import portfolios
 from jaxvae.analysis.degeneracy import cost_of_jitter, is_degenerate, jittered
-from jaxvae.analysis.mixtures import mixture_moments
+from jaxvae.analysis.mixtures import mixture_log_density, mixture_moments
 from jaxvae.analysis.portfolios import BASELINE, ENSEMBLE
 from jaxvae.baselines import BASELINES, Development
 from jaxvae.data.panel import Panel, fit_scaler, panel_hash, split_dates
@@ -134,10 +133,9 @@ def _scores(prepared: PreparedWalk, outputs: Outputs) -> tuple[pd.DataFrame, lis
     unit = fit_scaler(panel.values[split_dates(panel.n_dates).fit]).scale
     # Change of variables: from each window's standard deviations to those of `fit`.
     change = np.log(unit / prepared.scale).sum(axis=1)[:, None]
-    ok = np.asarray(outputs.ok, np.float64).reshape(len(change), -1, 1)
-    shares = ok / ok.sum(axis=1, keepdims=True)
-    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*shares.shape[:2], -1)
-    mixed = logsumexp(np.where(shares > 0, members, 0.0), axis=1, b=shares)
+    ok = np.asarray(outputs.ok).reshape(len(change), -1, 1)
+    members = np.asarray(outputs.log_likelihood, np.float64).reshape(*ok.shape[:2], -1)
+    mixed = mixture_log_density(members, ok, axis=1)
     table, notes = {ENSEMBLE: (mixed + change).ravel()}, []
     of_windows: dict[str, list[np.ndarray]] = {name: [] for name in COMPARED_WITH}
     costs: dict[str, list[float]] = {name: [] for name in COMPARED_WITH}

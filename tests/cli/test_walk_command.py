@@ -152,6 +152,7 @@ def interrupted(returns_csv, tmp_path, monkeypatch):
     return out
 
 
+@pytest.mark.slow
 def test_an_interrupted_walk_goes_on_to_the_same_bits(
     interrupted, returns_csv, tmp_path, monkeypatch, capsys
 ):

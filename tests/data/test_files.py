@@ -552,6 +552,7 @@ print(min(ours) / min(theirs))
 """
 
 
+@pytest.mark.slow
 def test_reading_takes_at_most_twice_as_long_as_pandas(tmp_path):
     """By the processor's clock, the fastest of several, without checks of shapes."""
     values = np.random.default_rng(0).normal(0.0, 0.02, (3000, 400))

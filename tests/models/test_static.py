@@ -230,6 +230,7 @@ def test_a_linear_encoder_gives_way_where_cells_are_missing():
     assert (own.widths, own.skip) == ((7,), False)
 
 
+@pytest.mark.slow
 def test_the_linear_preset_comes_to_a_factor_analysis():
     """Its members reach the maximum of the likelihood, in the same axes."""
     scores, best, grid = scored_beside_factor_analysis(n_assets=12, seeds=3)
@@ -240,6 +241,7 @@ def test_the_linear_preset_comes_to_a_factor_analysis():
     assert (np.einsum("mak,ak->mk", unit, unit[0]) > 0.99).all()
 
 
+@pytest.mark.slow
 def test_many_assets_do_not_make_training_diverge():
     """An encoder of many inputs takes no larger steps than one of few."""
     scores, best, grid = scored_beside_factor_analysis(n_assets=1600, seeds=1)
