@@ -308,11 +308,11 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
 def part_name(part: Any) -> str:
     """What a part of a caller's own is called: a function or a class by its name, an object and
     its methods by its class's, a tuple of functions (a model, an optimiser) by what made the first
-    of them that is not this package's."""
+    of them that is not this package's, or else by its class's."""
     if isinstance(part, tuple):
-        made = [_origin(one) for one in part if callable(one)]
-        own = [one for one in made if (one.__module__ or "").partition(".")[0] != __package__]
-        name: str = next(iter(own or made), type(part)).__qualname__.partition(".")[0]
+        made = (_origin(one) for one in part if callable(one))
+        own = (one for one in made if (one.__module__ or "").partition(".")[0] != __package__)
+        name: str = next(own, type(part)).__qualname__.partition(".")[0]
         return name
     return str(_origin(part).__name__)
 

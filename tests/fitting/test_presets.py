@@ -57,6 +57,7 @@ def test_a_part_is_named_by_what_is_ones_own_of_it():
         for one in (two_factors, functools.partial(two_factors, n_assets=3), Builder().build)
     ]
     assert [part_name(model) for model in changed] == ["two_factors", "two_factors", "Builder"]
+    assert part_name(ready) == "Model"
 
 
 def test_what_is_the_packages_is_not_ones_own():
