@@ -152,16 +152,15 @@ HEAVY = {
 }
 BENT = {f"residual {rate:g}": (0, residual_preset(rate)) for rate in DECAYS}
 STANDING = {name: (int(name == "volatility"), PRESETS[name]) for name in RACING}
-# Each with code of its own.
-QUICK_RACING, QUICK_TRIALS = ("linear", "student"), ("three_volatilities", "residual 1")
+# With code of their own, and two families that stand.
+QUICK = ("linear", "student", "three_volatilities", "residual 1")
 
 
 def panels(quick):
     """Name, panel, factors that move returns, and what is tried on it."""
     if quick:
         small = {"n_dates": 150, "n_assets": 8, "n_factors": 2}
-        tried = {name: {**HEAVY, **BENT}[name] for name in QUICK_TRIALS}
-        yield "nonlinear, draw 7", nonlinear_panel(7, **small)[0], 2, tried
+        yield "nonlinear, draw 7", nonlinear_panel(7, **small)[0], 2, {**HEAVY, **BENT}
         return
     yield "french", load_french(), 12, HEAVY
     for draw in (10, 11):
@@ -273,11 +272,11 @@ def main() -> None:
     quick = arguments.quick
     draws = [axes_of(draw) for draw in list(AXES_DRAWS)[: 2 if quick else None]]
     results = {"quick": quick, "axes": draws, "panels": {}}
-    standing = {name: STANDING[name] for name in (QUICK_RACING if quick else RACING)}
     for name, panel, n_factors, tried in panels(quick):
         scores = {
             trial: scores_of(panel, trial, extra, preset, n_factors, quick)
-            for trial, (extra, preset) in {**standing, **tried}.items()
+            for trial, (extra, preset) in {**STANDING, **tried}.items()
+            if trial in QUICK or not quick
         }
         for family in ("linear", "student"):
             scores |= dict(shrunk_scores(panel, family, n_factors, quick))

@@ -214,7 +214,7 @@ def student_interval(values: Float[np.ndarray, " seed"]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def jackknife_half_width(log_densities: Float[np.ndarray, "seed date"]) -> float:
+def jackknife_margin(log_densities: Float[np.ndarray, "seed date"]) -> float:
     """How far an equal mixture's mean log-density hangs on which seeds were run, by the jackknife.
 
         L_i = mean over dates of ln 1/(n − 1) Σ_{j≠i} p_j,   h = t √((n − 1)/n Σ_i (L_i − L̄)²)
@@ -225,7 +225,8 @@ def jackknife_half_width(log_densities: Float[np.ndarray, "seed date"]) -> float
         log_densities: ln p_i of each seed's own model.
 
     Returns:
-        Half the width of the interval, nats per date; NaN for fewer than two seeds.
+        The margin of error, half the width of a 95 % interval, nats per date; NaN for fewer than
+        two seeds.
 
     Source: Efron and Stein (1981), "The jackknife estimate of variance", with Student's t.
     """

@@ -54,7 +54,7 @@ class StudyOutput(Output):
 
     dry_run: bool = option(
         False,
-        "check of panel, options and folder, and what would be trained, how long; writes nothing",
+        "check of panel, options, folder, and what would be trained for how long; writes nothing",
     )
 
 

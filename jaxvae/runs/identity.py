@@ -1,7 +1,6 @@
 """What the bits of a run depend on: one record, kept with the run and compared with that of whoever
 goes on with it."""
 
-import json
 import os
 import platform
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import jax
 from jax.extend import backend
 
 from jaxvae.errors import FolderError
+from jaxvae.runs.documents import as_json
 from jaxvae.training.ensemble import CHUNK_EPOCHS
 from jaxvae.training.tiles import resolve_width
 
@@ -36,21 +36,23 @@ def identify(
     settings: the configuration. data: hashes of what it is run on, by name. tile_width: as asked
     for; the record holds what comes of it.
     """
-    record = {
-        "command": command,
-        "settings": {name: value for name, value in settings.items() if name != "tile_width"},
-        "data": data,
-        "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
-        "chunk_epochs": CHUNK_EPOCHS,
-        "device": _describe_device(),
-        "cpu": cpu_features(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "jax": {name: getattr(jax.config, f"jax_{name}", None) for name in JAX_OPTIONS},
-        "XLA_FLAGS": _xla_flags(),
-        "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT},
-    }
-    return json.loads(json.dumps(record))
+    record: dict[str, Any] = as_json(
+        {
+            "command": command,
+            "settings": {name: value for name, value in settings.items() if name != "tile_width"},
+            "data": data,
+            "tile_width": resolve_width(tile_width, tuple(jax.local_devices())),
+            "chunk_epochs": CHUNK_EPOCHS,
+            "device": _describe_device(),
+            "cpu": cpu_features(),
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in PACKAGES},
+            "jax": {name: getattr(jax.config, f"jax_{name}", None) for name in JAX_OPTIONS},
+            "XLA_FLAGS": _xla_flags(),
+            "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT},
+        }
+    )
+    return record
 
 
 def require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.special import softmax
 
-from jaxvae.analysis.bootstrap import jackknife_half_width
+from jaxvae.analysis.bootstrap import jackknife_margin
 from jaxvae.analysis.metrics import active_units, describe
 from jaxvae.analysis.mixtures import mixture_log_density
 from jaxvae.analysis.udr import udr_by_group
@@ -76,7 +76,7 @@ def score_study(
     vaes = [_score_mixture(trained, residual), best]
     vaes, bounded, doubts = doubt_likelihoods(trained, vaes, baselines)
     on_test = np.asarray(refits.evaluation.likelihood.value, np.float64)[:, split.test]
-    of_seeds = {"vae_ensemble": jackknife_half_width(on_test)}
+    of_seeds = {"vae_ensemble": jackknife_margin(on_test)}
     compared = comparisons_table(vaes, baselines, split, root_seed, of_seeds)
     with_bounded = compared[compared.baseline.isin([one.model for one in bounded])]
     of_past, ahead = backtest(clusters, with_bounded)

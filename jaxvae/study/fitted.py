@@ -141,6 +141,7 @@ class FittedStudy:
         if covariates is not None:
             known = (self.covariates, self._covariate_scaler)
             conditions = assumed_conditions(conditions, *known, covariates)
+            # The others are those of dates that were fitted on.
             is_assumed = np.isin(self.covariates, [str(name) for name in covariates])
             assumed = np.unique(np.where(is_assumed, conditions, 0.0), axis=0)
             self._warn_of_far(assumed, pd.Index(["the assumed date"] * len(assumed)))

@@ -91,8 +91,6 @@ def _sum_of(parts: Sequence[Progress], n_members: int) -> Progress:
     """Members done and in work of all jobs; epochs of those in work, mean over members."""
     done = sum(part.done for part in parts)
     in_work = sum(part.in_work for part in parts)
-    epoch, epochs = (
-        sum(part.in_work * one for part, one in zip(parts, ones, strict=True)) // max(in_work, 1)
-        for ones in ([part.epoch for part in parts], [part.epochs for part in parts])
-    )
+    epoch = sum(part.in_work * part.epoch for part in parts) // max(in_work, 1)
+    epochs = sum(part.in_work * part.epochs for part in parts) // max(in_work, 1)
     return Progress(done, in_work, n_members, epoch, max(epochs, 1))

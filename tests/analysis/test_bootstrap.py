@@ -8,7 +8,7 @@ from jaxvae.analysis.bootstrap import (
     best_of_many_p_value,
     block_bootstrap_interval,
     block_means,
-    jackknife_half_width,
+    jackknife_margin,
     simultaneous_intervals,
     student_interval,
 )
@@ -223,16 +223,16 @@ def test_a_mixture_hangs_on_its_seeds_as_a_mean_does_where_they_differ_little():
     rng = np.random.default_rng(5)
     base, levels = rng.normal(size=400), 1e-3 * rng.normal(size=8)
     _, low, high = student_interval(levels)
-    assert jackknife_half_width(base + levels[:, None]) == pytest.approx((high - low) / 2, rel=1e-2)
-    assert jackknife_half_width(np.stack([base] * 4)) == pytest.approx(0, abs=1e-12)
-    assert np.isnan(jackknife_half_width(base[None]))
+    assert jackknife_margin(base + levels[:, None]) == pytest.approx((high - low) / 2, rel=1e-2)
+    assert jackknife_margin(np.stack([base] * 4)) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(jackknife_margin(base[None]))
 
 
 def test_one_bad_seed_of_a_mixture_counts_little():
     """The others make up for it: without it the mixture gains ln n/(n - 1), whatever it is."""
     levels = np.zeros((8, 1))
     levels[0] = -1000.0
-    half = jackknife_half_width(levels)
+    half = jackknife_margin(levels)
     gain = np.log(8 / 7)  # the mean of the others is the mixture less what the bad one takes
     expected = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * (7 / 8 * np.log(7 / 6) ** 2))
     assert half == pytest.approx(expected)

@@ -1,11 +1,13 @@
 """Models and optimisers of a caller's own: what is taken, and what it is called."""
 
 import functools
+import json
 
 import optax
 import pytest
 
 from jaxvae.errors import OptionError, part_name
+from jaxvae.fitting.config import StudyConfig, recorded
 from jaxvae.fitting.presets import family_of, make_preset, model_name
 from jaxvae.models import AdditiveConfig, Model, PerceptronConfig, describe_family, is_own
 from jaxvae.training.config import TrainConfig
@@ -58,6 +60,15 @@ def test_a_part_is_named_by_what_is_ones_own_of_it():
     ]
     assert [part_name(model) for model in changed] == ["two_factors", "two_factors", "Builder"]
     assert part_name(ready) == "Model"
+
+
+def test_runs_are_told_apart_by_the_names_of_ones_own_models():
+    class Other(Builder):
+        pass
+
+    asked = (two_factors, small_model, Builder(), Other())
+    kept = {json.dumps(recorded(StudyConfig(model=one, n_factors=2))) for one in asked}
+    assert len(kept) == len(asked)
 
 
 def test_what_is_the_packages_is_not_ones_own():
